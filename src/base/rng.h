@@ -1,0 +1,46 @@
+/* rng.h - counter-based random numbers: a draw is a pure function of (seed, stream, a, b, index).
+ *
+ * Does:     Philox4x32-10 from Random123 (Salmon et al. 2011). Nothing has a state, so resuming a run or changing the
+ *           thread that draws changes nothing. Streams keep uses apart; a and b are e.g. epoch and step.
+ * Threads:  pure.
+ */
+#ifndef SELLA_BASE_RNG_H
+#define SELLA_BASE_RNG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+/* What a draw is for. Append only: the value is part of every trained run's bytes. */
+typedef enum sella_stream {
+    SELLA_STREAM_INIT = 1,      /* a = tensor's place in its table */
+    SELLA_STREAM_SHUFFLE = 2,   /* a = epoch */
+    SELLA_STREAM_SAMPLE = 3,    /* train.rows, eval.rows; a = split */
+    SELLA_STREAM_DROPOUT = 4,   /* a = step, b = layer * 8 + matrix */
+    SELLA_STREAM_BOOTSTRAP = 5, /* a = draw */
+    SELLA_STREAM_NEGATIVE = 6,
+    SELLA_STREAM_TEST = 7
+} sella_stream;
+
+typedef struct sella_rng {
+    uint64_t seed;
+    uint32_t stream; /* a sella_stream */
+    uint32_t a;
+    uint32_t b;
+} sella_rng;
+
+/* Four independent 32-bit words for one index. */
+void sella_rng_block(const sella_rng *rng, uint64_t index, uint32_t out[4]);
+/* Uniform in [0, 1) with 24 bits. */
+float sella_rng_uniform(const sella_rng *rng, uint64_t index);
+/* Uniform integer in [0, n), unbiased to 2^-32 relative for n < 2^32 (64-bit multiply-shift). n > 0. */
+uint64_t sella_rng_below(const sella_rng *rng, uint64_t index, uint64_t n);
+/* Standard normal (Box-Muller in double). */
+double sella_rng_normal(const sella_rng *rng, uint64_t index);
+/* Fisher-Yates on items [n]: a pure function of rng and n. */
+void sella_rng_shuffle(const sella_rng *rng, int64_t *items_n, size_t n);
+/* The first k of a seeded permutation of 0..n-1, then sorted ascending: nested (k1 < k2 means subset). out [k]. */
+sella_status sella_rng_sample(const sella_rng *rng, int64_t n, int64_t k, int64_t *out_k, sella_err *err);
+
+#endif
