@@ -1,0 +1,29 @@
+/* npy.h - numpy .npy version 1.0 columns and matrices, little-endian, C order.
+ *
+ * Memory:   reading maps the file; data is borrowed until sella_npy_close and aligned to 64 bytes.
+ */
+#ifndef SELLA_FORMATS_NPY_H
+#define SELLA_FORMATS_NPY_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/file.h"
+
+typedef enum sella_npy_type { SELLA_NPY_U8, SELLA_NPY_I32, SELLA_NPY_I64, SELLA_NPY_F32, SELLA_NPY_F64 } sella_npy_type;
+
+typedef struct sella_npy {
+    sella_map map;
+    sella_npy_type type;
+    int rank;         /* 1 or 2 */
+    int64_t shape[2]; /* rank 1: [n, 1] */
+    const void *data;
+} sella_npy;
+
+/* Refuses another type than wanted, Fortran order, other versions, and sizes that disagree with the file. */
+sella_status sella_npy_open(const char *path, sella_npy_type want, sella_npy *out, sella_err *err);
+void sella_npy_close(sella_npy *npy);
+/* cols = 0: rank 1. Atomic. */
+sella_status sella_npy_write(const char *path, sella_npy_type type, const void *data, int64_t rows, int64_t cols, sella_err *err);
+
+#endif
