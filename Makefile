@@ -111,7 +111,7 @@ help:  ## list the targets
 clean:  ## remove build/
 	rm -rf build
 
-unit-bins: $(TEST_BIN) $(EXAMPLE_BIN) $(OUT)/sella
+unit-bins: $(TEST_BIN) $(EXAMPLE_BIN) $(OUT)/libsella.a $(if $(CLI_SRC),$(OUT)/sella)
 .PHONY: unit-bins
 
 test: deps check-includes  ## set-up, build with warnings as errors, all tests

@@ -22,6 +22,9 @@ sella_status sella_err_prefix(sella_err *err, sella_status code, const char *fmt
 /* The sentence for "could not get `bytes` bytes for `what`". Returns SELLA_MEMORY. */
 sella_status sella_err_memory(sella_err *err, const char *what, size_t bytes);
 
+/* "PATH: could not be VERB: reason of errno_value". Returns SELLA_MISSING for ENOENT, SELLA_IO otherwise. */
+sella_status sella_err_errno(sella_err *err, const char *path, const char *verb, int errno_value);
+
 #define SELLA_TRY(call)           \
     do {                          \
         status = (call);          \

@@ -49,6 +49,8 @@ sella_status sella_dir_list(const char *path, char ***names, size_t *count, sell
 void sella_names_free(char **names, size_t count);
 /* Remove a file or a folder with all it holds; a missing path is fine. */
 sella_status sella_path_remove(const char *path, sella_err *err);
+/* fsync the folder that holds path, so that a new name survives a power cut. Returns 0 or an errno. */
+int sella_path_sync_parent(const char *path);
 /* Put a finished folder into its place: fsync its files, rename(tmp, path). Refused when PATH exists and is not empty. */
 sella_status sella_dir_publish(const char *tmp, const char *path, sella_err *err);
 /* Copy one file, atomically at the destination. */
