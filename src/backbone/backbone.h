@@ -1,0 +1,82 @@
+/* backbone.h - a pretrained decoder of the Llama, Qwen2 or Qwen3 family: configuration, frozen weights, tokenizer.
+ *
+ * Does:     Opens a Hugging Face folder (config.json, *.safetensors sharded or not, tokenizer.json) or one GGUF file.
+ * Layout:   Linear weights are [out, in] row-major in Hugging Face's row order; a GGUF's permuted q and k rows (llama
+ *           architecture) are put back when they are expanded. q, k, v stand in one matrix [(H + 2G) D, C], gate and up in one
+ *           [2F, C].
+ * Memory:   expanded weights (f32) live in one arena of the handle; the embedding (and an untied head) stays as stored and is
+ *           dequantized by row.
+ * Threads:  one handle may be read by many.
+ * Not here: the forward and backward pass (backbone/pass.h), adapters (backbone/lora.h).
+ * Paper:    eq (1): f^L and E^L.
+ */
+#ifndef SELLA_BACKBONE_BACKBONE_H
+#define SELLA_BACKBONE_BACKBONE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "kernels/rope.h"
+#include "tokenizer/tokenizer.h"
+
+typedef struct sella_backbone_config {
+    char family[16]; /* "llama", "qwen2", "qwen3" */
+    int layers;
+    int C; /* width */
+    int H; /* query heads */
+    int G; /* key and value heads */
+    int D; /* head width (may differ from C / H) */
+    int F; /* feed-forward width */
+    int V; /* vocabulary rows of the embedding */
+    float rms_eps;
+    double rope_theta;
+    sella_rope_scaling rope_scaling;
+    bool qkv_bias;   /* biases on q, k, v */
+    bool qk_norm;    /* per-head RMSNorm on q and k (Qwen3) */
+    bool tied;       /* head = embedding */
+    int64_t context; /* positions it was trained for */
+} sella_backbone_config;
+
+/* One decoder layer, expanded. */
+typedef struct sella_layer {
+    const float *norm_attention; /* [C] */
+    const float *norm_ffn;       /* [C] */
+    const float *w_qkv;          /* [(H + 2G) D, C] */
+    const float *b_qkv;          /* [(H + 2G) D] or NULL */
+    const float *norm_q;         /* [D] or NULL */
+    const float *norm_k;         /* [D] or NULL */
+    const float *w_o;            /* [C, H D] */
+    const float *w_gate_up;      /* [2F, C] gate first */
+    const float *w_down;         /* [C, F] */
+} sella_layer;
+
+typedef struct sella_backbone sella_backbone;
+
+/* Open and check everything: all tensors present, typed and shaped (all misses listed in one sentence), finite; tokenizer
+ * opened. Refuses what is not supported by name. talk may be NULL (expanding a large model reports progress). */
+sella_status sella_backbone_open(const char *path, const sella_talk *talk, sella_backbone **out, sella_err *err);
+void sella_backbone_close(sella_backbone *backbone);
+
+const sella_backbone_config *sella_backbone_shape(const sella_backbone *backbone);
+const sella_tokenizer *sella_backbone_tokenizer(const sella_backbone *backbone);
+const sella_layer *sella_backbone_layer(const sella_backbone *backbone, int layer);
+const float *sella_backbone_norm(const sella_backbone *backbone); /* [C] final norm */
+const char *sella_backbone_path(const sella_backbone *backbone);
+/* 16 hexadecimal digits over configuration and weights as stored: recorded in run.json, checked when a run is used. */
+const char *sella_backbone_fingerprint(const sella_backbone *backbone);
+/* Bytes of expanded weights; frozen parameters outside the embeddings (P of SPEC section 5). */
+size_t sella_backbone_bytes(const sella_backbone *backbone);
+int64_t sella_backbone_parameters(const sella_backbone *backbone);
+/* The shape, and the bytes that opening would take, read from headers only: for --dry-run and the memory check. */
+sella_status sella_backbone_probe(const char *path, sella_backbone_config *config, size_t *bytes, sella_err *err);
+
+/* Embedding rows: y out [n, C]. SELLA_ARG for an id outside the vocabulary. */
+sella_status sella_backbone_embed(const sella_backbone *backbone, const int32_t *id_n, int n, float *y, sella_err *err);
+/* Rows of the head: y out [n, C]; the logit of id is dot(head row, hidden). */
+sella_status sella_backbone_head(const sella_backbone *backbone, const int32_t *id_n, int n, float *y, sella_err *err);
+/* All logits of one hidden row: logit_v out [V]. */
+sella_status sella_backbone_logits(const sella_backbone *backbone, const float *hidden, float *logit_v, sella_err *err);
+
+#endif

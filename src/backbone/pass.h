@@ -1,0 +1,45 @@
+/* pass.h - the transformer's forward and backward pass over a packed forest of segments.
+ *
+ * Does:     new(capacity) -> forward(batch) -> [backward(gradient of the answers)] -> ... -> free. Only what the answers need is
+ *           computed: in the last layer only answer positions beyond k and v; no backward below the lowest trainable point.
+ * Layout:   activations [T, C] row-major f32; answers [N, C] after the final norm.
+ * Memory:   one arena per pass, sized for max_tokens at creation (sella_pass_bytes tells before).
+ * Threads:  one object per thread; internally parallel.
+ * Paper:    eqs (1), (2), (4), (10): the answer position's hidden state; soft rows replace slots (the circled plus).
+ */
+#ifndef SELLA_BACKBONE_PASS_H
+#define SELLA_BACKBONE_PASS_H
+
+#include "backbone/backbone.h"
+#include "backbone/lora.h"
+#include "data/tree.h"
+
+typedef struct sella_pass_options {
+    int max_tokens;  /* largest batch->T */
+    bool backward;   /* keep what backward needs */
+    bool train_lora; /* backward accumulates into the gradients of trainable LoRA rows */
+    bool train_soft; /* backward gives gradients of the soft rows */
+} sella_pass_options;
+
+typedef struct sella_pass sella_pass;
+
+size_t sella_pass_bytes(const sella_backbone_config *shape, const sella_lora_config *lora, const sella_pass_options *options);
+/* lora may be NULL (the bare backbone). Both are borrowed and must outlive the pass. */
+sella_status sella_pass_new(const sella_backbone *backbone, sella_lora *lora, const sella_pass_options *options, sella_pass **out,
+                            sella_err *err);
+void sella_pass_free(sella_pass *pass);
+
+/* Dropout on the LoRA inputs is a pure function of (seed, step); step < 0 switches it off (scoring).
+ *   soft    in  [M, C]  vectors of batch->soft_m, in that order; NULL when M = 0
+ *   answer  out [N, C]  hidden state of each row's answer token after the final norm
+ * SELLA_DIVERGED when an answer is not finite. SELLA_ARG when T > max_tokens or an id is outside the vocabulary. */
+sella_status sella_pass_forward(sella_pass *pass, const sella_tree_batch *batch, const float *soft, uint64_t seed, int64_t step,
+                                float *answer, sella_err *err);
+
+/* Backward of the last forward (the same batch object, unchanged).
+ *   danswer in    [N, C]
+ *   dsoft   out   [M, C]  or NULL
+ * LoRA gradients are accumulated (+=) into the adapter's table. */
+sella_status sella_pass_backward(sella_pass *pass, const float *danswer, float *dsoft, sella_err *err);
+
+#endif
