@@ -1,0 +1,177 @@
+/* dequant.c - block layouts, half precision, and the plain conversions. */
+#include "kernels/dequant.h"
+
+#include <assert.h>
+
+static const struct {
+    const char *name;
+    int block;    /* values */
+    size_t bytes; /* of a block */
+} dtype_table[SELLA_DTYPE_COUNT] = {
+    [SELLA_DTYPE_F32] = {"F32", 1, 4},    [SELLA_DTYPE_F16] = {"F16", 1, 2},    [SELLA_DTYPE_BF16] = {"BF16", 1, 2},
+    [SELLA_DTYPE_Q8_0] = {"Q8_0", 32, 34}, [SELLA_DTYPE_Q4_0] = {"Q4_0", 32, 18}, [SELLA_DTYPE_Q4_1] = {"Q4_1", 32, 20},
+};
+
+static bool dtype_known(sella_dtype dtype)
+{
+    return (unsigned)dtype < SELLA_DTYPE_COUNT;
+}
+
+const char *sella_dtype_name(sella_dtype dtype)
+{
+    return dtype_known(dtype) ? dtype_table[dtype].name : "unknown";
+}
+
+int sella_dtype_block(sella_dtype dtype)
+{
+    return dtype_known(dtype) ? dtype_table[dtype].block : 1;
+}
+
+size_t sella_dtype_bytes(sella_dtype dtype)
+{
+    return dtype_known(dtype) ? dtype_table[dtype].bytes : 0;
+}
+
+size_t sella_dtype_size(sella_dtype dtype, uint64_t n)
+{
+    if (!dtype_known(dtype) || n % (uint64_t)dtype_table[dtype].block != 0) {
+        return SIZE_MAX;
+    }
+    const uint64_t blocks = n / (uint64_t)dtype_table[dtype].block;
+    return blocks > (SIZE_MAX - 1) / dtype_table[dtype].bytes ? SIZE_MAX : (size_t)blocks * dtype_table[dtype].bytes;
+}
+
+/* ---- half precision ---- */
+
+static float float_from_bits(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static uint32_t float_bits(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+float sella_half_to_float(uint16_t h)
+{
+    const uint32_t sign = (uint32_t)(h & 0x8000u) << 16, mantissa = h & 0x3ffu, exponent = (h >> 10) & 0x1fu;
+    if (exponent == 0x1f) { /* infinity, or a NaN made quiet as the hardware does */
+        return float_from_bits(sign | 0x7f800000u | (mantissa << 13) | (mantissa != 0 ? 0x400000u : 0));
+    }
+    if (exponent == 0) { /* zero and subnormals: mantissa * 2^-24 is exact */
+        const float x = (float)mantissa * 0x1p-24f;
+        return sign != 0 ? -x : x;
+    }
+    return float_from_bits(sign | ((exponent + 112) << 23) | (mantissa << 13));
+}
+
+uint16_t sella_float_to_half(float x)
+{
+    const uint32_t bits = float_bits(x), sign = (bits >> 16) & 0x8000u, rest = bits & 0x7fffffffu;
+    if (rest > 0x7f800000u) {
+        return (uint16_t)(sign | 0x7e00u | ((rest >> 13) & 0x3ffu));
+    }
+    if (rest >= 0x477ff000u) { /* 65520 and above round to infinity */
+        return (uint16_t)(sign | 0x7c00u);
+    }
+    if (rest < 0x38800000u) { /* below 2^-14: adding 0.5 lets the hardware round to multiples of 2^-24, ties to even */
+        return (uint16_t)(sign | (float_bits(float_from_bits(rest) + 0.5f) - 0x3f000000u));
+    }
+    const uint32_t odd = (rest >> 13) & 1u;
+    return (uint16_t)(sign | ((rest - 0x38000000u + 0xfffu + odd) >> 13));
+}
+
+/* ---- blocks ---- */
+
+static uint16_t load16(const unsigned char *from)
+{
+    return (uint16_t)(from[0] | from[1] << 8); /* the formats are little-endian */
+}
+
+static bool finite_bits(uint32_t bits)
+{
+    return (bits & 0x7f800000u) != 0x7f800000u;
+}
+
+static bool dequantize_q8_0(float *y, const unsigned char *from, size_t n)
+{
+    bool finite = true;
+    for (size_t i = 0; i < n; i += 32, from += 34) {
+        const float d = sella_half_to_float(load16(from));
+        finite = finite && finite_bits(float_bits(d));
+        for (int j = 0; j < 32; j++) {
+            y[i + (size_t)j] = d * (float)(signed char)from[2 + j];
+        }
+    }
+    return finite;
+}
+
+static bool dequantize_q4_0(float *y, const unsigned char *from, size_t n)
+{
+    bool finite = true;
+    for (size_t i = 0; i < n; i += 32, from += 18) {
+        const float d = sella_half_to_float(load16(from));
+        finite = finite && finite_bits(float_bits(d));
+        for (int j = 0; j < 16; j++) {
+            y[i + (size_t)j] = d * (float)((from[2 + j] & 15) - 8);
+            y[i + (size_t)j + 16] = d * (float)((from[2 + j] >> 4) - 8);
+        }
+    }
+    return finite;
+}
+
+static bool dequantize_q4_1(float *y, const unsigned char *from, size_t n)
+{
+    bool finite = true;
+    for (size_t i = 0; i < n; i += 32, from += 20) {
+        const float d = sella_half_to_float(load16(from)), m = sella_half_to_float(load16(from + 2));
+        finite = finite && finite_bits(float_bits(d)) && finite_bits(float_bits(m));
+        for (int j = 0; j < 16; j++) {
+            y[i + (size_t)j] = d * (float)(from[4 + j] & 15) + m;
+            y[i + (size_t)j + 16] = d * (float)(from[4 + j] >> 4) + m;
+        }
+    }
+    return finite;
+}
+
+static bool dequantize_float(float *y, const unsigned char *from, sella_dtype dtype, size_t n)
+{
+    bool finite = true;
+    for (size_t i = 0; i < n; i++) {
+        if (dtype == SELLA_DTYPE_F32) {
+            const unsigned char *b = from + 4 * i;
+            y[i] = float_from_bits(b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24);
+        } else if (dtype == SELLA_DTYPE_BF16) {
+            y[i] = float_from_bits((uint32_t)load16(from + 2 * i) << 16);
+        } else {
+            y[i] = sella_half_to_float(load16(from + 2 * i));
+        }
+        finite = finite && finite_bits(float_bits(y[i]));
+    }
+    return finite;
+}
+
+bool sella_dequantize_plain(float *y, const void *blocks, sella_dtype dtype, size_t n)
+{
+    assert(dtype_known(dtype) && n % (size_t)dtype_table[dtype].block == 0);
+    switch (dtype) {
+    case SELLA_DTYPE_Q8_0:
+        return dequantize_q8_0(y, blocks, n);
+    case SELLA_DTYPE_Q4_0:
+        return dequantize_q4_0(y, blocks, n);
+    case SELLA_DTYPE_Q4_1:
+        return dequantize_q4_1(y, blocks, n);
+    default:
+        return dequantize_float(y, blocks, dtype, n);
+    }
+}
+
+bool sella_dequantize(float *y, const void *blocks, sella_dtype dtype, size_t n)
+{
+    return sella_dequantize_plain(y, blocks, dtype, n);
+}
