@@ -1,0 +1,32 @@
+/* predictions.h - prediction files: user,item,label,score[,warm] as CSV.
+ *
+ * Layout:   header line, one line a row in the split's order, score with 9 significant digits; ids quoted when they need it (RFC 4180).
+ * Memory:   sella_predictions owns its arrays.
+ */
+#ifndef SELLA_EVAL_PREDICTIONS_H
+#define SELLA_EVAL_PREDICTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+typedef struct sella_predictions {
+    int64_t count;
+    char **user; /* [count] ids (strings are shared between rows of one user) */
+    char **item;
+    int32_t *user_code; /* [count] equal codes for equal ids */
+    uint8_t *label;
+    double *score;
+    uint8_t *warm; /* NULL when the file has no such column */
+    void *pool;
+} sella_predictions;
+
+/* Columns are found by name; scores must be finite, labels 0 or 1; errors name file and line. */
+sella_status sella_predictions_read(const char *path, sella_predictions *out, sella_err *err);
+void sella_predictions_release(sella_predictions *predictions);
+
+/* Write atomically. user_id, item_id: [N] borrowed strings; warm may be NULL. */
+sella_status sella_predictions_write(const char *path, const char *const *user_id, const char *const *item_id, const uint8_t *label_n,
+                                     const double *score_n, const uint8_t *warm_n, int64_t N, sella_err *err);
+#endif
