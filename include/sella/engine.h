@@ -1,0 +1,80 @@
+/* engine.h - one trained run in use: evaluate, score, recommend, look inside.
+ *
+ * Does:     sella_engine_open(run) -> score / recommend / eval ... -> sella_engine_close. Users and items unseen in training are a normal input.
+ * Memory:   handles own everything; strings returned are owned by the caller (free()) unless "borrowed" is said.
+ * Threads:  one engine per thread of use; internally parallel.
+ */
+#ifndef SELLA_ENGINE_H
+#define SELLA_ENGINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sella/status.h"
+#include "sella/talk.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct sella_engine sella_engine;
+
+typedef struct sella_engine_options {
+    const char *model; /* backbone to use instead of the path recorded in the run; its fingerprint must agree. NULL: recorded path */
+    int threads;       /* 0: physical cores */
+    const sella_talk *talk; /* NULL: silent */
+} sella_engine_options;
+
+SELLA_API sella_status sella_engine_open(const char *run, const sella_engine_options *options, sella_engine **out, sella_err *err);
+SELLA_API void sella_engine_close(sella_engine *engine);
+
+/* Facts about the run, as one JSON line: {"method","noun","users","items","model","preset",...}. free(). */
+SELLA_API sella_status sella_engine_info(const sella_engine *engine, char **json, sella_err *err);
+
+/* What to score. Users and items by external id. history: NULL = the history that the run recorded for this user; otherwise titles or item ids, oldest first. */
+typedef struct sella_request {
+    const char *user;             /* NULL or unknown to the run: an unseen user */
+    const char *const *history;   /* [history_count] */
+    int history_count;            /* -1: the recorded history */
+    int free_titles;              /* 1: history entries that the catalogue lacks are taken as text instead of refused */
+} sella_request;
+
+/* Probability of "likes" for each item id; score_k out [k]. */
+SELLA_API sella_status sella_engine_score(sella_engine *engine, const sella_request *request, const char *const *item_k, int k, double *score_k,
+                                          sella_err *err);
+
+typedef struct sella_recommendation {
+    const char *item;  /* borrowed from the engine */
+    const char *title; /* borrowed from the engine */
+    double score;      /* probability */
+} sella_recommendation;
+
+/* The k best of `candidate_n` (NULL: the whole catalogue), best first, ties by catalogue order; without what is in the history unless include_seen.
+ * out [k], *count how many were written. */
+SELLA_API sella_status sella_engine_recommend(sella_engine *engine, const sella_request *request, const char *const *candidate_n, int n, int k,
+                                              int include_seen, sella_recommendation *out, int *count, sella_err *err);
+
+/* Rows of a CSV file (user,item[,history]) -> the same rows in order with a score column added, written atomically to `output` (NULL or "-": stdout stream
+ * given as a callback through talk is not used here: pass a path). */
+SELLA_API sella_status sella_engine_score_file(sella_engine *engine, const char *pairs_csv, const char *output, sella_err *err);
+
+typedef struct sella_eval_options {
+    const char *dataset; /* NULL: the data set recorded in the run (its checksum must agree) */
+    const char *split;   /* NULL: "test" */
+    int64_t rows;        /* 0: all; otherwise one seeded sample of so many rows */
+    uint64_t sample_seed;
+    const char *predictions; /* file to write; NULL: RUN/predictions-SPLIT.csv */
+} sella_eval_options;
+/* *json: the figures object of docs/eval.md on one line. Writes predictions-SPLIT.csv. */
+SELLA_API sella_status sella_engine_eval(sella_engine *engine, const sella_eval_options *options, char **json, sella_err *err);
+
+/* One row's prompt: {"text","ids","soft","answer_position","label_ids","label","score"}. dataset and split as above; row from 0. */
+SELLA_API sella_status sella_engine_prompt(sella_engine *engine, const char *dataset, const char *split, int64_t row, char **json, sella_err *err);
+
+/* What is in a file (safetensors, GGUF, npy), RUN (components trained or frozen by stage: Table 1), data set or model folder, as JSON. */
+SELLA_API sella_status sella_inspect(const char *path, char **json, sella_err *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

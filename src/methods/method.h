@@ -1,0 +1,55 @@
+/* method.h - the small interface of every METHOD, and the table of them.
+ *
+ * Does:     sella_method_find(name)->train(job) fills a run folder; ->open(run) gives a scorer for it. One file per method; the three stages of sella are one file
+ *           each in methods/sella/. The common end (predictions on valid, figures, result.json) is done once, by methods/train.c.
+ * Threads:  one job per process at a time is expected (the thread count is global to BLAS).
+ */
+#ifndef SELLA_METHODS_METHOD_H
+#define SELLA_METHODS_METHOD_H
+
+#include "methods/run.h"
+#include "methods/scorer.h"
+
+/* What a method's train() works with. All borrowed. */
+typedef struct sella_job {
+    sella_run *run;
+    const sella_settings *settings; /* = run->settings */
+    const sella_dataset *dataset;
+    sella_backbone *backbone;       /* NULL when the method needs none */
+    const char *from;               /* --from RUN: reuse its finished stages; NULL */
+    const sella_talk *talk;
+} sella_job;
+
+typedef struct sella_method {
+    const char *name;
+    const char *help;     /* one line for `sella help train` */
+    bool needs_model;
+    /* Settings of this method that differ from the table's defaults by preset: "key=value" lists ended by NULL. */
+    const char *const *preset_paper;
+    const char *const *preset_default;
+    const char *const *preset_fast; /* NULL: this method has no fast preset */
+    /* Refuse settings that contradict each other before anything starts. NULL: nothing to check. */
+    sella_status (*check)(const sella_settings *settings, const sella_dataset *dataset, sella_err *err);
+    /* Train all stages that are not done. Each stage is skipped when complete and resumes exactly. */
+    sella_status (*train)(sella_job *job, sella_err *err);
+    /* Load what train left. run must have its artifacts (it need not be complete: train.c calls this before result.json is written). */
+    sella_status (*open)(const sella_run *run, sella_backbone *backbone, sella_scorer **out, sella_err *err);
+} sella_method;
+
+/* The table, in the order of SPEC's list of METHODs that are built; *count entries. */
+const sella_method *const *sella_methods(int *count);
+/* NULL when unknown. */
+const sella_method *sella_method_find(const char *name);
+
+/* The one settings table of training (stage1.*, lora.*, ...): methods/settings.c. */
+const sella_setting *sella_training_settings(size_t *count);
+/* Defaults < preset of this method < config file < assignments, in this order. preset NULL: "default". */
+sella_status sella_training_resolve(const sella_method *method, const char *preset, const char *config_path, const char *const *assignment, int count,
+                                    sella_settings **out, sella_err *err);
+
+/* Queries for rows of a data set that may be another one than the run was trained on (matched by external ids). index_k NULL: rows 0..k-1.
+ * *query_n [k] is allocated (free()); histories borrow from `dataset` mapped to the run's items in *pool (free()). */
+sella_status sella_queries_from_split(const sella_run *run, const sella_dataset *dataset, sella_split_id split, const int64_t *index_k, int64_t k,
+                                      sella_query **query_n, int32_t **pool, sella_err *err);
+
+#endif

@@ -1,0 +1,75 @@
+/* run.h - a RUN folder: what one training was told, what each stage left, what it measured.
+ *
+ * Does:     create (or resume) while training, open afterwards. A run is complete when result.json is there (written last).
+ * Layout:   SPEC section 2: run.json, metrics.jsonl, result.json, predictions-SPLIT.csv, adapter/, collab.safetensors, projection.safetensors, users.tsv (uid: all
+ *           users of train), items.tsv (iid, title: the whole catalogue), template.txt (the prompt template used), checkpoints/, stages/<stage>/ with
+ *           done.json when that stage is complete. Also history.npy + history_start.npy: every train user's positives of train and valid, oldest first, so that
+ *           recommending needs no data set.
+ * Memory:   strings and arrays are owned by the run, valid until sella_run_close.
+ * Threads:  one writer; an opened run may be read by many.
+ */
+#ifndef SELLA_METHODS_RUN_H
+#define SELLA_METHODS_RUN_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/settings.h"
+#include "data/dataset.h"
+
+typedef struct sella_run {
+    char *path;
+    const char *method;         /* name, see methods/method.h */
+    sella_settings *settings;   /* resolved */
+    uint64_t seed;
+    char *dataset_name;
+    char *dataset_path;
+    char dataset_checksum[17];
+    char *noun;
+    char *model_path;           /* NULL when the method has no language model */
+    char model_fingerprint[17];
+    int32_t users;              /* train users; row r of user tables = line r after the header of users.tsv */
+    int32_t items;              /* whole catalogue */
+    const char *const *user_id; /* [users] */
+    const char *const *item_id; /* [items] */
+    const char *const *title;   /* [items] */
+    const int32_t *history;       /* pool of item rows */
+    const int64_t *history_start; /* [users + 1] into history */
+    bool complete;              /* result.json is there */
+    json_t *document;           /* run.json as it is on disk */
+    struct sella_run_impl *impl;
+} sella_run;
+
+/* New folder (refused when PATH holds anything else than a run of the same method, data set and settings and resume is set). resume with an existing run: settings are
+ * those recorded, the data set's checksum, model fingerprint and thread count are checked; resume without checkpoint starts over; resume of a complete run is a no-op
+ * that the caller sees in run->complete. */
+sella_status sella_run_create(const char *path, const char *method, const sella_settings *settings, uint64_t seed, const sella_dataset *dataset,
+                              const char *model_path, const char *model_fingerprint, bool resume, sella_run **out, sella_err *err);
+/* Open for use. Every file is checked against run.json's counts. */
+sella_status sella_run_open(const char *path, sella_run **out, sella_err *err);
+void sella_run_close(sella_run *run);
+
+int32_t sella_run_find_user(const sella_run *run, const char *id); /* -1: not in train */
+int32_t sella_run_find_item(const sella_run *run, const char *id); /* -1: not in the catalogue */
+int32_t sella_run_find_title(const sella_run *run, const char *title); /* exact (case-insensitive); -1 */
+int32_t sella_run_nearest_title(const sella_run *run, const char *title); /* -1 when nothing is near */
+int32_t sella_run_history(const sella_run *run, int32_t user, const int32_t **items);
+
+/* Path inside the run ("stages/distil/semantic.safetensors"), free(). */
+char *sella_run_file(const sella_run *run, const char *name);
+
+/* Stages: done.json {"stage", "seconds", "trained":[names of components], "frozen":[...], ...figures}. Steals no reference. */
+bool sella_run_stage_done(const sella_run *run, const char *stage);
+sella_status sella_run_stage_finish(sella_run *run, const char *stage, const json_t *record, sella_err *err);
+sella_status sella_run_stage_record(const sella_run *run, const char *stage, json_t **out, sella_err *err);
+
+/* What was decided from the machine or a measured rate, recorded once and reused by --resume (key -> value in run.json "decided"). */
+sella_status sella_run_decide(sella_run *run, const char *key, int64_t value, int64_t *decided, sella_err *err);
+
+/* Write predictions first, then result.json (last). */
+sella_status sella_run_finish(sella_run *run, const json_t *result, sella_err *err);
+
+#endif
