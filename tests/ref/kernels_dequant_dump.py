@@ -1,0 +1,41 @@
+"""Blocks made by the `gguf` package and what it makes of them: tests/ref/kernels_dequant.ref.
+
+Run in the project's folder: python tests/ref/kernels_dequant_dump.py
+"""
+import numpy as np
+from gguf import GGMLQuantizationType as Q
+from gguf.quants import dequantize, quantize
+
+import ref_file
+
+rng = np.random.default_rng(7)
+x = (rng.standard_normal((6, 96)) * rng.choice([1e-3, 0.05, 1, 30], (6, 1))).astype(np.float32)
+x[0, :32] = 0
+out = {}
+for kind in (Q.F32, Q.F16, Q.BF16, Q.Q8_0, Q.Q4_0, Q.Q4_1):
+    blocks = quantize(x, kind)
+    out[f"{kind.name}.blocks"] = np.ascontiguousarray(blocks).view(np.uint8)
+    out[f"{kind.name}.values"] = dequantize(blocks, kind).astype(np.float32)
+    if kind in (Q.Q8_0, Q.Q4_0, Q.Q4_1):  # any bytes with finite scales, so that every code and subnormal scales occur
+        size = {Q.Q8_0: 34, Q.Q4_0: 18, Q.Q4_1: 20}[kind]
+        blocks = rng.integers(0, 256, (24, size), dtype=np.uint8)
+        blocks[:, 1] = blocks[:, 1] % 0x78 | blocks[:, 1] & 0x80
+        blocks[:3, 1] &= 0x80
+        if kind == Q.Q4_1:
+            blocks[:, 3] = blocks[:, 3] % 0x78 | blocks[:, 3] & 0x80
+        out[f"{kind.name}.random.blocks"] = blocks
+        out[f"{kind.name}.random.values"] = dequantize(blocks, kind).astype(np.float32)
+
+# conversions: every seventh half, and floats around the rounding borders
+halves = np.arange(65536, dtype=np.uint16)
+out["half.floats"] = halves[::7].view(np.float16).astype(np.float32)
+near = halves[:0x7C00:61].view(np.float16).astype(np.float32)
+step = np.abs(halves[1:0x7C01:61].view(np.float16).astype(np.float32) - near)
+step[~np.isfinite(step)] = 32
+floats = np.concatenate([near + step * t for t in (0.0, 0.25, 0.5, 0.5000001, 0.49999997, 0.75, 1.0)]).astype(np.float32)
+floats = np.concatenate([floats, -floats, np.array([65504, 65519.99, 65520, 1e30, np.inf, 2**-25, 2**-24, 3 * 2**-25, 1e-30],
+                                                   dtype=np.float32)])
+with np.errstate(over="ignore"):
+    out["half.from"] = floats
+    out["half.to"] = floats.astype(np.float16).view(np.uint16).astype(np.int32)
+ref_file.write("tests/ref/kernels_dequant.ref", out)
