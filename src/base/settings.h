@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/text.h"
 
 typedef enum sella_type {
     SELLA_TYPE_INT,  /* default, min, max in `number`, `min`, `max` */
@@ -43,7 +44,8 @@ sella_status sella_settings_copy(const sella_settings *from, sella_settings **ou
 sella_status sella_settings_set(sella_settings *settings, const char *name, const char *text, const char *where, sella_err *err);
 /* "key=value". */
 sella_status sella_settings_assign(sella_settings *settings, const char *assignment, const char *where, sella_err *err);
-/* YAML file: nested maps or dotted keys; duplicate keys, anchors, lists and non-scalars are refused with file and line. */
+/* YAML file: nested maps or dotted keys; duplicate keys, anchors, lists and non-scalars are refused with file and line.
+ * On failure nothing was changed. At most 1 MiB. */
 sella_status sella_settings_load(sella_settings *settings, const char *path, sella_err *err);
 
 /* Values; asserts that name is in the table with that type. */
@@ -55,9 +57,16 @@ bool sella_settings_is(const sella_settings *settings, const char *name, const c
 /* True when the value was set by a call, not by default. */
 bool sella_settings_given(const sella_settings *settings, const char *name);
 
-/* Flat JSON object {"stage1.lr": 0.001, ...} in table order, and back (for run.json). New reference. */
+/* Flat JSON object {"stage1.lr": 0.001, ...} in table order, and back (for run.json; every key read counts as given;
+ * on failure nothing was changed). New reference. */
 json_t *sella_settings_json(const sella_settings *settings);
 sella_status sella_settings_from_json(sella_settings *settings, const json_t *object, const char *where, sella_err *err);
+
+/* Exchange the values of two settings over the same table. */
+void sella_settings_swap(sella_settings *a, sella_settings *b);
+
+/* Append the resolved values as YAML that sella_settings_load reads back: one "name: value" line each, in table order. */
+sella_status sella_settings_yaml(const sella_settings *settings, sella_text *out, sella_err *err);
 
 /* The table itself, for --help and docs. */
 const sella_setting *sella_settings_table(const sella_settings *settings, size_t *count);

@@ -263,6 +263,19 @@ sella_status sella_parse_real(const char *text, size_t bytes, double min, double
     return SELLA_OK;
 }
 
+void sella_real_text(double value, char *out, size_t room)
+{
+    locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0), before = plain ? uselocale(plain) : (locale_t)0;
+    int digits = 15;
+    do {
+        snprintf(out, room, "%.*g", digits, value);
+    } while (digits++ < 17 && strtod(out, NULL) != value);
+    if (plain) {
+        uselocale(before);
+        freelocale(plain);
+    }
+}
+
 static unsigned char lower(char c)
 {
     return (unsigned char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);

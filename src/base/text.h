@@ -33,12 +33,17 @@ char *sella_latin1_to_utf8(const char *data, size_t bytes, sella_err *err);
 sella_status sella_parse_int(const char *text, size_t bytes, int64_t min, int64_t max, const char *what, int64_t *out, sella_err *err);
 sella_status sella_parse_real(const char *text, size_t bytes, double min, double max, const char *what, double *out, sella_err *err);
 
-/* Damerau-Levenshtein distance of two UTF-8 strings over bytes, case-insensitive for ASCII, cut at `limit`. */
+/* The shortest decimal text that reads back as exactly this finite value ("0.1", "1e-05"); room >= 32. */
+void sella_real_text(double value, char *out, size_t room);
+
+/* Damerau-Levenshtein distance of two UTF-8 strings over bytes, case-insensitive for ASCII, cut at `limit`
+ * (never more is returned; also for strings that differ over more than 255 bytes). */
 int sella_text_distance(const char *a, const char *b, int limit);
 /* Index of the candidate nearest to name, or -1 when none is within about a third of its length (callers say "did you mean"). */
 int sella_text_nearest(const char *name, const char *const *candidates, size_t count);
 
-/* Lines over a mapped buffer: no copy, '\n' or "\r\n" ended, last line may lack its end. A line longer than `limit` bytes
+/* Lines over a mapped buffer: no copy, '\n' or "\r\n" ended, last line may lack its end, a byte order
+ * mark at the start is skipped. A line longer than `limit` bytes
  * is SELLA_FORMAT naming file and line. */
 typedef struct sella_lines {
     const char *path; /* for sentences, borrowed */
