@@ -86,7 +86,8 @@ static sella_status parse_bool(const sella_setting *row, const char *text, int64
 static sella_status parse_word(const sella_setting *row, const char *text, sella_err *err)
 {
     size_t length = strlen(text);
-    for (const char *word = row->words; length > 0 && word; word = strchr(word, '|'), word += word ? 1 : 0) {
+    bool whole = length > 0 && !strchr(text, '|'); // one word, not two with their bar
+    for (const char *word = row->words; whole && word; word = strchr(word, '|'), word += word ? 1 : 0) {
         if (strncmp(word, text, length) == 0 && (word[length] == '|' || word[length] == '\0')) {
             return SELLA_OK;
         }
