@@ -61,7 +61,8 @@ static inline void mutate_integer(uint8_t *data, size_t bytes, uint64_t round, u
     }
     for (size_t i = 0; i < width && at + i < bytes; i++) {
         size_t shift = way == 0 ? i : width - 1 - i;
-        data[at + i] = way == 2 ? (uint8_t)digits[i] : (uint8_t)(value >> (8 * (shift & 7)));
+        uint64_t byte = way == 2 ? (uint64_t)digits[i] : value >> (8 * (shift & 7));
+        data[at + i] = (uint8_t)(byte & 0xff);
     }
 }
 
