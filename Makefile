@@ -14,10 +14,14 @@ DEV     ?= $(if $(filter test asan tsan,$(PROFILE)),1,0)
 
 VERSION   := 0.1.0
 SOVERSION := 0
-COMMIT    := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+
+# As many jobs as processors unless -j says otherwise.
+ifeq ($(MAKELEVEL)$(filter clean,$(MAKECMDGOALS)),0)
+  MAKEFLAGS += -j$(shell nproc)
+endif
 
 PACKAGES := jansson libpcre2-8 libutf8proc libarchive yaml-0.1 libxxhash
-DEBS := pkg-config libopenblas-openmp-dev libjansson-dev libpcre2-dev libutf8proc-dev libarchive-dev libyaml-dev \
+DEBS := gcc libc6-dev pkg-config libopenblas-openmp-dev libjansson-dev libpcre2-dev libutf8proc-dev libarchive-dev libyaml-dev \
         libxxhash-dev librandom123-dev uthash-dev libcmocka-dev
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wmissing-prototypes $(if $(filter 1,$(DEV)),-Werror)
@@ -67,7 +71,7 @@ CLI_OBJ  := $(CLI_SRC:%.c=$(OUT)/%.o)
 TEST_BIN := $(TEST_SRC:tests/%.c=$(OUT)/%)
 EXAMPLE_BIN := $(EXAMPLE_SRC:examples/%.c=$(OUT)/example-%)
 
-.PHONY: all test test-full asan tsan deps data model demo bench install uninstall help clean check-includes check-size unit cli-tests
+.PHONY: all test test-full asan tsan fuzz deps data model demo install uninstall help clean check-includes unit-bins print-out
 .DEFAULT_GOAL := all
 
 all: $(OUT)/sella $(OUT)/libsella.so  ## build build/sella, build/libsella.a and build/libsella.so
@@ -77,7 +81,15 @@ all: $(OUT)/sella $(OUT)/libsella.so  ## build build/sella, build/libsella.a and
 
 $(OUT)/src/kernels/%_avx2.o: EXTRA := -mavx2 -mfma -mf16c
 $(OUT)/src/kernels/%_avx512.o: EXTRA := -mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx2 -mfma -mf16c
-$(OUT)/src/cli/%.o: EXTRA := -DSELLA_VERSION='"$(VERSION)"' -DSELLA_COMMIT='"$(COMMIT)"'
+$(OUT)/src/cli/main.o: EXTRA = -DSELLA_VERSION='"$(VERSION)"' -DSELLA_COMMIT='"$(file <$(OUT)/commit)"' -DSELLA_FEATURES='"blas=$(BLAS) native=$(NATIVE)"'
+$(OUT)/src/cli/main.o: $(OUT)/commit
+
+# Rewritten only when the commit is another one; kept when git does not answer (sudo make install).
+$(OUT)/commit: FORCE
+	@mkdir -p $(@D)
+	@new=$$(git rev-parse --short HEAD 2>/dev/null) || new=$$(cat $@ 2>/dev/null) || new=unknown; \
+	[ "$$new" = "$$(cat $@ 2>/dev/null)" ] || printf '%s' "$$new" >$@
+FORCE:
 
 $(OUT)/%.o: %.c
 	@mkdir -p $(@D)
@@ -97,7 +109,7 @@ $(OUT)/test_%: tests/test_%.c $(OUT)/libsella.a
 	$(CC) $(CPPFLAGS) -Itests $(CFLAGS) -Wno-missing-prototypes -MMD -MP -MF $@.d -o $@ $< $(OUT)/libsella.a $(LDFLAGS) -lcmocka $(LDLIBS)
 
 $(OUT)/example-%: examples/%.c $(OUT)/libsella.a
-	$(CC) -Iinclude $(CFLAGS) -o $@ $< $(OUT)/libsella.a $(LDFLAGS) $(LDLIBS)
+	$(CC) -Iinclude $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(OUT)/libsella.a $(LDFLAGS) $(LDLIBS)
 
 deps:  ## install the Debian packages that are missing (a no-op when all are there)
 	@scripts/deps $(DEBS)
@@ -118,21 +130,57 @@ demo: deps  ## everything, then the demo: MovieLens -> four methods -> recommend
 	@[ -n "$(MODEL)" ] || scripts/model
 	@scripts/demo
 
+unit-bins: $(TEST_BIN) $(EXAMPLE_BIN) $(OUT)/libsella.a $(if $(CLI_SRC),$(OUT)/sella)
+
+print-out:
+	@echo $(OUT)
+
+# Build a profile with its tests, then run them: $(call run-profile,PROFILE)
+define run-profile
+@$(MAKE) --no-print-directory PROFILE=$(1) unit-bins
+@scripts/run-tests $$($(MAKE) --no-print-directory -s PROFILE=$(1) print-out)
+endef
+
+test: deps check-includes  ## set-up, build with warnings as errors, all tests
+	$(call run-profile,test)
+
+asan: deps  ## all tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(call run-profile,asan)
+
+tsan: deps  ## all tests under ThreadSanitizer (OpenMP on one thread: libgomp is not instrumented)
+	$(call run-profile,tsan)
+
+fuzz: export SELLA_FULL := 1
+fuzz: deps  ## long mutation fuzzing of every parser, under the sanitizers
+	$(call run-profile,asan)
+
+test-full: export SELLA_FULL := 1
+test-full: deps check-includes  ## all tests with their long parts, then the same under the sanitizers
+	$(call run-profile,test)
+	$(call run-profile,asan)
+
+LIBDIR = $(DESTDIR)$(PREFIX)/lib
+install: all  ## install program, library, headers, pkg-config file and man page (PREFIX=/usr/local DESTDIR=)
+	install -d $(DESTDIR)$(PREFIX)/bin $(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include/sella
+	install -m 755 $(OUT)/sella $(DESTDIR)$(PREFIX)/bin/sella
+	install -m 644 include/sella/*.h $(DESTDIR)$(PREFIX)/include/sella
+	install -m 644 $(OUT)/libsella.a $(LIBDIR)/libsella.a
+	install -m 755 $(OUT)/libsella.so $(LIBDIR)/libsella.so.$(VERSION)
+	ln -sfn libsella.so.$(VERSION) $(LIBDIR)/libsella.so.$(SOVERSION)
+	ln -sfn libsella.so.$(SOVERSION) $(LIBDIR)/libsella.so
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@PACKAGES@|$(PACKAGES)|; s|@LIBS@|$(BLAS_LIBS) -fopenmp -lm|' scripts/sella.pc.in >$(LIBDIR)/pkgconfig/sella.pc
+	if [ -f docs/sella.1 ]; then install -D -m 644 docs/sella.1 $(DESTDIR)$(PREFIX)/share/man/man1/sella.1; fi
+	if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then ldconfig; fi
+
+uninstall:  ## remove what install put there
+	rm -f $(DESTDIR)$(PREFIX)/bin/sella $(LIBDIR)/libsella.a $(LIBDIR)/libsella.so $(LIBDIR)/libsella.so.$(SOVERSION) $(LIBDIR)/libsella.so.$(VERSION)
+	rm -f $(LIBDIR)/pkgconfig/sella.pc $(DESTDIR)$(PREFIX)/share/man/man1/sella.1
+	rm -rf $(DESTDIR)$(PREFIX)/include/sella
+
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
 clean:  ## remove build/
 	rm -rf build
 
-unit-bins: $(TEST_BIN) $(EXAMPLE_BIN) $(OUT)/libsella.a $(if $(CLI_SRC),$(OUT)/sella)
-.PHONY: unit-bins
-
-test: deps check-includes  ## set-up, build with warnings as errors, all tests
-	@$(MAKE) --no-print-directory PROFILE=test unit-bins
-	@scripts/run-tests $$($(MAKE) --no-print-directory -s PROFILE=test print-out)
-
-print-out:
-	@echo $(OUT)
-.PHONY: print-out
-
--include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(TEST_BIN:=.d)
+-include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(TEST_BIN:=.d) $(EXAMPLE_BIN:=.d)
