@@ -2,6 +2,7 @@
 #
 # Objects live in build/<profile>-<hash of the flags>/, so that changing a flag never needs `make clean`.
 # Profiles: release (default), test (asserts on, warnings are errors), asan, tsan.   BLAS=openblas|none   NATIVE=0|1
+# V=1 shows the commands.
 
 PROFILE ?= release
 BLAS    ?= openblas
@@ -10,6 +11,7 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 CC      ?= cc
 AR      ?= ar
+Q       := $(if $(V),,@)
 DEV     ?= $(if $(filter test asan tsan,$(PROFILE)),1,0)
 
 VERSION   := 0.1.0
@@ -93,23 +95,29 @@ FORCE:
 
 $(OUT)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(EXTRA) -MMD -MP -c $< -o $@
+	@echo 'CC   $<'
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(EXTRA) -MMD -MP -c $< -o $@
 
 $(OUT)/libsella.a: $(LIB_OBJ)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	@echo 'AR   $@'
+	$(Q)$(AR) rcs $@ $^
 
 $(OUT)/libsella.so: $(LIB_OBJ)
-	$(CC) $(CFLAGS) -shared -Wl,-soname,libsella.so.$(SOVERSION) -o $@ $^ $(LDFLAGS) $(LDLIBS)
+	@echo 'LINK $@'
+	$(Q)$(CC) $(CFLAGS) -shared -Wl,-soname,libsella.so.$(SOVERSION) -o $@ $^ $(LDFLAGS) $(LDLIBS)
 
 $(OUT)/sella: $(CLI_OBJ) $(OUT)/libsella.a
-	$(CC) $(CFLAGS) -o $@ $(CLI_OBJ) $(OUT)/libsella.a $(LDFLAGS) $(LDLIBS)
+	@echo 'LINK $@'
+	$(Q)$(CC) $(CFLAGS) -o $@ $(CLI_OBJ) $(OUT)/libsella.a $(LDFLAGS) $(LDLIBS)
 
 $(OUT)/test_%: tests/test_%.c $(OUT)/libsella.a
-	$(CC) $(CPPFLAGS) -Itests $(CFLAGS) -Wno-missing-prototypes -MMD -MP -MF $@.d -o $@ $< $(OUT)/libsella.a $(LDFLAGS) -lcmocka $(LDLIBS)
+	@echo 'TEST $<'
+	$(Q)$(CC) $(CPPFLAGS) -Itests $(CFLAGS) -Wno-missing-prototypes -MMD -MP -MF $@.d -o $@ $< $(OUT)/libsella.a $(LDFLAGS) -lcmocka $(LDLIBS)
 
 $(OUT)/example-%: examples/%.c $(OUT)/libsella.a
-	$(CC) -Iinclude $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(OUT)/libsella.a $(LDFLAGS) $(LDLIBS)
+	@echo 'EX   $<'
+	$(Q)$(CC) -Iinclude $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(OUT)/libsella.a $(LDFLAGS) $(LDLIBS)
 
 deps:  ## install the Debian packages that are missing (a no-op when all are there)
 	@scripts/deps $(DEBS)
@@ -137,8 +145,8 @@ print-out:
 
 # Build a profile with its tests, then run them: $(call run-profile,PROFILE)
 define run-profile
-@$(MAKE) --no-print-directory PROFILE=$(1) unit-bins
-@scripts/run-tests $$($(MAKE) --no-print-directory -s PROFILE=$(1) print-out)
++@$(MAKE) --no-print-directory PROFILE=$(1) unit-bins
++@scripts/run-tests $$($(MAKE) --no-print-directory -s PROFILE=$(1) print-out)
 endef
 
 test: deps check-includes  ## set-up, build with warnings as errors, all tests
