@@ -28,7 +28,8 @@ sella_status sella_optimizer_new(sella_param_table *const *tables, int n, const 
                                  sella_err *err);
 void sella_optimizer_free(sella_optimizer *optimizer);
 
-/* One step at learning rate lr on rows of `group` (-1: all); the gradients of all rows are cleared. Returns SELLA_DIVERGED with the tensor's
+/* One step at learning rate lr on rows of `group` (-1: all); the gradients of all rows are cleared. Rows outside the group keep
+ * values and moments, and their gradients count neither for the norm nor for the check. Returns SELLA_DIVERGED with the tensor's
  * name when a gradient is not finite (nothing is changed then). *norm (or NULL): global norm before clipping. */
 sella_status sella_optimizer_step(sella_optimizer *optimizer, double lr, int group, double *norm, sella_err *err);
 int64_t sella_optimizer_steps(const sella_optimizer *optimizer);
@@ -36,10 +37,16 @@ int64_t sella_optimizer_steps(const sella_optimizer *optimizer);
 /* State for checkpoints: count of moment tensors (2 per trainable row), their names ("<param>.m", "<param>.v"), values. */
 int sella_optimizer_state_count(const sella_optimizer *optimizer);
 void sella_optimizer_state_at(const sella_optimizer *optimizer, int index, const char **name, float **data, size_t *count);
+/* Sets the count of steps of the optimizer and of every row. */
 void sella_optimizer_set_steps(sella_optimizer *optimizer, int64_t steps);
+/* Steps that each trainable row took part in (they differ between training groups); index from 0 to row_count - 1. */
+int sella_optimizer_row_count(const sella_optimizer *optimizer);
+int64_t sella_optimizer_row_steps(const sella_optimizer *optimizer, int index);
+void sella_optimizer_set_row_steps(sella_optimizer *optimizer, int index, int64_t steps);
 
 typedef enum sella_schedule { SELLA_SCHEDULE_CONSTANT, SELLA_SCHEDULE_LINEAR, SELLA_SCHEDULE_COSINE } sella_schedule;
-/* Rate at `step` (from 0) of `total`: linear warm-up over warmup steps, then constant, or to 0 by a line or half a cosine. */
+/* Rate at `step` (from 0) of `total`: linear warm-up from 0 over warmup steps, then constant, or to 0 by a line or half a cosine:
+ * the values of transformers' schedules of the same names. */
 double sella_schedule_lr(sella_schedule schedule, double lr, int64_t step, int64_t total, int64_t warmup);
 
 #endif
