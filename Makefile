@@ -27,7 +27,7 @@ DEBS := gcc libc6-dev pkg-config libopenblas-openmp-dev libjansson-dev libpcre2-
         libxxhash-dev librandom123-dev uthash-dev libcmocka-dev
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wmissing-prototypes $(if $(filter 1,$(DEV)),-Werror)
-BASE := -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -fopenmp -ffp-contract=off -g -pthread -include src/base/banned.h
+BASE := -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -fopenmp -ffp-contract=off -fno-math-errno -g -pthread -include src/base/banned.h
 ifeq ($(PROFILE),release)
   BASE += -O3 -DNDEBUG
 else ifeq ($(PROFILE),test)

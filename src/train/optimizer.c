@@ -180,14 +180,12 @@ typedef struct rates {
     float shrink; /* decoupled decay: w *= shrink */
     float b1, b2; /* 1 - beta1, 1 - beta2 */
     float beta2;
-    float step;     /* lr / (1 - beta1^t) */
-    float root;     /* 1 / sqrt(1 - beta2^t) */
+    float step; /* lr / (1 - beta1^t) */
+    float root; /* 1 / sqrt(1 - beta2^t) */
     float eps;
 } rates;
 
-// errno of sqrtf would keep this loop from being vectorised; v is never negative
-__attribute__((optimize("no-math-errno", "O3"))) static void block_update(float *restrict w, float *restrict g, float *restrict m,
-                                                                        float *restrict v, size_t count, const rates *r)
+static void block_update(float *restrict w, float *restrict g, float *restrict m, float *restrict v, size_t count, const rates *r)
 {
     const rates k = *r;
     for (size_t i = 0; i < count; i++) {

@@ -1,19 +1,20 @@
-"""Write tests/ref/train_optimizer.bin: ten steps of torch.optim Adam and AdamW with clipping, and transformers' schedules.
+"""Writes tests/ref/train_optimizer.ref: ten steps of torch.optim Adam and AdamW with clipping, and transformers' schedules.
 
-Layout: "SREF" u32 version, u32 count, then per tensor: u32 name bytes, name, u32 values, f64 values (little-endian).
-Run from the project: python tests/ref/train_optimizer.py
+Run from the project: python tests/ref/train_optimizer_dump.py
 """
 import os
-import struct
 
+import numpy as np
 import torch
 from transformers import get_constant_schedule_with_warmup, get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
-out = []
+from ref_file import write
+
+out = {}
 
 
 def put(name, values):
-    out.append((name, [float(v) for v in values]))
+    out[name] = np.array([float(v) for v in values], dtype=np.float64 if name.startswith("schedule") else np.float32)
 
 
 torch.manual_seed(5)
@@ -48,8 +49,5 @@ for name, make in (("constant", lambda o: get_constant_schedule_with_warmup(o, 4
         opt.step()
         schedule.step()
     put(f"schedule.{name}", rates)
-path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "train_optimizer.bin")
-with open(path, "wb") as f:
-    f.write(b"SREF" + struct.pack("<II", 1, len(out)))
-    for name, values in out:
-        f.write(struct.pack("<I", len(name)) + name.encode() + struct.pack("<I", len(values)) + struct.pack(f"<{len(values)}d", *values))
+here = os.path.dirname(os.path.abspath(__file__))
+write(os.path.join(here, "train_optimizer.ref"), out)
