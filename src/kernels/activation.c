@@ -3,50 +3,46 @@
 
 #include <math.h>
 
+#include "kernels/fast.h"
+
+enum { RANGE = 4096 }; /* values of a long array that one task takes */
+
 void sella_swiglu_forward(float *y, int ldy, const float *gu, int ldgu, int N, int F)
 {
+    const sella_fast *fast = sella_fast_best();
 #pragma omp parallel for schedule(static) if (N > 1)
     for (int n = 0; n < N; n++) {
-        const float *gate = gu + (size_t)n * (size_t)ldgu, *up = gate + F;
-        float *out = y + (size_t)n * (size_t)ldy;
-        for (int f = 0; f < F; f++) {
-            out[f] = gate[f] / (1.0f + expf(-gate[f])) * up[f];
-        }
+        const float *gate = gu + (size_t)n * (size_t)ldgu;
+        fast->swiglu_forward(y + (size_t)n * (size_t)ldy, gate, gate + F, F);
     }
 }
 
-/* With s = sigmoid(g): d silu / dg = s (1 + g (1 - s)). */
 void sella_swiglu_backward(float *dgu, int lddgu, const float *dy, int lddy, const float *gu, int ldgu, int N, int F)
 {
+    const sella_fast *fast = sella_fast_best();
 #pragma omp parallel for schedule(static) if (N > 1)
     for (int n = 0; n < N; n++) {
-        const float *gate = gu + (size_t)n * (size_t)ldgu, *up = gate + F;
-        const float *d = dy + (size_t)n * (size_t)lddy;
-        float *dgate = dgu + (size_t)n * (size_t)lddgu, *dup = dgate + F;
-        for (int f = 0; f < F; f++) {
-            const float g = gate[f], u = up[f], s = 1.0f / (1.0f + expf(-g));
-            dgate[f] = d[f] * u * s * (1.0f + g * (1.0f - s));
-            dup[f] = d[f] * g * s;
-        }
+        const float *gate = gu + (size_t)n * (size_t)ldgu;
+        float *dgate = dgu + (size_t)n * (size_t)lddgu;
+        fast->swiglu_backward(dgate, dgate + F, dy + (size_t)n * (size_t)lddy, gate, gate + F, F);
     }
 }
 
 void sella_gelu_forward(float *y, const float *x, size_t n)
 {
-#pragma omp parallel for schedule(static) if (n > 4096)
-    for (size_t i = 0; i < n; i++) {
-        y[i] = 0.5f * x[i] * (1.0f + erff(x[i] * (float)M_SQRT1_2));
+    const sella_fast *fast = sella_fast_best();
+#pragma omp parallel for schedule(static) if (n > RANGE)
+    for (size_t i = 0; i < n; i += RANGE) {
+        fast->gelu_forward(y + i, x + i, n - i < RANGE ? n - i : RANGE);
     }
 }
 
-/* gelu'(x) = Phi(x) + x phi(x). */
 void sella_gelu_backward(float *dx, const float *dy, const float *x, size_t n)
 {
-    const float density = (float)(0.5 * M_SQRT1_2 * M_2_SQRTPI); /* 1 / sqrt(2 pi) */
-#pragma omp parallel for schedule(static) if (n > 4096)
-    for (size_t i = 0; i < n; i++) {
-        const float cumulative = 0.5f * (1.0f + erff(x[i] * (float)M_SQRT1_2));
-        dx[i] = dy[i] * (cumulative + x[i] * density * expf(-0.5f * x[i] * x[i]));
+    const sella_fast *fast = sella_fast_best();
+#pragma omp parallel for schedule(static) if (n > RANGE)
+    for (size_t i = 0; i < n; i += RANGE) {
+        fast->gelu_backward(dx + i, dy + i, x + i, n - i < RANGE ? n - i : RANGE);
     }
 }
 

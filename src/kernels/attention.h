@@ -25,9 +25,11 @@ typedef struct sella_attention_shape {
     const int32_t *start_s;   /* [S + 1] */
     const int32_t *parent_s;  /* [S] */
     const int32_t *subtree_s; /* [S] */
+    int threads;              /* most threads to use and to plan scratch for; 0: those in use when the call is made */
 } sella_attention_shape;
 
-/* Floats of scratch that forward and backward need for this shape. */
+/* Floats of scratch that forward and backward need for this shape, with shape->threads or, when that is 0, with the threads in use
+ * now: their number must not grow before the kernels run. */
 size_t sella_attention_scratch(const sella_attention_shape *shape);
 
 /*   o    out     [T, H, D]

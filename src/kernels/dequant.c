@@ -3,6 +3,8 @@
 
 #include <assert.h>
 
+#include "kernels/fast.h"
+
 static const struct {
     const char *name;
     int block;    /* values */
@@ -173,5 +175,6 @@ bool sella_dequantize_plain(float *y, const void *blocks, sella_dtype dtype, siz
 
 bool sella_dequantize(float *y, const void *blocks, sella_dtype dtype, size_t n)
 {
-    return sella_dequantize_plain(y, blocks, dtype, n);
+    assert(dtype_known(dtype) && n % (size_t)dtype_table[dtype].block == 0);
+    return sella_fast_best()->dequantize(y, blocks, dtype, n);
 }

@@ -5,6 +5,8 @@
 #include <math.h>
 #include <stddef.h>
 
+#include "kernels/fast.h"
+
 /* Llama 3 stretches the slow frequencies by `factor`, leaves the fast ones, and blends linearly (in original_context /
  * wavelength) between the two bounds. */
 static double rope_llama3(double inv, const sella_rope_scaling *scaling)
@@ -43,24 +45,16 @@ void sella_rope_table(float *cosine, float *sine, int positions, int D, const do
     }
 }
 
-static void rope_head(float *x, int half, const float *cosine, const float *sine, float sign)
-{
-    for (int d = 0; d < half; d++) {
-        const float a = x[d], b = x[half + d], s = sign * sine[d];
-        x[d] = a * cosine[d] - b * s;
-        x[half + d] = b * cosine[d] + a * s;
-    }
-}
-
 void sella_rope_apply(float *x, int ld, int T, int H, int D, const int32_t *position_t, const float *cosine, const float *sine, int inverse)
 {
+    const sella_fast *fast = sella_fast_best();
     const int half = D / 2;
     const float sign = inverse ? -1.0f : 1.0f;
 #pragma omp parallel for schedule(static) if (T > 1)
     for (int t = 0; t < T; t++) {
         const size_t row = (size_t)position_t[t] * (size_t)half;
         for (int h = 0; h < H; h++) {
-            rope_head(x + (size_t)t * (size_t)ld + (size_t)h * (size_t)D, half, cosine + row, sine + row, sign);
+            fast->rope_head(x + (size_t)t * (size_t)ld + (size_t)h * (size_t)D, half, cosine + row, sine + row, sign);
         }
     }
 }

@@ -1,0 +1,47 @@
+/* fast.h - the table of inner kernels, one for each level of CPU, chosen at run time.
+ *
+ * Does:     The public kernels split their work over threads and call the table's entries, which are serial. Entries may be NULL in
+ *           the plain table where the plain twin is a whole kernel of its own.
+ * Threads:  pure; the choice is a function of the CPU alone.
+ * Not here: the public contracts (norm.h, rope.h, activation.h, attention.h, lora.h).
+ */
+#ifndef SELLA_KERNELS_FAST_H
+#define SELLA_KERNELS_FAST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/dequant.h"
+
+struct sella_attention_tile;
+struct sella_attention_size;
+
+typedef struct sella_fast {
+    const char *name; /* "plain", "AVX2", "AVX-512" */
+
+    /* rows of [C], contiguous */
+    float (*norm_forward)(float *y, const float *x, const float *w, int C, float eps); /* returns 1 / rms */
+    void (*norm_backward)(float *dx, const float *dy, const float *x, const float *w, float r, int C);
+    void (*rope_head)(float *x, int half, const float *cosine, const float *sine, float sign);
+    void (*swiglu_forward)(float *y, const float *gate, const float *up, int F);
+    void (*swiglu_backward)(float *dgate, float *dup, const float *dy, const float *gate, const float *up, int F); /* may alias */
+    void (*gelu_forward)(float *y, const float *x, size_t n);
+    void (*gelu_backward)(float *dx, const float *dy, const float *x, size_t n);
+    void (*exp)(float *y, const float *x, size_t n);
+    bool (*dequantize)(float *y, const void *blocks, sella_dtype dtype, size_t n);
+
+    /* one tile of queries of one key head (kernels/attention_tile.h); NULL: use the plain twin */
+    void (*attention_size)(struct sella_attention_size *size, int D, int ratio);
+    void (*attention_forward)(const struct sella_attention_tile *tile);
+    void (*attention_backward)(const struct sella_attention_tile *tile);
+} sella_fast;
+
+enum { SELLA_FAST_LEVELS = 3 }; /* 0 plain, 1 AVX2 + FMA + F16C, 2 AVX-512 F + DQ + BW + VL */
+
+/* The table of a level, or NULL when this CPU or this build lacks it. */
+const sella_fast *sella_fast_level(int level);
+/* The best one here. */
+const sella_fast *sella_fast_best(void);
+
+#endif

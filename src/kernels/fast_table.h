@@ -1,0 +1,13 @@
+/* fast_table.h - the rows of a sella_fast made of the bodies; included inside its initialiser, twice, hence no guard. */
+.norm_forward = row_norm_forward,
+.norm_backward = row_norm_backward,
+.rope_head = row_rope_head,
+.swiglu_forward = row_swiglu_forward,
+.swiglu_backward = row_swiglu_backward,
+.gelu_forward = row_gelu_forward,
+.gelu_backward = row_gelu_backward,
+.exp = row_exp,
+.dequantize = sella_dequantize_avx2,
+.attention_size = tile_size,
+.attention_forward = tile_forward,
+.attention_backward = tile_backward,
