@@ -69,4 +69,16 @@ int32_t sella_dataset_find_item(const sella_dataset *dataset, const char *id);
 /* The history of one row: *items borrowed; returns its length. */
 int32_t sella_dataset_history(const sella_dataset *dataset, sella_split_id split, int64_t row, const int32_t **items);
 
+/* Where a user's history ends after the splits of the mask (bits 1u << sella_split_id): the history of the user's last row in the latest
+ * of these splits, and that row's own item when it was liked. For logs sorted by time: all positives of these splits in order.
+ *
+ *   items  out  [count] item indexes, owned: free()
+ *   count  out  0 for a user without rows there
+ */
+sella_status sella_dataset_user_history(const sella_dataset *dataset, int32_t user, unsigned splits, int32_t **items, int32_t *count,
+                                        sella_err *err);
+
+/* The checksum as opened folders and new ones have it: XXH3 over all columns, ids and titles, chained. text [17]. */
+void sella_dataset_checksum(const sella_dataset *dataset, char *text);
+
 #endif

@@ -1,0 +1,66 @@
+/* import.h - what the importers share: one job, the event log, rejected rows.
+ *
+ * Does:     sella_import (sella/data.h) checks the options and makes a job; one importer per format fills it: `split` the draft itself, the
+ *           others the draft's ids and titles and an event log, which a protocol (data/protocol.h) turns into rows.
+ * Memory:   the job owns all it holds.
+ * Threads:  one job per thread.
+ */
+#ifndef SELLA_DATA_IMPORT_H
+#define SELLA_DATA_IMPORT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "data/dataset_write.h"
+#include "sella/data.h"
+
+/* Bytes a line or record of a source may have. */
+enum { SELLA_LINE_MAX = 4 << 20 };
+
+/* Times that are believed: the years 1 to 9999 in seconds since 1970 (UTC). */
+#define SELLA_TIME_MIN INT64_C(-62135596800)
+#define SELLA_TIME_MAX INT64_C(253402300799)
+
+/* Ratings in source order. */
+typedef struct sella_events {
+    int64_t count, capacity;
+    int32_t *user_n, *item_n; /* [count] numbers of the draft */
+    uint8_t *label_n;         /* [count] */
+    int64_t *time_n;          /* [count] seconds UTC */
+} sella_events;
+
+enum { SELLA_REJECT_REASONS = 12 };
+
+typedef struct sella_rejects {
+    bool skip; /* leave bad rows out; otherwise they are errors */
+    int reasons;
+    struct {
+        const char *reason; /* static words: "rating", "item without title" */
+        int64_t count;
+        char example[240];  /* sentence of the first one */
+    } of[SELLA_REJECT_REASONS];
+} sella_rejects;
+
+typedef struct sella_import_job {
+    const sella_import_options *options;
+    const sella_talk *talk;
+    double like_at;
+    const char *protocol;
+    const char *noun;
+    sella_draft draft;
+    sella_events events;
+    sella_rejects rejects;
+    json_t *rules; /* object, for dataset.json */
+} sella_import_job;
+
+sella_status sella_import_split(sella_import_job *job, sella_err *err);
+sella_status sella_import_movielens(sella_import_job *job, sella_err *err);
+sella_status sella_import_csv(sella_import_job *job, sella_err *err);
+
+sella_status sella_events_add(sella_events *events, int32_t user, int32_t item, bool label, int64_t time, sella_err *err);
+
+/* With skip: count a SELLA_FORMAT or SELLA_MISSING under its reason and return SELLA_OK. Otherwise return status as it is. */
+sella_status sella_reject(sella_rejects *rejects, const char *reason, sella_status status, const sella_err *why);
+
+#endif
