@@ -17,19 +17,38 @@ typedef struct sella_job {
     const sella_dataset *dataset;
     sella_backbone *backbone;       /* NULL when the method needs none */
     const char *from;               /* --from RUN: reuse its finished stages; NULL */
+    int64_t train_rows;             /* rows of the sample that language-model stages see (train.rows or what a budget gave); 0: all */
+    int64_t eval_rows;              /* rows of the sample of valid; 0: all */
     const sella_talk *talk;
 } sella_job;
+
+/* What a training would take, for --dry-run, budget.minutes and the memory check. Work is counted in floating-point operations of matrix products. */
+typedef struct sella_estimate {
+    int64_t rows;          /* train rows that the longest stage sees */
+    int64_t tokens;        /* packed tokens of all language-model stages and of scoring valid */
+    int64_t steps;         /* optimizer steps of all stages (at most, where a stage may stop early) */
+    int64_t trainable;     /* parameters that some stage trains */
+    int64_t frozen;        /* parameters that no stage trains */
+    double model_flops;    /* of language-model stages and scoring */
+    double other_flops;    /* of collaborative stages */
+    size_t bytes;          /* peak memory */
+} sella_estimate;
 
 typedef struct sella_method {
     const char *name;
     const char *help;     /* one line for `sella help train` */
     bool needs_model;
+    bool reuses;          /* --from RUN is understood */
+    bool untrained;       /* learns nothing from labels: an empty or one-class train split is fine (zeroshot) */
     /* Settings of this method that differ from the table's defaults by preset: "key=value" lists ended by NULL. */
     const char *const *preset_paper;
     const char *const *preset_default;
     const char *const *preset_fast; /* NULL: this method has no fast preset */
     /* Refuse settings that contradict each other before anything starts. NULL: nothing to check. */
     sella_status (*check)(const sella_settings *settings, const sella_dataset *dataset, sella_err *err);
+    /* Fill out for these settings and sample sizes (0: all), reading headers and titles only (model: path of the backbone or NULL). NULL: only rows are told. */
+    sella_status (*estimate)(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset, const char *model, int64_t train_rows,
+                             int64_t eval_rows, sella_estimate *out, sella_err *err);
     /* Train all stages that are not done. Each stage is skipped when complete and resumes exactly. */
     sella_status (*train)(sella_job *job, sella_err *err);
     /* Load what train left. run must have its artifacts (it need not be complete: train.c calls this before result.json is written). */
@@ -40,6 +59,20 @@ typedef struct sella_method {
 const sella_method *const *sella_methods(int *count);
 /* NULL when unknown. */
 const sella_method *sella_method_find(const char *name);
+/* SELLA_ARG with the nearest name when unknown. */
+sella_status sella_method_get(const char *name, const sella_method **out, sella_err *err);
+
+extern const sella_method sella_method_itembias; /* methods/itembias.c */
+extern const sella_method sella_method_bias;     /* methods/bias.c */
+extern const sella_method sella_method_mf;       /* methods/mf.c */
+extern const sella_method sella_method_zeroshot; /* methods/zeroshot.c */
+extern const sella_method sella_method_tallrec;  /* methods/tallrec.c */
+extern const sella_method sella_method_sella;    /* methods/sella/sella.c */
+
+/* Sorted indexes of a seeded sample of `rows` rows of a split: all of them when rows is 0 or not smaller than the split.
+ * Nested: a smaller sample is part of a larger one. *index_k [*k]: free(). */
+sella_status sella_sample_rows(int64_t rows, uint64_t seed, const sella_dataset *dataset, sella_split_id split, int64_t **index_k, int64_t *k,
+                               sella_err *err);
 
 /* The one settings table of training (stage1.*, lora.*, ...): methods/settings.c. */
 const sella_setting *sella_training_settings(size_t *count);

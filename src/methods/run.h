@@ -23,8 +23,10 @@
 typedef struct sella_run {
     char *path;
     const char *method;         /* name, see methods/method.h */
+    char *preset;               /* "default", "paper" or "fast": where the settings began */
     sella_settings *settings;   /* resolved */
     uint64_t seed;
+    int threads;                /* that it was trained with */
     char *dataset_name;
     char *dataset_path;
     char dataset_checksum[17];
@@ -43,11 +45,25 @@ typedef struct sella_run {
     struct sella_run_impl *impl;
 } sella_run;
 
-/* New folder (refused when PATH holds anything else than a run of the same method, data set and settings and resume is set). resume with an existing run: settings are
- * those recorded, the data set's checksum, model fingerprint and thread count are checked; resume without checkpoint starts over; resume of a complete run is a no-op
- * that the caller sees in run->complete. */
-sella_status sella_run_create(const char *path, const char *method, const sella_settings *settings, uint64_t seed, const sella_dataset *dataset,
-                              const char *model_path, const char *model_fingerprint, bool resume, sella_run **out, sella_err *err);
+/* What a new run is made of. All borrowed. */
+typedef struct sella_run_new {
+    const char *method;
+    const char *preset;
+    const sella_settings *settings;
+    uint64_t seed;
+    const sella_dataset *dataset;
+    const char *model_path;        /* NULL: no language model */
+    const char *model_fingerprint; /* NULL likewise */
+    int threads;
+} sella_run_new;
+
+/* New folder, written aside and renamed: PATH may be missing or an empty folder. Refused when it holds anything; a run goes on with sella_run_resume. */
+sella_status sella_run_create(const char *path, const sella_run_new *make, sella_run **out, sella_err *err);
+/* Open a run that is there, complete or not, to go on with it: method, data set checksum, model fingerprint and thread count must be those recorded (one sentence names
+ * what differs); settings are the recorded ones. resume of a complete run: the caller sees run->complete. */
+sella_status sella_run_resume(const char *path, const sella_run_new *make, sella_run **out, sella_err *err);
+/* True when PATH holds a run.json. */
+bool sella_run_there(const char *path);
 /* Open for use. Every file is checked against run.json's counts. */
 sella_status sella_run_open(const char *path, sella_run **out, sella_err *err);
 void sella_run_close(sella_run *run);
@@ -58,8 +74,10 @@ int32_t sella_run_find_title(const sella_run *run, const char *title); /* exact 
 int32_t sella_run_nearest_title(const sella_run *run, const char *title); /* -1 when nothing is near */
 int32_t sella_run_history(const sella_run *run, int32_t user, const int32_t **items);
 
-/* Path inside the run ("stages/distil/semantic.safetensors"), free(). */
+/* Path inside the run ("stages/distil/semantic.safetensors"), free(). NULL only when memory is out. */
 char *sella_run_file(const sella_run *run, const char *name);
+/* The same, and the folder that the name stands in is made when it is missing. */
+sella_status sella_run_place(const sella_run *run, const char *name, char **path, sella_err *err);
 
 /* Stages: done.json {"stage", "seconds", "trained":[names of components], "frozen":[...], ...figures}. Steals no reference. */
 bool sella_run_stage_done(const sella_run *run, const char *stage);
@@ -68,6 +86,9 @@ sella_status sella_run_stage_record(const sella_run *run, const char *stage, jso
 
 /* What was decided from the machine or a measured rate, recorded once and reused by --resume (key -> value in run.json "decided"). */
 sella_status sella_run_decide(sella_run *run, const char *key, int64_t value, int64_t *decided, sella_err *err);
+
+/* True, and the value, when it was decided before. */
+bool sella_run_decided(const sella_run *run, const char *key, int64_t *value);
 
 /* Write predictions first, then result.json (last). */
 sella_status sella_run_finish(sella_run *run, const json_t *result, sella_err *err);

@@ -1,0 +1,120 @@
+/* estimate.c - time, memory and rows of a training (methods/estimate.h). */
+#include "methods/estimate.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/rng.h"
+#include "base/text.h"
+#include "kernels/gemm.h"
+
+// Share of the measured product rate that work reaches, everything else (attention, norms, rendering, optimizer) counted in: low on purpose.
+static const double model_share = 0.6, other_share = 0.2;
+
+double sella_measure_rate(int C, int n, int tokens, sella_err *err)
+{
+    double rate = -1;
+    float *a = sella_alloc((size_t)tokens * (size_t)C, sizeof *a, "a measurement", err);
+    float *b = sella_alloc((size_t)n * (size_t)C, sizeof *b, "a measurement", err);
+    float *c = sella_alloc((size_t)tokens * (size_t)n, sizeof *c, "a measurement", err);
+    if (!a || !b || !c) {
+        goto done;
+    }
+    sella_rng rng = {1, SELLA_STREAM_TEST, 0, 0};
+    for (size_t i = 0; i < (size_t)tokens * (size_t)C; i++) {
+        a[i] = sella_rng_uniform(&rng, i) - 0.5f;
+    }
+    for (size_t i = 0; i < (size_t)n * (size_t)C; i++) {
+        b[i] = sella_rng_uniform(&rng, i) - 0.5f;
+    }
+    sella_gemm(false, true, tokens, n, C, 1, a, C, b, C, 0, c, n); // warms caches and threads
+    double start = sella_now(), flops = 0;
+    do {
+        sella_gemm(false, true, tokens, n, C, 1, a, C, b, C, 0, c, n);
+        flops += 2.0 * tokens * n * C;
+    } while (sella_now() - start < 0.3);
+    rate = flops / (sella_now() - start);
+done:
+    free(a);
+    free(b);
+    free(c);
+    return rate;
+}
+
+double sella_estimate_seconds(const sella_estimate *estimate, double rate)
+{
+    return estimate->model_flops / (rate * model_share) + estimate->other_flops / (rate * other_share);
+}
+
+double sella_token_flops(const sella_backbone_config *shape)
+{
+    double C = shape->C, q = (double)shape->H * shape->D, kv = (double)shape->G * shape->D;
+    return 2.0 * shape->layers * (C * (2 * q + 2 * kv) + 3.0 * C * shape->F);
+}
+
+size_t sella_memory_available(void)
+{
+    char line[256];
+    size_t found = 0;
+    FILE *file = fopen("/proc/meminfo", "r");
+    while (file && fgets(line, sizeof line, file)) {
+        unsigned long long kilobytes;
+        if (sscanf(line, "MemAvailable: %llu kB", &kilobytes) == 1) {
+            found = (size_t)kilobytes * 1024;
+            break;
+        }
+    }
+    if (file) {
+        fclose(file);
+    }
+    return found;
+}
+
+sella_status sella_memory_check(size_t bytes, const char *what, sella_err *err)
+{
+    size_t have = sella_memory_available();
+    if (have == 0 || bytes <= have) {
+        return SELLA_OK;
+    }
+    return sella_err_set(err, SELLA_MEMORY, "%s needs about %zu MB of memory and %zu MB can be had; lower train.tokens, lora.rank or collab.width, or take a smaller model",
+                         what, bytes >> 20, have >> 20);
+}
+
+static sella_status seconds_of(const sella_method *method, const sella_settings *settings, uint64_t seed, const sella_dataset *dataset, const char *model,
+                               double rate, int64_t train_rows, int64_t eval_rows, double *seconds, sella_err *err)
+{
+    sella_estimate estimate = {0};
+    sella_status status = method->estimate(settings, seed, dataset, model, train_rows, eval_rows, &estimate, err);
+    *seconds = sella_estimate_seconds(&estimate, rate);
+    return status;
+}
+
+sella_status sella_budget_rows(const sella_method *method, const sella_settings *settings, uint64_t seed, const sella_dataset *dataset, const char *model,
+                               double seconds, double rate, int64_t *train_rows, int64_t *eval_rows, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    int64_t train_all = dataset->split[SELLA_SPLIT_TRAIN].rows, valid_all = dataset->split[SELLA_SPLIT_VALID].rows;
+    int64_t low = train_all < 64 ? train_all : 64, high = train_all, valid;
+    double taken;
+    *train_rows = *eval_rows = 0;
+    SELLA_TRY(seconds_of(method, settings, seed, dataset, model, rate, 0, 0, &taken, err));
+    if (taken <= seconds) {
+        goto done; // everything fits
+    }
+    while (high - low > 32 + low / 16) { // the valid sample is a quarter of the train sample: enough to see an AUC by
+        int64_t middle = low + (high - low) / 2;
+        valid = middle / 4 + 1 < valid_all ? middle / 4 + 1 : valid_all;
+        SELLA_TRY(seconds_of(method, settings, seed, dataset, model, rate, middle, valid, &taken, err));
+        if (taken <= seconds) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    *train_rows = low;
+    *eval_rows = low / 4 + 1 < valid_all ? low / 4 + 1 : valid_all;
+done:
+    return status;
+}

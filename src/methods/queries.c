@@ -1,0 +1,108 @@
+/* queries.c - queries for rows of a data set, in the numbers of a run (methods/method.h).
+ *
+ * The data set may be another one than the run's: users and items are matched by external ids once, and what the run does not know is -1.
+ * An item of a history that the run's catalogue lacks cannot be named in a prompt and is left out.
+ */
+#include <stdlib.h>
+
+#include "base/arena.h"
+#include "base/rng.h"
+#include "methods/method.h"
+
+typedef struct maps {
+    int32_t *user_u; // [dataset users] row of the run, -1: not in train
+    int32_t *item_i; // [dataset items] row of the run, -1: not in the catalogue
+} maps;
+
+static sella_status maps_init(const sella_run *run, const sella_dataset *dataset, maps *out, sella_err *err)
+{
+    out->user_u = sella_alloc((size_t)dataset->users, sizeof *out->user_u, "the user map", err);
+    out->item_i = sella_alloc((size_t)dataset->items, sizeof *out->item_i, "the item map", err);
+    if (!out->user_u || !out->item_i) {
+        return SELLA_MEMORY;
+    }
+    for (int32_t u = 0; u < dataset->users; u++) {
+        out->user_u[u] = sella_run_find_user(run, dataset->user_id[u]);
+    }
+    for (int32_t i = 0; i < dataset->items; i++) {
+        out->item_i[i] = sella_run_find_item(run, dataset->item_id[i]);
+    }
+    return SELLA_OK;
+}
+
+sella_status sella_queries_from_split(const sella_run *run, const sella_dataset *dataset, sella_split_id split, const int64_t *index_k, int64_t k,
+                                      sella_query **query_n, int32_t **pool, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    maps map = {0};
+    sella_query *queries = NULL;
+    int32_t *histories = NULL;
+    const sella_split *rows = &dataset->split[split];
+    SELLA_TRY(maps_init(run, dataset, &map, err));
+    size_t total = 0;
+    for (int64_t q = 0; q < k; q++) {
+        total += (size_t)rows->history_count_n[index_k ? index_k[q] : q];
+    }
+    queries = sella_alloc((size_t)k, sizeof *queries, "queries", err);
+    histories = sella_alloc(total, sizeof *histories, "histories of queries", err);
+    if (!queries || !histories) {
+        status = SELLA_MEMORY;
+        goto done;
+    }
+    int32_t *cursor = histories;
+    for (int64_t q = 0; q < k; q++) {
+        int64_t row = index_k ? index_k[q] : q;
+        const int32_t *items;
+        int32_t n = sella_dataset_history(dataset, split, row, &items), kept = 0;
+        for (int32_t j = 0; j < n; j++) {
+            int32_t item = map.item_i[items[j]];
+            if (item >= 0) {
+                cursor[kept++] = item;
+            }
+        }
+        queries[q] = (sella_query){.user = map.user_u[rows->user_n[row]],
+                                   .item = map.item_i[rows->item_n[row]],
+                                   .history_n = cursor,
+                                   .history_count = kept,
+                                   .group = rows->user_n[row]};
+        if (queries[q].item < 0) {
+            queries[q].target_text = dataset->title[rows->item_n[row]];
+        }
+        cursor += kept;
+    }
+done:
+    free(map.user_u);
+    free(map.item_i);
+    if (status != SELLA_OK) {
+        free(queries);
+        free(histories);
+        queries = NULL;
+        histories = NULL;
+    }
+    *query_n = queries;
+    *pool = histories;
+    return status;
+}
+
+sella_status sella_sample_rows(int64_t rows, uint64_t seed, const sella_dataset *dataset, sella_split_id split, int64_t **index_k, int64_t *k, sella_err *err)
+{
+    int64_t all = dataset->split[split].rows;
+    *k = rows > 0 && rows < all ? rows : all;
+    *index_k = sella_alloc((size_t)*k, sizeof **index_k, "a sample of rows", err);
+    if (!*index_k) {
+        return SELLA_MEMORY;
+    }
+    if (*k == all) {
+        for (int64_t i = 0; i < all; i++) {
+            (*index_k)[i] = i;
+        }
+        return SELLA_OK;
+    }
+    const sella_rng rng = {seed, SELLA_STREAM_SAMPLE, (uint32_t)split, 0};
+    sella_status status = sella_rng_sample(&rng, all, *k, *index_k, err);
+    if (status != SELLA_OK) {
+        free(*index_k);
+        *index_k = NULL;
+    }
+    return status;
+}

@@ -1,0 +1,384 @@
+/* train.c - from options to a finished run: resolve, check, estimate, create or resume, train, score valid, tell (sella/train.h). */
+#include "sella/train.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "eval/metrics.h"
+#include "eval/predictions.h"
+#include "kernels/activation.h"
+#include "kernels/gemm.h"
+#include "methods/estimate.h"
+#include "methods/method.h"
+#include "methods/score_all.h"
+
+/* All that one call of sella_train holds. */
+typedef struct training {
+    const sella_train_options *options;
+    const sella_talk *talk;
+    const sella_method *method;
+    const char *preset;
+    sella_settings *settings;
+    sella_dataset *dataset;
+    sella_backbone *backbone;
+    sella_run *run;
+    double start;
+} training;
+
+/* ---- checks ---- */
+
+static sella_status check_options(const sella_train_options *options, sella_err *err)
+{
+    if (!options || !options->method || !options->dataset || (!options->run && !options->dry_run)) {
+        return sella_err_set(err, SELLA_ARG, "training needs a method, a data set and a folder for the run");
+    }
+    if (options->set_count < 0 || (options->set_count > 0 && !options->set)) {
+        return sella_err_set(err, SELLA_ARG, "training was given %d assignments without their texts", options->set_count);
+    }
+    if (options->seed > INT64_MAX) {
+        return sella_err_set(err, SELLA_ARG, "seed %llu is too large; expected 0 to 9223372036854775807", (unsigned long long)options->seed);
+    }
+    return SELLA_OK;
+}
+
+static sella_status check_labels(const sella_dataset *dataset, sella_err *err)
+{
+    const sella_split *train = &dataset->split[SELLA_SPLIT_TRAIN];
+    int64_t likes = 0;
+    if (train->rows == 0) {
+        return sella_err_set(err, SELLA_STATE, "%s: the train split is empty", dataset->path);
+    }
+    for (int64_t r = 0; r < train->rows; r++) {
+        likes += train->label_n[r];
+    }
+    if (likes == 0 || likes == train->rows) {
+        return sella_err_set(err, SELLA_STATE, "%s: all %lld labels of the train split are %d; nothing can be learnt from one class", dataset->path,
+                             (long long)train->rows, likes > 0);
+    }
+    return SELLA_OK;
+}
+
+/* Settings of a run that is there, refusing what this call asks otherwise. */
+static sella_status recorded_settings(training *t, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    const sella_train_options *options = t->options;
+    sella_run *recorded = NULL;
+    sella_settings *asked = NULL;
+    json_t *was = NULL, *now = NULL;
+    const char *key;
+    json_t *value;
+    SELLA_TRY(sella_run_open(options->run, &recorded, err));
+    if (options->preset && strcmp(options->preset, recorded->preset) != 0) {
+        status = sella_err_set(err, SELLA_STATE, "%s: was begun with --preset %s; --resume was asked for %s", options->run, recorded->preset, options->preset);
+        goto done;
+    }
+    SELLA_TRY(sella_settings_copy(recorded->settings, &asked, err));
+    if (options->config) {
+        SELLA_TRY(sella_settings_load(asked, options->config, err));
+    }
+    for (int i = 0; i < options->set_count; i++) {
+        SELLA_TRY(sella_settings_assign(asked, options->set[i], "--set", err));
+    }
+    was = sella_settings_json(recorded->settings);
+    now = sella_settings_json(asked);
+    json_object_foreach(now, key, value)
+    {
+        if (!json_equal(value, json_object_get(was, key))) {
+            status = sella_err_set(err, SELLA_STATE, "%s: was begun with another %s; --resume goes on with the recorded settings", options->run, key);
+            goto done;
+        }
+    }
+    if (options->threads == 0) {
+        sella_threads_set(recorded->threads);
+    }
+    t->settings = asked;
+    asked = NULL;
+done:
+    sella_settings_free(asked);
+    sella_run_close(recorded);
+    json_decref(was);
+    json_decref(now);
+    return status;
+}
+
+static sella_status check_all(training *t, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    const sella_train_options *options = t->options;
+    SELLA_TRY(check_options(options, err));
+    SELLA_TRY(sella_method_get(options->method, &t->method, err));
+    SELLA_TRY(sella_blas_check(err));
+    sella_threads_set(options->threads);
+    if (t->method->needs_model && !options->model) {
+        status = sella_err_set(err, SELLA_ARG, "method %s needs a language model: --model FILE or FOLDER", t->method->name);
+        goto done;
+    }
+    if (options->from && !t->method->reuses) {
+        status = sella_err_set(err, SELLA_ARG, "method %s has no stages that --from could reuse", t->method->name);
+        goto done;
+    }
+    t->preset = options->preset ? options->preset : "default";
+    if (options->resume && !options->dry_run && sella_run_there(options->run)) {
+        SELLA_TRY(recorded_settings(t, err));
+    } else {
+        SELLA_TRY(sella_training_resolve(t->method, options->preset, options->config, options->set, options->set_count, &t->settings, err));
+    }
+    SELLA_TRY(sella_dataset_open(options->dataset, &t->dataset, err));
+    if (!t->method->untrained) {
+        SELLA_TRY(check_labels(t->dataset, err));
+    }
+    if (t->method->check) {
+        SELLA_TRY(t->method->check(t->settings, t->dataset, err));
+    }
+done:
+    return status;
+}
+
+/* ---- estimate ---- */
+
+static sella_status rate_of(const training *t, double *rate, sella_err *err)
+{
+    int C = 576, n = 1536, tokens = (int)sella_settings_int(t->settings, "train.tokens");
+    if (t->method->needs_model) {
+        sella_backbone_config shape;
+        size_t bytes;
+        sella_status status = sella_backbone_probe(t->options->model, &shape, &bytes, err);
+        if (status != SELLA_OK) {
+            return status;
+        }
+        C = shape.C;
+        n = shape.F;
+    }
+    *rate = sella_measure_rate(C, n, tokens < 1024 ? tokens : 1024, err);
+    return *rate > 0 ? SELLA_OK : SELLA_MEMORY;
+}
+
+static sella_status estimate_of(const training *t, int64_t train_rows, int64_t eval_rows, sella_estimate *out, sella_err *err)
+{
+    *out = (sella_estimate){.rows = t->dataset->split[SELLA_SPLIT_TRAIN].rows};
+    return t->method->estimate ? t->method->estimate(t->settings, t->options->seed, t->dataset, t->method->needs_model ? t->options->model : NULL, train_rows,
+                                                     eval_rows, out, err)
+                               : SELLA_OK;
+}
+
+/* Rows of the samples: the settings, or what a budget of minutes affords. */
+static sella_status sample_sizes(const training *t, int64_t *train_rows, int64_t *eval_rows, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    double minutes = sella_settings_real(t->settings, "budget.minutes"), rate;
+    *train_rows = sella_settings_int(t->settings, "train.rows");
+    *eval_rows = sella_settings_int(t->settings, "eval.rows");
+    if (minutes > 0 && t->method->estimate && t->method->needs_model) {
+        int64_t train_fit, eval_fit;
+        SELLA_TRY(rate_of(t, &rate, err));
+        SELLA_TRY(sella_budget_rows(t->method, t->settings, t->options->seed, t->dataset, t->options->model, minutes * 60, rate, &train_fit, &eval_fit, err));
+        *train_rows = *train_rows > 0 && (train_fit == 0 || *train_rows < train_fit) ? *train_rows : train_fit;
+        *eval_rows = *eval_rows > 0 && (eval_fit == 0 || *eval_rows < eval_fit) ? *eval_rows : eval_fit;
+    }
+done:
+    return status;
+}
+
+static sella_status dry_run(const training *t, char **json, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    int64_t train_rows, eval_rows;
+    sella_estimate estimate;
+    double rate;
+    json_t *out = NULL;
+    SELLA_TRY(sample_sizes(t, &train_rows, &eval_rows, err));
+    SELLA_TRY(estimate_of(t, train_rows, eval_rows, &estimate, err));
+    SELLA_TRY(rate_of(t, &rate, err));
+    out = json_pack("{s:s, s:s, s:I, s:I, s:I, s:{s:I, s:I}, s:o, s:o, s:o}", "method", t->method->name, "preset", t->preset, "rows",
+                    (json_int_t)estimate.rows, "tokens", (json_int_t)estimate.tokens, "steps", (json_int_t)estimate.steps, "parameters", "trainable",
+                    (json_int_t)estimate.trainable, "frozen", (json_int_t)estimate.frozen, "seconds", sella_json_real(sella_estimate_seconds(&estimate, rate)),
+                    "peak_mb", sella_json_real((double)estimate.bytes / 1048576.0), "settings", sella_settings_json(t->settings));
+    *json = out ? sella_json_line(out) : NULL;
+    if (!*json) {
+        status = sella_err_memory(err, "an estimate", 4096);
+    }
+done:
+    json_decref(out);
+    return status;
+}
+
+/* ---- the run ---- */
+
+static sella_status open_run(training *t, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    const sella_train_options *options = t->options;
+    const char *fingerprint = NULL;
+    if (t->method->needs_model) {
+        SELLA_TRY(sella_backbone_open(options->model, t->talk, &t->backbone, err));
+        fingerprint = sella_backbone_fingerprint(t->backbone);
+    }
+    const sella_run_new make = {.method = t->method->name,
+                                .preset = t->preset,
+                                .settings = t->settings,
+                                .seed = options->seed,
+                                .dataset = t->dataset,
+                                .model_path = t->backbone ? sella_backbone_path(t->backbone) : NULL,
+                                .model_fingerprint = fingerprint,
+                                .threads = sella_threads()};
+    if (options->resume && sella_run_there(options->run)) {
+        SELLA_TRY(sella_run_resume(options->run, &make, &t->run, err));
+        if (t->run->seed != options->seed) {
+            sella_say(t->talk, SELLA_LEVEL_INFO, "going on with the recorded seed %llu", (unsigned long long)t->run->seed);
+        }
+    } else {
+        SELLA_TRY(sella_run_create(options->run, &make, &t->run, err));
+    }
+done:
+    return status;
+}
+
+static sella_status decide_rows(training *t, sella_job *job, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    int64_t train_rows = 0, eval_rows = 0, decided;
+    if (!sella_run_decided(t->run, "train.rows", &decided) || !sella_run_decided(t->run, "eval.rows", &decided)) {
+        SELLA_TRY(sample_sizes(t, &train_rows, &eval_rows, err));
+    }
+    SELLA_TRY(sella_run_decide(t->run, "train.rows", train_rows, &job->train_rows, err));
+    SELLA_TRY(sella_run_decide(t->run, "eval.rows", eval_rows, &job->eval_rows, err));
+    if (job->train_rows > 0 && job->train_rows < t->dataset->split[SELLA_SPLIT_TRAIN].rows && t->method->needs_model && !t->method->untrained) {
+        sella_say(t->talk, SELLA_LEVEL_INFO, "language-model stages see a seeded sample of %lld of %lld train rows", (long long)job->train_rows,
+                  (long long)t->dataset->split[SELLA_SPLIT_TRAIN].rows);
+    }
+    if (job->eval_rows > 0 && job->eval_rows < t->dataset->split[SELLA_SPLIT_VALID].rows) {
+        sella_say(t->talk, SELLA_LEVEL_INFO, "valid is a seeded sample of %lld of %lld rows", (long long)job->eval_rows,
+                  (long long)t->dataset->split[SELLA_SPLIT_VALID].rows);
+    }
+done:
+    return status;
+}
+
+/* Scores of the valid sample -> predictions-valid.csv and the figures. */
+static sella_status predict(training *t, const sella_job *job, const int64_t *index_k, int64_t k, json_t **figures, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    const sella_split *valid = &t->dataset->split[SELLA_SPLIT_VALID];
+    sella_scorer *scorer = NULL;
+    sella_query *query = NULL;
+    int32_t *pool = NULL;
+    char *tape = NULL, *csv = sella_run_file(t->run, "predictions-valid.csv");
+    double *score = sella_alloc((size_t)k, sizeof *score, "scores", err);
+    int32_t *user = sella_alloc((size_t)k, sizeof *user, "scores", err);
+    uint8_t *label = sella_alloc((size_t)k * 2, 1, "scores", err), *warm = label ? label + k : NULL;
+    const char **name = sella_alloc((size_t)k * 2, sizeof *name, "scores", err);
+    if (!score || !user || !label || !name || !csv) {
+        status = SELLA_MEMORY;
+        goto done;
+    }
+    SELLA_TRY(sella_run_place(t->run, "checkpoints/predict.tape", &tape, err));
+    SELLA_TRY(t->method->open(t->run, t->backbone, &scorer, err));
+    SELLA_TRY(sella_queries_from_split(t->run, t->dataset, SELLA_SPLIT_VALID, index_k, k, &query, &pool, err));
+    SELLA_TRY(sella_score_all(scorer, query, k, score, "scoring valid", tape, sella_settings_real(job->settings, "checkpoint.seconds"), t->talk, err));
+    for (int64_t i = 0; i < k; i++) {
+        int64_t r = index_k[i];
+        score[i] = sella_sigmoid(score[i]);
+        user[i] = valid->user_n[r];
+        label[i] = valid->label_n[r];
+        warm[i] = valid->warm_n[r];
+        name[i] = t->dataset->user_id[valid->user_n[r]];
+        name[k + i] = t->dataset->item_id[valid->item_n[r]];
+    }
+    SELLA_TRY(sella_predictions_write(csv, name, name + k, label, score, warm, k, err));
+    SELLA_TRY(sella_figures_json(t->method->name, t->dataset->name, "valid", user, label, score, warm, k, figures, err));
+done:
+    if (scorer) {
+        scorer->ops->close(scorer);
+    }
+    free(query);
+    free(pool);
+    free(tape);
+    free(csv);
+    free(score);
+    free(user);
+    free(label);
+    free(name);
+    return status;
+}
+
+static sella_status finish(training *t, const sella_job *job, char **json, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    int64_t *index = NULL, k = 0;
+    json_t *figures = NULL;
+    char *checkpoints = sella_run_file(t->run, "checkpoints");
+    if (t->dataset->split[SELLA_SPLIT_VALID].rows > 0) {
+        SELLA_TRY(sella_sample_rows(job->eval_rows, t->run->seed, t->dataset, SELLA_SPLIT_VALID, &index, &k, err));
+        SELLA_TRY(predict(t, job, index, k, &figures, err));
+    } else {
+        sella_say(t->talk, SELLA_LEVEL_INFO, "the data set has no valid split: no early stopping, no figures");
+        SELLA_TRY(sella_figures_json(t->method->name, t->dataset->name, "valid", NULL, NULL, NULL, NULL, 0, &figures, err));
+    }
+    if (json_object_set_new(figures, "seconds", sella_json_real(sella_now() - t->start)) != 0) {
+        status = sella_err_memory(err, "result.json", 64);
+        goto done;
+    }
+    SELLA_TRY(sella_run_finish(t->run, figures, err));
+    if (checkpoints) {
+        SELLA_TRY(sella_path_remove(checkpoints, err));
+    }
+    *json = sella_json_line(figures);
+    status = *json ? SELLA_OK : sella_err_memory(err, "result.json", 4096);
+done:
+    free(index);
+    free(checkpoints);
+    json_decref(figures);
+    return status;
+}
+
+/* result.json of a run that was complete already. */
+static sella_status tell_result(const sella_run *run, char **json, sella_err *err)
+{
+    json_t *result = NULL;
+    char *file = sella_run_file(run, "result.json");
+    sella_status status = file ? sella_json_load(file, 1 << 24, &result, err) : sella_err_memory(err, "a path", 16);
+    if (status == SELLA_OK) {
+        *json = sella_json_line(result);
+        status = *json ? SELLA_OK : sella_err_memory(err, "result.json", 4096);
+    }
+    json_decref(result);
+    free(file);
+    return status;
+}
+
+sella_status sella_train(const sella_train_options *options, const sella_talk *talk, char **json, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    training t = {.options = options, .talk = talk, .start = sella_now()};
+    *json = NULL;
+    SELLA_TRY(check_all(&t, err));
+    if (options->dry_run) {
+        status = dry_run(&t, json, err);
+        goto done;
+    }
+    if (t.method->estimate) { // only the memory matters here: the smallest sample is planned
+        sella_estimate estimate;
+        SELLA_TRY(estimate_of(&t, 1, 1, &estimate, err));
+        SELLA_TRY(sella_memory_check(estimate.bytes, t.method->name, err));
+    }
+    SELLA_TRY(open_run(&t, err));
+    if (t.run->complete) {
+        sella_say(talk, SELLA_LEVEL_INFO, "%s is complete", options->run);
+        status = tell_result(t.run, json, err);
+        goto done;
+    }
+    sella_job job = {.run = t.run, .settings = t.run->settings, .dataset = t.dataset, .backbone = t.backbone, .from = options->from, .talk = talk};
+    SELLA_TRY(decide_rows(&t, &job, err));
+    SELLA_TRY(t.method->train(&job, err));
+    SELLA_TRY(finish(&t, &job, json, err));
+done:
+    sella_run_close(t.run);
+    sella_backbone_close(t.backbone);
+    sella_dataset_close(t.dataset);
+    sella_settings_free(t.settings);
+    return status;
+}
