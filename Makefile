@@ -83,6 +83,7 @@ all: $(OUT)/sella $(OUT)/libsella.so  ## build build/sella, build/libsella.a and
 
 $(OUT)/src/kernels/%_avx2.o: EXTRA := -mavx2 -mfma -mf16c
 $(OUT)/src/kernels/%_avx512.o: EXTRA := -mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx2 -mfma -mf16c
+$(OUT)/src/methods/run.o: EXTRA = -DSELLA_VERSION='"$(VERSION)"'
 $(OUT)/src/cli/main.o: EXTRA = -DSELLA_VERSION='"$(VERSION)"' -DSELLA_COMMIT='"$(file <$(OUT)/commit)"' -DSELLA_FEATURES='"blas=$(BLAS) native=$(NATIVE)"'
 $(OUT)/src/cli/main.o: $(OUT)/commit
 

@@ -38,8 +38,9 @@ sella_status sella_method_get(const char *name, const sella_method **out, sella_
         return SELLA_OK;
     }
     int nearest = sella_text_nearest(name, method_name, METHODS);
-    return nearest >= 0 ? sella_err_set(err, SELLA_ARG, "method '%s' is unknown; did you mean %s?", name, method_name[nearest])
-                        : sella_err_set(err, SELLA_ARG, "method '%s' is unknown; `sella help train` lists them", name);
+    const char *guess = nearest >= 0 ? method_name[nearest] : NULL;
+    return guess ? sella_err_set(err, SELLA_ARG, "method '%s' is unknown; did you mean %s?", name, guess)
+                 : sella_err_set(err, SELLA_ARG, "method '%s' is unknown; `sella help train` lists them", name);
 }
 
 const char *const *sella_method_names(void)

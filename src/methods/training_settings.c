@@ -1,4 +1,4 @@
-/* settings.c - the one table of settings of training, and how presets, files and assignments fill it (methods/method.h).
+/* training_settings.c - the one table of settings of training, and how presets, files and assignments fill it (methods/method.h).
  *
  * The defaults of the table are those of `--preset default`; a method's own preset lists change what differs.
  */
