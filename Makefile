@@ -57,11 +57,11 @@ endif
 
 PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 PKG_LIBS   := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
-CPPFLAGS += -Iinclude -Isrc $(BLAS_CFLAGS) $(PKG_CFLAGS)
+CPPFLAGS += -Iinclude -Isrc -DSELLA_VERSION='"$(VERSION)"' $(BLAS_CFLAGS) $(PKG_CFLAGS)
 CFLAGS   += $(BASE) $(WARN)
 LDLIBS   += $(BLAS_LIBS) $(PKG_LIBS) -lm
 
-HASH := $(shell echo '$(CC) $(CPPFLAGS) $(CFLAGS) $(LDLIBS)' | cksum | cut -d' ' -f1)
+HASH := $(shell echo "$(CC) $(subst ",,$(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(LDLIBS))" | cksum | cut -d' ' -f1)
 OUT  := build/$(PROFILE)-$(HASH)
 
 LIB_SRC  := $(filter-out src/cli/%,$(wildcard src/*/*.c src/*/*/*.c))
@@ -83,8 +83,7 @@ all: $(OUT)/sella $(OUT)/libsella.so  ## build build/sella, build/libsella.a and
 
 $(OUT)/src/kernels/%_avx2.o: EXTRA := -mavx2 -mfma -mf16c
 $(OUT)/src/kernels/%_avx512.o: EXTRA := -mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx2 -mfma -mf16c
-$(OUT)/src/methods/run.o: EXTRA = -DSELLA_VERSION='"$(VERSION)"'
-$(OUT)/src/cli/main.o: EXTRA = -DSELLA_VERSION='"$(VERSION)"' -DSELLA_COMMIT='"$(file <$(OUT)/commit)"' -DSELLA_FEATURES='"blas=$(BLAS) native=$(NATIVE)"'
+$(OUT)/src/cli/main.o: EXTRA = -DSELLA_COMMIT='"$(file <$(OUT)/commit)"' -DSELLA_FEATURES='"blas=$(BLAS) native=$(NATIVE)"'
 $(OUT)/src/cli/main.o: $(OUT)/commit
 
 # Rewritten only when the commit is another one; kept when git does not answer (sudo make install).

@@ -135,6 +135,14 @@ static sella_status parse(const sella_setting *row, const char *text, value *out
     return status;
 }
 
+sella_status sella_setting_check(const sella_setting *row, const char *text, sella_err *err)
+{
+    value parsed;
+    sella_status status = parse(row, text, &parsed, err);
+    free(parsed.text);
+    return status;
+}
+
 sella_status sella_settings_new(const sella_setting *table, size_t count, sella_settings **out, sella_err *err)
 {
     sella_settings *settings = sella_alloc(1, sizeof *settings, "settings", err);

@@ -36,6 +36,9 @@ typedef struct sella_setting {
 
 typedef struct sella_settings sella_settings;
 
+/* SELLA_OK when text is a valid value of this row, otherwise the sentence that says what is wrong. */
+sella_status sella_setting_check(const sella_setting *row, const char *text, sella_err *err);
+
 sella_status sella_settings_new(const sella_setting *table, size_t count, sella_settings **out, sella_err *err);
 void sella_settings_free(sella_settings *settings);
 sella_status sella_settings_copy(const sella_settings *from, sella_settings **out, sella_err *err);

@@ -169,7 +169,7 @@ static int cpu_quota(void)
     return cpus < 1 ? 1 : cpus;
 }
 
-static int cores_allowed(void)
+int sella_cores(void)
 {
     cpu_set_t *allowed = CPU_ALLOC(CPUS_MAX);
     const size_t bytes = CPU_ALLOC_SIZE(CPUS_MAX);
@@ -200,7 +200,7 @@ static int cores_allowed(void)
 int sella_threads_set(int n)
 {
     if (n < 1) {
-        n = cores_allowed();
+        n = sella_cores();
     }
     n = n > THREADS_MAX ? THREADS_MAX : n;
     omp_set_dynamic(0);

@@ -24,6 +24,8 @@ float sella_dot(const float *x, const float *y, int C);
 /* Use n threads from now on (n < 1: physical cores allowed to this process). Returns the number in use. Sets BLAS too. */
 int sella_threads_set(int n);
 int sella_threads(void);
+/* Physical cores that this process may use: affinity and a container's quota count. */
+int sella_cores(void);
 /* SELLA_UNSUPPORTED when the BLAS that was loaded has a thread pool of its own (a pthread build). */
 sella_status sella_blas_check(sella_err *err);
 /* e.g. "OpenBLAS 0.3.21 (Zen, OpenMP)" or "none (reference loops)". Static string. */

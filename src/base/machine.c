@@ -1,0 +1,82 @@
+/* machine.c - memory figures from /proc and cgroups (base/machine.h). */
+#include "base/machine.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+/* The number after `key` at the start of a line of a small text file (key "": the first number). False when there is none. */
+static bool number_in(const char *path, const char *key, uint64_t *out)
+{
+    char line[256];
+    bool found = false;
+    FILE *file = fopen(path, "r");
+    while (file && !found && fgets(line, sizeof line, file)) {
+        found = strncmp(line, key, strlen(key)) == 0 && sscanf(line + strlen(key), " %" SCNu64, out) == 1;
+    }
+    if (file) {
+        fclose(file);
+    }
+    return found;
+}
+
+/* Limit of the cgroup and what of it is in use without cache that can be dropped. False when there is no limit. */
+static bool cgroup(uint64_t *limit, uint64_t *used)
+{
+    uint64_t cache = 0;
+    if (number_in("/sys/fs/cgroup/memory.max", "", limit)) { // version 2, as seen in a container; "max" is no number
+        if (!number_in("/sys/fs/cgroup/memory.current", "", used)) {
+            return false;
+        }
+        number_in("/sys/fs/cgroup/memory.stat", "inactive_file ", &cache);
+    } else if (number_in("/sys/fs/cgroup/memory/memory.limit_in_bytes", "", limit)) {
+        if (*limit >= UINT64_C(1) << 60 || !number_in("/sys/fs/cgroup/memory/memory.usage_in_bytes", "", used)) {
+            return false; // version 1 writes "no limit" as a very large number
+        }
+        number_in("/sys/fs/cgroup/memory/memory.stat", "total_inactive_file ", &cache);
+    } else {
+        return false;
+    }
+    *used = *used > cache ? *used - cache : 0;
+    return true;
+}
+
+uint64_t sella_memory_total(void)
+{
+    uint64_t total = 0, limit = 0, used = 0;
+    if (number_in("/proc/meminfo", "MemTotal:", &total)) {
+        total *= 1024;
+    }
+    return cgroup(&limit, &used) && (total == 0 || limit < total) ? limit : total;
+}
+
+uint64_t sella_memory_available(void)
+{
+    uint64_t available = 0, limit = 0, used = 0;
+    if (number_in("/proc/meminfo", "MemAvailable:", &available)) {
+        available *= 1024;
+    }
+    if (cgroup(&limit, &used)) {
+        uint64_t left = limit > used ? limit - used : 1;
+        available = available == 0 || left < available ? left : available;
+    }
+    return available;
+}
+
+uint64_t sella_memory_peak(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024 : 0;
+}
+
+sella_status sella_memory_check(uint64_t bytes, const char *what, sella_err *err)
+{
+    uint64_t available = sella_memory_available();
+    if (available == 0 || bytes <= available) {
+        return SELLA_OK;
+    }
+    return sella_err_set(err, SELLA_MEMORY, "%s needs %.2f GiB of memory; %.2f GiB are available", what, (double)bytes / 0x1p30,
+                         (double)available / 0x1p30);
+}

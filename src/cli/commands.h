@@ -1,0 +1,13 @@
+/* commands.h - the commands of sella, one file cmd_<name>.c each.
+ *
+ * Does:     To add a command: write cli/cmd_<name>.c with `const sella_command sella_cmd_<name>`, declare it here, and add its row to the
+ *           table in main.c. Then tests/cli/<name>_help.sh, docs/<name>.md.
+ */
+#ifndef SELLA_CLI_COMMANDS_H
+#define SELLA_CLI_COMMANDS_H
+
+#include "cli/options.h"
+
+extern const sella_command sella_cmd_doctor;
+
+#endif

@@ -1,0 +1,135 @@
+/* main.c - the table of commands. Exit status: 0 ok, 1 the run failed, 2 wrong usage. Data on stdout, talk on stderr. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/terminal.h"
+#include "sella/system.h"
+
+/* A new command is two lines: its declaration in commands.h and its row here, in the order of the help. */
+static const sella_command *const table[] = {
+    &sella_cmd_doctor,
+};
+enum { COMMANDS = sizeof table / sizeof *table };
+
+static const sella_command *command_by_name(const char *name)
+{
+    for (int i = 0; i < COMMANDS; i++) {
+        if (strcmp(table[i]->name, name) == 0) {
+            return table[i];
+        }
+    }
+    return NULL;
+}
+
+static int unknown_command(const char *name)
+{
+    const char *names[COMMANDS + 1] = {"help"};
+    sella_err err = {0};
+    for (int i = 0; i < COMMANDS; i++) {
+        names[i + 1] = table[i]->name;
+    }
+    int near = sella_text_nearest(name, names, COMMANDS + 1);
+    sella_err_set(&err, SELLA_ARG, near >= 0 ? "unknown command '%.40s'; did you mean '%s'?" : "unknown command '%.40s'", name, near >= 0 ? names[near] : "");
+    fprintf(stderr, "sella: %s\nTry 'sella help'.\n", err.text);
+    return 2;
+}
+
+static void print_help(FILE *out)
+{
+    fprintf(out, "Usage: sella COMMAND [arguments] [options]\n\nCommands:\n");
+    for (int i = 0; i < COMMANDS; i++) {
+        sella_help_entry(out, table[i]->name, table[i]->help);
+    }
+    sella_help_entry(out, "help [COMMAND]", "Show this list, or a command's arguments and options.");
+    fprintf(out, "\n'sella --version' shows the version and what it was built with.\n");
+}
+
+/* sella help [COMMAND] */
+static int help(int argc, char **argv)
+{
+    if (argc > 1) {
+        fprintf(stderr, "sella help: unexpected argument '%s'\nTry 'sella help'.\n", argv[1]);
+        return 2;
+    }
+    const sella_command *command = argc == 1 ? command_by_name(argv[0]) : NULL;
+    if (command) {
+        sella_command_help(command, stdout);
+    } else if (argc == 0 || strcmp(argv[0], "help") == 0) {
+        print_help(stdout);
+    } else {
+        return unknown_command(argv[0]);
+    }
+    return 0;
+}
+
+/* What the failed call said, in at most three lines. */
+static int report(const sella_command *command, const sella_err *err)
+{
+    fprintf(stderr, "sella %s: %s\n", command->name, err->text[0] ? err->text : sella_status_text(err->code));
+    if (err->code == SELLA_ARG) {
+        fprintf(stderr, "Try 'sella %s --help'.\n", command->name);
+        return 2;
+    }
+    return 1;
+}
+
+static int run_command(const sella_command *command, int argc, char **argv)
+{
+    sella_args args;
+    sella_err err = {0};
+    int result = 0;
+    sella_status status = sella_args_parse(command, argc, argv, &args, &err);
+    if (status != SELLA_OK) {
+        result = report(command, &err);
+    } else if (args.want_help) {
+        sella_command_help(command, stdout);
+    } else {
+        sella_terminal terminal;
+        sella_cli cli = {.json = sella_args_flag(&args, "json"), .quiet = sella_args_flag(&args, "quiet"), .verbose = sella_args_flag(&args, "verbose")};
+        cli.threads = sella_args_given(&args, "threads") ? (int)sella_args_int(&args, "threads") : 0;
+        sella_terminal_init(&terminal, stderr, cli.quiet, cli.verbose);
+        cli.talk = terminal.talk;
+        if (command->stoppable) {
+            sella_stop_on_signal();
+        }
+        sella_threads_use(cli.threads);
+        status = command->run(&args, &cli, &err);
+        sella_terminal_end(&terminal);
+        err.code = status;
+        result = status == SELLA_OK ? 0 : report(command, &err);
+    }
+    sella_args_release(&args);
+    return result;
+}
+
+int main(int argc, char **argv)
+{
+    int result = 0;
+    if (argc < 2) {
+        print_help(stderr);
+        return 2;
+    }
+    const sella_command *command = command_by_name(argv[1]);
+    if (command) {
+        result = run_command(command, argc - 2, argv + 2);
+    } else if (strcmp(argv[1], "--version") == 0) {
+        printf("sella %s, commit %s\nbuilt with %s\n", SELLA_VERSION, SELLA_COMMIT, SELLA_FEATURES);
+    } else if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        result = help(argc - 2, argv + 2);
+    } else if (argv[1][0] == '-') {
+        sella_err err = {0};
+        sella_err_set(&err, SELLA_ARG, "%.40s", argv[1]);
+        fprintf(stderr, "sella: a command must come first, not %s\nTry 'sella help'.\n", err.text);
+        result = 2;
+    } else {
+        result = unknown_command(argv[1]);
+    }
+    if ((fflush(stdout) != 0 || ferror(stdout)) && result == 0) { // a full disk must not look like success
+        fprintf(stderr, "sella: standard output could not be written: %s\n", strerror(errno));
+        result = 1;
+    }
+    return result;
+}
