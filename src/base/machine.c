@@ -71,12 +71,12 @@ uint64_t sella_memory_peak(void)
     return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024 : 0;
 }
 
-sella_status sella_memory_check(uint64_t bytes, const char *what, sella_err *err)
+sella_status sella_memory_check(uint64_t bytes, const char *what, const char *advice, sella_err *err)
 {
     uint64_t available = sella_memory_available();
     if (available == 0 || bytes <= available) {
         return SELLA_OK;
     }
-    return sella_err_set(err, SELLA_MEMORY, "%s needs %.2f GiB of memory; %.2f GiB are available", what, (double)bytes / 0x1p30,
-                         (double)available / 0x1p30);
+    return sella_err_set(err, SELLA_MEMORY, "%s needs %.2f GiB of memory and %.2f GiB can be had%s%s", what, (double)bytes / 0x1p30,
+                         (double)available / 0x1p30, advice ? "; " : "", advice ? advice : "");
 }

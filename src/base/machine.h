@@ -17,7 +17,8 @@ uint64_t sella_memory_available(void);
 /* Most bytes that this process had resident so far. */
 uint64_t sella_memory_peak(void);
 
-/* SELLA_MEMORY with both figures when `bytes` more are not available: "training needs 4.1 GiB; 1.9 GiB are available". */
-sella_status sella_memory_check(uint64_t bytes, const char *what, sella_err *err);
+/* SELLA_MEMORY with both figures when `bytes` more are not available: "sella needs 4.10 GiB of memory and 1.90 GiB can be had; ADVICE".
+ * advice says what to lower; NULL: nothing. */
+sella_status sella_memory_check(uint64_t bytes, const char *what, const char *advice, sella_err *err);
 
 #endif

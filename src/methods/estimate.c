@@ -54,34 +54,6 @@ double sella_token_flops(const sella_backbone_config *shape)
     return 2.0 * shape->layers * (C * (2 * q + 2 * kv) + 3.0 * C * shape->F);
 }
 
-size_t sella_memory_available(void)
-{
-    char line[256];
-    size_t found = 0;
-    FILE *file = fopen("/proc/meminfo", "r");
-    while (file && fgets(line, sizeof line, file)) {
-        unsigned long long kilobytes;
-        if (sscanf(line, "MemAvailable: %llu kB", &kilobytes) == 1) {
-            found = (size_t)kilobytes * 1024;
-            break;
-        }
-    }
-    if (file) {
-        fclose(file);
-    }
-    return found;
-}
-
-sella_status sella_memory_check(size_t bytes, const char *what, sella_err *err)
-{
-    size_t have = sella_memory_available();
-    if (have == 0 || bytes <= have) {
-        return SELLA_OK;
-    }
-    return sella_err_set(err, SELLA_MEMORY, "%s needs about %zu MB of memory and %zu MB can be had; lower train.tokens, lora.rank or collab.width, or take a smaller model",
-                         what, bytes >> 20, have >> 20);
-}
-
 static sella_status seconds_of(const sella_method *method, const sella_settings *settings, uint64_t seed, const sella_dataset *dataset, const char *model,
                                double rate, int64_t train_rows, int64_t eval_rows, double *seconds, sella_err *err)
 {

@@ -2,6 +2,7 @@
  *
  * Does:     A method's estimate() counts operations and bytes; this turns them into seconds, a refusal, or row counts.
  * Threads:  internally parallel while it measures.
+ * Not here: the memory that the machine has (base/machine.h).
  */
 #ifndef SELLA_METHODS_ESTIMATE_H
 #define SELLA_METHODS_ESTIMATE_H
@@ -16,11 +17,6 @@ double sella_estimate_seconds(const sella_estimate *estimate, double rate);
 
 /* Forward operations of one token: 2 P with P = weights outside the embeddings (SPEC section 5). */
 double sella_token_flops(const sella_backbone_config *shape);
-
-/* Bytes that the system says can be had without swapping; 0 when it does not say. */
-size_t sella_memory_available(void);
-/* SELLA_MEMORY with both figures when `bytes` cannot be had. */
-sella_status sella_memory_check(size_t bytes, const char *what, sella_err *err);
 
 /* Largest row counts (train and valid) that take at most `seconds` at `rate`; never below a smallest sample that can still train (64 rows, or all when fewer). */
 sella_status sella_budget_rows(const sella_method *method, const sella_settings *settings, uint64_t seed, const sella_dataset *dataset, const char *model,

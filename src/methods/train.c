@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/machine.h"
 #include "base/arena.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -363,7 +364,8 @@ sella_status sella_train(const sella_train_options *options, const sella_talk *t
     if (t.method->estimate) { // only the memory matters here: the smallest sample is planned
         sella_estimate estimate;
         SELLA_TRY(estimate_of(&t, 1, 1, &estimate, err));
-        SELLA_TRY(sella_memory_check(estimate.bytes, t.method->name, err));
+        SELLA_TRY(sella_memory_check(estimate.bytes, t.method->name,
+                                     "lower train.tokens, lora.rank or collab.width, or take a smaller model", err));
     }
     SELLA_TRY(open_run(&t, err));
     if (t.run->complete) {
