@@ -34,6 +34,7 @@ typedef struct sella_backbone_config {
     double rope_theta;
     sella_rope_scaling rope_scaling;
     bool qkv_bias;   /* biases on q, k, v */
+    bool o_bias;     /* bias on o (attention_bias of the Llama and Qwen3 families) */
     bool qk_norm;    /* per-head RMSNorm on q and k (Qwen3) */
     bool tied;       /* head = embedding */
     int64_t context; /* positions it was trained for */
@@ -48,6 +49,7 @@ typedef struct sella_layer {
     const float *norm_q;         /* [D] or NULL */
     const float *norm_k;         /* [D] or NULL */
     const float *w_o;            /* [C, H D] */
+    const float *b_o;            /* [C] or NULL */
     const float *w_gate_up;      /* [2F, C] gate first */
     const float *w_down;         /* [C, F] */
 } sella_layer;
@@ -64,6 +66,8 @@ const sella_tokenizer *sella_backbone_tokenizer(const sella_backbone *backbone);
 const sella_layer *sella_backbone_layer(const sella_backbone *backbone, int layer);
 const float *sella_backbone_norm(const sella_backbone *backbone); /* [C] final norm */
 const char *sella_backbone_path(const sella_backbone *backbone);
+/* [D/2] inverse frequencies of the rotary positions, scaling included (a GGUF stores its scaling as factors). */
+const double *sella_backbone_rope(const sella_backbone *backbone);
 /* 16 hexadecimal digits over configuration and weights as stored: recorded in run.json, checked when a run is used. */
 const char *sella_backbone_fingerprint(const sella_backbone *backbone);
 /* Bytes of expanded weights; frozen parameters outside the embeddings (P of SPEC section 5). */

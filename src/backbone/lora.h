@@ -47,6 +47,9 @@ sella_status sella_lora_load(const sella_backbone *backbone, const char *dir, se
 sella_status sella_lora_save(const sella_lora *lora, const char *dir, const char *base_model, sella_err *err);
 void sella_lora_free(sella_lora *lora);
 
+/* Make every tensor trainable (as new and load leave them) or frozen, which frees the gradients. */
+sella_status sella_lora_train(sella_lora *lora, bool trainable, sella_err *err);
+
 const sella_lora_config *sella_lora_settings(const sella_lora *lora);
 sella_param_table *sella_lora_params(sella_lora *lora);
 /* alpha / R (or alpha / sqrt R). */
@@ -57,5 +60,14 @@ typedef struct sella_lora_pair {
     sella_param *b; /* [out, R] */
 } sella_lora_pair;
 sella_lora_pair sella_lora_at(const sella_lora *lora, int layer, sella_matrix matrix);
+
+/* Rows (out) and columns (in) of one of the seven matrices. */
+void sella_matrix_shape(const sella_backbone_config *shape, sella_matrix matrix, int *out, int *in);
+/* "q_proj". */
+const char *sella_matrix_name(sella_matrix matrix);
+/* SELLA_ARG for a rank, alpha, dropout, target set or first layer that makes no sense for the shape. */
+sella_status sella_lora_config_check(const sella_lora_config *config, const sella_backbone_config *shape, sella_err *err);
+/* An adapter of zeros, for readers of other files. */
+sella_status sella_lora_empty(const sella_backbone *backbone, const sella_lora_config *config, sella_lora **out, sella_err *err);
 
 #endif

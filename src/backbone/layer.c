@@ -1,0 +1,114 @@
+/* layer.c - the forward pass of one decoder layer (letters: pass_state.h and docs/math.md). */
+#include "backbone/pass_state.h"
+#include "kernels/activation.h"
+#include "kernels/gemm.h"
+#include "kernels/norm.h"
+#include "kernels/rope.h"
+
+const float *sella_rows_gather(const float *from, int width, sella_row_list list, float *buffer)
+{
+    if (list.token == NULL) {
+        return from;
+    }
+#pragma omp parallel for schedule(static) if (list.n > 64)
+    for (int i = 0; i < list.n; i++) {
+        memcpy(buffer + (size_t)i * (size_t)width, from + (size_t)list.token[i] * (size_t)width, (size_t)width * sizeof *buffer);
+    }
+    return buffer;
+}
+
+void sella_rows_scatter(float *to, int ldto, const float *from, int ldfrom, int width, sella_row_list list)
+{
+#pragma omp parallel for schedule(static) if (list.n > 64)
+    for (int i = 0; i < list.n; i++) {
+        const size_t row = list.token ? (size_t)list.token[i] : (size_t)i;
+        memcpy(to + row * (size_t)ldto, from + (size_t)i * (size_t)ldfrom, (size_t)width * sizeof *to);
+    }
+}
+
+/* Per-head RMSNorm (Qwen3) of `heads` heads at x, in place; r [heads, n]. */
+static void heads_norm(const sella_pass *pass, float *x, int ld, int n, int heads, const float *w, float *r)
+{
+    const int D = pass->shape->D;
+    for (int h = 0; h < heads; h++) {
+        sella_rmsnorm_forward(x + h * D, ld, r + (size_t)h * (size_t)n, x + h * D, ld, w, n, D, pass->shape->rms_eps);
+    }
+}
+
+/* Queries, keys and values from the norm's output h: k and v of all tokens, q of the tokens of the list. */
+static void qkv_forward(sella_pass *pass, int l, sella_row_list list)
+{
+    const sella_backbone_config *c = pass->shape;
+    const sella_layer *w = sella_backbone_layer(pass->backbone, l);
+    sella_layer_state *s = &pass->state[l];
+    const int T = pass->batch->T, C = c->C, Q = c->H * c->D, K = c->G * c->D, W = Q + 2 * K;
+    const bool all = list.token == NULL;
+    float *q = all ? s->qkv : pass->q, *k = s->qkv + Q, *v = k + K;
+    const int ldq = all ? W : Q;
+    const float *h = sella_rows_gather(pass->h, C, list, pass->rows);
+    const int32_t *position = pass->batch->position_t;
+    if (all) {
+        sella_gemm(false, true, T, W, C, 1.0f, h, C, w->w_qkv, C, 0.0f, q, W);
+    } else {
+        sella_gemm(false, true, list.n, Q, C, 1.0f, h, C, w->w_qkv, C, 0.0f, q, ldq);
+        sella_gemm(false, true, T, 2 * K, C, 1.0f, pass->h, C, w->w_qkv + (size_t)Q * (size_t)C, C, 0.0f, k, W);
+        for (int i = 0; i < list.n; i++) {
+            pass->position[i] = position[list.token[i]];
+        }
+    }
+    if (w->b_qkv) {
+        sella_bias_add(q, ldq, w->b_qkv, list.n, Q);
+        sella_bias_add(k, W, w->b_qkv + Q, T, 2 * K);
+    }
+    sella_adapt_forward(pass, l, SELLA_MATRIX_Q, h, C, list.n, q, ldq);
+    sella_adapt_forward(pass, l, SELLA_MATRIX_K, pass->h, C, T, k, W);
+    sella_adapt_forward(pass, l, SELLA_MATRIX_V, pass->h, C, T, v, W);
+    if (w->norm_q) {
+        if (s->raw) {
+            sella_rows_scatter(s->raw, Q + K, q, ldq, Q, (sella_row_list){list.n, NULL});
+            sella_rows_scatter(s->raw + Q, Q + K, k, W, K, (sella_row_list){T, NULL});
+        }
+        heads_norm(pass, q, ldq, list.n, c->H, w->norm_q, s->rq);
+        heads_norm(pass, k, W, T, c->G, w->norm_k, s->rk);
+    }
+    sella_rope_apply(q, ldq, list.n, c->H, c->D, all ? position : pass->position, pass->cosine, pass->sine, 0);
+    sella_rope_apply(k, W, T, c->G, c->D, position, pass->cosine, pass->sine, 0);
+    if (!all) {
+        sella_rows_scatter(s->qkv, W, q, ldq, Q, list);
+    }
+}
+
+/* y = x + attention(norm(x)); y += ffn(norm(y)). In the last layer only k and v are needed of all tokens, the rest of the answers. */
+void sella_layer_forward(sella_pass *pass, int l, float *y)
+{
+    const sella_backbone_config *c = pass->shape;
+    const sella_layer *w = sella_backbone_layer(pass->backbone, l);
+    sella_layer_state *s = &pass->state[l];
+    const int T = pass->batch->T, C = c->C, F = c->F, Q = c->H * c->D, K = c->G * c->D, W = Q + 2 * K;
+    const sella_row_list list = l == c->layers - 1 ? pass->answers : (sella_row_list){T, NULL};
+    const int n = list.n;
+
+    sella_rmsnorm_forward(pass->h, C, s->r1, s->x, C, w->norm_attention, T, C, c->rms_eps);
+    qkv_forward(pass, l, list);
+    sella_attention_forward(s->o, Q, s->lse, s->qkv, W, s->qkv + Q, W, s->qkv + Q + K, W, list.token, n, &pass->attention, pass->scratch);
+
+    const float *o = sella_rows_gather(s->o, Q, list, pass->rows);
+    const float *x = sella_rows_gather(s->x, C, list, s->x2);
+    if (x != s->x2) {
+        memcpy(s->x2, x, (size_t)n * (size_t)C * sizeof *x);
+    }
+    sella_gemm(false, true, n, C, Q, 1.0f, o, Q, w->w_o, Q, 1.0f, s->x2, C);
+    if (w->b_o) {
+        sella_bias_add(s->x2, C, w->b_o, n, C);
+    }
+    sella_adapt_forward(pass, l, SELLA_MATRIX_O, o, Q, n, s->x2, C);
+
+    sella_rmsnorm_forward(pass->h, C, s->r2, s->x2, C, w->norm_ffn, n, C, c->rms_eps);
+    sella_gemm(false, true, n, 2 * F, C, 1.0f, pass->h, C, w->w_gate_up, C, 0.0f, s->gu, 2 * F);
+    sella_adapt_forward(pass, l, SELLA_MATRIX_GATE, pass->h, C, n, s->gu, 2 * F);
+    sella_adapt_forward(pass, l, SELLA_MATRIX_UP, pass->h, C, n, s->gu + F, 2 * F);
+    sella_swiglu_forward(pass->a, F, s->gu, 2 * F, n, F);
+    memcpy(y, s->x2, (size_t)n * (size_t)C * sizeof *y);
+    sella_gemm(false, true, n, C, F, 1.0f, pass->a, F, w->w_down, F, 1.0f, y, C);
+    sella_adapt_forward(pass, l, SELLA_MATRIX_DOWN, pass->a, F, n, y, C);
+}
