@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "kernels/gemm.h"
 #include "kernels/norm.h"
 #include "kernels/rope.h"
 
@@ -116,7 +117,10 @@ static void carve_pass(carver *from, const sella_backbone_config *c, const sella
     const size_t T = (size_t)options->max_tokens;
     const int Q = c->H * c->D, widest = Q > c->F ? Q : c->F;
     const int rank = lora ? lora->rank : 1;
-    const sella_attention_shape most = {.T = options->max_tokens, .S = options->max_tokens, .H = c->H, .G = c->G, .D = c->D};
+    /* one segment of all tokens has the longest paths, which is what attention's scratch grows with */
+    const int32_t start[2] = {0, options->max_tokens}, parent[1] = {-1}, subtree[1] = {1};
+    const sella_attention_shape most = {.T = options->max_tokens, .S = 1, .H = c->H, .G = c->G, .D = c->D, .start_s = start, .parent_s = parent,
+                                        .subtree_s = subtree, .threads = p->threads};
     p->scratch_floats = sella_attention_scratch(&most);
     p->cosine = carve_f32(from, T, c->D / 2);
     p->sine = carve_f32(from, T, c->D / 2);
@@ -142,7 +146,7 @@ static void carve_pass(carver *from, const sella_backbone_config *c, const sella
 
 size_t sella_pass_bytes(const sella_backbone_config *shape, const sella_lora_config *lora, const sella_pass_options *options)
 {
-    sella_pass pass = {.keep_from = first_kept(shape, lora, options)};
+    sella_pass pass = {.keep_from = first_kept(shape, lora, options), .threads = sella_threads()};
     carver count = {NULL, 0};
     carve_pass(&count, shape, lora, options, &pass);
     return count.bytes;
@@ -167,6 +171,7 @@ sella_status sella_pass_new(const sella_backbone *backbone, sella_lora *lora, co
     p->lora = lora;
     p->options = *options;
     p->keep_from = first_kept(shape, config, options);
+    p->threads = sella_threads();
     const size_t bytes = sella_pass_bytes(shape, config, options);
     snprintf(what, sizeof what, "the activations of %d tokens", options->max_tokens);
     SELLA_TRY(sella_memory_check(bytes, what, err));
@@ -259,7 +264,8 @@ sella_status sella_pass_forward(sella_pass *pass, const sella_tree_batch *batch,
     pass->seed = seed;
     pass->step = step;
     pass->attention = (sella_attention_shape){.T = batch->T, .S = batch->S, .H = c->H, .G = c->G, .D = c->D, .scale = 1.0f / sqrtf((float)c->D),
-                                              .start_s = batch->start_s, .parent_s = batch->parent_s, .subtree_s = batch->subtree_s};
+                                              .start_s = batch->start_s, .parent_s = batch->parent_s, .subtree_s = batch->subtree_s,
+                                              .threads = pass->threads};
     assert(sella_attention_scratch(&pass->attention) <= pass->scratch_floats);
     answers_list(pass, batch);
     for (int l = 0; l < c->layers; l++) {

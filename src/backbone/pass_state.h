@@ -40,6 +40,7 @@ struct sella_pass {
     sella_lora *lora; /* or NULL */
     sella_pass_options options;
     sella_arena *arena;
+    int threads;   /* that attention's scratch was planned for */
     int keep_from; /* layers from here on have states of their own */
 
     float *cosine, *sine; /* [max_tokens, D/2] */
