@@ -176,7 +176,7 @@ install: all  ## install program, library, headers, pkg-config file and man page
 	install -m 755 $(OUT)/libsella.so $(LIBDIR)/libsella.so.$(VERSION)
 	ln -sfn libsella.so.$(VERSION) $(LIBDIR)/libsella.so.$(SOVERSION)
 	ln -sfn libsella.so.$(SOVERSION) $(LIBDIR)/libsella.so
-	sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@PACKAGES@|$(PACKAGES)|; s|@LIBS@|$(BLAS_LIBS) -fopenmp -lm|' scripts/sella.pc.in >$(LIBDIR)/pkgconfig/sella.pc
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|; s|@LIBS@|$(LDLIBS) -fopenmp|' scripts/sella.pc.in >$(LIBDIR)/pkgconfig/sella.pc
 	if [ -f docs/sella.1 ]; then install -D -m 644 docs/sella.1 $(DESTDIR)$(PREFIX)/share/man/man1/sella.1; fi
 	if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then ldconfig; fi
 

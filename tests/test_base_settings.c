@@ -190,7 +190,10 @@ static void large_yaml(void **state)
     const char *fill[] = {"[", "{", "- ", "a: ", "? ", "\"", "&a ", "seed: 1\n", "\n"};
     char *data = malloc(BYTES);
     for (size_t i = 0; i < sizeof fill / sizeof *fill; i++) {
-        for (size_t size = 1 << 20; size <= BYTES; size *= 10) { // at the limit, and far above
+        for (size_t size = 1 << 20; size <= BYTES; size *= 10) { // at the limit, and (refused unread: one filling will do) far above
+            if (size > 1 << 20 && i > 0) {
+                continue;
+            }
             sella_err err = {0};
             sella_settings *s = fresh();
             for (size_t j = 0; j < size; j++) {

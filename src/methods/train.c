@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/machine.h"
 #include "base/arena.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/machine.h"
 #include "eval/metrics.h"
 #include "eval/predictions.h"
 #include "kernels/activation.h"
