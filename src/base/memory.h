@@ -1,7 +1,9 @@
-/* memory.h - how much memory this process may still take, asked before large work starts.
+/* memory.h - how much memory there is, so that what will not fit is refused before work starts.
  *
- * Threads:  pure (reads /proc and the control group).
- * Not here: getting memory (base/arena.h).
+ * Does:     Figures come from /proc, the cgroup (1 or 2) that the process runs in, and the address space limit: a container's limit counts,
+ *           not its host's memory.
+ * Threads:  pure reads.
+ * Not here: getting memory (base/arena.h); threads and cores (kernels/gemm.h).
  */
 #ifndef SELLA_BASE_MEMORY_H
 #define SELLA_BASE_MEMORY_H
@@ -10,14 +12,14 @@
 
 #include "base/error.h"
 
-/* Bytes that could be had now without swapping: the least of the machine's MemAvailable, what the control group leaves, and the
- * address space limit. SIZE_MAX when nothing is known. */
+/* Bytes that exist; 0 when the system does not say. */
+size_t sella_memory_total(void);
+/* Bytes that can still be had without swapping; SIZE_MAX when nothing is known. */
 size_t sella_memory_available(void);
-
-/* Largest resident size of this process so far, in bytes; 0 when unknown. */
+/* Most bytes that this process had resident so far; 0 when unknown. */
 size_t sella_memory_peak(void);
 
-/* SELLA_MEMORY with both figures when `bytes` for `what` ("the weights of model.gguf") exceed what is available. */
+/* SELLA_MEMORY with both figures when `bytes` more for `what` ("the weights of model.gguf") cannot be had. */
 sella_status sella_memory_check(size_t bytes, const char *what, sella_err *err);
 
 #endif

@@ -6,7 +6,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "base/machine.h"
+#include "base/memory.h"
 #include "kernels/gemm.h"
 
 int sella_threads_use(int n)
@@ -85,7 +85,7 @@ void sella_system_report(sella_system *out)
     snprintf(out->blas, sizeof out->blas, "%s", sella_blas_name());
     out->load = getloadavg(load, 1) == 1 ? load[0] : -1;
     out->memory_total = sella_memory_total();
-    out->memory_available = sella_memory_available();
+    out->memory_available = sella_memory_available() == SIZE_MAX ? 0 : sella_memory_available();
 
     if (!fast) {
         advise(out, "This processor lacks AVX2, FMA or F16C: attention and weights in 4 to 8 bits use plain loops, several times slower.");

@@ -2,7 +2,7 @@
  *
  * Does:     A method's estimate() counts operations and bytes; this turns them into seconds, a refusal, or row counts.
  * Threads:  internally parallel while it measures.
- * Not here: the memory that the machine has (base/machine.h).
+ * Not here: the memory that the machine has (base/memory.h).
  */
 #ifndef SELLA_METHODS_ESTIMATE_H
 #define SELLA_METHODS_ESTIMATE_H

@@ -7,7 +7,7 @@
 #include "base/arena.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "base/machine.h"
+#include "base/memory.h"
 #include "eval/metrics.h"
 #include "eval/predictions.h"
 #include "kernels/activation.h"
@@ -364,8 +364,11 @@ sella_status sella_train(const sella_train_options *options, const sella_talk *t
     if (t.method->estimate) { // only the memory matters here: the smallest sample is planned
         sella_estimate estimate;
         SELLA_TRY(estimate_of(&t, 1, 1, &estimate, err));
-        SELLA_TRY(sella_memory_check(estimate.bytes, t.method->name,
-                                     "lower train.tokens, lora.rank or collab.width, or take a smaller model", err));
+        status = sella_memory_check(estimate.bytes, t.method->name, err);
+        if (status != SELLA_OK) {
+            sella_err_set(err, status, "%s; lower train.tokens, lora.rank or collab.width, or take a smaller model", err ? err->text : "");
+            goto done;
+        }
     }
     SELLA_TRY(open_run(&t, err));
     if (t.run->complete) {
