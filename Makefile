@@ -138,7 +138,8 @@ demo: deps  ## everything, then the demo: MovieLens -> four methods -> recommend
 	@[ -n "$(MODEL)" ] || scripts/model
 	@scripts/demo
 
-unit-bins: $(TEST_BIN) $(EXAMPLE_BIN) $(OUT)/libsella.a $(if $(CLI_SRC),$(OUT)/sella)
+# The shared library is linked too: it takes every object, and so finds names that are defined twice.
+unit-bins: $(TEST_BIN) $(EXAMPLE_BIN) $(OUT)/libsella.a $(OUT)/libsella.so $(if $(CLI_SRC),$(OUT)/sella)
 
 print-out:
 	@echo $(OUT)
