@@ -119,6 +119,14 @@ $(OUT)/example-%: examples/%.c $(OUT)/libsella.a
 	@echo 'EX   $<'
 	$(Q)$(CC) -Iinclude $(CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(OUT)/libsella.a $(LDFLAGS) $(LDLIBS)
 
+$(OUT)/bench-%: bench/%.c $(OUT)/libsella.a
+	@echo 'BENCH $<'
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -o $@ $< $(OUT)/libsella.a $(LDFLAGS) $(LDLIBS)
+
+bench-kernels: $(OUT)/bench-kernels  ## time of each kernel beside the products of a layer (on a quiet machine)
+	@$<
+.PHONY: bench-kernels
+
 deps:  ## install the Debian packages that are missing (a no-op when all are there)
 	@scripts/deps $(DEBS)
 
