@@ -57,9 +57,10 @@ double sella_sigmoid(double x)
 
 void sella_axpy(float *y, float a, const float *x, size_t n)
 {
-#pragma omp parallel for schedule(static) if (n > 16384)
-    for (size_t i = 0; i < n; i++) {
-        y[i] += a * x[i];
+    const sella_fast *fast = sella_fast_best();
+#pragma omp parallel for schedule(static) if (n > 4 * RANGE)
+    for (size_t i = 0; i < n; i += RANGE) {
+        fast->axpy(y + i, a, x + i, n - i < RANGE ? n - i : RANGE);
     }
 }
 

@@ -293,7 +293,9 @@ static void backward_chunk(const call *c, const tensors *x, int chunk, int g)
     const int start = chunk * c->at.chunk, end = shape->T - start < c->at.chunk ? shape->T : start + c->at.chunk;
     clear_rows(tile.dk, x->lddk, start, end, shape->D);
     clear_rows(tile.dv, x->lddv, start, end, shape->D);
-    clear_rows(tile.dq, x->lddq, start, end, shape->D * tile.ratio);
+    if (c->query_n != NULL) { /* otherwise every row is overwritten */
+        clear_rows(tile.dq, x->lddq, start, end, shape->D * tile.ratio);
+    }
     query[0] = start;
     list_path(&list, shape, query, 1);
     tile.partial = chunk_partial(c, g, chunk);
@@ -328,9 +330,7 @@ static void add_partials(const call *c, const tensors *x, int g, int which)
             for (int j = end - 1; j >= shape->start_s[s]; j--) {
                 const float *from = partial + ((size_t)--at * 2 + (size_t)which) * (size_t)shape->D;
                 float *to = head + (size_t)j * (size_t)ld;
-                for (int d = 0; d < shape->D; d++) {
-                    to[d] += from[d];
-                }
+                c->fast->axpy(to, 1.0f, from, (size_t)shape->D);
             }
             s = shape->parent_s[s];
             end = s < 0 ? 0 : shape->start_s[s + 1];
@@ -340,6 +340,12 @@ static void add_partials(const call *c, const tensors *x, int g, int which)
 
 /* ---- public ---- */
 
+/* Whether the level has tiles, for this many query heads to a key head. */
+static bool tiled(const sella_fast *fast, const sella_attention_shape *shape)
+{
+    return fast->attention_size != NULL && shape->H / shape->G <= SELLA_ATTENTION_ROWS;
+}
+
 size_t sella_attention_scratch(const sella_attention_shape *shape)
 {
     return sella_attention_scratch_with(sella_fast_best(), shape);
@@ -348,7 +354,7 @@ size_t sella_attention_scratch(const sella_attention_shape *shape)
 size_t sella_attention_scratch_with(const sella_fast *fast, const sella_attention_shape *shape)
 {
     sella_attention_size size;
-    if (fast->attention_size == NULL || shape->T == 0) {
+    if (!tiled(fast, shape) || shape->T == 0) {
         return 16;
     }
     fast->attention_size(&size, shape->D, shape->H / shape->G);
@@ -360,7 +366,7 @@ void sella_attention_forward_with(const sella_fast *fast, float *o, int ldo, flo
                                   const float *v, int ldv, const int32_t *query_n, int N, const sella_attention_shape *shape,
                                   float *scratch)
 {
-    if (fast->attention_forward == NULL) {
+    if (!tiled(fast, shape)) {
         sella_attention_forward_plain(o, ldo, lse, q, ldq, k, ldk, v, ldv, query_n, N, shape);
         return;
     }
@@ -381,7 +387,7 @@ void sella_attention_backward_with(const sella_fast *fast, float *dq, int lddq, 
                                    const float *v, int ldv, const int32_t *query_n, int N, const sella_attention_shape *shape,
                                    float *scratch)
 {
-    if (fast->attention_backward == NULL) {
+    if (!tiled(fast, shape)) {
         sella_attention_backward_plain(dq, lddq, dk, lddk, dv, lddv, do_, lddo, o, ldo, lse, q, ldq, k, ldk, v, ldv, query_n, N, shape);
         return;
     }

@@ -20,7 +20,7 @@ enum { MR = 8 };
 #else
 enum { MR = 6 };
 #endif
-enum { FORWARD_KEYS = 128, BACKWARD_KEYS = 64, KEYS_MAX = 128 };
+enum { FORWARD_KEYS = 128, BACKWARD_KEYS = 64, KEYS_MAX = 128, ROWS = SELLA_ATTENTION_ROWS + 15 };
 
 #define UNROLL _Pragma("GCC unroll 16")
 
@@ -163,27 +163,47 @@ SELLA_INLINE void transpose8(__m256 x[8])
     }
 }
 
-/* Row r of the tile in a tensor of token rows. */
-SELLA_INLINE size_t row_at(const sella_attention_tile *t, int r, int ld)
+/* Where the tile's rows stand in a tensor of token rows; rows from R to RP repeat the last one (no key is seen from there). */
+static void row_pointers(const sella_attention_tile *t, const float **row, const float *x, int ld, int RP)
 {
-    return (size_t)t->query[r / t->ratio] * (size_t)ld + (size_t)(r % t->ratio) * (size_t)t->D;
+    int r = 0;
+    for (int i = 0; i < t->queries; i++) {
+        const float *token = x + (size_t)t->query[i] * (size_t)ld;
+        for (int h = 0; h < t->ratio; h++) {
+            row[r++] = token + (size_t)h * (size_t)t->D;
+        }
+    }
+    for (; r < RP; r++) {
+        row[r] = row[r - 1];
+    }
 }
 
-/* xt [D, RP] = factor * the tile's rows of x, transposed; columns from R on are zero. RP is a multiple of 8. */
-static void pack_columns(const sella_attention_tile *t, float *xt, int RP, const float *x, int ld, float factor)
+/* Ask for the rows before they are needed, all at once: packing them one after the other would wait for each. */
+static void fetch(const float *const *row, int R, int D)
 {
-    const int R = t->queries * t->ratio, D = t->D;
+    for (int r = 0; r < R; r++) {
+        for (int d = 0; d < D; d += 16) {
+            _mm_prefetch((const char *)(row[r] + d), _MM_HINT_T1);
+        }
+    }
+}
+
+/* xt [D, RP] = factor * rows, transposed. RP is a multiple of 8. packed [RP, DP] gets the rows as they are unless it is NULL, with
+ * zeros from D to DP. */
+static void pack(float *xt, int RP, float *packed, int DP, const float *const *row, int D, float factor)
+{
     const __m256 by = _mm256_set1_ps(factor);
     for (int r = 0; r < RP; r += 8) {
-        const float *row[8];
-        for (int i = 0; i < 8; i++) {
-            row[i] = r + i < R ? x + row_at(t, r + i, ld) : NULL;
-        }
         int d = 0;
         for (; d + 8 <= D; d += 8) {
             __m256 y[8];
             UNROLL for (int i = 0; i < 8; i++) {
-                y[i] = row[i] != NULL ? _mm256_mul_ps(_mm256_loadu_ps(row[i] + d), by) : _mm256_setzero_ps();
+                y[i] = _mm256_mul_ps(_mm256_loadu_ps(row[r + i] + d), by);
+            }
+            if (packed != NULL) {
+                UNROLL for (int i = 0; i < 8; i++) {
+                    _mm256_storeu_ps(packed + (size_t)(r + i) * (size_t)DP + d, y[i]);
+                }
             }
             transpose8(y);
             UNROLL for (int i = 0; i < 8; i++) {
@@ -192,22 +212,26 @@ static void pack_columns(const sella_attention_tile *t, float *xt, int RP, const
         }
         for (; d < D; d++) {
             for (int i = 0; i < 8; i++) {
-                xt[(size_t)d * (size_t)RP + (size_t)(r + i)] = row[i] != NULL ? factor * row[i][d] : 0.0f;
+                xt[(size_t)d * (size_t)RP + (size_t)(r + i)] = factor * row[r + i][d];
+                if (packed != NULL) {
+                    packed[(size_t)(r + i) * (size_t)DP + (size_t)d] = factor * row[r + i][d];
+                }
+            }
+        }
+        for (; packed != NULL && d < DP; d++) {
+            for (int i = 0; i < 8; i++) {
+                packed[(size_t)(r + i) * (size_t)DP + (size_t)d] = 0.0f;
             }
         }
     }
 }
 
-/* The tile's rows of x = xt transposed, row r times by_r. */
-static void unpack_columns(const sella_attention_tile *t, float *x, int ld, const float *xt, int RP, const float *by_r)
+/* The R rows = xt transposed, row r times by_r. */
+static void unpack(float *const *row, const float *xt, int RP, const float *by_r, int R, int D)
 {
-    const int R = t->queries * t->ratio, D = t->D;
     for (int r = 0; r < R; r += 8) {
-        float *row[8];
-        for (int i = 0; i < 8; i++) {
-            row[i] = r + i < R ? x + row_at(t, r + i, ld) : NULL;
-        }
         const __m256 by = _mm256_loadu_ps(by_r + r);
+        const int rows = R - r < 8 ? R - r : 8;
         int d = 0;
         for (; d + 8 <= D; d += 8) {
             __m256 y[8];
@@ -215,15 +239,19 @@ static void unpack_columns(const sella_attention_tile *t, float *x, int ld, cons
                 y[i] = _mm256_mul_ps(_mm256_loadu_ps(xt + (size_t)(d + i) * (size_t)RP + r), by);
             }
             transpose8(y);
-            for (int i = 0; i < 8; i++) {
-                if (row[i] != NULL) {
-                    _mm256_storeu_ps(row[i] + d, y[i]);
+            if (rows == 8) {
+                UNROLL for (int i = 0; i < 8; i++) {
+                    _mm256_storeu_ps(row[r + i] + d, y[i]);
+                }
+            } else {
+                for (int i = 0; i < rows; i++) {
+                    _mm256_storeu_ps(row[r + i] + d, y[i]);
                 }
             }
         }
         for (; d < D; d++) {
-            for (int i = 0; i < 8 && row[i] != NULL; i++) {
-                row[i][d] = xt[(size_t)d * (size_t)RP + (size_t)(r + i)] * by_r[r + i];
+            for (int i = 0; i < rows; i++) {
+                row[r + i][d] = xt[(size_t)d * (size_t)RP + (size_t)(r + i)] * by_r[r + i];
             }
         }
     }
@@ -330,8 +358,8 @@ static int padded(int n)
 
 static void tile_size(sella_attention_size *size, int D, int ratio)
 {
-    int queries = 96 / ratio;
-    queries = queries > 64 ? 64 : queries < 8 ? 8 : queries;
+    int queries = SELLA_ATTENTION_ROWS / ratio;
+    queries = queries > 64 ? 64 : queries < 1 ? 1 : queries;
     const size_t RP = (size_t)padded(queries * ratio), DP = (size_t)padded(D);
     size->queries = queries;
     size->forward_work = RP * (2 * (size_t)D + FORWARD_KEYS + 3);
@@ -388,7 +416,10 @@ static void tile_forward(const sella_attention_tile *t)
     float *qt = t->work, *ot = qt + (size_t)D * (size_t)RP, *st = ot + (size_t)D * (size_t)RP;
     float *top = st + (size_t)FORWARD_KEYS * (size_t)RP, *total = top + RP, *inverse = total + RP;
     key_block block;
-    pack_columns(t, qt, RP, t->q, t->ldq, t->scale);
+    const float *row[ROWS];
+    row_pointers(t, row, t->q, t->ldq, RP);
+    fetch(row, R, D);
+    pack(qt, RP, NULL, 0, row, D, t->scale);
     memset(ot, 0, (size_t)D * (size_t)RP * sizeof *ot);
     for (int r = 0; r < RP; r++) {
         top[r] = hidden;
@@ -415,7 +446,8 @@ static void tile_forward(const sella_attention_tile *t)
     for (int r = 0; r < RP; r++) {
         inverse[r] = r < R ? 1.0f / total[r] : 0.0f;
     }
-    unpack_columns(t, t->o, t->ldo, ot, RP, inverse);
+    row_pointers(t, row, t->o, t->ldo, RP);
+    unpack((float *const *)(uintptr_t)row, ot, RP, inverse, R, D);
     for (int r = 0; r < R && t->lse != NULL; r++) {
         t->lse[(size_t)t->query[r / t->ratio] * (size_t)t->ldlse + (size_t)(r % t->ratio)] = top[r] + logf(total[r]);
     }
@@ -423,36 +455,28 @@ static void tile_forward(const sella_attention_tile *t)
 
 /* ---- backward ---- */
 
-/* x [RP, DP] = factor * the tile's rows; what is beyond R or D is zero. */
-static void pack_rows(const sella_attention_tile *t, float *packed, int RP, int DP, const float *x, int ld, float factor)
+/* delta_r = do_r . o_r, and the rows' lse. */
+static void row_sums(const sella_attention_tile *t, float *delta, float *lse, int RP, const float *const *do_row, const float *const *o_row)
 {
     const int R = t->queries * t->ratio, D = t->D;
-    for (int r = 0; r < RP; r++) {
-        float *to = packed + (size_t)r * (size_t)DP;
-        const float *from = r < R ? x + row_at(t, r, ld) : NULL;
-        for (int d = 0; d < DP; d += W) {
-            const int lanes = from == NULL || d >= D ? 0 : D - d < W ? D - d : W;
-            v_store(to + d, lanes == 0 ? v_zero() : v_mul(v_load_n(from + d, lanes), v_set1(factor)));
+    for (int r = 0; r < R; r++) {
+        vf sum = v_zero();
+        int d = 0;
+        for (; d + W <= D; d += W) {
+            sum = v_fma(v_load(do_row[r] + d), v_load(o_row[r] + d), sum);
+        }
+        if (d < D) {
+            sum = v_fma(v_load_n(do_row[r] + d, D - d), v_load_n(o_row[r] + d, D - d), sum);
+        }
+        delta[r] = v_sum(sum);
+    }
+    for (int i = 0, r = 0; i < t->queries; i++) {
+        for (int h = 0; h < t->ratio; h++, r++) {
+            lse[r] = t->lse[(size_t)t->query[i] * (size_t)t->ldlse + (size_t)h];
         }
     }
-}
-
-/* delta_r = do_r . o_r and the rows' lse. */
-static void row_sums(const sella_attention_tile *t, float *delta, float *lse, int RP)
-{
-    const int R = t->queries * t->ratio, D = t->D;
-    for (int r = 0; r < RP; r++) {
+    for (int r = R; r < RP; r++) {
         delta[r] = lse[r] = 0.0f;
-        if (r < R) {
-            const float *x = t->do_ + row_at(t, r, t->lddo), *y = t->o + row_at(t, r, t->ldo);
-            vf sum = v_zero();
-            for (int d = 0; d < D; d += W) {
-                const int lanes = D - d < W ? D - d : W;
-                sum = v_fma(v_load_n(x + d, lanes), v_load_n(y + d, lanes), sum);
-            }
-            delta[r] = v_sum(sum);
-            lse[r] = t->lse[(size_t)t->query[r / t->ratio] * (size_t)t->ldlse + (size_t)(r % t->ratio)];
-        }
     }
 }
 
@@ -486,11 +510,16 @@ static void tile_backward(const sella_attention_tile *t)
     float *qt = t->work, *dot = qt + columns, *dqt = dot + columns, *q = dqt + columns, *d_o = q + rows;
     float *pt = d_o + rows, *dst = pt + scores, *lse = dst + scores, *delta = lse + RP, *factor = delta + RP;
     key_block block;
-    pack_columns(t, qt, RP, t->q, t->ldq, t->scale);
-    pack_columns(t, dot, RP, t->do_, t->lddo, 1.0f);
-    pack_rows(t, q, RP, DP, t->q, t->ldq, t->scale);
-    pack_rows(t, d_o, RP, DP, t->do_, t->lddo, 1.0f);
-    row_sums(t, delta, lse, RP);
+    const float *row[ROWS], *do_row[ROWS], *o_row[ROWS];
+    row_pointers(t, row, t->q, t->ldq, RP);
+    row_pointers(t, do_row, t->do_, t->lddo, RP);
+    row_pointers(t, o_row, t->o, t->ldo, RP);
+    fetch(row, R, D);
+    fetch(do_row, R, D);
+    fetch(o_row, R, D);
+    pack(qt, RP, q, DP, row, D, t->scale);
+    pack(dot, RP, d_o, DP, do_row, D, 1.0f);
+    row_sums(t, delta, lse, RP, do_row, o_row);
     memset(dqt, 0, columns * sizeof *dqt);
     for (int from = 0; from < t->keys; from += BACKWARD_KEYS) {
         float *dk[BACKWARD_KEYS], *dv[BACKWARD_KEYS];
@@ -511,7 +540,8 @@ static void tile_backward(const sella_attention_tile *t)
     for (int r = 0; r < RP; r++) {
         factor[r] = t->scale;
     }
-    unpack_columns(t, t->dq, t->lddq, dqt, RP, factor);
+    row_pointers(t, row, t->dq, t->lddq, RP);
+    unpack((float *const *)(uintptr_t)row, dqt, RP, factor, R, D);
 }
 
 #endif

@@ -14,6 +14,8 @@
 #include "kernels/attention.h"
 #include "kernels/fast.h"
 
+enum { SELLA_ATTENTION_ROWS = 96 }; /* most rows of a tile, and so the most query heads that may share a key head */
+
 typedef struct sella_attention_size {
     int queries;          /* most query tokens in a tile */
     size_t forward_work;  /* floats of `work` */

@@ -72,6 +72,13 @@ static void gelu_backward(float *dx, const float *dy, const float *x, size_t n)
     }
 }
 
+static void axpy(float *y, float a, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        y[i] += a * x[i];
+    }
+}
+
 static void exp_all(float *y, const float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -88,6 +95,7 @@ static const sella_fast plain = {
     .swiglu_backward = swiglu_backward,
     .gelu_forward = gelu_forward,
     .gelu_backward = gelu_backward,
+    .axpy = axpy,
     .exp = exp_all,
     .dequantize = sella_dequantize_plain,
 };

@@ -28,6 +28,7 @@ typedef struct sella_fast {
     void (*swiglu_backward)(float *dgate, float *dup, const float *dy, const float *gate, const float *up, int F); /* may alias */
     void (*gelu_forward)(float *y, const float *x, size_t n);
     void (*gelu_backward)(float *dx, const float *dy, const float *x, size_t n);
+    void (*axpy)(float *y, float a, const float *x, size_t n); /* y += a x */
     void (*exp)(float *y, const float *x, size_t n);
     bool (*dequantize)(float *y, const void *blocks, sella_dtype dtype, size_t n);
 

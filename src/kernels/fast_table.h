@@ -6,6 +6,7 @@
 .swiglu_backward = row_swiglu_backward,
 .gelu_forward = row_gelu_forward,
 .gelu_backward = row_gelu_backward,
+.axpy = row_axpy,
 .exp = row_exp,
 .dequantize = sella_dequantize_avx2,
 .attention_size = tile_size,

@@ -123,6 +123,13 @@ static void row_gelu_backward(float *dx, const float *dy, const float *x, size_t
     }
 }
 
+static void row_axpy(float *y, float a, const float *x, size_t n)
+{
+    EACH_VECTOR(i, n, lanes) {
+        store_lanes(y + i, v_fma(v_set1(a), load_lanes(x + i, lanes), load_lanes(y + i, lanes)), lanes);
+    }
+}
+
 static void row_exp(float *y, const float *x, size_t n)
 {
     EACH_VECTOR(i, n, lanes) {
