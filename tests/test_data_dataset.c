@@ -206,10 +206,10 @@ static void damaged_splits(void **state)
     char *folder = scratch_make();
     put_split(folder);
     fuzz_target target = {folder, "in/train.tsv"};
-    mutate_run(train, sizeof train - 1, mutate_rounds(150, 20000), import_damaged, &target);
+    mutate_run(train, sizeof train - 1, mutate_rounds(50, 20000), import_damaged, &target);
     put_split(folder);
     target.file = "in/items.tsv";
-    mutate_run(items, sizeof items - 1, mutate_rounds(150, 20000), import_damaged, &target);
+    mutate_run(items, sizeof items - 1, mutate_rounds(50, 20000), import_damaged, &target);
     scratch_remove(folder);
 }
 

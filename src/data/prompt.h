@@ -31,6 +31,9 @@ const char *sella_template_text(const sella_template *tmpl);
 typedef unsigned sella_slot_set;
 #define SELLA_SLOT_SET_ALL ((1u << SELLA_SLOT_USER) | (1u << SELLA_SLOT_ITEM) | (1u << SELLA_SLOT_WARM))
 
+/* Tokens of a title that prompts show (longer ones are cut at a character), and titles of a history that one prompt may hold. */
+enum { SELLA_TITLE_TOKENS = 64, SELLA_PROMPT_TITLES = 2048 };
+
 typedef struct sella_prompter sella_prompter;
 /* titles [items]; noun is put where the template says {noun}. Checks that the two answers are distinct single tokens. */
 sella_status sella_prompter_new(const sella_template *tmpl, const sella_tokenizer *tokenizer, const char *const *titles,
@@ -46,7 +49,7 @@ typedef struct sella_prompt_row {
     const char *const *history_text; /* NULL: none */
     int history_count;
     int32_t item;
-    const char *target_text; /* NULL: the title of item */
+    const char *target_text; /* NULL: the title of item; then `item` is not looked at */
     sella_slot_set slots;
     int32_t ref[SELLA_SLOTS]; /* by sella_slot */
     int32_t group;
@@ -57,6 +60,9 @@ typedef struct sella_prompt_row {
 
 /* Append the rendered row to rows. */
 sella_status sella_prompt_render(const sella_prompter *prompter, const sella_prompt_row *row, sella_rows *rows, sella_err *err);
+/* The row's whole text, as people read it; tokenized as one text (special tokens on) it gives the row's ids, unless a title spells out a
+ * special token, which in rows is ordinary text. */
+sella_status sella_prompt_text(const sella_prompter *prompter, const sella_prompt_row *row, sella_text *text, sella_err *err);
 /* Append the distillation prompt of one item (Fig. 3); wording: 0 = title ("Movie: <title>"), 1 = eol (one-word form). */
 sella_status sella_prompt_distil(const sella_prompter *prompter, int32_t item, int wording, sella_rows *rows, sella_err *err);
 /* Average tokens that a candidate costs over the catalogue: all after the history (SPEC: at most 15 for compact on ML-1M). */

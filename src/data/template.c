@@ -1,0 +1,390 @@
+/* template.c - parsing and checking of prompt templates (data/template.h; grammar: docs/formats.md).
+ *
+ * Pieces are tokenized one by one and their ids joined. So that the ids are those of the whole text, a piece may only be followed by
+ * another where every pre-tokenizer cuts: behind a line break, a soft token or a chat marker, and not before a blank.
+ */
+#include "data/template.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/file.h"
+
+enum { TEMPLATE_MAX = 64 << 10, PIECE_MAX = 8 << 10 };
+
+/* What a piece may hold: its mark, which it then must hold once; {number} in front; {turn:...}; whether something may follow it. */
+static const struct {
+    const char *name;
+    const char *mark;
+    bool numbered, turns, required, followed;
+    const char *preset;
+} rules[SELLA_PIECES] = {
+    [SELLA_PIECE_START] = {"start", NULL, false, true, false, true, ""},
+    [SELLA_PIECE_START_SLOTS] = {"start_slots", NULL, false, true, false, true, NULL}, // as start
+    [SELLA_PIECE_HISTORY] = {"history", "title", true, false, true, true, NULL},
+    [SELLA_PIECE_EMPTY] = {"empty", NULL, false, false, true, true, NULL},
+    [SELLA_PIECE_BETWEEN] = {"between", NULL, false, true, false, true, ""},
+    [SELLA_PIECE_USER] = {"user", "user", false, false, false, true, "{user}"},
+    [SELLA_PIECE_ITEM] = {"item", "item", false, false, false, true, "{item}"},
+    [SELLA_PIECE_WARM] = {"warm", "warm", false, false, false, true, "{warm}"},
+    [SELLA_PIECE_TARGET] = {"target", "title", false, false, true, true, NULL}, // `followed` only when there is an end
+    [SELLA_PIECE_END] = {"end", NULL, false, true, false, false, ""},
+    [SELLA_PIECE_YES] = {"yes", NULL, false, false, true, false, NULL},
+    [SELLA_PIECE_NO] = {"no", NULL, false, false, true, false, NULL},
+    [SELLA_PIECE_DISTIL] = {"distil", "title", false, false, false, false, "{Noun}: {title}"},
+    [SELLA_PIECE_DISTIL_EOL] = {"distil_eol", "title", false, false, false, false, "The {noun} \"{title}\" means in one word:"},
+};
+
+struct sella_template {
+    char *source;
+    char *piece[SELLA_PIECES]; // with placeholders
+};
+
+void sella_template_free(sella_template *tmpl)
+{
+    if (tmpl) {
+        for (int p = 0; p < SELLA_PIECES; p++) {
+            free(tmpl->piece[p]);
+        }
+        free(tmpl->source);
+        free(tmpl);
+    }
+}
+
+const char *sella_template_text(const sella_template *tmpl)
+{
+    return tmpl->source;
+}
+
+void sella_piece_text_release(sella_piece_text *text)
+{
+    sella_text_release(&text->before);
+    sella_text_release(&text->after);
+    *text = (sella_piece_text){0};
+}
+
+/* ---- placeholders ---- */
+
+static const struct {
+    const char *name, *chat, *plain;
+} turns[] = {
+    {"turn:system", "<|im_start|>system\n", "### Instruction\n"},
+    {"turn:user", "<|im_start|>user\n", "### Input\n"},
+    {"turn:assistant", "<|im_start|>assistant\n", "### Response\n"},
+    {"turn:end", "<|im_end|>\n", ""},
+};
+
+static sella_status append_noun(sella_text *out, const char *noun, bool capital, sella_err *err)
+{
+    size_t at = out->size;
+    sella_status status = sella_text_append(out, noun, strlen(noun), err);
+    if (status == SELLA_OK && capital && out->data[at] >= 'a' && out->data[at] <= 'z') {
+        out->data[at] = (char)(out->data[at] - 'a' + 'A');
+    }
+    return status;
+}
+
+/* One {name}. *is_mark / *is_number tell that it is not text. */
+static sella_status placeholder(sella_piece piece, const char *name, size_t bytes, const char *noun, bool chat, sella_text *out, bool *is_mark,
+                                bool *is_number, sella_err *err)
+{
+    *is_mark = *is_number = false;
+    if (bytes == 4 && (memcmp(name, "noun", 4) == 0 || memcmp(name, "Noun", 4) == 0)) {
+        return append_noun(out, noun, name[0] == 'N', err);
+    }
+    if (rules[piece].mark && bytes == strlen(rules[piece].mark) && memcmp(name, rules[piece].mark, bytes) == 0) {
+        *is_mark = true;
+        return SELLA_OK;
+    }
+    if (rules[piece].numbered && bytes == 6 && memcmp(name, "number", 6) == 0) {
+        *is_number = true;
+        return SELLA_OK;
+    }
+    for (size_t t = 0; rules[piece].turns && t < sizeof turns / sizeof *turns; t++) {
+        if (bytes == strlen(turns[t].name) && memcmp(name, turns[t].name, bytes) == 0) {
+            const char *text = chat ? turns[t].chat : turns[t].plain;
+            return sella_text_append(out, text, strlen(text), err);
+        }
+    }
+    return sella_err_set(err, SELLA_FORMAT, "piece '%s' has the placeholder {%.*s}, which it cannot hold", rules[piece].name,
+                         (int)(bytes < 40 ? bytes : 40), name);
+}
+
+sella_status sella_template_expand(const sella_template *tmpl, sella_piece piece, const char *noun, bool chat, sella_piece_text *out, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    const char *text = tmpl->piece[piece];
+    *out = (sella_piece_text){0};
+    SELLA_TRY(sella_text_append(&out->before, "", 0, err));
+    SELLA_TRY(sella_text_append(&out->after, "", 0, err));
+    for (const char *at = text; *at;) {
+        sella_text *into = out->marked ? &out->after : &out->before;
+        if ((*at == '{' || *at == '}') && at[1] == *at) {
+            SELLA_TRY(sella_text_append(into, at, 1, err));
+            at += 2;
+        } else if (*at == '{') {
+            bool mark, number;
+            const char *close = strchr(at, '}');
+            if (!close) {
+                status = sella_err_set(err, SELLA_FORMAT, "piece '%s' has a { without }; a brace itself is written {{ or }}", rules[piece].name);
+                goto done;
+            }
+            SELLA_TRY(placeholder(piece, at + 1, (size_t)(close - at - 1), noun, chat, into, &mark, &number, err));
+            if ((mark && out->marked) || (number && at != text)) {
+                status = sella_err_set(err, SELLA_FORMAT, "piece '%s' has %.*s %s", rules[piece].name, (int)(close - at + 1), at,
+                                       mark ? "twice" : "not at its beginning");
+                goto done;
+            }
+            out->marked |= mark;
+            out->numbered |= number;
+            at = close + 1;
+        } else if (*at == '}') {
+            status = sella_err_set(err, SELLA_FORMAT, "piece '%s' has a } without {; a brace itself is written {{ or }}", rules[piece].name);
+            goto done;
+        } else {
+            size_t run = strcspn(at, "{}");
+            SELLA_TRY(sella_text_append(into, at, run, err));
+            at += run;
+        }
+    }
+    if (rules[piece].mark && !out->marked) {
+        status = sella_err_set(err, SELLA_FORMAT, "piece '%s' lacks {%s}", rules[piece].name, rules[piece].mark);
+    }
+done:
+    if (status != SELLA_OK) {
+        sella_piece_text_release(out);
+    }
+    return status;
+}
+
+/* ---- checks ---- */
+
+/* A piece joins its neighbours only where tokenizers cut. */
+static sella_status check_piece(const sella_template *tmpl, sella_piece piece, bool chat, sella_err *err)
+{
+    sella_piece_text text;
+    sella_status status = sella_template_expand(tmpl, piece, "item", chat, &text, err);
+    if (status != SELLA_OK) {
+        return status;
+    }
+    bool followed = rules[piece].followed && !(piece == SELLA_PIECE_TARGET && tmpl->piece[SELLA_PIECE_END][0] == '\0');
+    bool title = rules[piece].mark && strcmp(rules[piece].mark, "title") == 0;
+    bool empty = text.before.size == 0 && text.after.size == 0 && !text.marked;
+    const sella_text *last = text.after.size > 0 || (title && text.marked) ? &text.after : &text.before;
+    bool cut = (text.marked && !title && text.after.size == 0) || (last->size > 0 && last->data[last->size - 1] == '\n');
+    char first = text.before.size > 0 ? text.before.data[0] : 'x';
+    if (followed && !empty && !cut) {
+        status = sella_err_set(err, SELLA_FORMAT, "piece '%s' does not end with a line break (\\n)%s", rules[piece].name,
+                               text.marked && !title ? " or its soft token" : "");
+    } else if (!text.numbered && piece != SELLA_PIECE_YES && piece != SELLA_PIECE_NO && (first == ' ' || first == '\n' || first == '\t')) {
+        status = sella_err_set(err, SELLA_FORMAT, "piece '%s' begins with a blank or line break", rules[piece].name);
+    } else if (text.numbered && (text.before.size == 0 || (first >= '0' && first <= '9') || (first & 0x80))) {
+        status = sella_err_set(err, SELLA_FORMAT, "piece '%s': {number} is not followed by a plain separator such as '. '", rules[piece].name);
+    } else if ((piece == SELLA_PIECE_YES || piece == SELLA_PIECE_NO || piece == SELLA_PIECE_EMPTY) && empty) {
+        status = sella_err_set(err, SELLA_FORMAT, "piece '%s' is empty", rules[piece].name);
+    }
+    sella_piece_text_release(&text);
+    return status;
+}
+
+static sella_status check_all(sella_template *tmpl, sella_err *err)
+{
+    for (int p = 0; p < SELLA_PIECES; p++) {
+        const char *preset = p == SELLA_PIECE_START_SLOTS ? tmpl->piece[SELLA_PIECE_START] : rules[p].preset;
+        if (!tmpl->piece[p] && rules[p].required) {
+            return sella_err_set(err, SELLA_FORMAT, "the piece '%s' is missing", rules[p].name);
+        }
+        if (!tmpl->piece[p] && !(tmpl->piece[p] = strdup(preset ? preset : ""))) {
+            return sella_err_memory(err, "a template", strlen(preset));
+        }
+    }
+    for (int p = 0; p < SELLA_PIECES; p++) {
+        sella_status status = check_piece(tmpl, (sella_piece)p, false, err);
+        status = status == SELLA_OK ? check_piece(tmpl, (sella_piece)p, true, err) : status;
+        if (status != SELLA_OK) {
+            return status;
+        }
+    }
+    if (strcmp(tmpl->piece[SELLA_PIECE_YES], tmpl->piece[SELLA_PIECE_NO]) == 0) {
+        return sella_err_set(err, SELLA_FORMAT, "the pieces 'yes' and 'no' are equal");
+    }
+    return SELLA_OK;
+}
+
+/* ---- the file ---- */
+
+/* Append one "..." with its escapes; *at moves behind the closing quote. */
+static sella_status quoted(const char **at, const char *end, sella_text *out, sella_err *err)
+{
+    const char *p = *at + 1;
+    for (; p < end && *p != '"'; p++) {
+        char c = *p;
+        if (c == '\\') {
+            p++;
+            c = p == end ? 0 : *p == 'n' ? '\n' : *p == 't' ? '\t' : *p == '"' || *p == '\\' ? *p : 0;
+            if (!c) {
+                return sella_err_set(err, SELLA_FORMAT, "unknown escape; expected \\n, \\t, \\\" or \\\\");
+            }
+        }
+        sella_status status = sella_text_append(out, &c, 1, err);
+        if (status != SELLA_OK) {
+            return status;
+        }
+    }
+    if (p == end) {
+        return sella_err_set(err, SELLA_FORMAT, "the text has no closing quote");
+    }
+    if (out->size > PIECE_MAX) {
+        return sella_err_set(err, SELLA_FORMAT, "the piece has more than %d bytes", (int)PIECE_MAX);
+    }
+    *at = p + 1;
+    return SELLA_OK;
+}
+
+static const char *skip_blanks(const char *at, const char *end)
+{
+    while (at < end && (*at == ' ' || *at == '\t')) {
+        at++;
+    }
+    return at;
+}
+
+static int find_piece(const char *name, size_t bytes)
+{
+    for (int p = 0; p < SELLA_PIECES; p++) {
+        if (strlen(rules[p].name) == bytes && memcmp(rules[p].name, name, bytes) == 0) {
+            return p;
+        }
+    }
+    return -1;
+}
+
+/* One line: a comment, `name = "text"`, or `"text"` that continues the piece above. */
+static sella_status parse_line(sella_template *tmpl, const char *line, size_t bytes, int *piece, sella_text *text, sella_err *err)
+{
+    const char *end = line + bytes, *at = skip_blanks(line, end);
+    if (at == end || *at == '#') {
+        return SELLA_OK;
+    }
+    if (*at != '"') {
+        const char *name = at;
+        while (at < end && ((*at >= 'a' && *at <= 'z') || *at == '_')) {
+            at++;
+        }
+        size_t length = (size_t)(at - name);
+        int found = find_piece(name, length);
+        at = skip_blanks(at, end);
+        if (length == 0 || at == end || *at != '=') {
+            return sella_err_set(err, SELLA_FORMAT, "expected name = \"text\"");
+        }
+        if (found < 0) {
+            return sella_err_set(err, SELLA_FORMAT, "there is no piece named '%.*s'", (int)(length < 40 ? length : 40), name);
+        }
+        if (tmpl->piece[found]) {
+            return sella_err_set(err, SELLA_FORMAT, "the piece '%s' occurs twice", rules[found].name);
+        }
+        *piece = found;
+        text->size = 0;
+        at = skip_blanks(at + 1, end);
+    }
+    if (*piece < 0 || at == end || *at != '"') {
+        return sella_err_set(err, SELLA_FORMAT, "expected name = \"text\"");
+    }
+    sella_status status = quoted(&at, end, text, err);
+    if (status != SELLA_OK) {
+        return status;
+    }
+    at = skip_blanks(at, end);
+    if (at < end && *at != '#') {
+        return sella_err_set(err, SELLA_FORMAT, "text stands behind the closing quote");
+    }
+    free(tmpl->piece[*piece]);
+    tmpl->piece[*piece] = strndup(text->data ? text->data : "", text->size); // what an empty text leaves behind is of the piece before
+    return tmpl->piece[*piece] ? SELLA_OK : sella_err_memory(err, "a template", text->size);
+}
+
+static sella_status parse(sella_template *tmpl, const char *where, sella_err *err)
+{
+    static const char head[] = "sella-template 1";
+    sella_status status = SELLA_OK;
+    sella_lines lines;
+    sella_text text = {0};
+    const char *line;
+    size_t bytes, size = strlen(tmpl->source);
+    int piece = -1;
+    sella_lines_init(&lines, where, tmpl->source, size, PIECE_MAX * 2);
+    SELLA_TRY(sella_lines_next(&lines, &line, &bytes, err));
+    if (!line || bytes != sizeof head - 1 || memcmp(line, head, bytes) != 0) {
+        status = sella_err_set(err, SELLA_FORMAT, "%s:1: is not a template; its first line must be '%s'", where, head);
+        goto done;
+    }
+    for (;;) {
+        SELLA_TRY(sella_lines_next(&lines, &line, &bytes, err));
+        if (!line) {
+            break;
+        }
+        status = parse_line(tmpl, line, bytes, &piece, &text, err);
+        if (status != SELLA_OK) {
+            sella_err_prefix(err, status, "%s:%lld", where, (long long)lines.line);
+            goto done;
+        }
+    }
+    status = check_all(tmpl, err);
+    if (status != SELLA_OK) {
+        sella_err_prefix(err, status, "%s", where);
+    }
+done:
+    sella_text_release(&text);
+    return status;
+}
+
+static sella_status read_source(const char *name, char **source, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    sella_map map = {0};
+    for (int i = 0; sella_template_names[i]; i++) {
+        if (strcmp(name, sella_template_names[i]) == 0) {
+            *source = strdup(sella_template_texts[i]);
+            return *source ? SELLA_OK : sella_err_memory(err, "a template", strlen(sella_template_texts[i]));
+        }
+    }
+    if (!sella_path_exists(name)) {
+        return sella_err_set(err, SELLA_MISSING, "template '%s' is neither paper nor compact nor a file that is there", name);
+    }
+    SELLA_TRY(sella_map_open(name, &map, err));
+    if (map.size == 0 || map.size > TEMPLATE_MAX) {
+        status = sella_err_set(err, SELLA_FORMAT, "%s: has %zu bytes; a template has 1 to %d", name, map.size, (int)TEMPLATE_MAX);
+        goto done;
+    }
+    size_t bad = sella_utf8_valid((const char *)map.data, map.size);
+    for (size_t i = 0; i < map.size && bad == map.size; i++) {
+        bad = map.data[i] < 0x20 && map.data[i] != '\n' && map.data[i] != '\r' && map.data[i] != '\t' ? i : bad;
+    }
+    if (bad != map.size) {
+        status = sella_err_set(err, SELLA_FORMAT, "%s: byte %zu is a control character or not UTF-8", name, bad);
+        goto done;
+    }
+    *source = strndup((const char *)map.data, map.size);
+    status = *source ? SELLA_OK : sella_err_memory(err, "a template", map.size);
+done:
+    sella_map_close(&map);
+    return status;
+}
+
+sella_status sella_template_open(const char *name, sella_template **out, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    *out = NULL;
+    sella_template *tmpl = sella_alloc(1, sizeof *tmpl, "a template", err);
+    if (!tmpl) {
+        return SELLA_MEMORY;
+    }
+    SELLA_TRY(read_source(name, &tmpl->source, err));
+    SELLA_TRY(parse(tmpl, name, err));
+    *out = tmpl;
+    tmpl = NULL;
+done:
+    sella_template_free(tmpl);
+    return status;
+}
