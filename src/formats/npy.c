@@ -173,7 +173,19 @@ static sella_status npy_check(const npy_header *h, sella_npy_type want, const se
     return SELLA_OK;
 }
 
-sella_status sella_npy_open(const char *path, sella_npy_type want, sella_npy *out, sella_err *err)
+static sella_status npy_type_find(const char *descr, const char *path, sella_npy_type *out, sella_err *err)
+{
+    for (size_t i = 0; i < sizeof npy_types / sizeof *npy_types; i++) {
+        if (strcmp(descr, npy_types[i].descr) == 0) {
+            *out = (sella_npy_type)i;
+            return SELLA_OK;
+        }
+    }
+    return sella_err_set(err, SELLA_UNSUPPORTED, "%s: the array's type is '%s'; expected |u1, <i4, <i8, <f4 or <f8", path, descr);
+}
+
+/* want NULL: the type that the header names. */
+static sella_status npy_open_as(const char *path, const sella_npy_type *want, sella_npy *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_map map = {0};
@@ -193,13 +205,34 @@ sella_status sella_npy_open(const char *path, sella_npy_type want, sella_npy *ou
     }
     npy_cursor cursor = {(const char *)map.data + NPY_PREAMBLE, (const char *)map.data + NPY_PREAMBLE + header, path};
     SELLA_TRY(npy_dictionary(&cursor, &h, err));
-    SELLA_TRY(npy_check(&h, want, &map, NPY_PREAMBLE + header, err));
-    *out = (sella_npy){.map = map, .type = want, .rank = h.rank, .shape = {h.shape[0], h.shape[1]},
+    sella_npy_type type = SELLA_NPY_U8;
+    if (want != NULL) {
+        type = *want;
+    } else {
+        SELLA_TRY(npy_type_find(h.descr, path, &type, err));
+    }
+    SELLA_TRY(npy_check(&h, type, &map, NPY_PREAMBLE + header, err));
+    *out = (sella_npy){.map = map, .type = type, .rank = h.rank, .shape = {h.shape[0], h.shape[1]},
                        .data = map.data + NPY_PREAMBLE + header};
     map = (sella_map){0};
 done:
     sella_map_close(&map);
     return status;
+}
+
+sella_status sella_npy_open(const char *path, sella_npy_type want, sella_npy *out, sella_err *err)
+{
+    return npy_open_as(path, &want, out, err);
+}
+
+sella_status sella_npy_open_any(const char *path, sella_npy *out, sella_err *err)
+{
+    return npy_open_as(path, NULL, out, err);
+}
+
+const char *sella_npy_type_name(sella_npy_type type)
+{
+    return npy_types[type].name;
 }
 
 void sella_npy_close(sella_npy *npy)

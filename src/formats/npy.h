@@ -22,6 +22,9 @@ typedef struct sella_npy {
 
 /* Refuses another type than wanted, Fortran order, other versions, and sizes that disagree with the file. */
 sella_status sella_npy_open(const char *path, sella_npy_type want, sella_npy *out, sella_err *err);
+/* The same for a file of any of the types above; out->type says which it is. */
+sella_status sella_npy_open_any(const char *path, sella_npy *out, sella_err *err);
+const char *sella_npy_type_name(sella_npy_type type); /* "32-bit integers" */
 void sella_npy_close(sella_npy *npy);
 /* cols = 0: rank 1. Atomic. */
 sella_status sella_npy_write(const char *path, sella_npy_type type, const void *data, int64_t rows, int64_t cols, sella_err *err);

@@ -207,6 +207,15 @@ const char *sella_safetensors_meta(const sella_safetensors *file, const char *ke
     return json_string_value(json_object_get(file->meta, key));
 }
 
+void sella_safetensors_meta_each(const sella_safetensors *file, void (*each)(void *user, const char *key, const char *value), void *user)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)file->meta, key, value) {
+        each(user, key, json_string_value(value));
+    }
+}
+
 /* One entry of the header; *offset advances past the tensor's data. */
 static sella_status describe(json_t *header, const sella_tensor_out *t, uint64_t *offset, const char *path, sella_err *err)
 {

@@ -36,6 +36,8 @@ const sella_tensor *sella_safetensors_at(const sella_safetensors *file, int inde
 const sella_tensor *sella_safetensors_find(const sella_safetensors *file, const char *name);   /* NULL when absent */
 /* Value of the __metadata__ map, or NULL. */
 const char *sella_safetensors_meta(const sella_safetensors *file, const char *key);
+/* The whole __metadata__ map, in file order. */
+void sella_safetensors_meta_each(const sella_safetensors *file, void (*each)(void *user, const char *key, const char *value), void *user);
 
 /* What to write: f32 row-major data. */
 typedef struct sella_tensor_out {
