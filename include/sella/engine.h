@@ -54,9 +54,12 @@ typedef struct sella_recommendation {
 SELLA_API sella_status sella_engine_recommend(sella_engine *engine, const sella_request *request, const char *const *candidate_n, int n, int k,
                                               int include_seen, sella_recommendation *out, int *count, sella_err *err);
 
-/* Rows of a CSV file (user,item[,history]) -> the same rows in order with a score column added, written atomically to `output` (NULL or "-": stdout stream
- * given as a callback through talk is not used here: pass a path). */
+/* Rows of a CSV file (columns user, item, optional history: titles or item ids between ';'; optional title: names an item that the catalogue lacks; others are
+ * kept) -> the same rows in the same order with a column `score` behind them, written atomically to `output`. Every row is checked before the first is scored. */
 SELLA_API sella_status sella_engine_score_file(sella_engine *engine, const char *pairs_csv, const char *output, sella_err *err);
+/* The same for bytes that are in memory already (`name` stands in error sentences), handed on in pieces; write returns non-zero when it failed (SELLA_IO). */
+SELLA_API sella_status sella_engine_score_csv(sella_engine *engine, const char *name, const char *data, size_t bytes,
+                                              int (*write)(void *user, const char *data, size_t bytes), void *user, sella_err *err);
 
 typedef struct sella_eval_options {
     const char *dataset; /* NULL: the data set recorded in the run (its checksum must agree) */

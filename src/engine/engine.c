@@ -55,10 +55,10 @@ sella_status sella_engine_open(const char *run, const sella_engine_options *opti
         SELLA_TRY(sella_err_set(err, SELLA_UNSUPPORTED, "%s: this version does not know the method '%s'", run, engine->run->method));
     }
     const char *model = options != NULL ? options->model : NULL;
-    if (engine->method->needs_model) {
+    if (engine->method->needs_model && !sella_settings_is(engine->run->settings, "score", "vectors")) {
         SELLA_TRY(open_backbone(engine, model, err));
     } else if (model != NULL) {
-        SELLA_TRY(sella_err_set(err, SELLA_ARG, "%s was trained by '%s', which uses no language model: leave --model out", run, engine->run->method));
+        SELLA_TRY(sella_err_set(err, SELLA_ARG, "%s ('%s') scores without a language model: leave --model out", run, engine->run->method));
     }
     SELLA_TRY(engine->method->open(engine->run, engine->backbone, &engine->scorer, err));
     *out = engine;
@@ -86,6 +86,7 @@ sella_status sella_engine_info(const sella_engine *engine, char **json, sella_er
     const sella_run *run = engine->run;
     json_t *info = json_object();
     json_object_set_new(info, "method", json_string(run->method));
+    json_object_set_new(info, "preset", json_string(run->preset));
     json_object_set_new(info, "noun", json_string(run->noun));
     json_object_set_new(info, "users", json_integer(run->users));
     json_object_set_new(info, "items", json_integer(run->items));
