@@ -1,0 +1,121 @@
+/* show.c - tables for people (cli/show.h). */
+#include "cli/show.h"
+
+#include <string.h>
+
+#include "base/json.h"
+
+sella_status sella_show_parse(const char *json, json_t **out, sella_err *err)
+{
+    return sella_json_parse(json, strlen(json), "answer", out, err);
+}
+
+const char *sella_show_count(json_int_t value, char *text, size_t room)
+{
+    char digits[32];
+    int n = snprintf(digits, sizeof digits, "%lld", (long long)value);
+    size_t at = 0;
+    for (int i = 0; i < n && at + 2 < room; i++) {
+        text[at++] = digits[i];
+        const int left = n - 1 - i;
+        if (left > 0 && left % 3 == 0 && digits[i] != '-') {
+            text[at++] = ',';
+        }
+    }
+    text[at] = '\0';
+    return text;
+}
+
+void sella_show_text(const char *text)
+{
+    for (; *text; text++) {
+        const unsigned char c = (unsigned char)*text;
+        putchar(c < 0x20 || c == 0x7f ? '?' : c);
+    }
+}
+
+/* A figure with four digits behind the point, or "-" when it does not exist. */
+static void figure(const json_t *object, const char *key, int width)
+{
+    const json_t *value = json_object_get(object, key);
+    if (json_is_number(value)) {
+        printf("  %*.4f", width, json_number_value(value));
+    } else {
+        printf("  %*s", width, "-");
+    }
+}
+
+static void count(const json_t *object, const char *key, int width)
+{
+    const json_t *value = json_object_get(object, key);
+    char text[32];
+    printf("  %*s", width, json_is_integer(value) ? sella_show_count(json_integer_value(value), text, sizeof text) : "-");
+}
+
+static void figures_row(const char *name, const json_t *object)
+{
+    printf("%-6s", name);
+    count(object, "rows", 10);
+    figure(object, "auc", 7);
+    figure(object, "uauc", 7);
+    count(object, "uauc_users", 7);
+    count(object, "uauc_skipped_users", 8);
+    figure(object, "logloss", 8);
+    putchar('\n');
+}
+
+static const char *word(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text != NULL ? text : "-";
+}
+
+void sella_show_figures(const json_t *figures, bool subsets)
+{
+    sella_show_text(word(figures, "method"));
+    printf(" on ");
+    sella_show_text(word(figures, "dataset"));
+    printf(", %s\n\n%-6s  %10s  %7s  %7s  %7s  %8s  %8s\n", word(figures, "split"), "rows", "count", "AUC", "UAUC", "users", "skipped", "logloss");
+    figures_row("all", figures);
+    const json_t *parts = json_object_get(figures, "subsets");
+    if (subsets && parts != NULL) {
+        figures_row("warm", json_object_get(parts, "warm"));
+        figures_row("cold", json_object_get(parts, "cold"));
+    }
+}
+
+static void scalar(const json_t *value)
+{
+    if (json_is_string(value)) {
+        sella_show_text(json_string_value(value));
+    } else if (json_is_integer(value)) {
+        printf("%lld", (long long)json_integer_value(value));
+    } else if (json_is_real(value)) {
+        printf("%.9g", json_real_value(value));
+    } else if (json_is_boolean(value)) {
+        printf("%s", json_is_true(value) ? "yes" : "no");
+    } else {
+        printf("-");
+    }
+}
+
+void sella_show_scalars(const json_t *object, int indent)
+{
+    const char *key;
+    json_t *value;
+    int width = 0;
+    json_object_foreach((json_t *)object, key, value) {
+        const int n = json_is_object(value) || json_is_array(value) ? 0 : (int)strlen(key);
+        width = n > width ? n : width;
+    }
+    width = width > 40 ? 40 : width;
+    json_object_foreach((json_t *)object, key, value) {
+        if (!json_is_object(value) && !json_is_array(value)) {
+            printf("%*s", indent, "");
+            sella_show_text(key);
+            printf("%*s  ", width > (int)strlen(key) ? width - (int)strlen(key) : 0, "");
+            scalar(value);
+            putchar('\n');
+        }
+    }
+}

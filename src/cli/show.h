@@ -1,0 +1,27 @@
+/* show.h - the objects that the library returns as JSON, printed: as they are, or as tables for people.
+ *
+ * Memory:   json texts are borrowed.
+ * Threads:  pure but for stdout.
+ */
+#ifndef SELLA_CLI_SHOW_H
+#define SELLA_CLI_SHOW_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/error.h"
+
+/* Parse what the library returned. */
+sella_status sella_show_parse(const char *json, json_t **out, sella_err *err);
+
+/* The figures object (docs/eval.md) as a table: all rows, then with `subsets` warm and cold ones. */
+void sella_show_figures(const json_t *figures, bool subsets);
+
+/* "12,345,678" into text; text [32]. */
+const char *sella_show_count(json_int_t value, char *text, size_t room);
+/* "key: value" lines for the scalars of an object, keys padded to one column; `indent` blanks in front. */
+void sella_show_scalars(const json_t *object, int indent);
+/* A text without the control characters that a terminal would obey. */
+void sella_show_text(const char *text);
+
+#endif
