@@ -119,7 +119,7 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
                                          .dataset = args->positional[1],
                                          .run = sella_args_text(args, "output"),
                                          .model = sella_args_text(args, "model"),
-                                         .preset = sella_args_text(args, "preset"),
+                                         .preset = sella_args_given(args, "preset") ? sella_args_text(args, "preset") : NULL,
                                          .config = sella_args_text(args, "config"),
                                          .set = set,
                                          .set_count = set_count,

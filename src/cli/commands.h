@@ -8,6 +8,12 @@
 
 #include "cli/options.h"
 
+extern const sella_command sella_cmd_train;
+extern const sella_command sella_cmd_eval;
+extern const sella_command sella_cmd_score;
+extern const sella_command sella_cmd_recommend;
+extern const sella_command sella_cmd_inspect;
+extern const sella_command sella_cmd_bench;
 extern const sella_command sella_cmd_doctor;
 
 #endif

@@ -10,6 +10,12 @@
 
 /* A new command is two lines: its declaration in commands.h and its row here, in the order of the help. */
 static const sella_command *const table[] = {
+    &sella_cmd_train,
+    &sella_cmd_eval,
+    &sella_cmd_score,
+    &sella_cmd_recommend,
+    &sella_cmd_inspect,
+    &sella_cmd_bench,
     &sella_cmd_doctor,
 };
 enum { COMMANDS = sizeof table / sizeof *table };

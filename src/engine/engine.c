@@ -1,8 +1,6 @@
 /* engine.c - opening a run for use, and resolving what a caller names into rows of the run. */
 #include "sella/engine.h"
 
-#include <math.h>
-
 #include "base/arena.h"
 #include "base/json.h"
 #include "engine/session.h"
@@ -175,9 +173,4 @@ sella_query sella_engine_query(const sella_resolved *resolved, int32_t item)
                          .history_n = resolved->history_n,
                          .history_count = resolved->count,
                          .history_text = resolved->text_n};
-}
-
-double sella_engine_probability(double logit)
-{
-    return 1.0 / (1.0 + exp(-logit));
 }

@@ -6,10 +6,11 @@
 #include "base/arena.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "base/rng.h"
 #include "engine/session.h"
 #include "eval/metrics.h"
 #include "eval/predictions.h"
+#include "kernels/activation.h"
+#include "methods/score_all.h"
 
 /* Open `path`, or the data set recorded in the run, whose checksum must still agree. */
 static sella_status open_dataset(const sella_engine *engine, const char *path, sella_dataset **out, sella_err *err)
@@ -44,7 +45,7 @@ static sella_status find_split(const sella_dataset *dataset, const char *name, s
 /* What eval gathers about the rows it scores, in the order of the split. */
 typedef struct eval_rows {
     int64_t count;
-    int64_t *index_k; /* NULL: all rows */
+    int64_t *index_k; /* rows of the split, ascending */
     int32_t *user_n;
     uint8_t *label_n;
     uint8_t *warm_n;
@@ -68,16 +69,7 @@ static sella_status eval_rows_gather(const sella_dataset *dataset, sella_split_i
 {
     sella_status status = SELLA_OK;
     const sella_split *split = &dataset->split[id];
-    rows->count = split->rows;
-    if (options->rows > 0 && options->rows < split->rows) {
-        const sella_rng rng = {.seed = options->sample_seed, .stream = SELLA_STREAM_SAMPLE, .a = (uint32_t)id};
-        rows->count = options->rows;
-        rows->index_k = sella_alloc((size_t)rows->count, sizeof *rows->index_k, "the sample", err);
-        if (rows->index_k == NULL) {
-            SELLA_TRY(SELLA_MEMORY);
-        }
-        SELLA_TRY(sella_rng_sample(&rng, split->rows, rows->count, rows->index_k, err));
-    }
+    SELLA_TRY(sella_sample_rows(options->rows, options->sample_seed, dataset, id, &rows->index_k, &rows->count, err));
     const size_t n = (size_t)rows->count;
     rows->user_n = sella_alloc(n, sizeof *rows->user_n, "the rows to evaluate", err);
     rows->label_n = sella_alloc(n, sizeof *rows->label_n, "the rows to evaluate", err);
@@ -90,7 +82,7 @@ static sella_status eval_rows_gather(const sella_dataset *dataset, sella_split_i
         SELLA_TRY(SELLA_MEMORY);
     }
     for (int64_t k = 0; k < rows->count; k++) {
-        const int64_t row = rows->index_k != NULL ? rows->index_k[k] : k;
+        const int64_t row = rows->index_k[k];
         rows->user_n[k] = split->user_n[row];
         rows->label_n[k] = split->label_n[row];
         rows->warm_n[k] = split->warm_n[row];
@@ -107,9 +99,9 @@ static sella_status eval_score(sella_engine *engine, const sella_dataset *datase
     sella_query *query_n = NULL;
     int32_t *pool = NULL;
     SELLA_TRY(sella_queries_from_split(engine->run, dataset, id, rows->index_k, rows->count, &query_n, &pool, err));
-    SELLA_TRY(engine->scorer->ops->score(engine->scorer, query_n, rows->count, rows->score_n, engine->talk, err));
+    SELLA_TRY(sella_score_all(engine->scorer, query_n, rows->count, rows->score_n, "scoring", NULL, 0.0, engine->talk, err));
     for (int64_t k = 0; k < rows->count; k++) {
-        rows->score_n[k] = sella_engine_probability(rows->score_n[k]);
+        rows->score_n[k] = sella_sigmoid(rows->score_n[k]);
     }
 done:
     free(query_n);
@@ -146,7 +138,7 @@ sella_status sella_engine_eval(sella_engine *engine, const sella_eval_options *o
     SELLA_TRY(open_dataset(engine, options->dataset, &dataset, err));
     SELLA_TRY(find_split(dataset, split, &id, err));
     SELLA_TRY(eval_rows_gather(dataset, id, options, &rows, err));
-    if (rows.index_k != NULL) {
+    if (rows.count < dataset->split[id].rows) {
         sella_say(engine->talk, SELLA_LEVEL_INFO, "a seeded sample of %lld of the %lld %s rows is evaluated (seed %llu)", (long long)rows.count,
                   (long long)dataset->split[id].rows, split, (unsigned long long)options->sample_seed);
     }
@@ -252,7 +244,7 @@ sella_status sella_engine_prompt(sella_engine *engine, const char *dataset_path,
         SELLA_TRY(sella_err_set(err, SELLA_STATE, "%s: %lld prompts were made for one row", engine->run->path, (long long)rows.count));
     }
     SELLA_TRY(engine->scorer->ops->score(engine->scorer, query, 1, &logit, NULL, err));
-    SELLA_TRY(prompt_json(engine, &rows, dataset->split[id].label_n[row], sella_engine_probability(logit), json, err));
+    SELLA_TRY(prompt_json(engine, &rows, dataset->split[id].label_n[row], sella_sigmoid(logit), json, err));
 done:
     sella_rows_release(&rows);
     free(query);

@@ -1,7 +1,8 @@
 /* recommend.c - scores of named items for one user, and the k best of a catalogue. */
 #include "base/arena.h"
-#include "base/text.h"
 #include "engine/session.h"
+#include "kernels/activation.h"
+#include "methods/score_all.h"
 
 /* Logits of item rows item_n [n] for one resolved request. */
 static sella_status score_items(sella_engine *engine, const sella_resolved *who, const int32_t *item_n, int n, double *logit_n, sella_err *err)
@@ -16,7 +17,7 @@ static sella_status score_items(sella_engine *engine, const sella_resolved *who,
     for (int i = 0; i < n; i++) {
         query_n[i] = sella_engine_query(who, item_n[i]);
     }
-    sella_status status = engine->scorer->ops->score(engine->scorer, query_n, n, logit_n, engine->talk, err);
+    sella_status status = sella_score_all(engine->scorer, query_n, n, logit_n, "scoring", NULL, 0.0, engine->talk, err);
     free(query_n);
     return status;
 }
@@ -46,7 +47,7 @@ sella_status sella_engine_score(sella_engine *engine, const sella_request *reque
     }
     SELLA_TRY(score_items(engine, &who, item_n, k, score_k, err));
     for (int i = 0; i < k; i++) {
-        score_k[i] = sella_engine_probability(score_k[i]);
+        score_k[i] = sella_sigmoid(score_k[i]);
     }
 done:
     free(item_n);
@@ -133,7 +134,7 @@ sella_status sella_engine_recommend(sella_engine *engine, const sella_request *r
     for (int i = 0; i < *count; i++) {
         out[i] = (sella_recommendation){.item = run->item_id[rank_n[i].item],
                                         .title = run->title[rank_n[i].item],
-                                        .score = sella_engine_probability(rank_n[i].logit)};
+                                        .score = sella_sigmoid(rank_n[i].logit)};
     }
 done:
     free(item_n);

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "data/delimited.h"
 #include "engine/session.h"
+#include "kernels/activation.h"
 
 enum { CHUNK = 1 << 14, RECORD_LIMIT = 1 << 20 };
 
@@ -264,7 +265,7 @@ static sella_status write_rows(const pairs *p, output *out, sella_err *err)
     sella_status status = SELLA_OK;
     for (int i = 0; i < p->count; i++) {
         SELLA_TRY(sella_text_append(&out->buffer, p->pair_n[i].raw, p->pair_n[i].raw_bytes, err));
-        SELLA_TRY(sella_text_format(&out->buffer, err, "%c%.9g\n", p->table.delimiter, sella_engine_probability(p->logit_n[i])));
+        SELLA_TRY(sella_text_format(&out->buffer, err, "%c%.9g\n", p->table.delimiter, sella_sigmoid(p->logit_n[i])));
     }
     SELLA_TRY(output_flush(out, err));
 done:

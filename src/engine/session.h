@@ -45,7 +45,4 @@ sella_status sella_engine_resolve_entry(const sella_engine *engine, const char *
 /* The query of one item for a resolved request. */
 sella_query sella_engine_query(const sella_resolved *resolved, int32_t item);
 
-/* Probability of a logit. */
-double sella_engine_probability(double logit);
-
 #endif
