@@ -12,6 +12,7 @@ static int64_t layer_parameters(const sella_backbone_config *c)
     const int64_t kv = (int64_t)c->G * c->D;
     int64_t total = (q + 2 * kv) * c->C + q * c->C + 3 * (int64_t)c->F * c->C + 2 * (int64_t)c->C;
     total += c->qkv_bias ? q + 2 * kv : 0;
+    total += c->o_bias ? c->C : 0;
     total += c->qk_norm ? 2 * (int64_t)c->D : 0;
     return total;
 }
@@ -39,6 +40,7 @@ sella_status sella_inspect_shape(const char *path, json_t **out, sella_err *err)
     json_object_set_new(shape, "rope_theta", sella_json_real(c.rope_theta));
     json_object_set_new(shape, "rms_eps", sella_json_real((double)c.rms_eps));
     json_object_set_new(shape, "qkv_bias", json_boolean(c.qkv_bias));
+    json_object_set_new(shape, "o_bias", json_boolean(c->o_bias));
     json_object_set_new(shape, "qk_norm", json_boolean(c.qk_norm));
     json_object_set_new(shape, "tied", json_boolean(c.tied));
     json_object_set_new(shape, "parameters", json_integer(layers + embedding));
