@@ -40,7 +40,7 @@ sella_status sella_inspect_shape(const char *path, json_t **out, sella_err *err)
     json_object_set_new(shape, "rope_theta", sella_json_real(c.rope_theta));
     json_object_set_new(shape, "rms_eps", sella_json_real((double)c.rms_eps));
     json_object_set_new(shape, "qkv_bias", json_boolean(c.qkv_bias));
-    json_object_set_new(shape, "o_bias", json_boolean(c->o_bias));
+    json_object_set_new(shape, "o_bias", json_boolean(c.o_bias));
     json_object_set_new(shape, "qk_norm", json_boolean(c.qk_norm));
     json_object_set_new(shape, "tied", json_boolean(c.tied));
     json_object_set_new(shape, "parameters", json_integer(layers + embedding));
