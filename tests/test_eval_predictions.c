@@ -180,7 +180,9 @@ static void test_mutations(void **state)
         if (round % 3 == 0) {
             size = (size_t)sella_rng_below(&rng, 99, size);
         }
-        assert_int_equal(sella_write_file(file(0), text, size, NULL), SELLA_OK);
+        FILE *out = fopen(file(0), "wb"); /* not sella_write_file: thousands of fsyncs */
+        assert_int_equal(fwrite(text, 1, size, out), size);
+        fclose(out);
         if (sella_predictions_read(file(0), &p, NULL) == SELLA_OK) {
             read++;
             for (int64_t i = 0; i < p.count; i++) {
