@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <math.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/json.h"
 #include "base/settings.h"
@@ -272,10 +274,19 @@ static void hostile_json(void **state)
     sella_settings_free(s);
 }
 
+typedef struct target {
+    sella_settings *settings;
+    int fd; // a file in memory: hundreds of thousands of rounds must not wait for a disk
+} target;
+
 static void load_mutated(const uint8_t *data, size_t bytes, void *user)
 {
-    char *path = scratch_file(folder, "fuzz.yaml", data, bytes);
-    sella_settings *s = user;
+    const target *t = user;
+    sella_settings *s = t->settings;
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", t->fd);
+    assert_int_equal(ftruncate(t->fd, 0), 0);
+    assert_int_equal(pwrite(t->fd, data, bytes, 0), bytes);
     sella_err err = {0};
     if (sella_settings_load(s, path, &err) == SELLA_OK) {
         double lr = sella_settings_real(s, "stage1.lr");
@@ -284,7 +295,6 @@ static void load_mutated(const uint8_t *data, size_t bytes, void *user)
     } else {
         assert_int_equal(strncmp(err.text, path, strlen(path)), 0);
     }
-    free(path);
 }
 
 static void fuzz(void **state)
@@ -292,9 +302,11 @@ static void fuzz(void **state)
     (void)state;
     const char yaml[] = "# settings\nseed: 42\nstage1:\n  lr: 8e-5\n  batch: 128 # rows\nstage2: {loss: mse, lr: '0.01'}\n"
                         "semantic.train: \"no\"\ntemplate: >-\n  folded caf\xc3\xa9\n";
-    sella_settings *s = fresh();
-    mutate_run(yaml, sizeof yaml - 1, mutate_rounds(5000, 300000), load_mutated, s);
-    sella_settings_free(s);
+    target t = {fresh(), memfd_create("settings", 0)};
+    assert_true(t.fd >= 0);
+    mutate_run(yaml, sizeof yaml - 1, mutate_rounds(5000, 300000), load_mutated, &t);
+    close(t.fd);
+    sella_settings_free(t.settings);
 }
 
 int main(void)
