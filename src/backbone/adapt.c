@@ -38,20 +38,43 @@ static void mask_draw(const sella_pass *pass, int l, sella_matrix matrix, int n,
     }
 }
 
+/* What eight elements are multiplied by, for each byte of a mask: 0 or 1 / (1 - p). */
+void sella_adapt_table(float *keep, double dropout)
+{
+    for (int byte = 0; byte < 256; byte++) {
+        for (int bit = 0; bit < 8; bit++) {
+            keep[byte * 8 + bit] = byte >> bit & 1 ? (float)(1.0 / (1.0 - dropout)) : 0.0f;
+        }
+    }
+}
+
+static void mask_row(const float *keep, const uint8_t *bits, float *y, const float *x, int in, bool add)
+{
+    int c = 0;
+    for (; c + 8 <= in; c += 8) {
+        const float *by = keep + (size_t)bits[c >> 3] * 8;
+        for (int j = 0; j < 8; j++) {
+            y[c + j] = add ? y[c + j] + by[j] * x[c + j] : by[j] * x[c + j];
+        }
+    }
+    for (; c < in; c++) {
+        const float value = keep[(size_t)bits[c >> 3] * 8 + (size_t)(c & 7)] * x[c];
+        y[c] = add ? y[c] + value : value;
+    }
+}
+
 /* y = mask x / (1 - p) row by row, or y += with `add`. */
 static void mask_apply(const sella_pass *pass, const uint8_t *mask, sella_row_list list, float *y, int ldy, const float *x, int ldx, int in,
                        bool add)
 {
-    const float keep = (float)(1.0 / (1.0 - sella_lora_settings(pass->lora)->dropout));
     const size_t stride = mask_stride(in);
 #pragma omp parallel for schedule(static)
     for (int i = 0; i < list.n; i++) {
         const uint8_t *bits = mask + (size_t)(list.token ? list.token[i] : i) * stride;
-        const float *from = x + (size_t)i * (size_t)ldx;
-        float *to = y + (size_t)i * (size_t)ldy;
-        for (int c = 0; c < in; c++) {
-            const float value = bits[c >> 3] >> (c & 7) & 1 ? keep * from[c] : 0.0f;
-            to[c] = add ? to[c] + value : value;
+        if (add) {
+            mask_row(pass->keep, bits, y + (size_t)i * (size_t)ldy, x + (size_t)i * (size_t)ldx, in, true);
+        } else {
+            mask_row(pass->keep, bits, y + (size_t)i * (size_t)ldy, x + (size_t)i * (size_t)ldx, in, false);
         }
     }
 }

@@ -134,6 +134,7 @@ static void carve_pass(carver *from, const sella_backbone_config *c, const sella
     p->rows = carve_f32(from, T, Q > c->C ? Q : c->C);
     p->adapt = lora ? carve_f32(from, T, widest > c->C ? widest : c->C) : NULL;
     p->du = lora ? carve_f32(from, T, rank) : NULL;
+    p->keep = lora && lora->dropout > 0.0 ? carve_f32(from, 256, 8) : NULL;
     p->scratch = carve_f32(from, p->scratch_floats, 1);
     p->position = carve(from, T, sizeof *p->position);
     p->answer_token = carve(from, T, sizeof *p->answer_token);
@@ -179,6 +180,9 @@ sella_status sella_pass_new(const sella_backbone *backbone, sella_lora *lora, co
     carver from = {p->arena, 0};
     carve_pass(&from, shape, config, options, p);
     sella_rope_table(p->cosine, p->sine, options->max_tokens, shape->D, sella_backbone_rope(backbone));
+    if (p->keep) {
+        sella_adapt_table(p->keep, config->dropout);
+    }
     *out = p;
     p = NULL;
 done:

@@ -55,6 +55,7 @@ struct sella_pass {
     float *rows; /* [T, H D] gathered rows */
     float *adapt; /* [T, max in] an adapter's dropped input, or its gradient */
     float *du;    /* [T, R] */
+    float *keep;  /* [256, 8] sella_adapt_table, or NULL */
     float *scratch; /* attention */
     size_t scratch_floats;
     int32_t *position; /* [T] of a row list */
@@ -94,6 +95,7 @@ void sella_layer_forward(sella_pass *pass, int l, float *y);
 
 /* ---- adapt.c: one adapted matrix; nothing happens where there is no adapter ---- */
 
+void sella_adapt_table(float *keep, double dropout);
 /* y += s B A drop(x).   y inout [n, out], x in [n, in] */
 void sella_adapt_forward(sella_pass *pass, int l, sella_matrix matrix, const float *x, int ldx, int n, float *y, int ldy);
 /* Is there an adapter here that this pass trains? */
