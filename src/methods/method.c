@@ -7,9 +7,13 @@
 
 // A method has a line in both tables, in the order of SPEC section 2.
 static const sella_method *const method_table[] = {
+    &sella_method_zeroshot,
+    &sella_method_tallrec,
     NULL,
 };
 static const char *const method_name[] = {
+    "zeroshot",
+    "tallrec",
     NULL,
 };
 enum { METHODS = sizeof method_table / sizeof method_table[0] - 1 };

@@ -32,7 +32,7 @@ static const sella_setting training_table[] = {
     INT("lora.first_layer", "0", 0, 100000, "", "Layers below this one have no adapter and are not trained."),
 
     REAL("stage1.lr", "1e-3", 0, 1, "", "Highest learning rate of stage 1 (AdamW)."),
-    INT("stage1.epochs", "1", 1, 100000, "epochs", "Passes over the rows in stage 1."),
+    INT("stage1.epochs", "1", 0, 100000, "epochs", "Passes over the rows in stage 1."),
     INT("stage1.batch", "128", 1, 1000000, "rows", "Rows of one optimizer step of stage 1, about: a step takes whole trees."),
     WORD("stage1.schedule", "cosine", "constant|linear|cosine", "How the learning rate of stage 1 falls after the warm-up."),
     REAL("stage1.warmup", "0.03", 0, 1, "share of the steps", "Steps of stage 1 in which the learning rate rises."),

@@ -1,0 +1,56 @@
+/* lm_step.h - one optimizer step of a language-model stage: the rows of some trees through packed batches, loss, gradients.
+ *
+ * Does:     z = [gain *] (head[yes] - head[no]) . h [+ logit.bias] [+ z_cf];   loss = mean BCE over the step's rows, however they fall into batches and trees.
+ *           Gradients are accumulated: into the adapter (stage 1), or through soft rows into tables and projections (stage 3), and into logit.bias and logit.gain.
+ * Memory:   owns pass and scratch.
+ * Threads:  internally parallel.
+ * Paper:    eqs (3) to (5), (10), (11).
+ */
+#ifndef SELLA_METHODS_LM_STEP_H
+#define SELLA_METHODS_LM_STEP_H
+
+#include "collab/align.h"
+#include "methods/corpus.h"
+#include "methods/soft.h"
+
+typedef struct sella_lm_step {
+    const sella_lm *lm;
+    sella_corpus *corpus;
+    sella_vectors *v;          /* NULL: no soft tokens, no residual (stage 1) */
+    sella_param_table *logit;  /* logit.bias, logit.gain: rows may be missing */
+    bool residual;             /* add z_cf */
+    bool dropout;              /* of the adapter */
+    uint64_t seed;             /* of dropout */
+    double align_weight;       /* stage 3: alignment loss over the step's items */
+    sella_align_config align;
+    sella_pass *pass;
+    float *answer, *danswer;   /* [budget, C] */
+    float *soft_rows, *dsoft_rows; /* [budget, C] */
+    float *z, *dz, *model;     /* [budget] */
+    sella_rows rows;
+} sella_lm_step;
+
+/* Fields up to align are set by the caller; makes pass and scratch. */
+sella_status sella_lm_step_open(sella_lm_step *step, sella_err *err);
+void sella_lm_step_release(sella_lm_step *step);
+
+/* Trees tree_k [k] of the corpus. number: of the step, for dropout. backward = false: loss and logits only.
+ *   loss  out             mean over the step's rows (with the alignment term)
+ *   z_n   out or NULL     logits, at each row's place in corpus->query_n: [corpus rows] */
+sella_status sella_lm_step_run(sella_lm_step *step, const int64_t *tree_k, int64_t k, int64_t number, bool backward, double *loss, int64_t *rows, float *z_n,
+                               sella_err *err);
+
+/* What the untrained parameters of a stage score on its first step's rows, and where the intercept starts. */
+typedef struct sella_lm_start {
+    int64_t rows;
+    double auc;       /* NaN: one class */
+    double mean_model; /* of the language model's logit, with its gain */
+    double bias;      /* so that the mean logit meets log-odds of label_mean, or with the residual the mean of z_cf */
+} sella_lm_start;
+/* Requires logit.bias = 0 when there is one. label_mean: of the rows that the stage sees. */
+sella_status sella_lm_step_start(sella_lm_step *step, double label_mean, sella_lm_start *out, sella_err *err);
+
+/* AUC of another corpus (valid) with the present parameters, without dropout; its budget must be the step's. */
+sella_status sella_lm_step_auc(sella_lm_step *step, sella_corpus *valid, double *auc, sella_err *err);
+
+#endif

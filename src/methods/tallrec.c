@@ -1,0 +1,70 @@
+/* tallrec.c - stage 1 alone: an adapter on title prompts (Bao et al. 2023, in the paper's own template and score). */
+#include <stdlib.h>
+
+#include "methods/lm_scorer.h"
+#include "methods/method.h"
+#include "methods/sella/stages.h"
+#include "methods/tensor_file.h"
+
+static sella_status tallrec_train(sella_job *job, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    sella_param_table table;
+    const sella_param_table *const tables[] = {&table};
+    char *path = sella_run_file(job->run, "collab.safetensors");
+    sella_param_table_init(&table);
+    if (!path) {
+        return sella_err_memory(err, "a path", 32);
+    }
+    SELLA_TRY(sella_lm_save_template(job->run, err));
+    SELLA_TRY(job->from ? sella_stages_reuse(job, err) : SELLA_OK);
+    SELLA_TRY(sella_stage1_run(job, err));
+    if (sella_settings_bool(job->settings, "stage1.intercept")) {
+        SELLA_TRY(sella_param_add(&table, "logit.bias", 1, 0, err));
+        SELLA_TRY(sella_stage_bias(job->run, "stages/stage1/collab.safetensors", &table.param[0].data[0], err));
+        SELLA_TRY(sella_tensors_write(path, tables, 1, err));
+    }
+done:
+    sella_param_table_release(&table);
+    free(path);
+    return status;
+}
+
+static sella_status tallrec_open(const sella_run *run, sella_backbone *backbone, sella_scorer **out, sella_err *err)
+{
+    sella_lm_scorer_options options = {.adapter = true, .gain = 1};
+    sella_status status = sella_stage_bias(run, "collab.safetensors", &options.bias, err);
+    return status == SELLA_OK ? sella_lm_scorer_open(run, backbone, &options, out, err) : status;
+}
+
+static sella_status tallrec_estimate(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset, const char *model, int64_t train_rows,
+                                     int64_t eval_rows, sella_estimate *out, sella_err *err)
+{
+    const sella_stages_ask ask = {.settings = settings, .seed = seed, .dataset = dataset, .model = model, .train_rows = train_rows, .eval_rows = eval_rows,
+                                  .stage1 = true};
+    return sella_stages_estimate(&ask, out, err);
+}
+
+static sella_status tallrec_check(const sella_settings *settings, const sella_dataset *dataset, sella_err *err)
+{
+    sella_lora_config config;
+    (void)dataset;
+    return sella_lm_lora_config(settings, &config, err);
+}
+
+static const char *const paper[] = {"template=paper",   "history.window=sliding", "history.length=10", "lora.rank=64",     "lora.alpha=16",
+                                    "lora.dropout=0.05", "lora.targets=all",       "stage1.lr=8e-5",    "stage1.epochs=1",  "stage1.batch=128",
+                                    "stage1.schedule=cosine", "stage1.warmup=0.01", "stage1.weight_decay=0.01", "stage1.beta2=0.95", "stage1.clip=1",
+                                    "stage1.intercept=no", NULL};
+
+const sella_method sella_method_tallrec = {
+    .name = "tallrec",
+    .help = "stage 1 alone: an adapter trained on prompts of titles",
+    .needs_model = true,
+    .reuses = true,
+    .preset_paper = paper,
+    .check = tallrec_check,
+    .estimate = tallrec_estimate,
+    .train = tallrec_train,
+    .open = tallrec_open,
+};
