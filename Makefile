@@ -105,7 +105,7 @@ $(OUT)/libsella.a: $(LIB_OBJ)
 
 $(OUT)/libsella.so: $(LIB_OBJ)
 	@echo 'LINK $@'
-	$(Q)$(CC) $(CFLAGS) -shared -Wl,-soname,libsella.so.$(SOVERSION) -o $@ $^ $(LDFLAGS) $(LDLIBS)
+	$(Q)$(CC) $(CFLAGS) -shared $(if $(filter asan tsan,$(PROFILE)),,-Wl,-z,defs) -Wl,-soname,libsella.so.$(SOVERSION) -o $@ $^ $(LDFLAGS) $(LDLIBS)
 
 $(OUT)/sella: $(CLI_OBJ) $(OUT)/libsella.a
 	@echo 'LINK $@'
