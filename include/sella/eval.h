@@ -12,6 +12,7 @@
 #ifndef SELLA_EVAL_H
 #define SELLA_EVAL_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "sella/status.h"
@@ -47,8 +48,9 @@ typedef struct sella_metrics {
 /* What sella_compare_files finds: differences are a - b. */
 typedef struct sella_comparison {
     int64_t rows, users;
-    double auc_a, auc_b, auc_diff, uauc_diff; /* NaN when a figure does not exist */
-    sella_interval auc_ci, uauc_ci;           /* of the differences: every draw takes the same users for both */
+    double auc_a, auc_b, auc_diff; /* NaN when a figure does not exist */
+    double uauc_a, uauc_b, uauc_diff;
+    sella_interval auc_ci, uauc_ci; /* of the differences: every draw takes the same users for both */
     int draws;
 } sella_comparison;
 
@@ -62,6 +64,10 @@ typedef struct sella_comparison {
  * Returns: SELLA_OK; SELLA_MISSING or SELLA_IO when the file cannot be read; SELLA_FORMAT, naming file and line, when a row is
  * malformed or there is none; SELLA_ARG for a wrong number of draws; SELLA_MEMORY. */
 SELLA_API sella_status sella_metrics_file(const char *path, int draws, uint64_t seed, sella_metrics *out, sella_err *err);
+
+/* The same from the bytes of a CSV in memory; name stands for the file's name in sentences. */
+SELLA_API sella_status sella_metrics_csv(const char *name, const char *data, size_t bytes, int draws, uint64_t seed, sella_metrics *out,
+                                         sella_err *err);
 
 /* Compare the scores of two prediction files on the same rows. Rows are paired by place; files that hold the same rows in another
  * order are paired by (user, item) when each pair occurs once.

@@ -13,6 +13,8 @@ static const sella_command *const table[] = {
     &sella_cmd_train,
     &sella_cmd_eval,
     &sella_cmd_score,
+    &sella_cmd_metrics,
+    &sella_cmd_compare,
     &sella_cmd_recommend,
     &sella_cmd_inspect,
     &sella_cmd_bench,

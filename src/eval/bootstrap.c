@@ -123,7 +123,9 @@ sella_status sella_bootstrap_paired(const int32_t *user_n, const uint8_t *label_
     out->auc_a = sella_ranked_auc(a.by_score, a.rows, NULL);
     out->auc_b = sella_ranked_auc(b.by_score, b.rows, NULL);
     out->auc_diff = out->auc_a - out->auc_b;
-    out->uauc_diff = sella_ranked_uauc(&a, NULL, NULL) - sella_ranked_uauc(&b, NULL, NULL);
+    out->uauc_a = sella_ranked_uauc(&a, NULL, NULL);
+    out->uauc_b = sella_ranked_uauc(&b, NULL, NULL);
+    out->uauc_diff = out->uauc_a - out->uauc_b;
     status = intervals(&a, &b, draws, seed, &out->auc_ci, &out->uauc_ci, err);
 done:
     sella_ranked_release(&a);

@@ -7,14 +7,19 @@
 #include "eval/metrics.h"
 #include "eval/predictions.h"
 
+static sella_status rows_check(const char *where, sella_predictions *p, sella_err *err)
+{
+    if (p->count > 0) {
+        return SELLA_OK;
+    }
+    sella_predictions_release(p);
+    return sella_err_set(err, SELLA_FORMAT, "%s: has no rows; expected at least one", where);
+}
+
 static sella_status read_rows(const char *path, sella_predictions *out, sella_err *err)
 {
-    sella_status status = sella_predictions_read(path, out, err);
-    if (status == SELLA_OK && out->count == 0) {
-        sella_predictions_release(out);
-        status = sella_err_set(err, SELLA_FORMAT, "%s: has no rows; expected at least one", path);
-    }
-    return status;
+    const sella_status status = sella_predictions_read(path, out, err);
+    return status == SELLA_OK ? rows_check(path, out, err) : status;
 }
 
 static sella_status draws_check(int draws, int least, sella_err *err)
@@ -25,33 +30,50 @@ static sella_status draws_check(int draws, int least, sella_err *err)
     return SELLA_OK;
 }
 
-sella_status sella_metrics_file(const char *path, int draws, uint64_t seed, sella_metrics *out, sella_err *err)
+static sella_status metrics_of(const sella_predictions *p, int draws, uint64_t seed, sella_metrics *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    sella_predictions p = {0};
     uint8_t *cold = NULL;
     *out = (sella_metrics){.auc_ci = {NAN, NAN}, .uauc_ci = {NAN, NAN}, .draws = draws};
-    SELLA_TRY(draws_check(draws, 0, err));
-    SELLA_TRY(read_rows(path, &p, err));
-    SELLA_TRY(sella_figures_compute(p.user_code, p.label, p.score, NULL, p.count, &out->all, err));
-    if (p.warm) {
+    SELLA_TRY(sella_figures_compute(p->user_code, p->label, p->score, NULL, p->count, &out->all, err));
+    if (p->warm) {
         out->has_warm = 1;
-        cold = sella_alloc((size_t)p.count, 1, "a subset of rows", err);
+        cold = sella_alloc((size_t)p->count, 1, "a subset of rows", err);
         if (!cold) {
             status = SELLA_MEMORY;
             goto done;
         }
-        for (int64_t i = 0; i < p.count; i++) {
-            cold[i] = !p.warm[i];
+        for (int64_t i = 0; i < p->count; i++) {
+            cold[i] = !p->warm[i];
         }
-        SELLA_TRY(sella_figures_compute(p.user_code, p.label, p.score, p.warm, p.count, &out->warm, err));
-        SELLA_TRY(sella_figures_compute(p.user_code, p.label, p.score, cold, p.count, &out->cold, err));
+        SELLA_TRY(sella_figures_compute(p->user_code, p->label, p->score, p->warm, p->count, &out->warm, err));
+        SELLA_TRY(sella_figures_compute(p->user_code, p->label, p->score, cold, p->count, &out->cold, err));
     }
     if (draws > 0) {
-        SELLA_TRY(sella_bootstrap(p.user_code, p.label, p.score, p.count, draws, seed, &out->auc_ci, &out->uauc_ci, err));
+        SELLA_TRY(sella_bootstrap(p->user_code, p->label, p->score, p->count, draws, seed, &out->auc_ci, &out->uauc_ci, err));
     }
 done:
     free(cold);
+    return status;
+}
+
+sella_status sella_metrics_file(const char *path, int draws, uint64_t seed, sella_metrics *out, sella_err *err)
+{
+    sella_predictions p = {0};
+    sella_status status = draws_check(draws, 0, err);
+    status = status == SELLA_OK ? read_rows(path, &p, err) : status;
+    status = status == SELLA_OK ? metrics_of(&p, draws, seed, out, err) : status;
+    sella_predictions_release(&p);
+    return status;
+}
+
+sella_status sella_metrics_csv(const char *name, const char *data, size_t bytes, int draws, uint64_t seed, sella_metrics *out, sella_err *err)
+{
+    sella_predictions p = {0};
+    sella_status status = draws_check(draws, 0, err);
+    status = status == SELLA_OK ? sella_predictions_parse(name, data, bytes, &p, err) : status;
+    status = status == SELLA_OK ? rows_check(name, &p, err) : status;
+    status = status == SELLA_OK ? metrics_of(&p, draws, seed, out, err) : status;
     sella_predictions_release(&p);
     return status;
 }

@@ -285,26 +285,21 @@ done:
     return status;
 }
 
-sella_status sella_predictions_read(const char *path, sella_predictions *out, sella_err *err)
+sella_status sella_predictions_parse(const char *where, const char *data, size_t bytes, sella_predictions *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    sella_map map = {0};
     codes users = {0}, items = {0};
     int column[KNOWN];
     *out = (sella_predictions){0};
     csv *c = sella_alloc(1, sizeof *c, "a CSV reader", err);
-    if (!c) {
-        return SELLA_MEMORY;
-    }
-    SELLA_TRY(sella_map_open(path, &map, err));
-    out->pool = sella_alloc(map.size + 2, 1, "predictions", err);
-    if (!out->pool) {
+    out->pool = sella_alloc(bytes + 2, 1, "predictions", err);
+    if (!c || !out->pool) {
         status = SELLA_MEMORY;
         goto done;
     }
-    const char *data = map.size > 0 ? (const char *)map.data : "";
-    *c = (csv){.path = path, .at = data, .end = data + map.size, .pool = out->pool, .line = 1};
-    if (map.size >= 3 && memcmp(data, "\xef\xbb\xbf", 3) == 0) {
+    data = bytes > 0 ? data : "";
+    *c = (csv){.path = where, .at = data, .end = data + bytes, .pool = out->pool, .line = 1};
+    if (bytes >= 3 && memcmp(data, "\xef\xbb\xbf", 3) == 0) {
         c->at += 3;
     }
     SELLA_TRY(header_read(c, column, err));
@@ -312,10 +307,21 @@ sella_status sella_predictions_read(const char *path, sella_predictions *out, se
 done:
     codes_release(&users);
     codes_release(&items);
-    sella_map_close(&map);
     free(c);
     if (status != SELLA_OK) {
         sella_predictions_release(out);
+    }
+    return status;
+}
+
+sella_status sella_predictions_read(const char *path, sella_predictions *out, sella_err *err)
+{
+    sella_map map = {0};
+    *out = (sella_predictions){0};
+    sella_status status = sella_map_open(path, &map, err);
+    if (status == SELLA_OK) {
+        status = sella_predictions_parse(path, (const char *)map.data, map.size, out, err);
+        sella_map_close(&map);
     }
     return status;
 }

@@ -8,6 +8,7 @@
 #define SELLA_EVAL_PREDICTIONS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -28,6 +29,8 @@ typedef struct sella_predictions {
 /* Columns are found by name, others are ignored; ids are non-empty UTF-8, scores finite, labels (and warm) 0 or 1; quoted fields may
  * hold line ends; lines end with \n or \r\n. A file with a header and no rows has count 0. Errors name file and line. */
 sella_status sella_predictions_read(const char *path, sella_predictions *out, sella_err *err);
+/* The same from bytes in memory; `where` names them in sentences. */
+sella_status sella_predictions_parse(const char *where, const char *data, size_t bytes, sella_predictions *out, sella_err *err);
 void sella_predictions_release(sella_predictions *predictions);
 
 /* Write atomically. user_id, item_id: [N] borrowed strings; warm_n may be NULL: no such column. SELLA_DIVERGED for a score that is

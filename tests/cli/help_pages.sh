@@ -1,5 +1,5 @@
 # Every page docs/COMMAND.md holds the help text of its command.
-for command in train eval score recommend inspect bench doctor; do
+for command in train eval score metrics compare recommend inspect bench doctor; do
     grep -qx "<!-- sella $command --help -->" "$SELLA_ROOT/docs/$command.md" || echo "docs/$command.md lacks its help block"
 done
 "$SELLA_ROOT/scripts/help-in-docs" "$SELLA"
