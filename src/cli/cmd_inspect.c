@@ -90,15 +90,15 @@ static void show_components(const json_t *object)
     }
     printf("\n%-20s  %14s", "component", "parameters");
     json_array_foreach(stages, j, stage) {
-        printf("  %-8s", word(stage, "stage"));
+        printf(j + 1 < json_array_size(stages) ? "  %-8s" : "  %s", word(stage, "stage"));
     }
     putchar('\n');
     json_array_foreach(components, i, component) {
         const json_t *n = json_object_get(component, "parameters");
         char text[32];
-        printf("%-20s  %14s", word(component, "component"), json_is_integer(n) ? sella_show_count(json_integer_value(n), text, sizeof text) : "-");
+        printf("%-20s  %14s", word(component, "title"), json_is_integer(n) ? sella_show_count(json_integer_value(n), text, sizeof text) : "-");
         json_array_foreach(stages, j, stage) {
-            printf("  %-8s", word(json_object_get(component, "stages"), word(stage, "stage")));
+            printf(j + 1 < json_array_size(stages) ? "  %-8s" : "  %s", word(json_object_get(component, "stages"), word(stage, "stage")));
         }
         putchar('\n');
     }

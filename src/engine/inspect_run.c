@@ -62,11 +62,38 @@ done:
     return status;
 }
 
-/* Values of the tensors of RUN/file that belong to `component` ("proj": proj.0.weight ...; NULL: all); 0 when the file is not there. */
-static sella_status count_in(const sella_run *run, const char *name, const char *component, int64_t *values, sella_err *err)
+/* The rows of Table 1, and the tensors (by the beginning of their names) that belong to each. */
+static const struct {
+    const char *name, *title;
+    const char *prefix[6];
+} component_table[] = {
+    {"backbone", "LLM backbone", {"backbone"}},
+    {"lora", "LoRA", {"adapter"}},
+    {"collab", "collaborative tables", {"user.", "item.", "global.", "history."}},
+    {"semantic", "semantic item table", {"semantic."}},
+    {"proj", "collab. projection", {"proj."}},
+    {"warm", "warm projection", {"warm."}},
+    {"logit", "numbers on the logit", {"logit."}},
+    {"other", "other", {""}},
+};
+enum { COMPONENTS = sizeof component_table / sizeof *component_table };
+
+static int component_of(const char *tensor)
+{
+    for (int c = 0; c < COMPONENTS; c++) {
+        for (const char *const *prefix = component_table[c].prefix; *prefix != NULL; prefix++) {
+            if (strncmp(tensor, *prefix, strlen(*prefix)) == 0) {
+                return c;
+            }
+        }
+    }
+    return COMPONENTS - 1;
+}
+
+/* Add the values of the tensors of RUN/name to their components, or all to `all` when that is >= 0; a file that is not there holds none. */
+static sella_status count_file(const sella_run *run, const char *name, int all, int64_t *value_c, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    json_t *list = NULL;
     sella_safetensors *file = NULL;
     char *path = sella_run_file(run, name);
     if (path == NULL) {
@@ -76,81 +103,96 @@ static sella_status count_in(const sella_run *run, const char *name, const char 
         goto done;
     }
     SELLA_TRY(sella_safetensors_open(path, &file, err));
-    list = json_array();
-    const size_t n = component != NULL ? strlen(component) : 0;
     for (int i = 0; i < sella_safetensors_count(file); i++) {
         const sella_tensor *tensor = sella_safetensors_at(file, i);
-        if (component == NULL || (strncmp(tensor->name, component, n) == 0 && (tensor->name[n] == '\0' || tensor->name[n] == '.'))) {
-            *values += sella_inspect_tensor(tensor, list);
+        int64_t values = 1;
+        for (int d = 0; d < tensor->rank; d++) {
+            values *= tensor->shape[d]; /* the reader has checked that the product fits */
         }
+        value_c[all >= 0 ? all : component_of(tensor->name)] += values;
     }
 done:
-    json_decref(list);
     sella_safetensors_close(file);
     free(path);
     return status;
 }
 
-/* Parameters of a component; -1 when the model that holds them is not here. */
-static sella_status component_values(const sella_run *run, const char *component, int64_t *values, sella_err *err)
+/* Parameters of each component; -1 when the model that holds them is not here. */
+static sella_status count_components(const sella_run *run, int64_t *value_c, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    *values = 0;
-    if (strcmp(component, "backbone") == 0) {
-        json_t *shape = NULL;
-        const bool here = run->model_path != NULL && sella_inspect_shape(run->model_path, &shape, NULL) == SELLA_OK;
-        *values = here ? json_integer_value(json_object_get(shape, "parameters")) : -1;
-        json_decref(shape);
-        return SELLA_OK;
-    }
-    if (strcmp(component, "lora") == 0) {
-        return count_in(run, "adapter/adapter_model.safetensors", NULL, values, err);
-    }
-    SELLA_TRY(count_in(run, "collab.safetensors", component, values, err));
-    SELLA_TRY(count_in(run, "projection.safetensors", component, values, err));
+    json_t *shape = NULL;
+    const bool here = run->model_path != NULL && sella_inspect_shape(run->model_path, &shape, NULL) == SELLA_OK;
+    memset(value_c, 0, COMPONENTS * sizeof *value_c);
+    value_c[0] = here ? json_integer_value(json_object_get(shape, "parameters")) : -1;
+    SELLA_TRY(count_file(run, "adapter/adapter_model.safetensors", component_of("adapter"), value_c, err));
+    SELLA_TRY(count_file(run, "collab.safetensors", -1, value_c, err));
+    SELLA_TRY(count_file(run, "projection.safetensors", -1, value_c, err));
 done:
+    json_decref(shape);
     return status;
 }
 
-static json_t *find_component(json_t *components, const char *name)
-{
-    size_t i;
-    json_t *entry;
-    json_array_foreach(components, i, entry) {
-        if (strcmp(json_string_value(json_object_get(entry, "component")), name) == 0) {
-            return entry;
-        }
-    }
-    return NULL;
-}
-
-/* Note "trained" or "frozen" for every component that a stage's record lists under `key`. */
-static sella_status note_components(const sella_run *run, const json_t *stage, const char *key, json_t *components, sella_err *err)
+/* Note "trained" or "frozen" for the component of every tensor that a stage's record lists under `key`; "partly" when a component has both. */
+static sella_status note_stage(const sella_run *run, const json_t *stage, const char *key, json_t *const *stages_c, json_t *const *tensors_c, sella_err *err)
 {
     const char *stage_name = json_string_value(json_object_get(stage, "stage"));
     size_t i;
     json_t *name;
     json_array_foreach(json_object_get(stage, key), i, name) {
-        const char *component = json_string_value(name);
-        if (component == NULL) {
-            return sella_err_set(err, SELLA_FORMAT, "%s/stages/%s/done.json: '%s' holds something else than names", run->path, stage_name, key);
+        const char *tensor = json_string_value(name);
+        if (tensor == NULL || stage_name == NULL) {
+            return sella_err_set(err, SELLA_FORMAT, "%s/stages: a done.json lists something else than names under '%s'", run->path, key);
         }
-        json_t *entry = find_component(components, component);
-        if (entry == NULL) {
-            int64_t values = 0;
-            sella_status status = component_values(run, component, &values, err);
-            if (status != SELLA_OK) {
-                return status;
-            }
-            entry = json_object();
-            json_object_set_new(entry, "component", json_string(component));
-            json_object_set_new(entry, "parameters", values >= 0 ? json_integer(values) : json_null());
-            json_object_set_new(entry, "stages", json_object());
-            json_array_append_new(components, entry);
-        }
-        json_object_set_new(json_object_get(entry, "stages"), stage_name, json_string(key));
+        const int c = component_of(tensor);
+        const char *before = json_string_value(json_object_get(stages_c[c], stage_name));
+        json_object_set_new(stages_c[c], stage_name, json_string(before == NULL || strcmp(before, key) == 0 ? key : "partly"));
+        json_object_set_new(tensors_c[c], tensor, json_true()); /* a set */
     }
     return SELLA_OK;
+}
+
+/* Table 1: every component that some stage knows. */
+static sella_status run_components(const sella_run *run, const json_t *stages, json_t *components, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    int64_t value_c[COMPONENTS];
+    json_t *stages_c[COMPONENTS], *tensors_c[COMPONENTS];
+    for (int c = 0; c < COMPONENTS; c++) {
+        stages_c[c] = json_object();
+        tensors_c[c] = json_object();
+    }
+    size_t i;
+    json_t *stage;
+    json_array_foreach((json_t *)stages, i, stage) {
+        SELLA_TRY(note_stage(run, stage, "trained", stages_c, tensors_c, err));
+        SELLA_TRY(note_stage(run, stage, "frozen", stages_c, tensors_c, err));
+    }
+    SELLA_TRY(count_components(run, value_c, err));
+    for (int c = 0; c < COMPONENTS; c++) {
+        if (json_object_size(stages_c[c]) == 0) {
+            continue;
+        }
+        json_t *entry = json_object();
+        json_t *names = json_array();
+        const char *tensor;
+        json_t *unused;
+        json_object_foreach(tensors_c[c], tensor, unused) {
+            json_array_append_new(names, json_string(tensor));
+        }
+        json_object_set_new(entry, "component", json_string(component_table[c].name));
+        json_object_set_new(entry, "title", json_string(component_table[c].title));
+        json_object_set_new(entry, "parameters", value_c[c] >= 0 ? json_integer(value_c[c]) : json_null());
+        json_object_set(entry, "stages", stages_c[c]);
+        json_object_set_new(entry, "tensors", names);
+        json_array_append_new(components, entry);
+    }
+done:
+    for (int c = 0; c < COMPONENTS; c++) {
+        json_decref(stages_c[c]);
+        json_decref(tensors_c[c]);
+    }
+    return status;
 }
 
 static sella_status add_result(const sella_run *run, json_t *object, sella_err *err)
@@ -200,12 +242,7 @@ sella_status sella_inspect_run(const char *path, json_t **out, sella_err *err)
     SELLA_TRY(sella_run_open(path, &run, err));
     add_facts(run, object);
     SELLA_TRY(run_stages(run, stages, err));
-    size_t i;
-    json_t *stage;
-    json_array_foreach(stages, i, stage) {
-        SELLA_TRY(note_components(run, stage, "trained", components, err));
-        SELLA_TRY(note_components(run, stage, "frozen", components, err));
-    }
+    SELLA_TRY(run_components(run, stages, components, err));
     json_object_set(object, "components", components);
     json_object_set(object, "stages", stages);
     json_object_set_new(object, "settings", sella_settings_json(run->settings));
