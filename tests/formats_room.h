@@ -35,6 +35,7 @@ static inline const char *room_path(const char *name)
 
 static inline const char *room_write(const char *name, const void *data, size_t bytes)
 {
+    (void)remove(room_path(name)); /* a new file, since some file systems flush one that is written over */
     free(room_current);
     room_current = scratch_file(room_folder, name, data, bytes);
     return room_current;

@@ -458,7 +458,7 @@ static void mutations_never_crash(void **state)
     sella_map good;
     tally t = {0};
     assert_int_equal(sella_map_open("tests/ref/formats_small.gguf", &good, NULL), SELLA_OK);
-    mutate_run(good.data, good.size, mutate_rounds(6000, 300000), open_mutant, &t);
+    mutate_run(good.data, good.size, mutate_rounds(4000, 300000), open_mutant, &t);
     assert_true(t.opened > 0 && t.refused > 0);
     sella_map_close(&good);
 }

@@ -151,6 +151,7 @@ def texts():
         "👨‍👩‍👧‍👦 family", "🇩🇪🇫🇷🇯🇵", "👍🏽👍🏿 ok", "❤️ vs ❤", "☃⛄🎬🍿",
         "cafe\u0301 naïve re\u0301sume\u0301", "A\u030a\u0323 o\u0302\u0301 \u1100\u1161\u11a8", "\u0344 \u212b \u2126 \ufb01 \u0958", "ca\u0301fe Zug",
         "q\u0307\u0323 q\u0323\u0307 \u0323\u0307", "a\u0301\u0301\u0316\u0316\u0301b", "e\u0301\u0302\u0303\u0304\u0305\u0306\u0307\u0308" * 5,
+        "a" + "\u0301\u0316\u0327\u0308\u0345" * 30 + "b",
         "0 1 12 123 1234 12345 1234567890", "3.14159, 1,000,000; 50% off", "٣٤٥ ²³ ½ Ⅷ 四 ①", "x1y22z333", "007James",
         "a  b   c    d     e", "  leading", "trailing   ", "\ttab\t\ttabs\t", "line\nline\n\nline\n\n\n", "crlf\r\ncrlf\r\n\r\nend", " \n \r\n  \t x",
         "   \n   ", "\n", "\r", "\r\n", "\u00a0nbsp\u2003em\u3000ideographic\u200bzero\u2028ls\u2029ps\u0085nel\u180emvs\u1680ogham", "\x0b\x0c\x1c\x1f\x7fnul\x01",
