@@ -9,11 +9,13 @@
 static const sella_method *const method_table[] = {
     &sella_method_zeroshot,
     &sella_method_tallrec,
+    &sella_method_sella,
     NULL,
 };
 static const char *const method_name[] = {
     "zeroshot",
     "tallrec",
+    "sella",
     NULL,
 };
 enum { METHODS = sizeof method_table / sizeof method_table[0] - 1 };

@@ -38,6 +38,8 @@ typedef struct sella_method {
     const char *name;
     const char *help;     /* one line for `sella help train` */
     bool needs_model;
+    /* Whether a run with these settings needs the language model to score; NULL: as needs_model. */
+    bool (*scores_with_model)(const sella_settings *settings);
     bool reuses;          /* --from RUN is understood */
     bool untrained;       /* learns nothing from labels: an empty or one-class train split is fine (zeroshot) */
     /* Settings of this method that differ from the table's defaults by preset: "key=value" lists ended by NULL. */

@@ -179,8 +179,9 @@ done:
     return status;
 }
 
-void sella_vectors_settle(sella_vectors *v, const uint8_t *seen_i)
+void sella_vectors_settle(sella_vectors *v, const uint8_t *seen_i, const uint8_t *liked_i)
 {
+    sella_param *history = sella_param_find(&v->mf.table, "history.weight");
     float *weight = sella_param_find(&v->mf.table, "item.weight")->data;
     size_t C = (size_t)v->C;
     int64_t seen = 0;
@@ -197,6 +198,11 @@ void sella_vectors_settle(sella_vectors *v, const uint8_t *seen_i)
             if (!seen_i[i]) {
                 weight[(size_t)i * C + c] = (float)mean;
             }
+        }
+    }
+    for (int32_t i = 0; history && i < v->items; i++) {
+        if (!liked_i[i]) {
+            memset(history->data + (size_t)i * C, 0, C * sizeof(float));
         }
     }
 }

@@ -45,8 +45,8 @@ sella_status sella_vectors_read(sella_vectors *v, const char *collab, const char
 /* The semantic table as distilled: the start of semantic.weight (fill) and of c. */
 sella_status sella_vectors_distilled(sella_vectors *v, const char *path, bool fill, sella_err *err);
 
-/* Write the rows of items with seen_i[i] = 0. */
-void sella_vectors_settle(sella_vectors *v, const uint8_t *seen_i);
+/* Write the rows of items that train says nothing about: item.weight where seen_i is 0 (zero or mean), history.weight where liked_i is 0 (zero). */
+void sella_vectors_settle(sella_vectors *v, const uint8_t *seen_i, const uint8_t *liked_i);
 /* Compute what unseen users need (mean_user, scale) from the tables and the run's histories. */
 sella_status sella_vectors_ready(sella_vectors *v, const sella_run *run, sella_err *err);
 

@@ -36,6 +36,10 @@ typedef struct sella_stage_paths {
 } sella_stage_paths;
 sella_status sella_stage_loop(const sella_job *job, const char *stage, const char *prefix, sella_loop *loop, sella_stage_paths *paths, sella_err *err);
 void sella_stage_paths_release(sella_stage_paths *paths);
+/* align.* of the settings. */
+void sella_stage_align_config(const sella_settings *settings, sella_align_config *out);
+/* Make the rows of a table whose names begin with prefix trainable or frozen. */
+sella_status sella_stage_train_table(sella_param_table *table, const char *prefix, bool trainable, sella_err *err);
 /* Seed of one stage's draws: stages of one run do not share them. */
 uint64_t sella_stage_seed(const sella_run *run, const char *stage);
 
