@@ -206,10 +206,10 @@ static void damaged_splits(void **state)
     char *folder = scratch_make();
     put_split(folder);
     fuzz_target target = {folder, "in/train.tsv"};
-    mutate_run(train, sizeof train - 1, mutate_rounds(50, 20000), import_damaged, &target);
+    mutate_run(train, sizeof train - 1, mutate_rounds(300, 20000), import_damaged, &target);
     put_split(folder);
     target.file = "in/items.tsv";
-    mutate_run(items, sizeof items - 1, mutate_rounds(50, 20000), import_damaged, &target);
+    mutate_run(items, sizeof items - 1, mutate_rounds(300, 20000), import_damaged, &target);
     scratch_remove(folder);
 }
 
@@ -258,7 +258,7 @@ static void damaged_folders(void **state)
         memcpy(good, map.data, size);
         sella_map_close(&map);
         fuzz_target target = {folder, files[f]};
-        mutate_run(good, size, mutate_rounds(60, 20000), open_damaged, &target);
+        mutate_run(good, size, mutate_rounds(300, 20000), open_damaged, &target);
         // One changed value in the data part is seen by the checksum, if by nothing else.
         if (strstr(files[f], ".npy")) {
             sella_dataset *d = NULL;
@@ -340,5 +340,6 @@ int main(void)
         cmocka_unit_test(split_is_kept),     cmocka_unit_test(a_train_only_folder_works), cmocka_unit_test(bad_splits_are_refused),
         cmocka_unit_test(damaged_splits),    cmocka_unit_test(damaged_folders),           cmocka_unit_test(ml_1m_figures),
     };
+    scratch_in_memory();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

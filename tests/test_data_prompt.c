@@ -472,5 +472,6 @@ int main(void)
         cmocka_unit_test(pieces_equal_text_qwen), cmocka_unit_test(pieces_equal_text_smollm), cmocka_unit_test(templates_are_files),
         cmocka_unit_test(bad_templates_are_refused), cmocka_unit_test(damaged_templates),
     };
+    scratch_in_memory();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

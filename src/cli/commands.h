@@ -8,6 +8,8 @@
 
 #include "cli/options.h"
 
+extern const sella_command sella_cmd_import;
+extern const sella_command sella_cmd_stats;
 extern const sella_command sella_cmd_train;
 extern const sella_command sella_cmd_eval;
 extern const sella_command sella_cmd_score;

@@ -10,6 +10,8 @@
 
 /* A new command is two lines: its declaration in commands.h and its row here, in the order of the help. */
 static const sella_command *const table[] = {
+    &sella_cmd_import,
+    &sella_cmd_stats,
     &sella_cmd_train,
     &sella_cmd_eval,
     &sella_cmd_score,

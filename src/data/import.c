@@ -11,13 +11,20 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "data/dataset_stats.h"
+#include "data/protocol.h"
 
-static const char *const format_names[] = {"split", NULL};
-static sella_status (*const format_calls[])(sella_import_job *job, sella_err *err) = {sella_import_split};
+static const char *const format_names[] = {"movielens", "csv", "split", NULL};
+static sella_status (*const format_calls[])(sella_import_job *job, sella_err *err) = {sella_import_movielens, sella_import_csv, sella_import_split};
+static const char *const protocol_names[] = {"time", "ml-1m", "amazon-book", "leave-one-out", NULL};
 
 const char *const *sella_import_formats(void)
 {
     return format_names;
+}
+
+const char *const *sella_import_protocols(void)
+{
+    return protocol_names;
 }
 
 sella_status sella_events_add(sella_events *events, int32_t user, int32_t item, bool label, int64_t time, sella_err *err)
@@ -67,6 +74,138 @@ sella_status sella_reject(sella_rejects *rejects, const char *reason, sella_stat
     return SELLA_OK;
 }
 
+sella_status sella_import_tick(sella_import_job *job, int64_t row, double done, double total, sella_err *err)
+{
+    if (row % 65536 != 0) {
+        return SELLA_OK;
+    }
+    sella_progress progress = {.talk = job->talk, .what = "import", .unit = "bytes", .total = total, .start_seconds = job->ticked};
+    sella_progress_step(&progress, done, NULL);
+    return sella_stop_wanted(job->talk) ? sella_err_set(err, SELLA_INTERRUPTED, "the import was stopped; nothing was written") : SELLA_OK;
+}
+
+sella_status sella_import_need_titles(sella_import_job *job, sella_err *err)
+{
+    sella_events *events = &job->events;
+    const sella_draft *draft = &job->draft;
+    int64_t kept = 0;
+    for (int64_t e = 0; e < events->count; e++) {
+        int32_t item = events->item_n[e];
+        if (item >= draft->titles || !draft->title_n[item]) {
+            sella_err why = {0};
+            sella_err_set(&why, SELLA_MISSING, "item '%s' was rated and has no title", sella_intern_text(&draft->items, item));
+            if (sella_reject(&job->rejects, "item without title", SELLA_MISSING, &why) != SELLA_OK) {
+                return sella_err_set(err, SELLA_MISSING, "%s (--skip-bad leaves such rows out)", why.text);
+            }
+            continue;
+        }
+        events->user_n[kept] = events->user_n[e];
+        events->item_n[kept] = item;
+        events->label_n[kept] = events->label_n[e];
+        events->time_n[kept++] = events->time_n[e];
+    }
+    events->count = kept;
+    return SELLA_OK;
+}
+
+/* Days since 1970-01-01 of a date of the Gregorian calendar (months from 1). */
+static int64_t days_of(int64_t year, int64_t month, int64_t day)
+{
+    year -= month <= 2; // years begin in March, so that the leap day is the last
+    int64_t era = (year >= 0 ? year : year - 399) / 400, of_era = year - era * 400;
+    int64_t of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+    return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
+}
+
+/* Take exactly `digits` digits. */
+static bool take_digits(const char **at, const char *end, int digits, int64_t min, int64_t max, int64_t *out)
+{
+    *out = 0;
+    for (int i = 0; i < digits; i++, (*at)++) {
+        if (*at >= end || **at < '0' || **at > '9') {
+            return false;
+        }
+        *out = *out * 10 + (**at - '0');
+    }
+    return *out >= min && *out <= max;
+}
+
+static bool take_char(const char **at, const char *end, const char *set)
+{
+    if (*at < end && strchr(set, **at) && **at) {
+        (*at)++;
+        return true;
+    }
+    return false;
+}
+
+static bool parse_date(const char *at, const char *end, int64_t *seconds)
+{
+    static const int lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    int64_t year, month, day, hour = 0, minute = 0, second = 0, zone_hour, zone_minute = 0;
+    if (!take_digits(&at, end, 4, 1, 9999, &year) || !take_char(&at, end, "-") || !take_digits(&at, end, 2, 1, 12, &month) ||
+        !take_char(&at, end, "-") || !take_digits(&at, end, 2, 1, 31, &day)) {
+        return false;
+    }
+    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    if (day > lengths[month - 1] + (month == 2 && leap)) {
+        return false;
+    }
+    if (take_char(&at, end, "T t")) {
+        if (!take_digits(&at, end, 2, 0, 23, &hour) || !take_char(&at, end, ":") || !take_digits(&at, end, 2, 0, 59, &minute)) {
+            return false;
+        }
+        if (take_char(&at, end, ":") && !take_digits(&at, end, 2, 0, 60, &second)) {
+            return false;
+        }
+        if (take_char(&at, end, ".,")) {
+            const char *fraction = at;
+            while (at < end && *at >= '0' && *at <= '9') {
+                at++;
+            }
+            if (at == fraction) {
+                return false;
+            }
+        }
+    }
+    *seconds = days_of(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
+    if (at < end && (*at == '+' || *at == '-')) {
+        int64_t sign = *at++ == '+' ? -1 : 1;
+        if (!take_digits(&at, end, 2, 0, 23, &zone_hour) || (take_char(&at, end, ":") && at == end) ||
+            (at < end && !take_digits(&at, end, 2, 0, 59, &zone_minute))) {
+            return false;
+        }
+        *seconds += sign * (zone_hour * 3600 + zone_minute * 60);
+    } else {
+        take_char(&at, end, "Zz");
+    }
+    return at == end && *seconds >= SELLA_TIME_MIN && *seconds <= SELLA_TIME_MAX;
+}
+
+sella_status sella_parse_time(const char *text, size_t bytes, int64_t *seconds, sella_err *err)
+{
+    enum { MILLISECOND = 1000 };
+    const int64_t seconds_end = INT64_C(100000000000); // the year 5138 in seconds, 1973 in milliseconds
+    double real;
+    if (bytes >= 10 && text[4] == '-' && parse_date(text, text + bytes, seconds)) {
+        return SELLA_OK;
+    }
+    if (sella_parse_int(text, bytes, INT64_MIN, INT64_MAX, "time", seconds, NULL) != SELLA_OK) {
+        if (sella_parse_real(text, bytes, -1e17, 1e17, "time", &real, NULL) != SELLA_OK) {
+            return sella_err_set(err, SELLA_FORMAT, "time '%.*s' is neither seconds, milliseconds nor a date such as 2001-06-01T00:41:48Z",
+                                 (int)(bytes < 40 ? bytes : 40), text);
+        }
+        *seconds = (int64_t)floor(real);
+    }
+    if (*seconds >= seconds_end || *seconds <= -seconds_end) {
+        *seconds = *seconds / MILLISECOND - (*seconds % MILLISECOND < 0);
+    }
+    if (*seconds < SELLA_TIME_MIN || *seconds > SELLA_TIME_MAX) {
+        return sella_err_set(err, SELLA_FORMAT, "time %.*s is outside the years 1 to 9999", (int)(bytes < 40 ? bytes : 40), text);
+    }
+    return SELLA_OK;
+}
+
 static void job_release(sella_import_job *job)
 {
     sella_draft_release(&job->draft);
@@ -103,6 +242,21 @@ static sella_status unknown_word(const char *what, const char *word, const char 
     return status;
 }
 
+static sella_status fractions_check(const sella_import_options *o, sella_err *err)
+{
+    const double *f = o->fractions;
+    if (f[0] == 0 && f[1] == 0 && f[2] == 0) {
+        return SELLA_OK;
+    }
+    if (o->protocol && strcmp(o->protocol, "time") != 0) {
+        return sella_err_set(err, SELLA_ARG, "fractions apply to the protocol time only");
+    }
+    if (!(f[0] > 0 && f[1] >= 0 && f[2] >= 0 && fabs(f[0] + f[1] + f[2] - 1) < 1e-6)) {
+        return sella_err_set(err, SELLA_ARG, "fractions %g,%g,%g are not three parts of 1 with a first above 0", f[0], f[1], f[2]);
+    }
+    return SELLA_OK;
+}
+
 static sella_status options_check(const sella_import_options *o, int *format, sella_err *err)
 {
     *format = o->format ? find_word(format_names, o->format) : -1;
@@ -113,7 +267,8 @@ static sella_status options_check(const sella_import_options *o, int *format, se
         return sella_err_set(err, SELLA_ARG, "import needs an input and an output folder");
     }
     bool split = strcmp(o->format, "split") == 0;
-    if (o->input_count > 1) {
+    bool csv = strcmp(o->format, "csv") == 0;
+    if (o->input_count > 1 && !csv) {
         return sella_err_set(err, SELLA_ARG, "format %s takes one input; %d were given", o->format, o->input_count);
     }
     if (split && (o->protocol || o->like_at != 0 || o->fractions[0] != 0)) {
@@ -122,8 +277,18 @@ static sella_status options_check(const sella_import_options *o, int *format, se
     if (split && o->skip_bad) {
         return sella_err_set(err, SELLA_ARG, "format split is taken as it is; skip-bad does not apply");
     }
-    if (o->columns || o->items) {
+    if ((o->columns || o->items) && !csv) {
         return sella_err_set(err, SELLA_ARG, "columns and items apply to the format csv only");
+    }
+    if (o->protocol && find_word(protocol_names, o->protocol) < 0) {
+        return unknown_word("protocol", o->protocol, protocol_names, err);
+    }
+    if (!isfinite(o->like_at)) {
+        return sella_err_set(err, SELLA_ARG, "like-at is not a finite number");
+    }
+    sella_status status = fractions_check(o, err);
+    if (status != SELLA_OK) {
+        return status;
     }
     if (o->noun && !sella_noun_known(o->noun)) {
         return sella_err_set(err, SELLA_ARG, "unknown noun '%s'; expected movie, book or item", o->noun);
@@ -148,7 +313,7 @@ static sella_status report(const sella_import_job *job, char **json, sella_err *
 {
     json_t *rejected = json_object(), *stats = NULL;
     for (int r = 0; r < job->rejects.reasons; r++) {
-        sella_say(job->talk, SELLA_LEVEL_WARN, "left out %lld rows (%s), the first: %s", (long long)job->rejects.of[r].count,
+        sella_say(job->talk, SELLA_LEVEL_WARN, "rows left out: %lld (%s); the first: %s", (long long)job->rejects.of[r].count,
                   job->rejects.of[r].reason, job->rejects.of[r].example);
         json_object_set_new(rejected, job->rejects.of[r].reason, json_integer(job->rejects.of[r].count));
     }
@@ -178,6 +343,8 @@ sella_status sella_import(const sella_import_options *options, const sella_talk 
     SELLA_TRY(options_check(options, &format, err));
     SELLA_TRY(sella_target_check(options->output, err));
     job.protocol = options->protocol ? options->protocol : strcmp(options->format, "split") == 0 ? "split" : "time";
+    job.like_at = options->like_at != 0 ? options->like_at : strcmp(job.protocol, "amazon-book") == 0 ? 5 : 4;
+    job.ticked = sella_now();
     job.noun = options->noun ? options->noun : strcmp(options->format, "movielens") == 0 ? "movie" : "item";
     job.rules = json_object();
     source = source_json(options);
@@ -186,6 +353,10 @@ sella_status sella_import(const sella_import_options *options, const sella_talk 
         goto done;
     }
     SELLA_TRY(format_calls[format](&job, err));
+    if (job.events.count > 0 || strcmp(options->format, "split") != 0) {
+        SELLA_TRY(sella_import_need_titles(&job, err));
+        SELLA_TRY(sella_protocol_apply(&job, err));
+    }
     sella_draft_about about = {.noun = job.noun, .protocol = job.protocol, .source = source, .rules = job.rules};
     SELLA_TRY(sella_draft_write(&job.draft, &about, options->output, talk, err));
     SELLA_TRY(report(&job, json, err));
