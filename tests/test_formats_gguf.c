@@ -463,6 +463,36 @@ static void mutations_never_crash(void **state)
     sella_map_close(&good);
 }
 
+/* What SPEC section 4 says of the file, read off by others: 210 matrices Q4_1, one embedding Q8_0, 61 norms F32. */
+static void the_real_model(void **state)
+{
+    (void)state;
+    const char *path = getenv("SELLA_MODEL");
+    path = path != NULL ? path : "models/SmolLM2-135M-Instruct.Q4_1.gguf";
+    if (!sella_path_exists(path) || strstr(path, "SmolLM2-135M-Instruct.Q4_1") == NULL) {
+        skip();
+    }
+    sella_gguf *file;
+    sella_err err = {0};
+    int q4 = 0, q8 = 0, f32 = 0;
+    int64_t blocks = 0;
+    if (sella_gguf_open(path, &file, &err) != SELLA_OK) {
+        fail_msg("%s", err.text);
+    }
+    for (int i = 0; i < sella_gguf_count(file); i++) {
+        const sella_tensor *t = sella_gguf_at(file, i);
+        q4 += strcmp(t->type_name, "Q4_1") == 0;
+        q8 += strcmp(t->type_name, "Q8_0") == 0;
+        f32 += strcmp(t->type_name, "F32") == 0;
+    }
+    assert_true(q4 == 210 && q8 == 1 && f32 == 61);
+    const sella_tensor *embedding = sella_gguf_find(file, "token_embd.weight");
+    assert_true(embedding != NULL && embedding->rank == 2 && embedding->shape[0] == 49152 && embedding->shape[1] == 576);
+    assert_int_equal(sella_gguf_int(file, "llama.block_count", &blocks, &err), SELLA_OK);
+    assert_int_equal(blocks, 30);
+    sella_gguf_close(file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -470,7 +500,7 @@ int main(void)
         cmocka_unit_test(prints_keys_in_file_order),    cmocka_unit_test(hostile_headers_are_named),
         cmocka_unit_test(hostile_metadata_is_named),    cmocka_unit_test(hostile_alignment_is_named),
         cmocka_unit_test(hostile_tensors_are_named),    cmocka_unit_test(every_truncation_is_refused),
-        cmocka_unit_test(mutations_never_crash),
+        cmocka_unit_test(mutations_never_crash),        cmocka_unit_test(the_real_model),
     };
     return cmocka_run_group_tests(tests, room_make, room_remove);
 }

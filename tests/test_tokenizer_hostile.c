@@ -399,7 +399,7 @@ static void mutations(const char *path, uint64_t usual, mutate_call call)
     sella_map good;
     tally t = {0};
     assert_int_equal(sella_map_open(path, &good, NULL), SELLA_OK);
-    mutate_run(good.data, good.size, mutate_rounds(usual, 60000), call, &t);
+    mutate_run(good.data, good.size, mutate_rounds(usual, 20000), call, &t);
     assert_true(t.opened > 0 && t.refused > 0);
     sella_map_close(&good);
 }
