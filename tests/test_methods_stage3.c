@@ -1,0 +1,210 @@
+/* test_methods_stage3.c - one step of stage 3 against PyTorch: prompts, logits, loss, and every gradient through soft tokens and projections.
+ * Expected values: tests/ref/methods_dump.py. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "methods/lm_step.h"
+#include "methods_fixture.h"
+#include "ref_file.h"
+
+enum { USERS = 3, ITEMS = 6 };
+static const char *const titles[ITEMS] = {"Red Road (1971)", "Blue King", "Short Night", "Red Night (1972)", "King of Gold", "Blue Road"};
+
+typedef struct room {
+    ref_file ref;
+    char *folder;
+    sella_dataset *dataset;
+    sella_settings *settings;
+    sella_backbone *backbone;
+    sella_lm lm;
+    sella_vectors v;
+    sella_corpus corpus;
+    sella_lm_step step;
+    int rows;
+} room;
+
+static sella_dataset *make_dataset(const ref_file *ref, const char *folder, int rows)
+{
+    const int32_t *user = ref_i32(ref, "user", NULL), *item = ref_i32(ref, "item", NULL), *history = ref_i32(ref, "history", NULL);
+    const int32_t *start = ref_i32(ref, "history_start", NULL);
+    const float *label = ref_f32(ref, "label", NULL);
+    sella_draft draft = {0};
+    const sella_draft_about about = {.noun = "movie", .protocol = "test"};
+    char *path = sella_path_join(folder, "data", NULL), text[16];
+    sella_dataset *dataset = NULL;
+    for (int32_t i = 0, number; i < ITEMS; i++) {
+        int bytes = snprintf(text, sizeof text, "i%d", i);
+        CHECK(sella_intern_add(&draft.items, text, (size_t)bytes, &number, NULL, err));
+        CHECK(sella_draft_title(&draft, i, titles[i], strlen(titles[i]), NULL, err));
+    }
+    draft.split[SELLA_SPLIT_TRAIN].present = true;
+    for (int r = 0; r < rows; r++) {
+        int32_t number;
+        int bytes = snprintf(text, sizeof text, "u%d", user[r]);
+        CHECK(sella_intern_add(&draft.users, text, (size_t)bytes, &number, NULL, err));
+        CHECK(sella_draft_add_history(&draft, SELLA_SPLIT_TRAIN, number, item[r], label[r] > 0.5f, r, history + start[r], start[r + 1] - start[r], err));
+    }
+    CHECK(sella_draft_write(&draft, &about, path, NULL, err));
+    CHECK(sella_dataset_open(path, &dataset, err));
+    sella_draft_release(&draft);
+    free(path);
+    return dataset;
+}
+
+static void load(const ref_file *ref, sella_param_table *table)
+{
+    for (int i = 0; i < table->count; i++) {
+        size_t n;
+        const float *value = ref_f32(ref, table->param[i].name, &n);
+        assert_int_equal(n, table->param[i].count);
+        memcpy(table->param[i].data, value, n * sizeof *value);
+    }
+}
+
+static void open_room(room *r, bool share)
+{
+    size_t starts;
+    const char *const set[] = {"collab.width=5", "proj.hidden=7", "collab.bias=yes", "collab.history=yes", "stage2.text=no", "stage3.residual=yes"};
+    const int64_t index[] = {0, 1, 2, 3, 4, 5, 6};
+    memset(r, 0, sizeof *r);
+    r->ref = ref_open("tests/ref/methods_stage3.ref");
+    ref_i32(&r->ref, "start", &starts);
+    r->rows = (int)starts - 1;
+    assert_int_equal(r->rows, 7);
+    r->folder = scratch_make();
+    r->dataset = make_dataset(&r->ref, r->folder, r->rows);
+    CHECK(sella_training_resolve(sella_method_find("sella"), NULL, NULL, set, 6, &r->settings, err));
+    CHECK(sella_backbone_open(TINY_MODEL, NULL, &r->backbone, err));
+    CHECK(sella_lm_open(r->settings, "compact", r->backbone, NULL, r->dataset->title, ITEMS, "movie", SELLA_SLOT_SET_ALL, &r->lm, err));
+    CHECK(sella_lora_load(r->backbone, TINY_MODEL "/adapter", &r->lm.lora, err));
+    for (int i = 0; i < sella_lora_params(r->lm.lora)->count; i++) {
+        CHECK(sella_param_train(&sella_lora_params(r->lm.lora)->param[i], false, err));
+    }
+    CHECK(sella_vectors_init(r->settings, USERS, ITEMS, 32, true, 1, &r->v, err));
+    load(&r->ref, &r->v.mf.table);
+    load(&r->ref, &r->v.projection.table);
+    load(&r->ref, &r->v.semantic);
+    load(&r->ref, &r->v.logit);
+    const sella_corpus_options options = {.budget = share ? 512 : 96, .share = share, .user_history = true, .batch = 100, .seed = 1};
+    CHECK(sella_corpus_open(&r->lm, r->dataset, SELLA_SPLIT_TRAIN, index, r->rows, &options, &r->corpus, err));
+    r->step = (sella_lm_step){.lm = &r->lm, .corpus = &r->corpus, .v = &r->v, .logit = &r->v.logit, .residual = true, .align_weight = 0.5,
+                              .align = {.tau = 0.2}};
+    CHECK(sella_lm_step_open(&r->step, err));
+}
+
+static void close_room(room *r)
+{
+    sella_lm_step_release(&r->step);
+    sella_corpus_release(&r->corpus);
+    sella_vectors_release(&r->v);
+    sella_lm_release(&r->lm);
+    sella_backbone_close(r->backbone);
+    sella_settings_free(r->settings);
+    sella_dataset_close(r->dataset);
+    scratch_remove(r->folder);
+    ref_close(&r->ref);
+}
+
+/* The rendered rows are the documented prompt, slots in place. */
+static void check_prompts(room *r)
+{
+    const int32_t *start = ref_i32(&r->ref, "start", NULL), *token = ref_i32(&r->ref, "token", NULL), *slot = ref_i32(&r->ref, "slot", NULL);
+    const int32_t refs[SELLA_SLOTS] = {0};
+    sella_rows rows;
+    sella_rows_init(&rows);
+    for (int n = 0; n < r->rows; n++) {
+        CHECK(sella_lm_render(&r->lm, &r->corpus.query_n[n], refs, n, 0, &rows, err));
+        assert_int_equal(rows.start[n + 1], start[n + 1]);
+        for (int64_t t = rows.start[n]; t < rows.start[n + 1]; t++) {
+            assert_int_equal(rows.slot[t], slot[t]);
+            if (token[t] >= 0) {
+                assert_int_equal(rows.token[t], token[t]);
+            }
+        }
+    }
+    sella_rows_release(&rows);
+}
+
+static void check_gradients(room *r, sella_param_table *table)
+{
+    for (int i = 0; i < table->count; i++) {
+        char name[200];
+        snprintf(name, sizeof name, "grad.%s", table->param[i].name);
+        ref_close_to(name, table->param[i].grad, ref_f32(&r->ref, name, NULL), table->param[i].count, 2e-5);
+    }
+}
+
+static void one_step(bool share)
+{
+    room r;
+    const int64_t *tree;
+    double loss;
+    int64_t rows;
+    float z[7];
+    open_room(&r, share);
+    check_prompts(&r);
+    int64_t trees = sella_corpus_step(&r.corpus, 0, 0, &tree);
+    CHECK(sella_lm_step_run(&r.step, tree, trees, 0, true, &loss, &rows, z, err));
+    assert_int_equal(rows, 7);
+    const float got = (float)loss;
+    ref_close_to("z", z, ref_f32(&r.ref, "z", NULL), 7, 1e-5);
+    ref_close_to("loss", &got, ref_f32(&r.ref, "loss", NULL), 1, 1e-5);
+    check_gradients(&r, &r.v.mf.table);
+    check_gradients(&r, &r.v.projection.table);
+    check_gradients(&r, &r.v.semantic);
+    check_gradients(&r, &r.v.logit);
+    if (share) {
+        assert_true(r.corpus.tokens < r.corpus.row_tokens);
+    } else {
+        assert_int_equal(r.corpus.trees, 7);
+    }
+    close_room(&r);
+}
+
+static void test_shared(void **state)
+{
+    (void)state;
+    one_step(true);
+}
+
+/* Row by row, in several packed batches of one step. */
+static void test_single_rows(void **state)
+{
+    (void)state;
+    one_step(false);
+}
+
+/* Frozen tables get no gradient and stay as they are; the rest does not notice. */
+static void test_frozen_tables(void **state)
+{
+    room r;
+    const int64_t *tree;
+    double loss;
+    int64_t rows;
+    (void)state;
+    open_room(&r, true);
+    for (int i = 0; i < r.v.mf.table.count; i++) {
+        CHECK(sella_param_train(&r.v.mf.table.param[i], false, err));
+    }
+    CHECK(sella_param_train(&r.v.semantic.param[0], false, err));
+    int64_t trees = sella_corpus_step(&r.corpus, 0, 0, &tree);
+    CHECK(sella_lm_step_run(&r.step, tree, trees, 0, true, &loss, &rows, NULL, err));
+    check_gradients(&r, &r.v.projection.table);
+    check_gradients(&r, &r.v.logit);
+    assert_null(r.v.semantic.param[0].grad);
+    close_room(&r);
+}
+
+int main(void)
+{
+    sella_threads_set(2);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_shared),
+        cmocka_unit_test(test_single_rows),
+        cmocka_unit_test(test_frozen_tables),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
