@@ -1,0 +1,228 @@
+/* test_methods_resume.c - a run that is killed again and again, at any moment of any stage, ends with the bytes of one that was not. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "methods_fixture.h"
+
+static const char *const settings[] = {"stage1.batch=20", "stage3.batch=20", "stage2.epochs=5", "stage2.batch=64", "collab.width=8", "proj.hidden=12",
+                                       "stage1.evaluate=3", "stage3.evaluate=4", "checkpoint.seconds=0", "eval.rows=50", NULL};
+static char *folder, *dataset;
+
+static int setup(void **state)
+{
+    const fixture_shape shape = {.users = 12, .items = 20, .train = 160, .valid = 60, .seed = 8};
+    (void)state;
+    sella_threads_set(1); // children are forked: no pool of threads may be open here
+    folder = scratch_make();
+    dataset = sella_path_join(folder, "data", NULL);
+    fixture_dataset(dataset, &shape);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    scratch_remove(folder);
+    free(dataset);
+    return 0;
+}
+
+static void wait_microseconds(long n)
+{
+    struct timespec time = {n / 1000000, n % 1000000 * 1000};
+    nanosleep(&time, NULL);
+}
+
+/* Train in a child that is killed after some time; true when it came to its end before. */
+static bool killed_round(const char *method, const char *run, long microseconds)
+{
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        sella_err err;
+        int failed = fixture_train(method, dataset, run, NULL, NULL, true, settings, NULL, &err) != SELLA_OK;
+        if (failed) {
+            fprintf(stderr, "child: %s\n", err.text);
+        }
+        _exit(failed);
+    }
+    for (long waited = 0; waited < microseconds; waited += 1000) { // not killed when it is done already
+        int how;
+        if (waitpid(child, &how, WNOHANG) == child) {
+            assert_true(WIFEXITED(how));
+            assert_int_equal(WEXITSTATUS(how), 0);
+            return true;
+        }
+        wait_microseconds(1000);
+    }
+    kill(child, SIGKILL);
+    int how;
+    assert_int_equal(waitpid(child, &how, 0), child);
+    if (WIFEXITED(how)) {
+        assert_int_equal(WEXITSTATUS(how), 0);
+        return true;
+    }
+    return false;
+}
+
+/* metrics.jsonl without the seconds. */
+static void expect_same_records(const char *a, const char *b)
+{
+    char *paths[2] = {sella_path_join(a, "metrics.jsonl", NULL), sella_path_join(b, "metrics.jsonl", NULL)};
+    FILE *file[2] = {fopen(paths[0], "r"), fopen(paths[1], "r")};
+    char line[2][4096];
+    assert_non_null(file[0]);
+    assert_non_null(file[1]);
+    for (;;) {
+        bool more = fgets(line[0], sizeof line[0], file[0]) != NULL;
+        assert_int_equal(fgets(line[1], sizeof line[1], file[1]) != NULL, more);
+        if (!more) {
+            break;
+        }
+        json_t *x[2];
+        for (int i = 0; i < 2; i++) {
+            x[i] = json_loads(line[i], 0, NULL);
+            assert_non_null(x[i]);
+            json_object_del(x[i], "seconds");
+        }
+        if (!json_equal(x[0], x[1])) {
+            fail_msg("records differ: %s and %s", line[0], line[1]);
+        }
+        json_decref(x[0]);
+        json_decref(x[1]);
+    }
+    for (int i = 0; i < 2; i++) {
+        fclose(file[i]);
+        free(paths[i]);
+    }
+}
+
+static void expect_same_run(const char *a, const char *b)
+{
+    for (int i = 0; fixture_artifacts[i]; i++) {
+        char *path = sella_path_join(a, fixture_artifacts[i], NULL);
+        if (sella_path_exists(path) && !fixture_same(a, b, fixture_artifacts[i])) {
+            fail_msg("%s differs between %s and %s", fixture_artifacts[i], a, b);
+        }
+        free(path);
+    }
+    expect_same_records(a, b);
+    char *left = sella_path_join(b, "checkpoints", NULL);
+    assert_false(sella_path_exists(left));
+    free(left);
+}
+
+static void killed(const char *method, int rounds, unsigned seed)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s-whole", method);
+    char *whole = sella_path_join(folder, name, NULL);
+    if (!sella_path_exists(whole)) {
+        fixture_train_ok(method, dataset, whole, NULL, NULL, settings);
+    }
+    for (int round = 0; round < rounds; round++) {
+        int kills = 0;
+        snprintf(name, sizeof name, "%s-killed-%d", method, round);
+        char *run = sella_path_join(folder, name, NULL);
+        while (!killed_round(method, run, 3000 + (long)(fixture_draw(&seed) % 60000) * (1 + kills / 20))) {
+            assert_true(++kills < 500);
+        }
+        print_message("%s: killed %d times\n", method, kills);
+        expect_same_run(whole, run);
+        free(run);
+    }
+    free(whole);
+}
+
+static void test_sella(void **state)
+{
+    (void)state;
+    killed("sella", 3, 17);
+}
+
+static void test_tallrec(void **state)
+{
+    (void)state;
+    killed("tallrec", 2, 23);
+}
+
+/* Ctrl-C: the caller's stop leaves a checkpoint and says so; a complete run is left alone. */
+typedef struct patience {
+    int left;
+} patience;
+
+static int stop(void *user)
+{
+    patience *p = user;
+    return --p->left < 0;
+}
+
+static void test_interrupted(void **state)
+{
+    sella_err why;
+    (void)state;
+    char *whole = sella_path_join(folder, "sella-whole", NULL), *run = sella_path_join(folder, "stopped", NULL);
+    int stops = 0;
+    for (;;) {
+        patience p = {.left = 7};
+        const sella_talk talk = {.stop = stop, .user = &p};
+        sella_status status = fixture_train("sella", dataset, run, NULL, NULL, true, settings, &talk, &why);
+        if (status == SELLA_OK) {
+            break;
+        }
+        if (status != SELLA_INTERRUPTED) {
+            fail_msg("%s", why.text);
+        }
+        assert_true(++stops < 200);
+    }
+    assert_true(stops > 5);
+    expect_same_run(whole, run);
+    char *result = sella_path_join(run, "result.json", NULL);
+    uint64_t before, after;
+    CHECK(sella_hash_file(result, &before, err));
+    assert_int_equal(fixture_train("sella", dataset, run, NULL, NULL, true, settings, NULL, &why), SELLA_OK);
+    CHECK(sella_hash_file(result, &after, err));
+    assert_true(before == after);
+    free(result);
+    free(whole);
+    free(run);
+}
+
+/* --resume refuses what would make another run. */
+static void test_other_run(void **state)
+{
+    sella_err why;
+    (void)state;
+    char *run = sella_path_join(folder, "sella-whole", NULL), *data = sella_path_join(folder, "data2", NULL);
+    const char *const other[] = {"stage1.batch=21", NULL};
+    assert_int_equal(fixture_train("sella", dataset, run, NULL, NULL, true, other, NULL, &why), SELLA_STATE);
+    assert_non_null(strstr(why.text, "stage1.batch"));
+    assert_int_equal(fixture_train("tallrec", dataset, run, NULL, NULL, true, NULL, NULL, &why), SELLA_STATE);
+    assert_int_equal(fixture_train("sella", dataset, run, "paper", NULL, true, NULL, NULL, &why), SELLA_STATE);
+    const fixture_shape shape = {.users = 12, .items = 20, .train = 160, .valid = 60, .seed = 9};
+    fixture_dataset(data, &shape);
+    assert_int_equal(fixture_train("sella", data, run, NULL, NULL, true, NULL, NULL, &why), SELLA_STATE);
+    assert_non_null(strstr(why.text, "checksum"));
+    free(run);
+    free(data);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sella),
+        cmocka_unit_test(test_tallrec),
+        cmocka_unit_test(test_interrupted),
+        cmocka_unit_test(test_other_run),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

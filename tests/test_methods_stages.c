@@ -1,0 +1,362 @@
+/* test_methods_stages.c - sella from end to end on a tiny model: who is trained in which stage (Table 1, byte for byte), ablations, --from, presets, refusals. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "formats/safetensors.h"
+#include "methods/corpus.h"
+#include "methods/sella/stages.h"
+#include "methods_fixture.h"
+
+static const char *const quick[] = {"stage1.batch=24", "stage3.batch=24", "stage2.epochs=4", "stage2.batch=64", "collab.width=8", "proj.hidden=12",
+                                    "stage3.lr=1e-2", "stage1.lr=1e-2", NULL};
+
+static char *folder, *dataset, *base; // base: a finished run with the quick settings
+
+static char *in(const char *name)
+{
+    return sella_path_join(folder, name, NULL);
+}
+
+/* Settings `quick` and one or two more. */
+static void with(const char **list, const char *a, const char *b)
+{
+    int n = 0;
+    for (; quick[n]; n++) {
+        list[n] = quick[n];
+    }
+    if (a) {
+        list[n++] = a;
+    }
+    if (b) {
+        list[n++] = b;
+    }
+    list[n] = NULL;
+}
+
+static int setup(void **state)
+{
+    const fixture_shape shape = {.users = 12, .items = 20, .train = 240, .valid = 60, .seed = 3};
+    (void)state;
+    sella_threads_set(1);
+    folder = scratch_make();
+    dataset = in("data");
+    base = in("base");
+    fixture_dataset(dataset, &shape);
+    fixture_train_ok("sella", dataset, base, NULL, NULL, quick);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    scratch_remove(folder);
+    free(dataset);
+    free(base);
+    return 0;
+}
+
+/* Does tensor `name` have the same bytes in two files? Both must have it. */
+static bool same_tensor(const char *a, const char *file_a, const char *b, const char *file_b, const char *name)
+{
+    sella_safetensors *x = NULL, *y = NULL;
+    char *p = sella_path_join(a, file_a, NULL), *q = sella_path_join(b, file_b, NULL);
+    CHECK(sella_safetensors_open(p, &x, err));
+    CHECK(sella_safetensors_open(q, &y, err));
+    const sella_tensor *s = sella_safetensors_find(x, name), *t = sella_safetensors_find(y, name);
+    if (!s || !t) {
+        fail_msg("%s is not in both %s and %s", name, p, q);
+    }
+    assert_int_equal(s->bytes, t->bytes);
+    bool same = memcmp(s->data, t->data, s->bytes) == 0;
+    sella_safetensors_close(x);
+    sella_safetensors_close(y);
+    free(p);
+    free(q);
+    return same;
+}
+
+typedef struct part {
+    const char *file, *name;
+} part;
+static const part user_tables[] = {{"collab.safetensors", "user.weight"}, {"collab.safetensors", "item.weight"}, {"collab.safetensors", "history.weight"}};
+static const part proj_parts[] = {{"projection.safetensors", "proj.0.weight"}, {"projection.safetensors", "proj.0.bias"},
+                                  {"projection.safetensors", "proj.2.weight"}, {"projection.safetensors", "proj.2.bias"}};
+static const part warm_parts[] = {{"projection.safetensors", "warm.weight"}, {"projection.safetensors", "warm.bias"}, {"collab.safetensors", "semantic.weight"}};
+
+/* Every part changed (or none did) between stage 2 and the end of a run. */
+static void expect_stage3(const char *run, const part *parts, int n, bool changed)
+{
+    for (int i = 0; i < n; i++) {
+        char stage2[80];
+        snprintf(stage2, sizeof stage2, "stages/align/%s", parts[i].file);
+        if (same_tensor(run, stage2, run, parts[i].file, parts[i].name) == changed) {
+            fail_msg("%s %s in stage 3 of %s", parts[i].name, changed ? "did not change" : "changed", run);
+        }
+    }
+}
+
+/* Table 1: stage 1 trains the adapter; stage 2 tables and Proj; stage 3 tables and both projections. Nothing else moves by a byte. */
+static void test_table1(void **state)
+{
+    (void)state;
+    expect_stage3(base, user_tables, 3, true);
+    expect_stage3(base, proj_parts, 4, true);
+    expect_stage3(base, warm_parts, 3, true);
+    assert_false(same_tensor(base, "stages/distil/semantic.safetensors", base, "stages/align/collab.safetensors", "semantic.weight"));
+    assert_true(same_tensor(base, "stages/align/collab.safetensors", base, "collab.safetensors", "text.gain"));
+
+    // the adapter after stage 3 is the adapter of stage 1 alone, and stage 2 leaves Warm at its start
+    char *tallrec = in("tallrec"), *fresh = in("fresh");
+    const char *set[16];
+    fixture_train_ok("tallrec", dataset, tallrec, NULL, NULL, quick);
+    assert_true(fixture_same(base, tallrec, "adapter/adapter_model.safetensors"));
+    assert_true(same_tensor(base, "stages/stage1/collab.safetensors", tallrec, "collab.safetensors", "logit.bias"));
+    with(set, "stage2.epochs=0", "stage3.steps=0");
+    fixture_train_ok("sella", dataset, fresh, NULL, base, set);
+    for (int i = 0; i < 2; i++) {
+        assert_true(same_tensor(base, "stages/align/projection.safetensors", fresh, "projection.safetensors", warm_parts[i].name));
+    }
+    for (int i = 0; i < 4; i++) {
+        assert_false(same_tensor(base, "stages/align/projection.safetensors", fresh, "projection.safetensors", proj_parts[i].name));
+    }
+    for (int i = 0; i < 3; i++) {
+        assert_false(same_tensor(base, "stages/align/collab.safetensors", fresh, "collab.safetensors", user_tables[i].name));
+    }
+    assert_true(same_tensor(fresh, "stages/distil/semantic.safetensors", fresh, "collab.safetensors", "semantic.weight"));
+    free(tallrec);
+    free(fresh);
+}
+
+/* The record of a stage lists its parts. */
+static void test_records(void **state)
+{
+    sella_run *run = NULL;
+    json_t *record = NULL;
+    (void)state;
+    CHECK(sella_run_open(base, &run, err));
+    assert_true(run->complete);
+    CHECK(sella_run_stage_record(run, "stage1", &record, err));
+    assert_string_equal(json_string_value(json_array_get(json_object_get(record, "trained"), 0)), "adapter");
+    assert_string_equal(json_string_value(json_array_get(json_object_get(record, "frozen"), 0)), "backbone");
+    assert_int_equal(json_integer_value(json_object_get(record, "rows")), 240);
+    json_decref(record);
+    CHECK(sella_run_stage_record(run, "distil", &record, err));
+    assert_int_equal(json_array_size(json_object_get(record, "trained")), 0);
+    assert_int_equal(json_integer_value(json_object_get(record, "items")), 20);
+    json_decref(record);
+    sella_run_close(run);
+}
+
+/* Each ablation changes what it names and leaves stage 1, distillation and (where alignment stays) stage 2 alone. */
+static void test_ablations(void **state)
+{
+    static const struct {
+        const char *name;
+        bool stage2_same, tables, proj, warm;
+    } cases[] = {{"w/o", false, false, true, false}, {"proj", true, true, true, true},   {"warm", true, true, true, false},
+                 {"ui", true, false, false, true},   {"w-ui", true, true, true, true}, {"ui-w", true, true, true, true}};
+    (void)state;
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        char setting[32], name[32];
+        const char *set[16];
+        snprintf(setting, sizeof setting, "ablation=%s", cases[c].name);
+        snprintf(name, sizeof name, "ablation%zu", c);
+        char *run = in(name);
+        with(set, setting, NULL);
+        fixture_train_ok("sella", dataset, run, NULL, base, set);
+        assert_true(fixture_same(base, run, "adapter/adapter_model.safetensors"));
+        assert_true(fixture_same(base, run, "stages/distil/semantic.safetensors"));
+        assert_int_equal(fixture_same(base, run, "stages/align/collab.safetensors"), cases[c].stage2_same);
+        expect_stage3(run, user_tables, 3, cases[c].tables);
+        expect_stage3(run, proj_parts, 4, cases[c].proj);
+        expect_stage3(run, warm_parts, 3, cases[c].warm);
+        assert_false(fixture_same(base, run, "predictions-valid.csv"));
+        free(run);
+    }
+}
+
+/* Table 6: nothing is trained in stage 3; `proj` and `w/o` start Proj anew, `none` keeps stage 2's. */
+static void test_step_zero(void **state)
+{
+    static const char *const names[] = {"ablation=none", "ablation=proj", "ablation=w/o"};
+    (void)state;
+    for (int c = 0; c < 3; c++) {
+        const char *set[16];
+        char *run = in(c == 0 ? "zero-none" : c == 1 ? "zero-proj" : "zero-without");
+        with(set, names[c], "stage3.steps=0");
+        fixture_train_ok("sella", dataset, run, NULL, base, set);
+        expect_stage3(run, user_tables, 3, false);
+        expect_stage3(run, warm_parts, 3, false);
+        expect_stage3(run, proj_parts, 4, c > 0);
+        free(run);
+    }
+}
+
+/* Alternating groups: with one step a group, the first-named group alone has moved when the second has had no step. */
+static void test_order_of_groups(void **state)
+{
+    const char *set[16];
+    (void)state;
+    char *warm_first = in("warm-first"), *ui_first = in("ui-first");
+    with(set, "ablation=w-ui", "stage3.steps=1");
+    fixture_train_ok("sella", dataset, warm_first, NULL, base, set);
+    expect_stage3(warm_first, warm_parts, 3, true);
+    expect_stage3(warm_first, user_tables, 3, false);
+    expect_stage3(warm_first, proj_parts, 4, false);
+    with(set, "ablation=ui-w", "stage3.steps=1");
+    fixture_train_ok("sella", dataset, ui_first, NULL, base, set);
+    expect_stage3(ui_first, warm_parts, 3, false);
+    expect_stage3(ui_first, user_tables, 3, true);
+    expect_stage3(ui_first, proj_parts, 4, true);
+    free(warm_first);
+    free(ui_first);
+}
+
+static void test_from(void **state)
+{
+    const char *set[16];
+    sella_err why;
+    (void)state;
+    char *again = in("again"), *other = in("other");
+    fixture_train_ok("sella", dataset, again, NULL, base, quick);
+    for (int i = 0; fixture_artifacts[i]; i++) {
+        if (!fixture_same(base, again, fixture_artifacts[i])) {
+            fail_msg("%s differs after --from", fixture_artifacts[i]);
+        }
+    }
+    static const char *const refused[][2] = {{"lora.rank=4", "lora.rank"}, {"history.length=3", "history.length"}, {"stage1.lr=2e-2", "stage1.lr"},
+                                             {"template=paper", "template"}, {"train.rows=100", "100"}};
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        with(set, refused[i][0], NULL);
+        assert_int_equal(fixture_train("sella", dataset, other, NULL, base, false, set, NULL, &why), SELLA_STATE);
+        assert_non_null(strstr(why.text, refused[i][1]));
+        CHECK(sella_path_remove(other, err));
+    }
+    // another data set
+    const fixture_shape shape = {.users = 12, .items = 20, .train = 240, .valid = 60, .seed = 4};
+    char *data2 = in("data2");
+    fixture_dataset(data2, &shape);
+    assert_int_equal(fixture_train("sella", data2, other, NULL, base, false, quick, NULL, &why), SELLA_STATE);
+    assert_non_null(strstr(why.text, "checksum"));
+    // a distillation that would differ is done again
+    CHECK(sella_path_remove(other, err));
+    with(set, "distil.wording=eol", NULL);
+    fixture_train_ok("sella", dataset, other, NULL, base, set);
+    assert_true(fixture_same(base, other, "adapter/adapter_model.safetensors"));
+    assert_false(fixture_same(base, other, "stages/distil/semantic.safetensors"));
+    free(again);
+    free(other);
+    free(data2);
+}
+
+/* Presets: fast needs no model to score; paper has no number beside the paper's. */
+static void test_presets(void **state)
+{
+    static const char *const small[] = {"lora.rank=4", "stage2.epochs=3", "collab.width=8", "proj.hidden=12", NULL};
+    static const char *const fast_set[] = {"stage2.epochs=3", "collab.width=8", "proj.hidden=12", NULL};
+    sella_run *run = NULL;
+    sella_scorer *scorer = NULL;
+    (void)state;
+    char *fast = in("fast"), *paper = in("paper"), *collab = NULL;
+    fixture_train_ok("sella", dataset, fast, "fast", NULL, fast_set);
+    CHECK(sella_run_open(fast, &run, err));
+    assert_string_equal(run->preset, "fast");
+    assert_false(sella_method_find("sella")->scores_with_model(run->settings));
+    CHECK(sella_method_find("sella")->open(run, NULL, &scorer, err));
+    const int32_t history[] = {1, 2, 3};
+    const sella_query query[] = {{.user = 0, .item = 4, .history_n = history, .history_count = 3}, {.user = -1, .item = 4, .history_n = history, .history_count = 3},
+                                 {.user = -1, .item = 5}};
+    double z[3];
+    CHECK(scorer->ops->score(scorer, query, 3, z, NULL, err));
+    for (int i = 0; i < 3; i++) {
+        assert_true(isfinite(z[i]));
+    }
+    assert_true(z[0] != z[1]);
+    scorer->ops->close(scorer);
+    sella_run_close(run);
+    fixture_train_ok("sella", dataset, paper, "paper", NULL, small);
+    collab = sella_path_join(paper, "collab.safetensors", NULL);
+    sella_safetensors *file = NULL;
+    CHECK(sella_safetensors_open(collab, &file, err));
+    assert_int_equal(sella_safetensors_count(file), 3);
+    assert_non_null(sella_safetensors_find(file, "user.weight"));
+    assert_non_null(sella_safetensors_find(file, "item.weight"));
+    assert_non_null(sella_safetensors_find(file, "semantic.weight"));
+    sella_safetensors_close(file);
+    free(fast);
+    free(paper);
+    free(collab);
+}
+
+/* Enough passes over 64 rows: the adapter learns them by heart. */
+static void test_overfits(void **state)
+{
+    static const char *const set[] = {"train.rows=64", "stage1.epochs=60", "stage1.batch=16", "stage1.lr=2e-2", "lora.rank=16", "lora.targets=all",
+                                      "lora.dropout=0", "stage1.weight_decay=0", NULL};
+    sella_run *run = NULL;
+    json_t *record = NULL;
+    (void)state;
+    char *path = in("overfit");
+    fixture_train_ok("tallrec", dataset, path, NULL, NULL, set);
+    CHECK(sella_run_open(path, &run, err));
+    CHECK(sella_run_stage_record(run, "stage1", &record, err));
+    double loss = json_real_value(json_object_get(record, "loss"));
+    if (!(loss < 0.25)) {
+        fail_msg("the loss of 64 rows is %g after 60 epochs", loss);
+    }
+    json_decref(record);
+    sella_run_close(run);
+    free(path);
+}
+
+static void test_refusals(void **state)
+{
+    sella_err why;
+    const char *set[16];
+    (void)state;
+    char *run = in("refused"), *none = in("no-valid");
+    with(set, "stage2.loss=mse", NULL);
+    assert_int_equal(fixture_train("sella", dataset, run, NULL, NULL, false, set, NULL, &why), SELLA_ARG);
+    assert_non_null(strstr(why.text, "stage3.residual"));
+    with(set, "stage2.loss=mse", "stage3.residual=no");
+    fixture_train_ok("sella", dataset, run, NULL, base, set);
+    assert_int_equal(fixture_train("sella", dataset, run, NULL, NULL, false, quick, NULL, &why), SELLA_STATE);
+    assert_non_null(strstr(why.text, "--resume"));
+    with(set, "lora.targets=q_proj,x_proj", NULL);
+    assert_int_equal(fixture_train("sella", dataset, none, NULL, NULL, false, set, NULL, &why), SELLA_ARG);
+    with(set, "stage1.lrr=1", NULL);
+    assert_int_equal(fixture_train("sella", dataset, none, NULL, NULL, false, set, NULL, &why), SELLA_ARG);
+    assert_non_null(strstr(why.text, "stage1.lr"));
+    assert_int_equal(fixture_train("selle", dataset, none, NULL, NULL, false, quick, NULL, &why), SELLA_ARG);
+    assert_non_null(strstr(why.text, "sella"));
+    with(set, "train.tokens=16", NULL); // shorter than a row
+    assert_int_equal(fixture_train("tallrec", dataset, none, NULL, NULL, false, set, NULL, &why), SELLA_ARG);
+    CHECK(sella_path_remove(none, err));
+    // without a valid split: trains, no figures
+    const fixture_shape shape = {.users = 12, .items = 20, .train = 100, .valid = 0, .seed = 3};
+    char *data = in("train-only");
+    fixture_dataset(data, &shape);
+    fixture_train_ok("sella", data, none, NULL, NULL, quick);
+    char *result = sella_path_join(none, "result.json", NULL);
+    json_t *figures = NULL;
+    CHECK(sella_json_load(result, 1 << 20, &figures, err));
+    assert_true(json_is_null(json_object_get(figures, "auc")));
+    json_decref(figures);
+    free(result);
+    free(run);
+    free(none);
+    free(data);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_table1),   cmocka_unit_test(test_records), cmocka_unit_test(test_ablations), cmocka_unit_test(test_step_zero),
+        cmocka_unit_test(test_order_of_groups), cmocka_unit_test(test_from),    cmocka_unit_test(test_presets),   cmocka_unit_test(test_overfits),
+        cmocka_unit_test(test_refusals),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
