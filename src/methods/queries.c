@@ -84,6 +84,66 @@ done:
     return status;
 }
 
+enum { SAMPLE_RUN = 16 }; // rows of one user that are drawn together
+
+typedef struct sample_place {
+    int32_t user;
+    int64_t row;
+} sample_place;
+
+static int compare_sample(const void *a, const void *b)
+{
+    const sample_place *x = a, *y = b;
+    if (x->user != y->user) {
+        return x->user < y->user ? -1 : 1;
+    }
+    return (x->row > y->row) - (x->row < y->row);
+}
+
+static int compare_row(const void *a, const void *b)
+{
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* The rows of whole runs in a seeded order of runs, until there are k; then sorted. */
+static sella_status sample_runs(uint64_t seed, const sella_split *rows, sella_split_id split, int64_t *index_k, int64_t k, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    const size_t all = (size_t)rows->rows;
+    sample_place *order = sella_alloc(all, sizeof *order, "a sample of rows", err);
+    int64_t *run = sella_alloc(all + 1, sizeof *run, "a sample of rows", err), *shuffled = sella_alloc(all, sizeof *shuffled, "a sample of rows", err);
+    int64_t runs = 0, taken = 0;
+    if (!order || !run || !shuffled) {
+        status = SELLA_MEMORY;
+        goto done;
+    }
+    for (int64_t r = 0; r < rows->rows; r++) {
+        order[r] = (sample_place){rows->user_n[r], r};
+    }
+    qsort(order, all, sizeof *order, compare_sample);
+    for (int64_t r = 0; r < rows->rows; r++) {
+        if (r == 0 || order[r].user != order[r - 1].user || r - run[runs - 1] == SAMPLE_RUN) {
+            shuffled[runs] = runs;
+            run[runs++] = r;
+        }
+    }
+    run[runs] = rows->rows;
+    const sella_rng rng = {seed, SELLA_STREAM_SAMPLE, (uint32_t)split, 0};
+    sella_rng_shuffle(&rng, shuffled, (size_t)runs);
+    for (int64_t j = 0; taken < k; j++) {
+        for (int64_t r = run[shuffled[j]]; r < run[shuffled[j] + 1] && taken < k; r++) {
+            index_k[taken++] = order[r].row;
+        }
+    }
+    qsort(index_k, (size_t)k, sizeof *index_k, compare_row);
+done:
+    free(order);
+    free(run);
+    free(shuffled);
+    return status;
+}
+
 sella_status sella_sample_rows(int64_t rows, uint64_t seed, const sella_dataset *dataset, sella_split_id split, int64_t **index_k, int64_t *k, sella_err *err)
 {
     int64_t all = dataset->split[split].rows;
@@ -98,8 +158,7 @@ sella_status sella_sample_rows(int64_t rows, uint64_t seed, const sella_dataset 
         }
         return SELLA_OK;
     }
-    const sella_rng rng = {seed, SELLA_STREAM_SAMPLE, (uint32_t)split, 0};
-    sella_status status = sella_rng_sample(&rng, all, *k, *index_k, err);
+    sella_status status = sample_runs(seed, &dataset->split[split], split, *index_k, *k, err);
     if (status != SELLA_OK) {
         free(*index_k);
         *index_k = NULL;

@@ -14,9 +14,9 @@
 #define TEXT(name, value, help) {name, SELLA_TYPE_TEXT, value, 0, 0, NULL, "", help}
 
 static const sella_setting training_table[] = {
-    INT("train.rows", "0", 0, 1e12, "rows", "Train rows that the language-model stages see: a seeded sample, larger ones hold smaller ones; 0: all."),
+    INT("train.rows", "0", 0, 1e12, "rows", "Train rows that the language-model stages see: a seeded sample of runs of up to 16 rows of one user, larger ones hold smaller ones; 0: all."),
     INT("train.tokens", "1024", 16, 1048576, "tokens", "Tokens of one packed batch in training: what memory follows; a step accumulates as many batches as it needs."),
-    INT("eval.rows", "0", 0, 1e12, "rows", "Rows of valid, one seeded sample, for selection in language-model stages and for predictions-valid.csv; 0: all."),
+    INT("eval.rows", "0", 0, 1e12, "rows", "Rows of valid, one seeded sample (runs as in train.rows), for selection in language-model stages and for predictions-valid.csv; 0: all."),
     INT("eval.tokens", "2048", 16, 1048576, "tokens", "Tokens of one packed batch in scoring and distillation."),
     REAL("budget.minutes", "0", 0, 1e6, "minutes", "Time for the whole run: turned into train.rows and eval.rows once, from a measured rate; 0: no limit."),
     REAL("checkpoint.seconds", "60", 0, 1e6, "seconds", "Most work that a killed run loses; 0: a checkpoint after every step."),
