@@ -80,14 +80,14 @@ static void texts_by_hand(void **state)
     bench b = bench_open("compact", tokenizer, titles, TITLES);
     sella_prompt_row row = {.history_n = history, .history_count = 2, .item = 1, .weight = 1};
     text_of(&b, &row, &text);
-    assert_string_equal(text.data, "Movies this person liked:\nHeat (1995)\nNo Escape  (1994)\nLike Alien (1979)? Answer:");
+    assert_string_equal(text.data, "Movies this person liked: Heat (1995); No Escape  (1994); Like Alien (1979)? Answer:");
     row.history_count = 0;
     row.slots = SELLA_SLOT_SET_ALL;
     text_of(&b, &row, &text);
-    assert_string_equal(text.data, "Movies this person liked:\nnone\n<|reserved_0|><|reserved_1|><|reserved_2|>Like Alien (1979)? Answer:");
+    assert_string_equal(text.data, "Movies this person liked: none;<|reserved_0|><|reserved_1|><|reserved_2|> Like Alien (1979)? Answer:");
     row.slots = 1u << SELLA_SLOT_WARM;
     text_of(&b, &row, &text);
-    assert_string_equal(text.data, "Movies this person liked:\nnone\n<|reserved_2|>Like Alien (1979)? Answer:");
+    assert_string_equal(text.data, "Movies this person liked: none;<|reserved_2|> Like Alien (1979)? Answer:");
     bench_close(&b);
 
     b = bench_open("paper", tokenizer, titles, TITLES);
@@ -215,7 +215,7 @@ static void long_titles_are_cut(void **state)
     sella_prompt_row row = {.item = 0, .weight = 1};
     text_of(&b, &row, &text);
     assert_int_equal(sella_utf8_valid(text.data, text.size), text.size); // cut between characters
-    const char *start = strstr(text.data, "Like ") + 5, *stop = strstr(text.data, "? Answer:");
+    const char *start = strstr(text.data, " Like ") + 6, *stop = strstr(text.data, "? Answer:");
     assert_int_equal(sella_tokenizer_encode(tokenizer, start, (size_t)(stop - start), false, &ids, &err), SELLA_OK);
     assert_true(ids.count <= SELLA_TITLE_TOKENS && ids.count > SELLA_TITLE_TOKENS - 4);
     sella_ids_release(&ids);
@@ -316,24 +316,86 @@ static void pieces_equal_text_qwen(void **state)
     sella_tokenizer_close(tokenizer);
 }
 
-static void pieces_equal_text_smollm(void **state)
+static sella_tokenizer *smollm(sella_gguf **file)
 {
-    (void)state;
     sella_err err = {0};
-    sella_gguf *file = NULL;
     sella_tokenizer *tokenizer = NULL;
     const char *model = getenv("SELLA_MODEL");
     model = model && *model ? model : "models/SmolLM2-135M-Instruct.Q4_1.gguf";
-    if (!sella_path_exists(model) || !strstr(model, ".gguf")) {
+    if (!sella_path_exists(model) || !strstr(model, "SmolLM2") || !strstr(model, ".gguf")) {
+        return NULL;
+    }
+    assert_int_equal(sella_gguf_open(model, file, &err), SELLA_OK);
+    assert_int_equal(sella_tokenizer_open_gguf(*file, &tokenizer, &err), SELLA_OK);
+    return tokenizer;
+}
+
+static void pieces_equal_text_smollm(void **state)
+{
+    (void)state;
+    sella_gguf *file = NULL;
+    sella_tokenizer *tokenizer = smollm(&file);
+    if (!tokenizer) {
         skip();
     }
     double cost = 0;
-    assert_int_equal(sella_gguf_open(model, &file, &err), SELLA_OK);
-    assert_int_equal(sella_tokenizer_open_gguf(file, &tokenizer, &err), SELLA_OK);
     pieces_equal_text_real(tokenizer, &cost);
-    if (strstr(model, "SmolLM2")) {
-        assert_true(cost > 11 && cost <= 15); // SPEC section 3
+    assert_true(cost > 11 && cost <= 15); // SPEC section 3
+    sella_tokenizer_close(tokenizer);
+    sella_gguf_close(file);
+}
+
+/* What SPEC section 3 measured for compact prompts on ML-1M train: 137 tokens a row alone (anchored) and 105 (sliding); in trees of one user
+ * 25, capped at 1,024 30, at 512 33, at 384 37. Alone the same within 1 %; in trees at most that. */
+static void tokens_a_row(void **state)
+{
+    (void)state;
+    static const struct {
+        sella_window window;
+        int cap;
+        double alone, tree;
+    } expected[] = {{SELLA_WINDOW_ANCHORED, 0, 137, 25},   {SELLA_WINDOW_ANCHORED, 1024, 137, 30}, {SELLA_WINDOW_ANCHORED, 512, 137, 33},
+                    {SELLA_WINDOW_ANCHORED, 384, 137, 37}, {SELLA_WINDOW_SLIDING, 0, 105, 57}};
+    sella_err err = {0};
+    sella_gguf *file = NULL;
+    char *from = shared_path("data/ml-1m");
+    sella_tokenizer *tokenizer = from ? smollm(&file) : NULL;
+    if (!tokenizer) {
+        free(from);
+        skip();
     }
+    char *folder = scratch_make(), *to = sella_path_join(folder, "ds", NULL);
+    const char *inputs[] = {from};
+    sella_import_options options = {.format = "split", .inputs = inputs, .input_count = 1, .output = to, .noun = "movie"};
+    assert_int_equal(sella_import(&options, NULL, NULL, &err), SELLA_OK);
+    sella_dataset *d = open_in(folder, "ds");
+    bench b = bench_open("compact", tokenizer, d->title, d->items);
+    const sella_split *train = &d->split[SELLA_SPLIT_TRAIN];
+    sella_rows rows;
+    sella_rows_init(&rows);
+    for (size_t e = 0; e < sizeof expected / sizeof *expected; e++) {
+        sella_rows_clear(&rows);
+        for (int64_t r = 0; r < train->rows; r++) {
+            const int32_t *history;
+            int32_t count = sella_dataset_history(d, SELLA_SPLIT_TRAIN, r, &history), start = sella_history_start(expected[e].window, 10, count);
+            sella_prompt_row row = {.history_n = history + start, .history_count = count - start, .item = train->item_n[r], .group = train->user_n[r],
+                                    .row = r, .weight = 1};
+            assert_int_equal(sella_prompt_render(b.prompter, &row, &rows, &err), SELLA_OK);
+        }
+        sella_tree_plan plan;
+        sella_tree_options tree = {.budget = 1 << 22, .tree_cap = expected[e].cap, .share = true};
+        assert_int_equal(sella_tree_plan_new(&rows, &tree, &plan, &err), SELLA_OK);
+        double alone = (double)rows.start[rows.count] / (double)rows.count, shared = (double)plan.tokens / (double)rows.count;
+        sella_tree_plan_release(&plan);
+        assert_true(alone > 0.99 * expected[e].alone && alone < 1.01 * expected[e].alone);
+        assert_true(shared > 0.5 * expected[e].tree && shared <= expected[e].tree);
+    }
+    sella_rows_release(&rows);
+    bench_close(&b);
+    sella_dataset_close(d);
+    free(to);
+    free(from);
+    scratch_remove(folder);
     sella_tokenizer_close(tokenizer);
     sella_gguf_close(file);
 }
@@ -385,14 +447,17 @@ static void bad_templates_are_refused(void **state)
         {HEAD GOOD_BUT_TARGET "target = \"title}\"\n", "piece 'target' has a } without {"},
         {HEAD GOOD_BUT_TARGET "target = \"{title}{user}\"\n", "piece 'target' has the placeholder {user}"},
         {HEAD GOOD_BUT_TARGET "target = \"{title}{turn:end}\"\n", "piece 'target' has the placeholder {turn:end}"},
-        {HEAD GOOD_BUT_TARGET "target = \"{title}\"\nend = \"x\"\n", "piece 'target' does not end with a line break"},
-        {HEAD GOOD "start = \"Liked:\"\n", "piece 'start' does not end with a line break"},
-        {HEAD GOOD "user = \"U {user} .\"\n", "piece 'user' does not end with a line break (\\n) or its soft token"},
-        {HEAD GOOD "user = \" {user}\"\n", "piece 'user' begins with a blank"},
+        {HEAD GOOD_BUT_TARGET "target = \"{title}\"\nend = \"x\"\n", "piece 'end' cannot follow 'target'"},
+        {HEAD GOOD "start = \"Liked:\"\n", "piece 'history' cannot follow 'start': end that with a line break (\\n), or begin this with a single blank"},
+        {HEAD GOOD "user = \"U {user} .\"\n", "piece 'target' cannot follow 'user'"},
+        {HEAD GOOD "user = \"  {user}\"\n", "piece 'user' cannot follow 'history'"},
+        {HEAD GOOD "between = \"\\nx\\n\"\n", "piece 'between' cannot follow 'history'"},
+        {HEAD GOOD "between = \"x \"\n", "cannot follow 'between'"},
+        {HEAD GOOD "user = \" {user}\"\n", "piece 'user' cannot follow 'history'"},
         {HEAD GOOD "user = \"\"\n", "piece 'user' lacks {user}"},
         {HEAD "history = \"{title} {number}\\n\"\nempty = \"x\\n\"\nyes=\"a\"\nno=\"b\"\ntarget=\"{title}\"\n", "has {number} not at its beginning"},
         {HEAD "history = \"{number}1{title}\\n\"\nempty = \"x\\n\"\nyes=\"a\"\nno=\"b\"\ntarget=\"{title}\"\n", "{number} is not followed by a plain separator"},
-        {HEAD "history = \"{title}\"\nempty = \"x\\n\"\nyes=\"a\"\nno=\"b\"\ntarget=\"{title}\"\n", "piece 'history' does not end"},
+        {HEAD "history = \"{title}\"\nempty = \"x\\n\"\nyes=\"a\"\nno=\"b\"\ntarget=\"{title}\"\n", "piece 'history' cannot follow 'history'"},
         {HEAD "history = \"{title}\\n\"\nempty = \"\"\nyes=\"a\"\nno=\"b\"\ntarget=\"{title}\"\n", "piece 'empty' is empty"},
         {HEAD "history = \"{title}\\n\"\nempty = \"x\\n\"\nyes=\"a\"\nno=\"a\"\ntarget=\"{title}\"\n", "'yes' and 'no' are equal"},
         {HEAD GOOD "end = \"\xff\"\n", "is a control character or not UTF-8"},
@@ -470,7 +535,7 @@ int main(void)
         cmocka_unit_test(texts_by_hand),          cmocka_unit_test(rows_by_hand),           cmocka_unit_test(titles_cannot_inject),
         cmocka_unit_test(long_titles_are_cut),    cmocka_unit_test(distillation_texts),     cmocka_unit_test(pieces_equal_text_tiny),
         cmocka_unit_test(pieces_equal_text_qwen), cmocka_unit_test(pieces_equal_text_smollm), cmocka_unit_test(templates_are_files),
-        cmocka_unit_test(bad_templates_are_refused), cmocka_unit_test(damaged_templates),
+        cmocka_unit_test(bad_templates_are_refused), cmocka_unit_test(damaged_templates),  cmocka_unit_test(tokens_a_row),
     };
     scratch_in_memory();
     return cmocka_run_group_tests(tests, NULL, NULL);

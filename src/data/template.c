@@ -1,7 +1,7 @@
 /* template.c - parsing and checking of prompt templates (data/template.h; grammar: docs/formats.md).
  *
- * Pieces are tokenized one by one and their ids joined. So that the ids are those of the whole text, a piece may only be followed by
- * another where every pre-tokenizer cuts: behind a line break, a soft token or a chat marker, and not before a blank.
+ * Pieces are tokenized one by one and their ids joined. So that the ids are those of the whole text, one piece may only follow another
+ * where every pre-tokenizer cuts: around a soft token, behind a line break, or between text and a single blank with text behind it.
  */
 #include "data/template.h"
 
@@ -13,27 +13,27 @@
 
 enum { TEMPLATE_MAX = 64 << 10, PIECE_MAX = 8 << 10 };
 
-/* What a piece may hold: its mark, which it then must hold once; {number} in front; {turn:...}; whether something may follow it. */
+/* What a piece may hold: its mark, which it then must hold once; {number} in front; {turn:...}. */
 static const struct {
     const char *name;
     const char *mark;
-    bool numbered, turns, required, followed;
+    bool numbered, turns, required;
     const char *preset;
 } rules[SELLA_PIECES] = {
-    [SELLA_PIECE_START] = {"start", NULL, false, true, false, true, ""},
-    [SELLA_PIECE_START_SLOTS] = {"start_slots", NULL, false, true, false, true, NULL}, // as start
-    [SELLA_PIECE_HISTORY] = {"history", "title", true, false, true, true, NULL},
-    [SELLA_PIECE_EMPTY] = {"empty", NULL, false, false, true, true, NULL},
-    [SELLA_PIECE_BETWEEN] = {"between", NULL, false, true, false, true, ""},
-    [SELLA_PIECE_USER] = {"user", "user", false, false, false, true, "{user}"},
-    [SELLA_PIECE_ITEM] = {"item", "item", false, false, false, true, "{item}"},
-    [SELLA_PIECE_WARM] = {"warm", "warm", false, false, false, true, "{warm}"},
-    [SELLA_PIECE_TARGET] = {"target", "title", false, false, true, true, NULL}, // `followed` only when there is an end
-    [SELLA_PIECE_END] = {"end", NULL, false, true, false, false, ""},
-    [SELLA_PIECE_YES] = {"yes", NULL, false, false, true, false, NULL},
-    [SELLA_PIECE_NO] = {"no", NULL, false, false, true, false, NULL},
-    [SELLA_PIECE_DISTIL] = {"distil", "title", false, false, false, false, "{Noun}: {title}"},
-    [SELLA_PIECE_DISTIL_EOL] = {"distil_eol", "title", false, false, false, false, "The {noun} \"{title}\" means in one word:"},
+    [SELLA_PIECE_START] = {"start", NULL, false, true, false, ""},
+    [SELLA_PIECE_START_SLOTS] = {"start_slots", NULL, false, true, false, NULL}, // as start
+    [SELLA_PIECE_HISTORY] = {"history", "title", true, false, true, NULL},
+    [SELLA_PIECE_EMPTY] = {"empty", NULL, false, false, true, NULL},
+    [SELLA_PIECE_BETWEEN] = {"between", NULL, false, true, false, ""},
+    [SELLA_PIECE_USER] = {"user", "user", false, false, false, "{user}"},
+    [SELLA_PIECE_ITEM] = {"item", "item", false, false, false, "{item}"},
+    [SELLA_PIECE_WARM] = {"warm", "warm", false, false, false, "{warm}"},
+    [SELLA_PIECE_TARGET] = {"target", "title", false, false, true, NULL},
+    [SELLA_PIECE_END] = {"end", NULL, false, true, false, ""},
+    [SELLA_PIECE_YES] = {"yes", NULL, false, false, true, NULL},
+    [SELLA_PIECE_NO] = {"no", NULL, false, false, true, NULL},
+    [SELLA_PIECE_DISTIL] = {"distil", "title", false, false, false, "{Noun}: {title}"},
+    [SELLA_PIECE_DISTIL_EOL] = {"distil_eol", "title", false, false, false, "The {noun} \"{title}\" means in one word:"},
 };
 
 struct sella_template {
@@ -160,31 +160,101 @@ done:
 
 /* ---- checks ---- */
 
-/* A piece joins its neighbours only where tokenizers cut. */
-static sella_status check_piece(const sella_template *tmpl, sella_piece piece, bool chat, sella_err *err)
+/* How a piece begins and ends, as far as cuts matter. */
+typedef enum edge {
+    EDGE_NOTHING, /* the piece is empty */
+    EDGE_SLOT,    /* a soft token */
+    EDGE_TEXT,    /* anything but blanks */
+    EDGE_BLANK,   /* begins: one blank, then text */
+    EDGE_LINE,    /* ends: a line break */
+    EDGE_BAD
+} edge;
+
+typedef struct edges {
+    edge begin, end;
+} edges;
+
+static bool is_blank(char c)
 {
-    sella_piece_text text;
-    sella_status status = sella_template_expand(tmpl, piece, "item", chat, &text, err);
-    if (status != SELLA_OK) {
-        return status;
+    return c == ' ' || c == '\n' || c == '\t';
+}
+
+static edges edges_of(const sella_piece_text *text, bool title)
+{
+    const sella_text *before = &text->before, *after = &text->after;
+    edges e = {EDGE_NOTHING, EDGE_NOTHING};
+    if (text->numbered) {
+        e.begin = EDGE_TEXT;
+    } else if (before->size > 0) {
+        char first = before->data[0], second = before->size > 1 ? before->data[1] : text->marked && title ? 'x' : ' ';
+        e.begin = !is_blank(first) ? EDGE_TEXT : first == ' ' && !is_blank(second) ? EDGE_BLANK : EDGE_BAD;
+    } else if (text->marked) {
+        e.begin = title ? EDGE_TEXT : EDGE_SLOT;
     }
-    bool followed = rules[piece].followed && !(piece == SELLA_PIECE_TARGET && tmpl->piece[SELLA_PIECE_END][0] == '\0');
-    bool title = rules[piece].mark && strcmp(rules[piece].mark, "title") == 0;
-    bool empty = text.before.size == 0 && text.after.size == 0 && !text.marked;
-    const sella_text *last = text.after.size > 0 || (title && text.marked) ? &text.after : &text.before;
-    bool cut = (text.marked && !title && text.after.size == 0) || (last->size > 0 && last->data[last->size - 1] == '\n');
-    char first = text.before.size > 0 ? text.before.data[0] : 'x';
-    if (followed && !empty && !cut) {
-        status = sella_err_set(err, SELLA_FORMAT, "piece '%s' does not end with a line break (\\n)%s", rules[piece].name,
-                               text.marked && !title ? " or its soft token" : "");
-    } else if (!text.numbered && piece != SELLA_PIECE_YES && piece != SELLA_PIECE_NO && (first == ' ' || first == '\n' || first == '\t')) {
-        status = sella_err_set(err, SELLA_FORMAT, "piece '%s' begins with a blank or line break", rules[piece].name);
-    } else if (text.numbered && (text.before.size == 0 || (first >= '0' && first <= '9') || (first & 0x80))) {
-        status = sella_err_set(err, SELLA_FORMAT, "piece '%s': {number} is not followed by a plain separator such as '. '", rules[piece].name);
-    } else if ((piece == SELLA_PIECE_YES || piece == SELLA_PIECE_NO || piece == SELLA_PIECE_EMPTY) && empty) {
-        status = sella_err_set(err, SELLA_FORMAT, "piece '%s' is empty", rules[piece].name);
+    const sella_text *last = text->marked ? after : before;
+    if (last->size > 0) {
+        char c = last->data[last->size - 1];
+        e.end = c == '\n' ? EDGE_LINE : is_blank(c) ? EDGE_BAD : EDGE_TEXT;
+    } else if (text->marked) {
+        e.end = title ? EDGE_TEXT : EDGE_SLOT;
     }
-    sella_piece_text_release(&text);
+    return e;
+}
+
+/* May b follow a? */
+static bool joins(edge end, edge begin)
+{
+    if (begin == EDGE_BAD || end == EDGE_BAD) {
+        return false;
+    }
+    return end == EDGE_SLOT || begin == EDGE_SLOT || end == EDGE_LINE || begin == EDGE_BLANK;
+}
+
+static sella_status check_join(const edges *edge_p, int first, int second, sella_err *err)
+{
+    if (edge_p[first].end == EDGE_NOTHING || edge_p[second].begin == EDGE_NOTHING || joins(edge_p[first].end, edge_p[second].begin)) {
+        return SELLA_OK;
+    }
+    return sella_err_set(err, SELLA_FORMAT, "piece '%s' cannot follow '%s': end that with a line break (\\n), or begin this with a single blank",
+                         rules[second].name, rules[first].name);
+}
+
+/* All pieces in one chat form: placeholders, and every pair of pieces that a prompt can put side by side. */
+static sella_status check_form(const sella_template *tmpl, bool chat, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    edges edge_p[SELLA_PIECES];
+    for (int p = 0; p < SELLA_PIECES; p++) {
+        sella_piece_text text;
+        SELLA_TRY(sella_template_expand(tmpl, (sella_piece)p, "item", chat, &text, err));
+        char first = text.before.size > 0 ? text.before.data[0] : 'x';
+        edge_p[p] = edges_of(&text, rules[p].mark && strcmp(rules[p].mark, "title") == 0);
+        bool number_ends = !text.numbered || (text.before.size > 0 && !(first >= '0' && first <= '9') && !(first & 0x80));
+        sella_piece_text_release(&text);
+        if (!number_ends) {
+            status = sella_err_set(err, SELLA_FORMAT, "piece '%s': {number} is not followed by a plain separator such as '. '", rules[p].name);
+            goto done;
+        }
+        if (edge_p[p].begin == EDGE_NOTHING && (p == SELLA_PIECE_EMPTY || p == SELLA_PIECE_YES || p == SELLA_PIECE_NO)) {
+            status = sella_err_set(err, SELLA_FORMAT, "piece '%s' is empty", rules[p].name);
+            goto done;
+        }
+    }
+    for (int h = SELLA_PIECE_HISTORY; h <= SELLA_PIECE_EMPTY; h++) {
+        SELLA_TRY(check_join(edge_p, SELLA_PIECE_START, h, err));
+        SELLA_TRY(check_join(edge_p, SELLA_PIECE_START_SLOTS, h, err));
+        SELLA_TRY(check_join(edge_p, h, SELLA_PIECE_BETWEEN, err));
+    }
+    SELLA_TRY(check_join(edge_p, SELLA_PIECE_HISTORY, SELLA_PIECE_HISTORY, err));
+    bool between = edge_p[SELLA_PIECE_BETWEEN].begin != EDGE_NOTHING;
+    for (int first = between ? SELLA_PIECE_BETWEEN : SELLA_PIECE_HISTORY; first < SELLA_PIECE_TARGET; first++) {
+        int second = first < SELLA_PIECE_USER ? SELLA_PIECE_USER : first + 1;
+        for (; second <= SELLA_PIECE_TARGET; second++) {
+            SELLA_TRY(check_join(edge_p, first, second, err));
+        }
+    }
+    SELLA_TRY(check_join(edge_p, SELLA_PIECE_TARGET, SELLA_PIECE_END, err));
+done:
     return status;
 }
 
@@ -199,12 +269,10 @@ static sella_status check_all(sella_template *tmpl, sella_err *err)
             return sella_err_memory(err, "a template", strlen(preset));
         }
     }
-    for (int p = 0; p < SELLA_PIECES; p++) {
-        sella_status status = check_piece(tmpl, (sella_piece)p, false, err);
-        status = status == SELLA_OK ? check_piece(tmpl, (sella_piece)p, true, err) : status;
-        if (status != SELLA_OK) {
-            return status;
-        }
+    sella_status status = check_form(tmpl, false, err);
+    status = status == SELLA_OK ? check_form(tmpl, true, err) : status;
+    if (status != SELLA_OK) {
+        return status;
     }
     if (strcmp(tmpl->piece[SELLA_PIECE_YES], tmpl->piece[SELLA_PIECE_NO]) == 0) {
         return sella_err_set(err, SELLA_FORMAT, "the pieces 'yes' and 'no' are equal");
