@@ -10,6 +10,7 @@
 #include "base/rng.h"
 #include "kernels/attention.h"
 #include "kernels/attention_tile.h"
+#include "kernels/gemm.h"
 
 enum { SEGMENTS = 400 };
 
@@ -216,12 +217,14 @@ static void test_twins_small(void **state)
 {
     (void)state;
     forest *f = calloc(1, sizeof *f);
+    sella_threads_set(1); /* many tiny calls: waiting for threads would take longer than the work */
     drawn = 0;
     for (int round = 0; round < 160; round++) {
         shape_heads(f, (size_t)round % 8);
         forest_grow(f, (kind)(round / 8 % KINDS), 1 + draw(70), 1 + draw(12));
         compare(f, round % 3);
     }
+    sella_threads_set(0);
     free(f);
 }
 
@@ -328,6 +331,7 @@ static void test_gradient(void **state)
 {
     (void)state;
     forest *f = calloc(1, sizeof *f);
+    sella_threads_set(1);
     drawn = 1u << 28;
     for (int round = 0; round < 6; round++) {
         int32_t query[64];
@@ -349,6 +353,7 @@ static void test_gradient(void **state)
         free(scratch);
         tensors_free(&t);
     }
+    sella_threads_set(0);
     free(f);
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/rng.h"
 #include "kernels/gemm.h"
+#include "kernels/product.h"
 
 typedef void (*product)(bool ta, bool tb, int M, int N, int K, float alpha, const float *a, int lda, const float *b, int ldb, float beta,
                         float *c, int ldc);
@@ -50,6 +51,59 @@ static void check(product multiply, bool ta, bool tb, int M, int N, int K, float
     free(b);
     free(c);
     free(before);
+}
+
+static const sella_fast *level; /* of own() */
+
+/* Our own kernels at `level`, which take beta 0 or 1. */
+static void own(bool ta, bool tb, int M, int N, int K, float alpha, const float *a, int lda, const float *b, int ldb, float beta, float *c,
+                int ldc)
+{
+    const sella_fast_product p = {ta, tb, beta != 0.0f, M, N, K, alpha, a, b, c, lda, ldb, ldc};
+    assert_true(sella_product_with(level, &p));
+}
+
+static void test_own_products(void **state)
+{
+    (void)state;
+    static const int shapes[][3] = {{1, 1, 1},    {3, 5, 7},    {13, 31, 65}, {70, 3, 130},  {2, 200, 1},  {64, 64, 64}, {50, 8, 700},
+                                    {8, 97, 300}, {97, 40, 16}, {25, 33, 641}, {31, 130, 9}, {800, 9, 5},  {12, 32, 4},  {40, 70, 1300}};
+    for (int i = 0; i < SELLA_FAST_LEVELS; i++) {
+        level = sella_fast_level(i);
+        if (level == NULL || level->product == NULL) {
+            continue;
+        }
+        for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+            for (int t = 0; t < 4; t++) {
+                check(own, t & 1, t & 2, shapes[s][0], shapes[s][1], shapes[s][2], 1.0f, 0.0f);
+                check(own, t & 1, t & 2, shapes[s][0], shapes[s][1], shapes[s][2], -0.5f, 1.0f);
+            }
+        }
+    }
+    const sella_fast_product p = {.M = 1, .N = 1, .K = 1};
+    assert_false(sella_product_with(sella_fast_level(0), &p));
+}
+
+/* The same bytes with any number of threads. */
+static void test_own_threads(void **state)
+{
+    (void)state;
+    enum { M = 90, N = 70, K = 33 };
+    static float a[M * K], b[K * N], one[M * N], other[M * N];
+    for (int i = 0; i < M * K; i++) {
+        a[i] = sella_rng_uniform(&rng, (uint64_t)i);
+    }
+    for (int i = 0; i < K * N; i++) {
+        b[i] = sella_rng_uniform(&rng, 5000u + (uint64_t)i);
+    }
+    for (int threads = 1; threads <= 5; threads++) {
+        sella_threads_set(threads);
+        sella_gemm(false, false, M, N, K, 1.0f, a, K, b, N, 0.0f, threads == 1 ? one : other, N);
+        if (threads > 1 && sella_fast_best()->product != NULL) {
+            assert_memory_equal(one, other, sizeof one);
+        }
+    }
+    sella_threads_set(0);
 }
 
 static void test_products(void **state)
@@ -105,6 +159,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_products),
+        cmocka_unit_test(test_own_products),
+        cmocka_unit_test(test_own_threads),
         cmocka_unit_test(test_dot),
         cmocka_unit_test(test_threads),
     };

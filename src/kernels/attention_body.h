@@ -22,8 +22,6 @@ enum { MR = 6 };
 #endif
 enum { FORWARD_KEYS = 128, BACKWARD_KEYS = 64, KEYS_MAX = 128, ROWS = SELLA_ATTENTION_ROWS + 15 };
 
-#define UNROLL _Pragma("GCC unroll 16")
-
 /* ---- products ---- */
 
 /* c_m[0 .. nv W) = or += sum_k a_m[k] b[k, :]; the last vector has `tail` lanes. */
@@ -142,26 +140,7 @@ static void sum_panel(int nv, int M, int K, const float *const *a, const float *
     }
 }
 
-/* ---- transposition ---- */
-
-SELLA_INLINE void transpose8(__m256 x[8])
-{
-    __m256 a[8], b[8];
-    UNROLL for (int i = 0; i < 4; i++) {
-        a[2 * i] = _mm256_unpacklo_ps(x[2 * i], x[2 * i + 1]);
-        a[2 * i + 1] = _mm256_unpackhi_ps(x[2 * i], x[2 * i + 1]);
-    }
-    UNROLL for (int i = 0; i < 2; i++) {
-        b[4 * i] = _mm256_shuffle_ps(a[4 * i], a[4 * i + 2], 0x44);
-        b[4 * i + 1] = _mm256_shuffle_ps(a[4 * i], a[4 * i + 2], 0xee);
-        b[4 * i + 2] = _mm256_shuffle_ps(a[4 * i + 1], a[4 * i + 3], 0x44);
-        b[4 * i + 3] = _mm256_shuffle_ps(a[4 * i + 1], a[4 * i + 3], 0xee);
-    }
-    UNROLL for (int i = 0; i < 4; i++) {
-        x[i] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x20);
-        x[i + 4] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x31);
-    }
-}
+/* ---- rows in and out ---- */
 
 /* Where the tile's rows stand in a tensor of token rows; rows from R to RP repeat the last one (no key is seen from there). */
 static void row_pointers(const sella_attention_tile *t, const float **row, const float *x, int ld, int RP)

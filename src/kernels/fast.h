@@ -17,6 +17,16 @@
 struct sella_attention_tile;
 struct sella_attention_size;
 
+/* C [M, N] = alpha op(A) op(B), added to C or not; layouts as in gemm.h. */
+typedef struct sella_fast_product {
+    bool ta, tb, add;
+    int M, N, K;
+    float alpha;
+    const float *a, *b;
+    float *c;
+    int lda, ldb, ldc;
+} sella_fast_product;
+
 typedef struct sella_fast {
     const char *name; /* "plain", "AVX2", "AVX-512" */
 
@@ -31,6 +41,9 @@ typedef struct sella_fast {
     void (*axpy)(float *y, float a, const float *x, size_t n); /* y += a x */
     void (*exp)(float *y, const float *x, size_t n);
     bool (*dequantize)(float *y, const void *blocks, sella_dtype dtype, size_t n);
+
+    /* rows m0 .. m1-1, columns n0 .. n1-1 of a product; NULL: use BLAS */
+    void (*product)(const sella_fast_product *product, int m0, int m1, int n0, int n1);
 
     /* one tile of queries of one key head (kernels/attention_tile.h); NULL: use the plain twin */
     void (*attention_size)(struct sella_attention_size *size, int D, int ratio);

@@ -9,6 +9,7 @@
 .axpy = row_axpy,
 .exp = row_exp,
 .dequantize = sella_dequantize_avx2,
+.product = product_range,
 .attention_size = tile_size,
 .attention_forward = tile_forward,
 .attention_backward = tile_backward,

@@ -12,6 +12,8 @@
 #include <cblas.h>
 #endif
 
+#include "kernels/product.h"
+
 enum {
     THREADS_MAX = 1024,
     CPUS_MAX = 4096,
@@ -113,6 +115,12 @@ void sella_gemm(bool ta, bool tb, int M, int N, int K, float alpha, const float 
         return;
     }
     assert(lda >= (ta ? M : K) && ldb >= (tb ? K : N) && ldc >= N);
+    if (beta == 0.0f || beta == 1.0f) {
+        const sella_fast_product product = {ta, tb, beta != 0.0f, M, N, K, alpha, a, b, c, lda, ldb, ldc};
+        if (sella_product(&product)) {
+            return;
+        }
+    }
 #ifdef SELLA_BLAS_OPENBLAS
     cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, M, N, K, alpha, a, lda, b, ldb, beta, c,
                 ldc);

@@ -1,6 +1,8 @@
 /* gemm.h - matrix products and the one place that sets threads (BLAS and OpenMP share one pool).
  *
- * Does:     C = alpha op(A) op(B) + beta C in f32. The only file that includes a BLAS header is gemm.c; BLAS=none uses the twin.
+ * Does:     C = alpha op(A) op(B) + beta C in f32. Products with a side up to 64 (low-rank adapters, a few tokens), and with AVX-512
+ *           most others, are our own (kernels/product.h); the rest goes to BLAS. The only file that includes a BLAS header is gemm.c;
+ *           BLAS=none uses the twin instead.
  * Layout:   row-major, explicit leading dimensions (elements between rows).
  * Threads:  internally parallel over sella_threads() threads.
  */

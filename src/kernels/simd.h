@@ -1,6 +1,6 @@
 /* simd.h - vectors of W floats under one set of names, for the files that are compiled with AVX2 or AVX-512 flags.
  *
- * Does:     Lets one body (rows_body.h, attention_body.h, thin_body.h) be compiled twice. vm is a mask of lanes. v_exp and v_erf are
+ * Does:     Lets one body (rows_body.h, attention_body.h, product_body.h) be compiled twice. vm is a mask of lanes. v_exp and v_erf are
  *           polynomials evaluated with fused multiply-adds in the same order at every width, and s_exp is their scalar twin, so
  *           that results do not depend on which of them ran.
  * Threads:  pure.
@@ -15,6 +15,7 @@
 #if defined(__AVX2__) && defined(__FMA__)
 #include <immintrin.h>
 
+#define UNROLL _Pragma("GCC unroll 16")
 #define SELLA_INLINE static inline __attribute__((always_inline, unused))
 
 #if defined(__AVX512F__)
@@ -141,6 +142,26 @@ SELLA_INLINE vf v_erf(vf x)
     r = v_fma(r, a, v_set1(1.1286352f));
     r = v_sub(v_set1(1.0f), v_exp(v_sub(v_zero(), v_mul(r, a))));
     return v_sign_of(v_select(v_greater(a, v_set1(1.0f)), r, q), x);
+}
+
+/* x[i][j] becomes x[j][i]. */
+SELLA_INLINE void transpose8(__m256 x[8])
+{
+    __m256 a[8], b[8];
+    UNROLL for (int i = 0; i < 4; i++) {
+        a[2 * i] = _mm256_unpacklo_ps(x[2 * i], x[2 * i + 1]);
+        a[2 * i + 1] = _mm256_unpackhi_ps(x[2 * i], x[2 * i + 1]);
+    }
+    UNROLL for (int i = 0; i < 2; i++) {
+        b[4 * i] = _mm256_shuffle_ps(a[4 * i], a[4 * i + 2], 0x44);
+        b[4 * i + 1] = _mm256_shuffle_ps(a[4 * i], a[4 * i + 2], 0xee);
+        b[4 * i + 2] = _mm256_shuffle_ps(a[4 * i + 1], a[4 * i + 3], 0x44);
+        b[4 * i + 3] = _mm256_shuffle_ps(a[4 * i + 1], a[4 * i + 3], 0xee);
+    }
+    UNROLL for (int i = 0; i < 4; i++) {
+        x[i] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x20);
+        x[i + 4] = _mm256_permute2f128_ps(b[i], b[i + 4], 0x31);
+    }
 }
 
 #endif
