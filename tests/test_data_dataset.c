@@ -7,6 +7,8 @@
 
 #include <jansson.h>
 #include <math.h>
+#include <signal.h>
+#include <sys/resource.h>
 
 #include "data_fixture.h"
 #include "fuzz/mutate.h"
@@ -287,6 +289,39 @@ static int64_t figure(const json_t *stats, const char *split, const char *key)
     return json_integer_value(value);
 }
 
+/* No room for files of more than a few bytes: one sentence, and neither the folder nor a temporary one stays. */
+static void a_full_disk_leaves_nothing(void **state)
+{
+    (void)state;
+    sella_err err;
+    struct rlimit before, small;
+    char *folder = scratch_make(), **left;
+    size_t count;
+    put_split(folder);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN); // writing then fails with EFBIG instead of ending the program
+    for (rlim_t bytes = 4; bytes < 600; bytes *= 3) {
+        small = (struct rlimit){bytes, before.rlim_max};
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+        sella_status status = import_into(folder, "in", "ds", (sella_import_options){.format = "split"}, &err);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+        assert_int_equal(status, SELLA_IO);
+        assert_says(err, "could not be written");
+        assert_int_equal(sella_dir_list(folder, &left, &count, NULL), SELLA_OK);
+        assert_int_equal(count, 1);
+        sella_names_free(left, count);
+    }
+    signal(SIGXFSZ, handler);
+    char *in = sella_path_join(folder, "in", NULL), *out = sella_path_join(folder, "in/items.tsv/ds", NULL);
+    const char *inputs[] = {in};
+    sella_import_options options = {.format = "split", .inputs = inputs, .input_count = 1, .output = out};
+    assert_int_not_equal(sella_import(&options, NULL, NULL, &err), SELLA_OK);
+    assert_true(err.text[0] != '\0');
+    free(in);
+    free(out);
+    scratch_remove(folder);
+}
+
 /* REFERENCE 1.1, 1.2, 1.3 and 3.2, train and valid. */
 static void ml_1m_figures(void **state)
 {
@@ -339,6 +374,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(split_is_kept),     cmocka_unit_test(a_train_only_folder_works), cmocka_unit_test(bad_splits_are_refused),
         cmocka_unit_test(damaged_splits),    cmocka_unit_test(damaged_folders),           cmocka_unit_test(ml_1m_figures),
+        cmocka_unit_test(a_full_disk_leaves_nothing),
     };
     scratch_in_memory();
     return cmocka_run_group_tests(tests, NULL, NULL);
