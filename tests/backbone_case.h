@@ -24,7 +24,7 @@ typedef struct backbone_case {
 static const backbone_case backbone_cases[] = {
     {"tiny_llama", "backbone_tiny_llama.ref"},         {"backbone_llama3", "backbone_llama3.ref"}, {"backbone_qwen2", "backbone_qwen2.ref"},
     {"backbone_qwen3", "backbone_qwen3.ref"},          {"backbone_qwen3_bias", "backbone_qwen3_bias.ref"},
-    {"backbone_llama3.gguf", "backbone_llama3.ref"},
+    {"backbone_llama3.gguf", "backbone_llama3.ref"},   {"backbone_qwen2.gguf", "backbone_qwen2.ref"}, {"backbone_qwen3.gguf", "backbone_qwen3.ref"},
 };
 enum { BACKBONE_CASES = sizeof backbone_cases / sizeof *backbone_cases };
 

@@ -95,7 +95,7 @@ void sella_layer_forward(sella_pass *pass, int l, float *y)
     const float *o = sella_rows_gather(s->o, Q, list, pass->rows);
     const float *x = sella_rows_gather(s->x, C, list, s->x2);
     if (x != s->x2) {
-        memcpy(s->x2, x, (size_t)n * (size_t)C * sizeof *x);
+        sella_rows_scatter(s->x2, C, x, C, C, list);
     }
     sella_gemm(false, true, n, C, Q, 1.0f, o, Q, w->w_o, Q, 1.0f, s->x2, C);
     if (w->b_o) {
@@ -108,7 +108,7 @@ void sella_layer_forward(sella_pass *pass, int l, float *y)
     sella_adapt_forward(pass, l, SELLA_MATRIX_GATE, pass->h, C, n, s->gu, 2 * F);
     sella_adapt_forward(pass, l, SELLA_MATRIX_UP, pass->h, C, n, s->gu + F, 2 * F);
     sella_swiglu_forward(pass->a, F, s->gu, 2 * F, n, F);
-    memcpy(y, s->x2, (size_t)n * (size_t)C * sizeof *y);
+    sella_rows_scatter(y, C, s->x2, C, C, (sella_row_list){n, NULL});
     sella_gemm(false, true, n, C, F, 1.0f, pass->a, F, w->w_down, F, 1.0f, y, C);
     sella_adapt_forward(pass, l, SELLA_MATRIX_DOWN, pass->a, F, n, y, C);
 }

@@ -238,7 +238,7 @@ static void attention_backward(sella_pass *p, int l, sella_row_list query, sella
         return;
     }
     if (query.token == live.token) {
-        memcpy(p->dx, p->d, (size_t)live.n * (size_t)C * sizeof *p->dx);
+        sella_rows_scatter(p->dx, C, p->d, C, C, (sella_row_list){live.n, NULL});
     } else {
         memset(p->dx, 0, (size_t)live.n * (size_t)C * sizeof *p->dx);
         rows_add(p, p->dx, p->d, query, live);

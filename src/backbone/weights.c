@@ -88,7 +88,7 @@ static sella_status expand(const sella_backbone *b, sella_part part, int layer, 
     const size_t cols = (size_t)(vector ? (permuted ? 1 : t->shape[0]) : t->shape[1]);
     const size_t stride = sella_dtype_size(t->dtype, cols);
     bool finite = true;
-#pragma omp parallel for schedule(static) reduction(&& : finite) if (rows > 16)
+#pragma omp parallel for schedule(static) reduction(&& : finite) if (t->bytes > 65536)
     for (int64_t r = 0; r < rows; r++) {
         int64_t to = permuted ? unpermuted(r, D) : r;
         finite = sella_dequantize(y + (size_t)to * cols, (const uint8_t *)t->data + (size_t)r * stride, t->dtype, cols) && finite;

@@ -1,6 +1,6 @@
 """Small random models of every family, and what transformers and PEFT compute with them.
 
-    python backbone_dump.py            writes tiny_llama/, backbone_*/ (model folders with a PEFT adapter), backbone_*.ref, backbone_llama3.gguf
+    python backbone_dump.py            writes tiny_llama/, backbone_*/ (model folders with a PEFT adapter), backbone_*.ref, backbone_*.gguf
 
 Needs torch, transformers, peft, safetensors, numpy and gguf. Everything is computed in double precision and dumped as f32.
 """
@@ -151,6 +151,12 @@ def dump(name, model):
     save = {k.replace(".default", ""): p.detach().float().contiguous() for k, p in lora.named_parameters() if p.requires_grad}
     lora.save_pretrained(os.path.join(HERE, name, "adapter"))
     os.remove(os.path.join(HERE, name, "adapter", "README.md"))
+    with open(os.path.join(HERE, name, "adapter", "adapter_config.json"), "r+") as f:  # PEFT writes a set in any order
+        config = json.load(f)
+        config["target_modules"].sort()
+        f.seek(0)
+        json.dump(config, f, indent=2)
+        f.truncate()
     save_file(save, os.path.join(HERE, name, "adapter", "adapter_model.safetensors"), metadata={"format": "pt"})
     hidden = answers(lora, rows)
     loss, z = loss_of(lora, hidden, labels)
@@ -188,13 +194,19 @@ def permute(w, heads):
 def write_gguf(name, model):
     import gguf
     c = model.config
-    writer = gguf.GGUFWriter(os.path.join(HERE, name + ".gguf"), "llama")
+    family = c.model_type
+    head = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
+    writer = gguf.GGUFWriter(os.path.join(HERE, name + ".gguf"), family)
     writer.add_name(name)
     writer.add_context_length(c.max_position_embeddings)
     writer.add_embedding_length(c.hidden_size)
     writer.add_block_count(c.num_hidden_layers)
     writer.add_feed_forward_length(c.intermediate_size)
-    writer.add_rope_dimension_count(c.hidden_size // c.num_attention_heads)
+    if family == "qwen3":
+        writer.add_key_length(head)
+        writer.add_value_length(head)
+    else:
+        writer.add_rope_dimension_count(head)
     writer.add_head_count(c.num_attention_heads)
     writer.add_head_count_kv(c.num_key_value_heads)
     writer.add_layer_norm_rms_eps(c.rms_norm_eps)
@@ -211,30 +223,34 @@ def write_gguf(name, model):
     writer.add_eos_token_id(508)
     names = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
              "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm",
+             "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
              "post_attention_layernorm": "ffn_norm"}
     for key, p in model.state_dict().items():
         w = p.float().numpy()
         if key.startswith("model.layers."):
             layer, rest = key[len("model.layers."):].split(".", 1)
-            part = rest[:-len(".weight")]
-            if part.endswith("q_proj"):
+            part, kind = rest.rsplit(".", 1)
+            if family == "llama" and part.endswith("q_proj"):
                 w = permute(w, c.num_attention_heads)
-            if part.endswith("k_proj"):
+            if family == "llama" and part.endswith("k_proj"):
                 w = permute(w, c.num_key_value_heads)
-            target = f"blk.{layer}.{names[part]}.weight"
+            target = f"blk.{layer}.{names[part]}.{kind}"
+        elif key == "lm_head.weight" and c.tie_word_embeddings:
+            continue
         else:
             target = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight",
                       "lm_head.weight": "output.weight"}[key]
         if w.ndim == 1:
             writer.add_tensor(target, w)
+        elif CASES[name][2] == torch.float16:
+            writer.add_tensor(target, w.astype(np.float16))
         else:
             raw = (np.ascontiguousarray(w).view(np.uint32) >> 16).astype(np.uint16)  # the values are exact in bfloat16
             writer.add_tensor(target, raw.view(np.uint8).reshape(w.shape[0], -1), raw_dtype=gguf.GGMLQuantizationType.BF16)
     r = c.rope_parameters
-    d = c.hidden_size // c.num_attention_heads
     factors = []
-    for i in range(0, d, 2):
-        wavelength = 2 * math.pi * r["rope_theta"] ** (i / d)
+    for i in range(0, head if r["rope_type"] == "llama3" else 0, 2):
+        wavelength = 2 * math.pi * r["rope_theta"] ** (i / head)
         low, high = (r["original_max_position_embeddings"] / r[k] for k in ("low_freq_factor", "high_freq_factor"))
         if wavelength < high:
             factors.append(1.0)
@@ -243,7 +259,8 @@ def write_gguf(name, model):
         else:
             smooth = (r["original_max_position_embeddings"] / wavelength - r["low_freq_factor"]) / (r["high_freq_factor"] - r["low_freq_factor"])
             factors.append(1 / ((1 - smooth) / r["factor"] + smooth))
-    writer.add_tensor("rope_freqs.weight", np.array(factors, dtype=np.float32))
+    if factors:
+        writer.add_tensor("rope_freqs.weight", np.array(factors, dtype=np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -253,6 +270,6 @@ def write_gguf(name, model):
 if __name__ == "__main__":
     for case in CASES:
         made = make_model(case)
-        if case == "backbone_llama3":
+        if case in ("backbone_llama3", "backbone_qwen2", "backbone_qwen3"):
             write_gguf(case, made)
         print(case, dump(case, made))
