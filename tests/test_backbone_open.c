@@ -416,5 +416,6 @@ int main(void)
         cmocka_unit_test(shapes), cmocka_unit_test(gguf_equals_folder), cmocka_unit_test(configs),      cmocka_unit_test(tensors),
         cmocka_unit_test(files),  cmocka_unit_test(fingerprints),       cmocka_unit_test(memory),       cmocka_unit_test(mutations),
     };
+    sella_threads_set(1); // the models are tiny: threads would mostly wait for each other
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
