@@ -62,11 +62,12 @@ static const sella_setting training_table[] = {
     INT("collab.patience", "10", 0, 1000000, "epochs", "Epochs of mf without a better valid AUC before it stops; 0: never."),
 
     WORD("stage2.loss", "bce", "bce|mse", "Recommendation loss of stage 2 (eq 6): bce on the logit, or mse as printed with its sign corrected."),
-    REAL("stage2.lr", "1e-3", 0, 10, "", "Learning rate of stage 2 (Adam)."),
+    REAL("stage2.lr", "3e-4", 0, 10, "", "Learning rate of stage 2 (Adam)."),
     REAL("stage2.weight_decay", "1e-4", 0, 100, "", "Coupled L2 of stage 2, not on the semantic table."),
     INT("stage2.batch", "1024", 1, 100000000, "rows", "Rows of one step of stage 2."),
     INT("stage2.epochs", "200", 0, 1000000, "epochs", "Most passes of stage 2."),
     INT("stage2.patience", "10", 0, 1000000, "epochs", "Epochs of stage 2 without a better valid AUC before it stops; 0: never."),
+    WORD("stage2.start", "bias", "zero|bias", "Biases at the start of stage 2: zero, or those of the control `bias`, fitted to convergence before."),
     YESNO("stage2.text", "yes", "Add to the collaborative logit what the distilled vectors of history and item have in common, times one trained number."),
     REAL("align.weight", "1", 0, 1e6, "", "Weight of the alignment loss in stage 2 (lambda of eq 9)."),
     WORD("align.loss", "infonce", "infonce|rince", "Alignment loss (eq 8 with its logarithm; rince as the authors' code)."),

@@ -139,7 +139,7 @@ static const char *const paper[] = {
     "stage1.lr=8e-5", "stage1.epochs=1", "stage1.batch=128", "stage1.schedule=cosine", "stage1.warmup=0.01", "stage1.weight_decay=0.01", "stage1.beta2=0.95",
     "stage1.clip=1", "stage1.intercept=no",
     "collab.width=256", "collab.bias=no", "collab.history=no", "collab.init=1", "collab.unseen=mean",
-    "stage2.loss=bce", "stage2.lr=1e-2", "stage2.weight_decay=1e-4", "stage2.batch=1024", "stage2.epochs=3000", "stage2.patience=50", "stage2.text=no",
+    "stage2.loss=bce", "stage2.lr=1e-2", "stage2.weight_decay=1e-4", "stage2.batch=1024", "stage2.epochs=3000", "stage2.patience=50", "stage2.start=zero", "stage2.text=no",
     "align.weight=1", "align.tau=0.2", "proj.hidden=1024",
     "stage3.lr=2e-4", "stage3.epochs=1", "stage3.batch=128", "stage3.schedule=cosine", "stage3.warmup=0", "stage3.weight_decay=0.01", "stage3.beta2=0.95",
     "stage3.clip=1", "stage3.dropout=yes", "stage3.residual=no",

@@ -316,6 +316,25 @@ void sella_stage_align_config(const sella_settings *settings, sella_align_config
                                 .lambda = sella_settings_real(settings, "align.lambda")};
 }
 
+/* Biases of the control `bias` as a start. */
+static sella_status start_from_bias(stage2 *s, sella_err *err)
+{
+    static const char *const names[] = {"user.bias", "item.bias", "global.bias"};
+    sella_status status = SELLA_OK;
+    const sella_split *train = &s->job->dataset->split[SELLA_SPLIT_TRAIN];
+    const sella_interactions rows = {train->rows, train->user_n, train->item_n, train->label_n};
+    sella_param_table control;
+    sella_param_table_init(&control);
+    SELLA_TRY(sella_bias_fit(&rows, s->v.users, s->v.items, &control, err));
+    for (int i = 0; i < 3; i++) {
+        const sella_param *from = sella_param_find(&control, names[i]);
+        memcpy(sella_param_find(&s->v.mf.table, names[i])->data, from->data, from->count * sizeof(float));
+    }
+done:
+    sella_param_table_release(&control);
+    return status;
+}
+
 static sella_status prepare(stage2 *s, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -334,6 +353,9 @@ static sella_status prepare(stage2 *s, sella_err *err)
     SELLA_TRY(sella_vectors_init(settings, job->run->users, job->run->items, sella_backbone_shape(job->backbone)->C,
                                  sella_settings_bool(settings, "stage1.intercept"), job->run->seed, &s->v, err));
     SELLA_TRY(sella_vectors_distilled(&s->v, semantic, true, err));
+    if (sella_settings_bool(settings, "collab.bias") && sella_settings_is(settings, "stage2.start", "bias") && !s->mse) {
+        SELLA_TRY(start_from_bias(s, err));
+    }
     SELLA_TRY(sella_stage_train_table(&s->v.projection.table, "proj.", s->align_weight > 0, err));
     SELLA_TRY(sella_stage_train_table(&s->v.projection.table, "warm.", false, err));
     SELLA_TRY(sella_stage_train_table(&s->v.semantic, "semantic.", s->align_weight > 0 && sella_settings_bool(settings, "semantic.train"), err));
