@@ -13,6 +13,20 @@
 enum { USERS = 3, ITEMS = 6 };
 static const char *const titles[ITEMS] = {"Red Road (1971)", "Blue King", "Short Night", "Red Night (1972)", "King of Gold", "Blue Road"};
 
+// Its own template, so that the dump does not depend on how the ones that come with the program are worded.
+static const char template_text[] = "sella-template 1\n"
+                                    "start = \"{Noun}s this person liked:\\n\"\n"
+                                    "history = \"{title}\\n\"\n"
+                                    "empty = \"none\\n\"\n"
+                                    "user = \"{user}\"\n"
+                                    "item = \"{item}\"\n"
+                                    "warm = \"{warm}\"\n"
+                                    "target = \"Like {title}? Answer:\"\n"
+                                    "yes = \" Yes\"\n"
+                                    "no = \" No\"\n"
+                                    "distil = \"{Noun}: {title}\"\n"
+                                    "distil_eol = \"The {noun} {title} means in one word:\"\n";
+
 typedef struct room {
     ref_file ref;
     char *folder;
@@ -78,7 +92,9 @@ static void open_room(room *r, bool share)
     r->dataset = make_dataset(&r->ref, r->folder, r->rows);
     CHECK(sella_training_resolve(sella_method_find("sella"), NULL, NULL, set, 6, &r->settings, err));
     CHECK(sella_backbone_open(TINY_MODEL, NULL, &r->backbone, err));
-    CHECK(sella_lm_open(r->settings, "compact", r->backbone, NULL, r->dataset->title, ITEMS, "movie", SELLA_SLOT_SET_ALL, &r->lm, err));
+    char *tmpl = scratch_file(r->folder, "template.txt", template_text, sizeof template_text - 1);
+    CHECK(sella_lm_open(r->settings, tmpl, r->backbone, NULL, r->dataset->title, ITEMS, "movie", SELLA_SLOT_SET_ALL, &r->lm, err));
+    free(tmpl);
     CHECK(sella_lora_load(r->backbone, TINY_MODEL "/adapter", &r->lm.lora, err));
     for (int i = 0; i < sella_lora_params(r->lm.lora)->count; i++) {
         CHECK(sella_param_train(&sella_lora_params(r->lm.lora)->param[i], false, err));

@@ -26,7 +26,7 @@ GAIN, BIAS, ALIGN, TAU = 0.8, 0.3, 0.5, 0.2
 
 
 def prompt(tokenizer, item, history):
-    """Ids and slots of the compact template with all three soft tokens; -1 stands for a slot's id."""
+    """Ids and slots of the template in test_methods_stage3.c with all three soft tokens; -1 stands for a slot's id."""
     ids, slots = [], []
 
     def text(t):
