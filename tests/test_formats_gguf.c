@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <math.h>
+
 #include "formats/gguf.h"
 #include "formats_room.h"
 #include "fuzz/mutate.h"
@@ -55,6 +57,10 @@ static void reads_tensors_of_the_package(void **state)
     const sella_tensor *five = sella_gguf_find(file, "five");
     assert_string_equal(five->type_name, "Q5_0");
     assert_int_equal(five->bytes, 2 * 2 * 22);
+    assert_true(five->readable && sella_dequantize(y, five->data, five->dtype, 128));
+    for (int k = 0; k < 128; k++) { /* values reach 6.25: steps of 6.25 / 16 */
+        assert_true(fabs((double)y[k] - (k * 37 % 101 - 50) / 8.0) <= 6.25 / 16);
+    }
     assert_null(sella_gguf_find(file, "six"));
     assert_null(sella_gguf_at(file, 5));
     sella_gguf_close(file);
@@ -360,6 +366,10 @@ static void hostile_tensors_are_named(void **state)
     refuses(&b, SELLA_UNSUPPORTED, "unknown type 4000000000");
     b = with_tensor(1, (uint64_t[]){33}, 8, 0);
     refuses(&b, SELLA_FORMAT, "multiple of 32");
+    for (uint64_t type = 12; type <= 14; type++) { /* two rows of 128 are not a row of 256 */
+        b = with_tensor(2, (uint64_t[]){128, 2}, type, 0);
+        refuses(&b, SELLA_FORMAT, "rows of 128 values; expected a multiple of 256");
+    }
     b = begin(3, 2, 0);
     put_tensor(&b, "t", 1, (uint64_t[]){16}, 0, 0);
     put_tensor(&b, "u", 1, (uint64_t[]){1}, 0, 32);

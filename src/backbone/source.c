@@ -273,6 +273,11 @@ static bool tensor_fault(const sella_source *source, sella_part part, int layer,
         *type = true;
         return true;
     }
+    if (cols == 0 && sella_dtype_block(t->dtype) > 1) { // biases are put in order value by value, and nobody quantizes norms
+        snprintf(text, bytes, "'%s' is a vector of type %s", name, t->type_name);
+        *type = true;
+        return true;
+    }
     return false;
 }
 

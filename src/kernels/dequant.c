@@ -12,6 +12,8 @@ static const struct {
 } dtype_table[SELLA_DTYPE_COUNT] = {
     [SELLA_DTYPE_F32] = {"F32", 1, 4},    [SELLA_DTYPE_F16] = {"F16", 1, 2},    [SELLA_DTYPE_BF16] = {"BF16", 1, 2},
     [SELLA_DTYPE_Q8_0] = {"Q8_0", 32, 34}, [SELLA_DTYPE_Q4_0] = {"Q4_0", 32, 18}, [SELLA_DTYPE_Q4_1] = {"Q4_1", 32, 20},
+    [SELLA_DTYPE_Q5_0] = {"Q5_0", 32, 22}, [SELLA_DTYPE_Q5_1] = {"Q5_1", 32, 24}, [SELLA_DTYPE_Q4_K] = {"Q4_K", 256, 144},
+    [SELLA_DTYPE_Q5_K] = {"Q5_K", 256, 176}, [SELLA_DTYPE_Q6_K] = {"Q6_K", 256, 210},
 };
 
 static bool dtype_known(sella_dtype dtype)
@@ -141,6 +143,102 @@ static bool dequantize_q4_1(float *y, const unsigned char *from, size_t n)
     return finite;
 }
 
+/* Values j and j + 16 of a block with fifth bits. */
+static void codes_q5(const unsigned char *high, const unsigned char *low, int j, int *a, int *b)
+{
+    const uint32_t fifth = load16(high) | (uint32_t)load16(high + 2) << 16;
+    *a = low[j] & 15;
+    *a |= (int)(fifth >> j & 1) << 4;
+    *b = low[j] >> 4;
+    *b |= (int)(fifth >> (j + 16) & 1) << 4;
+}
+
+static bool dequantize_q5_0(float *y, const unsigned char *from, size_t n)
+{
+    bool finite = true;
+    for (size_t i = 0; i < n; i += 32, from += 22) {
+        const float d = sella_half_to_float(load16(from));
+        finite = finite && finite_bits(float_bits(d));
+        for (int j = 0, a, b; j < 16; j++) {
+            codes_q5(from + 2, from + 6, j, &a, &b);
+            y[i + (size_t)j] = d * (float)(a - 16);
+            y[i + (size_t)j + 16] = d * (float)(b - 16);
+        }
+    }
+    return finite;
+}
+
+static bool dequantize_q5_1(float *y, const unsigned char *from, size_t n)
+{
+    bool finite = true;
+    for (size_t i = 0; i < n; i += 32, from += 24) {
+        const float d = sella_half_to_float(load16(from)), m = sella_half_to_float(load16(from + 2));
+        finite = finite && finite_bits(float_bits(d)) && finite_bits(float_bits(m));
+        for (int j = 0, a, b; j < 16; j++) {
+            codes_q5(from + 4, from + 8, j, &a, &b);
+            y[i + (size_t)j] = d * (float)a + m;
+            y[i + (size_t)j + 16] = d * (float)b + m;
+        }
+    }
+    return finite;
+}
+
+/* Scale and minimum of group g of 8: the first four stand in the low 6 bits of bytes 0-3 and 4-7, the last four are split between
+ * the upper 2 bits of those and the nibbles of bytes 8-11. */
+static void group_of_k(const unsigned char *packed, int g, int *scale, int *least)
+{
+    if (g < 4) {
+        *scale = packed[g] & 63;
+        *least = packed[g + 4] & 63;
+    } else {
+        *scale = (packed[g + 4] & 15) | (packed[g - 4] >> 6) << 4;
+        *least = packed[g + 4] >> 4 | (packed[g] >> 6) << 4;
+    }
+}
+
+/* Q4_K and Q5_K: groups 2 i and 2 i + 1 are the low and the high nibbles of 32 bytes; bit g of byte j of `high` belongs to value j
+ * of group g. */
+static bool dequantize_q45_k(float *y, const unsigned char *from, size_t n, bool five)
+{
+    bool finite = true;
+    for (size_t i = 0; i < n; i += 256, from += five ? 176 : 144) {
+        const float d = sella_half_to_float(load16(from)), dmin = sella_half_to_float(load16(from + 2));
+        const unsigned char *high = from + 16, *low = from + (five ? 48 : 16);
+        finite = finite && finite_bits(float_bits(d)) && finite_bits(float_bits(dmin));
+        for (int g = 0, scale, least; g < 8; g++) {
+            group_of_k(from + 4, g, &scale, &least);
+            const float dg = d * (float)scale, mg = dmin * (float)least;
+            for (int j = 0; j < 32; j++) {
+                const int fifth = five ? (high[j] >> g & 1) << 4 : 0;
+                const int code = (low[32 * (g / 2) + j] >> 4 * (g % 2) & 15) | fifth;
+                y[i + (size_t)(32 * g + j)] = dg * (float)code - mg;
+            }
+        }
+    }
+    return finite;
+}
+
+/* 16 groups of 16; a half of 128 values has 64 bytes of nibbles and 32 of bit pairs; quarter q of a half has the low (q < 2) or the
+ * high nibbles of 32 of them, and pair q of the others. */
+static bool dequantize_q6_k(float *y, const unsigned char *from, size_t n)
+{
+    bool finite = true;
+    for (size_t i = 0; i < n; i += 256, from += 210) {
+        const float d = sella_half_to_float(load16(from + 208));
+        finite = finite && finite_bits(float_bits(d));
+        for (int g = 0; g < 16; g++) {
+            const int half = g / 8, q = g / 2 % 4, first = 16 * (g % 2);
+            const unsigned char *low = from + 64 * half + 32 * (q % 2) + first, *high = from + 128 + 32 * half + first;
+            const float dg = d * (float)(signed char)from[192 + g];
+            for (int j = 0; j < 16; j++) {
+                const int code = (low[j] >> 4 * (q / 2) & 15) | (high[j] >> 2 * q & 3) << 4;
+                y[i + (size_t)(16 * g + j)] = dg * (float)(code - 32);
+            }
+        }
+    }
+    return finite;
+}
+
 static bool dequantize_float(float *y, const unsigned char *from, sella_dtype dtype, size_t n)
 {
     bool finite = true;
@@ -168,6 +266,16 @@ bool sella_dequantize_plain(float *y, const void *blocks, sella_dtype dtype, siz
         return dequantize_q4_0(y, blocks, n);
     case SELLA_DTYPE_Q4_1:
         return dequantize_q4_1(y, blocks, n);
+    case SELLA_DTYPE_Q5_0:
+        return dequantize_q5_0(y, blocks, n);
+    case SELLA_DTYPE_Q5_1:
+        return dequantize_q5_1(y, blocks, n);
+    case SELLA_DTYPE_Q4_K:
+        return dequantize_q45_k(y, blocks, n, false);
+    case SELLA_DTYPE_Q5_K:
+        return dequantize_q45_k(y, blocks, n, true);
+    case SELLA_DTYPE_Q6_K:
+        return dequantize_q6_k(y, blocks, n);
     default:
         return dequantize_float(y, blocks, dtype, n);
     }

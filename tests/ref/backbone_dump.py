@@ -191,21 +191,25 @@ def permute(w, heads):
     return w.reshape(heads, 2, w.shape[0] // heads // 2, *w.shape[1:]).swapaxes(1, 2).reshape(w.shape)
 
 
-def write_gguf(name, model):
+def head_width(c):
+    return getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
+
+
+def gguf_writer(name, c):
+    """A writer with the metadata of a configuration and of the tiny tokenizer."""
     import gguf
-    c = model.config
     family = c.model_type
-    head = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
+    head = head_width(c)
     writer = gguf.GGUFWriter(os.path.join(HERE, name + ".gguf"), family)
     writer.add_name(name)
     writer.add_context_length(c.max_position_embeddings)
     writer.add_embedding_length(c.hidden_size)
     writer.add_block_count(c.num_hidden_layers)
     writer.add_feed_forward_length(c.intermediate_size)
-    if family == "qwen3":
+    if family == "qwen3" or head * c.num_attention_heads != c.hidden_size:
         writer.add_key_length(head)
         writer.add_value_length(head)
-    else:
+    if family != "qwen3":
         writer.add_rope_dimension_count(head)
     writer.add_head_count(c.num_attention_heads)
     writer.add_head_count_kv(c.num_key_value_heads)
@@ -221,25 +225,41 @@ def write_gguf(name, model):
     writer.add_token_types([3 if i in special else 1 for i in range(V)])
     writer.add_token_merges([m if isinstance(m, str) else " ".join(m) for m in tokenizer["model"]["merges"]])
     writer.add_eos_token_id(508)
-    names = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
-             "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm",
-             "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
-             "post_attention_layernorm": "ffn_norm"}
+    return writer
+
+
+GGUF_NAMES = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+              "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm",
+              "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm", "post_attention_layernorm": "ffn_norm"}
+
+
+def gguf_name(key, c):
+    """A parameter's name in a GGUF, and the heads by which its rows are permuted there (0: they are not)."""
+    if not key.startswith("model.layers."):
+        return {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight", "lm_head.weight": "output.weight"}[key], 0
+    layer, rest = key[len("model.layers."):].split(".", 1)
+    part, kind = rest.rsplit(".", 1)
+    heads = {"self_attn.q_proj": c.num_attention_heads, "self_attn.k_proj": c.num_key_value_heads}.get(part, 0)
+    return f"blk.{layer}.{GGUF_NAMES[part]}.{kind}", heads if c.model_type == "llama" else 0
+
+
+def gguf_finish(writer):
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def write_gguf(name, model):
+    import gguf
+    c = model.config
+    writer = gguf_writer(name, c)
     for key, p in model.state_dict().items():
-        w = p.float().numpy()
-        if key.startswith("model.layers."):
-            layer, rest = key[len("model.layers."):].split(".", 1)
-            part, kind = rest.rsplit(".", 1)
-            if family == "llama" and part.endswith("q_proj"):
-                w = permute(w, c.num_attention_heads)
-            if family == "llama" and part.endswith("k_proj"):
-                w = permute(w, c.num_key_value_heads)
-            target = f"blk.{layer}.{names[part]}.{kind}"
-        elif key == "lm_head.weight" and c.tie_word_embeddings:
+        if key == "lm_head.weight" and c.tie_word_embeddings:
             continue
-        else:
-            target = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight",
-                      "lm_head.weight": "output.weight"}[key]
+        w = p.float().numpy()
+        target, heads = gguf_name(key, c)
+        w = permute(w, heads) if heads else w
         if w.ndim == 1:
             writer.add_tensor(target, w)
         elif CASES[name][2] == torch.float16:
@@ -247,7 +267,7 @@ def write_gguf(name, model):
         else:
             raw = (np.ascontiguousarray(w).view(np.uint32) >> 16).astype(np.uint16)  # the values are exact in bfloat16
             writer.add_tensor(target, raw.view(np.uint8).reshape(w.shape[0], -1), raw_dtype=gguf.GGMLQuantizationType.BF16)
-    r = c.rope_parameters
+    r, head = c.rope_parameters, head_width(c)
     factors = []
     for i in range(0, head if r["rope_type"] == "llama3" else 0, 2):
         wavelength = 2 * math.pi * r["rope_theta"] ** (i / head)
@@ -261,10 +281,7 @@ def write_gguf(name, model):
             factors.append(1 / ((1 - smooth) / r["factor"] + smooth))
     if factors:
         writer.add_tensor("rope_freqs.weight", np.array(factors, dtype=np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    gguf_finish(writer)
 
 
 if __name__ == "__main__":
