@@ -81,8 +81,10 @@ all: $(OUT)/sella $(OUT)/libsella.so  ## build build/sella, build/libsella.a and
 	@ln -sfn $(notdir $(OUT))/libsella.a build/libsella.a
 	@ln -sfn $(notdir $(OUT))/libsella.so build/libsella.so
 
+ifneq (,$(findstring x86_64,$(shell $(CC) -dumpmachine)))
 $(OUT)/src/kernels/%_avx2.o: EXTRA := -mavx2 -mfma -mf16c
 $(OUT)/src/kernels/%_avx512.o: EXTRA := -mavx512f -mavx512dq -mavx512bw -mavx512vl -mavx2 -mfma -mf16c
+endif
 $(OUT)/src/cli/main.o: EXTRA = -DSELLA_COMMIT='"$(file <$(OUT)/commit)"' -DSELLA_FEATURES='"blas=$(BLAS) native=$(NATIVE)"'
 $(OUT)/src/cli/main.o: $(OUT)/commit
 

@@ -75,6 +75,27 @@ static double product(int N, int O, int C, bool transposed)
     return seconds;
 }
 
+/* The six products of an adapter of rank R at a matrix [C, C]: forward two, backward four. */
+static void adapter(int T, int R, int C)
+{
+    float *x = random_floats((size_t)T * (size_t)C), *y = random_floats((size_t)T * (size_t)C), *u = random_floats((size_t)T * (size_t)R);
+    float *a = random_floats((size_t)R * (size_t)C), *b = random_floats((size_t)R * (size_t)C);
+    double forward, backward;
+    char name[64];
+    BEST(forward, (sella_gemm(false, true, T, R, C, 1, x, C, a, C, 0, u, R), sella_gemm(false, true, T, C, R, 2, u, R, b, R, 1, y, C)));
+    snprintf(name, sizeof name, "adapter %d of rank %d, forward", C, R);
+    line(name, forward, 0, 4.0 * T * R * C);
+    BEST(backward, (sella_gemm(false, false, T, R, C, 2, y, C, b, R, 0, u, R), sella_gemm(true, false, C, R, T, 2, y, C, u, R, 1, b, R),
+                    sella_gemm(true, false, R, C, T, 1, u, R, x, C, 1, a, C), sella_gemm(false, false, T, C, R, 1, u, R, a, C, 1, x, C)));
+    snprintf(name, sizeof name, "adapter %d of rank %d, backward", C, R);
+    line(name, backward, 0, 8.0 * T * R * C);
+    free(x);
+    free(y);
+    free(u);
+    free(a);
+    free(b);
+}
+
 /* Trees of about `cap` tokens: a root of 110, then a chain of titles of 11, each with candidates of 13 hanging from it. */
 static sella_attention_shape forest(int T, int cap, int32_t *start, int32_t *parent, int32_t *subtree)
 {
@@ -223,6 +244,9 @@ int main(int argc, char **argv)
         }
     }
     printf("products of one layer, forward: %.1f us\n", layer_seconds * 1e6);
+    adapter(T, 8, WIDTH);
+    adapter(T, 16, WIDTH);
+    adapter(T, 16, 2 * FFN);
     attention(T, 384);
     attention(T, 1024);
     element_wise(T);

@@ -1,7 +1,8 @@
 /* activation.h - SwiGLU, GELU (erf form), sigmoid, and small element-wise helpers.
  *
  * Layout:   row-major f32. Gate and up of SwiGLU stand in one row [2F] (one GEMM makes both): gate first.
- * Threads:  internally parallel over rows; helpers are vectorised. The vector exp is exact to 2 ulp or so and the same everywhere.
+ * Threads:  internally parallel over rows; helpers are vectorised. The vector exp is exact to 2 ulp and has the same bits with AVX2 and AVX-512;
+ *           without either it is libm's.
  */
 #ifndef SELLA_KERNELS_ACTIVATION_H
 #define SELLA_KERNELS_ACTIVATION_H
