@@ -1,15 +1,15 @@
 """Reproduce scores of a `sella train sella --preset paper` run in PyTorch, from its files alone.
 
-    python pytorch_score.py SELLA RUN MODEL SPLIT ROW...
+    python pytorch_score.py SELLA RUN MODEL SPLIT ROW... [--data DATASET]
 
 SELLA is the program (it renders the prompts), MODEL the Hugging Face folder that the run was trained on. `sella eval RUN --split SPLIT` (or training, for
 valid) must have written RUN/predictions-SPLIT.csv with every row of that part. Needs torch, transformers, peft and safetensors.
 """
+import argparse
 import csv
 import json
 import os
 import subprocess
-import sys
 
 import torch
 from peft import PeftModel
@@ -24,8 +24,8 @@ def rows_of(path):
 
 
 class Run:
-    def __init__(self, sella, run, model):
-        self.sella, self.path = sella, run
+    def __init__(self, sella, run, model, data=None):
+        self.sella, self.path, self.data = sella, run, data
         backbone = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
         self.model = PeftModel.from_pretrained(backbone, os.path.join(run, "adapter")).eval()
         self.collab = load_file(os.path.join(run, "collab.safetensors"))
@@ -35,6 +35,7 @@ class Run:
 
     def prompt(self, split, row):
         command = [self.sella, "inspect", "prompt", self.path, "--split", split, "--row", str(row), "--json", "--quiet"]
+        command += ["--data", self.data] if self.data else []
         return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
     def project(self, x):
@@ -63,14 +64,19 @@ class Run:
 
 
 def main():
-    sella, path, model, split, *rows = sys.argv[1:]
-    run = Run(sella, path, model)
-    with open(os.path.join(path, f"predictions-{split}.csv"), encoding="utf-8", newline="") as f:
+    parser = argparse.ArgumentParser()
+    for name in ("sella", "run", "model", "split"):
+        parser.add_argument(name)
+    parser.add_argument("rows", nargs="+", type=int)
+    parser.add_argument("--data", help="the data set that holds the rows, when it is not the run's own")
+    args = parser.parse_args()
+    run = Run(args.sella, args.run, args.model, args.data)
+    with open(os.path.join(args.run, f"predictions-{args.split}.csv"), encoding="utf-8", newline="") as f:
         predictions = list(csv.DictReader(f))
     worst = 0.0
-    for row in map(int, rows):
+    for row in args.rows:
         p = predictions[row]
-        mine = run.score(split, row, p["user"], p["item"])
+        mine = run.score(args.split, row, p["user"], p["item"])
         worst = max(worst, abs(mine - float(p["score"])))
         print(f"row {row}: PyTorch {mine:.7f}, sella {float(p['score']):.7f}")
     print(f"largest difference {worst:.2e}")

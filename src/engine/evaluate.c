@@ -230,7 +230,7 @@ sella_status sella_engine_prompt(sella_engine *engine, const char *dataset_path,
     sella_rows_init(&rows);
     split = split != NULL ? split : "test";
     if (engine->scorer->ops->prompt == NULL || engine->backbone == NULL) {
-        SELLA_TRY(sella_err_set(err, SELLA_UNSUPPORTED, "%s: the method '%s' has no prompts", engine->run->path, engine->run->method));
+        SELLA_TRY(sella_err_set(err, SELLA_UNSUPPORTED, "%s ('%s') scores without prompts", engine->run->path, engine->run->method));
     }
     SELLA_TRY(open_dataset(engine, dataset_path, &dataset, err));
     SELLA_TRY(find_split(dataset, split, &id, err));
