@@ -171,11 +171,11 @@ static void test_frozen_and_unseen(void **state)
     sella_mf_release(&p.mf);
 }
 
-/* Above the size that wakes threads: 40 rows repeated. */
+/* Above the size that wakes threads (values of the batch): 40 rows repeated. */
 static void test_threads(void **state)
 {
     (void)state;
-    enum { ROWS = 1000 };
+    enum { ROWS = 8000 };
     static int32_t user[ROWS], item[ROWS], count[ROWS];
     static const int32_t *history[ROWS];
     static float z[3][ROWS], dz[ROWS];

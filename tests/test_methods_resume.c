@@ -12,8 +12,8 @@
 
 #include "methods_fixture.h"
 
-static const char *const settings[] = {"stage1.batch=20", "stage3.batch=20", "stage2.epochs=5", "stage2.batch=64", "collab.width=8", "proj.hidden=12",
-                                       "stage1.evaluate=3", "stage3.evaluate=4", "checkpoint.seconds=0", "eval.rows=50", NULL};
+static const char *const settings[] = {"stage1.batch=20", "stage3.batch=20", "stage2.epochs=5", "stage2.batch=64", "collab.width=8",
+                                       "collab.batch=64", "collab.epochs=12", "proj.hidden=12", "stage1.evaluate=3", "stage3.evaluate=4", "checkpoint.seconds=0", "eval.rows=50", NULL};
 static char *folder, *dataset;
 
 static int setup(void **state)
@@ -149,6 +149,12 @@ static void test_sella(void **state)
     killed("sella", 3, 17);
 }
 
+static void test_mf(void **state)
+{
+    (void)state;
+    killed("mf", 1, 29);
+}
+
 static void test_tallrec(void **state)
 {
     (void)state;
@@ -220,6 +226,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sella),
+        cmocka_unit_test(test_mf),
         cmocka_unit_test(test_tallrec),
         cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_other_run),

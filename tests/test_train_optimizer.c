@@ -153,7 +153,7 @@ static void test_threads(void **state)
 {
     (void)state;
     float *result[3] = {0};
-    const int64_t rows = 1237, cols = 33;
+    const int64_t rows = 12037, cols = 37; /* enough blocks to wake threads */
     const int threads = omp_get_max_threads();
     for (int t = 1; t <= 3; t++) {
         sella_param_table table;

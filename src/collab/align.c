@@ -17,7 +17,7 @@
 #include "kernels/fast.h"
 #include "kernels/gemm.h"
 
-enum { COLUMNS = 256, SMALL = 16384 }; /* columns of one task; values that are not worth waking threads for */
+enum { COLUMNS = 256, SMALL = 1 << 16 }; /* columns of one task; values that are not worth waking threads for */
 
 /* One direction's value for one anchor, and its derivatives times `share`. */
 typedef struct term {

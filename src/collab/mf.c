@@ -11,7 +11,7 @@
 #include "base/rng.h"
 #include "kernels/gemm.h"
 
-enum { COLUMNS = 32, SMALL = 16384 }; /* columns of one task in the backward pass; values not worth waking threads for */
+enum { COLUMNS = 32, SMALL = 1 << 18 }; /* columns of one task in the backward pass; values not worth waking threads for */
 
 /* ---- the tables ---- */
 

@@ -7,15 +7,21 @@
 
 // A method has a line in both tables, in the order of SPEC section 2.
 static const sella_method *const method_table[] = {
+    &sella_method_mf,
     &sella_method_zeroshot,
     &sella_method_tallrec,
     &sella_method_sella,
+    &sella_method_itembias,
+    &sella_method_bias,
     NULL,
 };
 static const char *const method_name[] = {
+    "mf",
     "zeroshot",
     "tallrec",
     "sella",
+    "itembias",
+    "bias",
     NULL,
 };
 enum { METHODS = sizeof method_table / sizeof method_table[0] - 1 };

@@ -12,7 +12,7 @@
 
 #include "base/arena.h"
 
-enum { BLOCK = 8192 };
+enum { BLOCK = 8192, SMALL = 48 }; /* values of a block; blocks that are not worth waking threads for (0.2 ms or so) */
 
 typedef struct row {
     sella_param *param;
@@ -202,7 +202,7 @@ static void block_update(float *restrict w, float *restrict g, float *restrict m
 static sella_status gradients_check(sella_optimizer *optimizer, int group, bool need_norm, double *norm, sella_err *err)
 {
     double total = 0;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (optimizer->blocks > SMALL)
     for (int64_t b = 0; b < optimizer->blocks; b++) {
         const block *at = &optimizer->block[b];
         const sella_param *param = optimizer->row[at->row].param;
@@ -264,7 +264,7 @@ sella_status sella_optimizer_step(sella_optimizer *optimizer, double lr, int gro
             rate[i] = row_rates(optimizer, r, lr, scale);
         }
     }
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (optimizer->blocks > SMALL)
     for (int64_t b = 0; b < optimizer->blocks; b++) {
         const block *at = &optimizer->block[b];
         const row *r = &optimizer->row[at->row];
