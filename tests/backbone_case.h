@@ -22,19 +22,20 @@ typedef struct backbone_case {
 } backbone_case;
 
 static const backbone_case backbone_cases[] = {
-    {"tiny_llama", "backbone_tiny_llama.ref"},         {"backbone_llama3", "backbone_llama3.ref"}, {"backbone_qwen2", "backbone_qwen2.ref"},
-    {"backbone_qwen3", "backbone_qwen3.ref"},          {"backbone_qwen3_bias", "backbone_qwen3_bias.ref"},
-    {"backbone_llama3.gguf", "backbone_llama3.ref"},   {"backbone_qwen2.gguf", "backbone_qwen2.ref"}, {"backbone_qwen3.gguf", "backbone_qwen3.ref"},
+    {"tiny_llama", "backbone_tiny_llama.ref"},          {"backbone_llama3", "backbone_llama3.ref"},
+    {"backbone_qwen2", "backbone_qwen2.ref"},           {"backbone_qwen3", "backbone_qwen3.ref"},
+    {"backbone_qwen3_bias", "backbone_qwen3_bias.ref"}, {"backbone_llama3.gguf", "backbone_llama3.ref"},
+    {"backbone_qwen2.gguf", "backbone_qwen2.ref"},      {"backbone_qwen3.gguf", "backbone_qwen3.ref"},
 };
 enum { BACKBONE_CASES = sizeof backbone_cases / sizeof *backbone_cases };
 
-#define CHECK(call)                                                                        \
-    do {                                                                                   \
-        sella_err check_err = {0};                                                         \
-        sella_err *err = &check_err;                                                       \
-        if ((call) != SELLA_OK) {                                                          \
-            fail_msg("%s:%d: %s: %s", __FILE__, __LINE__, #call, check_err.text);          \
-        }                                                                                  \
+#define CHECK(call)                                                                                                    \
+    do {                                                                                                               \
+        sella_err check_err = {0};                                                                                     \
+        sella_err *err = &check_err;                                                                                   \
+        if ((call) != SELLA_OK) {                                                                                      \
+            fail_msg("%s:%d: %s: %s", __FILE__, __LINE__, #call, check_err.text);                                      \
+        }                                                                                                              \
     } while (0)
 
 static inline char *ref_path(const char *name)
@@ -58,8 +59,8 @@ static inline void close_relative(const char *what, const float *x, const float 
         }
     }
     if (n > 0 && !(worst <= tolerance * most)) {
-        fail_msg("%s: value %zu of %zu is %.9g, expected %.9g (off by %.3g of the largest, allowed %.3g)", what, at, n, (double)x[at], (double)y[at],
-                 worst / most, tolerance);
+        fail_msg("%s: value %zu of %zu is %.9g, expected %.9g (off by %.3g of the largest, allowed %.3g)", what, at, n,
+                 (double)x[at], (double)y[at], worst / most, tolerance);
     }
 }
 
@@ -82,7 +83,8 @@ static inline void rows_of(const ref_file *ref, bool with_soft, sella_rows *rows
                 reference[kind] = (int32_t)p;
             }
         }
-        CHECK(sella_rows_add(rows, token + start[r], slot, start[r + 1] - start[r], reference, (int32_t)r, (int64_t)r, label[r], 1.0f, err));
+        CHECK(sella_rows_add(rows, token + start[r], slot, start[r + 1] - start[r], reference, (int32_t)r, (int64_t)r,
+                             label[r], 1.0f, err));
     }
 }
 
@@ -103,14 +105,15 @@ static inline float *soft_of(const sella_tree_batch *batch, const float *vector,
 {
     float *soft = calloc((size_t)batch->M * (size_t)C + 1, sizeof *soft);
     for (int m = 0; m < batch->M; m++) {
-        memcpy(soft + (size_t)m * (size_t)C, vector + (size_t)batch->soft_ref_m[m] * (size_t)C, (size_t)C * sizeof *soft);
+        memcpy(soft + (size_t)m * (size_t)C, vector + (size_t)batch->soft_ref_m[m] * (size_t)C,
+               (size_t)C * sizeof *soft);
     }
     return soft;
 }
 
 /* Mean BCE of sigmoid(hidden . (head[yes] - head[no])): z_n, and danswer [N, C] when not NULL. */
-static inline double answers_loss(const sella_backbone *backbone, int32_t yes, int32_t no, const sella_tree_batch *batch, const float *answer,
-                                  float *z_n, float *danswer)
+static inline double answers_loss(const sella_backbone *backbone, int32_t yes, int32_t no,
+                                  const sella_tree_batch *batch, const float *answer, float *z_n, float *danswer)
 {
     const int C = sella_backbone_shape(backbone)->C, N = batch->N;
     const int32_t ids[2] = {yes, no};

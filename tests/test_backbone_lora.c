@@ -86,11 +86,20 @@ static void fresh(void **state)
     assert_true(!table->param[3].trainable && table->param[3].grad == NULL);
     sella_err why = {0};
     sella_lora *none = NULL;
-    assert_int_equal(sella_lora_new(backbone, &(sella_lora_config){.rank = 0, .alpha = 1, .targets = 1}, 0, &none, &why), SELLA_ARG);
-    assert_int_equal(sella_lora_new(backbone, &(sella_lora_config){.rank = 1, .alpha = 1, .targets = 0}, 0, &none, &why), SELLA_ARG);
-    assert_int_equal(sella_lora_new(backbone, &(sella_lora_config){.rank = 1, .alpha = 1, .targets = 1, .dropout = 1}, 0, &none, &why), SELLA_ARG);
-    assert_int_equal(sella_lora_new(backbone, &(sella_lora_config){.rank = 1, .alpha = NAN, .targets = 1}, 0, &none, &why), SELLA_ARG);
-    assert_int_equal(sella_lora_new(backbone, &(sella_lora_config){.rank = 1, .alpha = 1, .targets = 1, .first_layer = 2}, 0, &none, &why), SELLA_ARG);
+    assert_int_equal(
+        sella_lora_new(backbone, &(sella_lora_config){.rank = 0, .alpha = 1, .targets = 1}, 0, &none, &why), SELLA_ARG);
+    assert_int_equal(
+        sella_lora_new(backbone, &(sella_lora_config){.rank = 1, .alpha = 1, .targets = 0}, 0, &none, &why), SELLA_ARG);
+    assert_int_equal(sella_lora_new(backbone, &(sella_lora_config){.rank = 1, .alpha = 1, .targets = 1, .dropout = 1},
+                                    0, &none, &why),
+                     SELLA_ARG);
+    assert_int_equal(
+        sella_lora_new(backbone, &(sella_lora_config){.rank = 1, .alpha = NAN, .targets = 1}, 0, &none, &why),
+        SELLA_ARG);
+    assert_int_equal(sella_lora_new(backbone,
+                                    &(sella_lora_config){.rank = 1, .alpha = 1, .targets = 1, .first_layer = 2}, 0,
+                                    &none, &why),
+                     SELLA_ARG);
     assert_null(none);
     sella_lora_free(one);
     sella_lora_free(same);
@@ -101,18 +110,24 @@ static void fresh(void **state)
 
 static void round_trip(void **state)
 {
-    char *dir = scratch_make(), *adapter = sella_path_join(dir, "a", "adapter", NULL), *file = sella_path_join(adapter, "adapter_config.json", NULL);
+    char *dir = scratch_make(), *adapter = sella_path_join(dir, "a", "adapter", NULL),
+         *file = sella_path_join(adapter, "adapter_config.json", NULL);
     sella_backbone *backbone = open_model("backbone_qwen3_bias");
     sella_lora *lora = NULL, *back = NULL;
-    const sella_lora_config config = {.rank = 4, .alpha = 2.5, .dropout = 0.05, .targets = 1u << SELLA_MATRIX_Q | 1u << SELLA_MATRIX_UP,
-                                      .first_layer = 1, .rslora = true};
+    const sella_lora_config config = {.rank = 4,
+                                      .alpha = 2.5,
+                                      .dropout = 0.05,
+                                      .targets = 1u << SELLA_MATRIX_Q | 1u << SELLA_MATRIX_UP,
+                                      .first_layer = 1,
+                                      .rslora = true};
     CHECK(sella_lora_new(backbone, &config, 1, &lora, err));
     fill(lora);
     CHECK(sella_lora_save(lora, adapter, "models/some", err));
     CHECK(sella_lora_load(backbone, adapter, &back, err));
     const sella_lora_config *read = sella_lora_settings(back);
-    assert_true(read->rank == config.rank && read->alpha == config.alpha && read->dropout == config.dropout && read->targets == config.targets &&
-                read->first_layer == config.first_layer && read->rslora == config.rslora);
+    assert_true(read->rank == config.rank && read->alpha == config.alpha && read->dropout == config.dropout &&
+                read->targets == config.targets && read->first_layer == config.first_layer &&
+                read->rslora == config.rslora);
     assert_true(sella_lora_scale(back) == 1.25f);
     const sella_param_table *a = sella_lora_params(lora), *b = sella_lora_params(back);
     assert_int_equal(a->count, b->count);
@@ -142,16 +157,19 @@ static void round_trip(void **state)
 /* ---- refusals ---- */
 
 /* Load with one key of PEFT's own config changed; *why holds the sentence. */
-static sella_status load_changed(const sella_backbone *backbone, const char *dir, const char *key, const char *value, sella_err *why)
+static sella_status load_changed(const sella_backbone *backbone, const char *dir, const char *key, const char *value,
+                                 sella_err *why)
 {
     char *from = sella_path_join("tests/ref/tiny_llama/adapter", "adapter_model.safetensors", NULL);
-    char *model = sella_path_join(dir, "adapter_model.safetensors", NULL), *config = sella_path_join(dir, "adapter_config.json", NULL);
+    char *model = sella_path_join(dir, "adapter_model.safetensors", NULL),
+         *config = sella_path_join(dir, "adapter_config.json", NULL);
     json_t *root = NULL, *changed = NULL;
     sella_lora *lora = NULL;
     CHECK(sella_json_load("tests/ref/tiny_llama/adapter/adapter_config.json", 1 << 16, &root, err));
     if (value) {
         CHECK(sella_json_parse(value, strlen(value), "a value", &changed, err));
-        json_object_set_new(root, key, json_object_get(changed, "x") ? json_incref(json_object_get(changed, "x")) : json_null());
+        json_object_set_new(root, key,
+                            json_object_get(changed, "x") ? json_incref(json_object_get(changed, "x")) : json_null());
         json_decref(changed);
     } else {
         json_object_del(root, key);
@@ -197,7 +215,8 @@ static void refused_configs(void **state)
         sella_err why;
         const sella_status status = load_changed(backbone, dir, cases[i].key, cases[i].value, &why);
         if (status != cases[i].status || strstr(why.text, cases[i].text) == NULL) {
-            fail_msg("%s = %s: status %d, '%s'", cases[i].key, cases[i].value ? cases[i].value : "absent", status, why.text);
+            fail_msg("%s = %s: status %d, '%s'", cases[i].key, cases[i].value ? cases[i].value : "absent", status,
+                     why.text);
         }
     }
     sella_backbone_close(backbone);
@@ -210,7 +229,8 @@ static void refused_tensors(void **state)
     char *dir = scratch_make(), *model = sella_path_join(dir, "adapter_model.safetensors", NULL);
     sella_backbone *backbone = open_model("tiny_llama");
     float data[4 * 32] = {0.5f}, bad[4 * 32] = {NAN};
-    const char *q_a = "base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight", *q_b = "base_model.model.model.layers.1.self_attn.q_proj.lora_B.weight";
+    const char *q_a = "base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight",
+               *q_b = "base_model.model.model.layers.1.self_attn.q_proj.lora_B.weight";
     const struct {
         sella_tensor_out tensor[2];
         int count;
@@ -222,15 +242,23 @@ static void refused_tensors(void **state)
         {{{q_a, 2, {4, 32}, data}, {q_b, 2, {4, 32}, data}}, 2, "expected [32, 4]"},
         {{{q_a, 1, {128}, data}, {q_b, 2, {32, 4}, data}}, 2, "expected [4, 32]"},
         {{{"base_model.model.lm_head.lora_A.weight", 2, {4, 32}, data}}, 1, "is not lora_A or lora_B"},
-        {{{"base_model.model.model.layers.2.self_attn.q_proj.lora_A.weight", 2, {4, 32}, data}}, 1, "the backbone has 2 layers"},
-        {{{"base_model.model.model.layers.-1.self_attn.q_proj.lora_A.weight", 2, {4, 32}, data}}, 1, "is not lora_A or lora_B"},
-        {{{"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", 2, {4, 32}, data}, {q_b, 2, {32, 4}, data}}, 2, "is missing"},
+        {{{"base_model.model.model.layers.2.self_attn.q_proj.lora_A.weight", 2, {4, 32}, data}},
+         1,
+         "the backbone has 2 layers"},
+        {{{"base_model.model.model.layers.-1.self_attn.q_proj.lora_A.weight", 2, {4, 32}, data}},
+         1,
+         "is not lora_A or lora_B"},
+        {{{"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", 2, {4, 32}, data},
+          {q_b, 2, {32, 4}, data}},
+         2,
+         "is missing"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         sella_err why;
         CHECK(sella_safetensors_write(model, cases[i].tensor, cases[i].count, NULL, err));
         const sella_status status = load_changed(backbone, dir, "revision", "{}", &why);
-        if ((status == SELLA_OK) != (cases[i].text == NULL) || (cases[i].text && strstr(why.text, cases[i].text) == NULL)) {
+        if ((status == SELLA_OK) != (cases[i].text == NULL) ||
+            (cases[i].text && strstr(why.text, cases[i].text) == NULL)) {
             fail_msg("case %zu: status %d, '%s'", i, status, why.text);
         }
     }
@@ -253,7 +281,8 @@ static void write_for_peft(const char *model, const char *dir)
     sella_pass *pass = NULL;
     CHECK(sella_backbone_open(model, NULL, &backbone, err));
     const sella_backbone_config *shape = sella_backbone_shape(backbone);
-    CHECK(sella_lora_new(backbone, &(sella_lora_config){.rank = 8, .alpha = 16, .targets = 127, .first_layer = 1}, 1, &lora, err));
+    CHECK(sella_lora_new(backbone, &(sella_lora_config){.rank = 8, .alpha = 16, .targets = 127, .first_layer = 1}, 1,
+                         &lora, err));
     fill(lora);
     CHECK(sella_lora_save(lora, dir, model, err));
     int32_t token[WRITTEN_ROWS * WRITTEN_LENGTH];
@@ -266,10 +295,12 @@ static void write_for_peft(const char *model, const char *dir)
     }
     batch_of(&rows, false, &batch);
     CHECK(sella_pass_new(backbone, lora, &(sella_pass_options){.max_tokens = batch.T}, &pass, err));
-    float *answer = calloc(WRITTEN_ROWS * (size_t)shape->C, sizeof *answer), *logit = calloc(WRITTEN_ROWS * (size_t)shape->V, sizeof *logit);
+    float *answer = calloc(WRITTEN_ROWS * (size_t)shape->C, sizeof *answer),
+          *logit = calloc(WRITTEN_ROWS * (size_t)shape->V, sizeof *logit);
     CHECK(sella_pass_forward(pass, &batch, NULL, 0, -1, answer, err));
     for (int r = 0; r < WRITTEN_ROWS; r++) {
-        CHECK(sella_backbone_logits(backbone, answer + (size_t)r * (size_t)shape->C, logit + (size_t)r * (size_t)shape->V, err));
+        CHECK(sella_backbone_logits(backbone, answer + (size_t)r * (size_t)shape->C,
+                                    logit + (size_t)r * (size_t)shape->V, err));
     }
     char *ids = sella_path_join(dir, "ids.npy", NULL), *logits = sella_path_join(dir, "logits.npy", NULL);
     CHECK(sella_npy_write(ids, SELLA_NPY_I32, token, WRITTEN_ROWS, WRITTEN_LENGTH, err));
@@ -301,8 +332,8 @@ int main(int argc, char **argv)
         return cmocka_run_group_tests(write, NULL, NULL);
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(targets), cmocka_unit_test(fresh), cmocka_unit_test(round_trip), cmocka_unit_test(refused_configs),
-        cmocka_unit_test(refused_tensors),
+        cmocka_unit_test(targets),         cmocka_unit_test(fresh),           cmocka_unit_test(round_trip),
+        cmocka_unit_test(refused_configs), cmocka_unit_test(refused_tensors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

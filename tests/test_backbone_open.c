@@ -28,16 +28,19 @@ static void shapes(void **state)
     CHECK(sella_backbone_probe(ref_path("tiny_llama"), &probe, &bytes, err));
     assert_int_equal(bytes, sella_backbone_bytes(b));
     assert_int_equal(probe.V, 512);
-    assert_true(sella_backbone_tokenizer(b) != NULL && probe.tied && probe.rope_theta == 10000.0 && probe.context == 2048);
+    assert_true(sella_backbone_tokenizer(b) != NULL && probe.tied && probe.rope_theta == 10000.0 &&
+                probe.context == 2048);
     assert_int_equal(sella_backbone_embed(b, (const int32_t[]){512}, 1, row, &why), SELLA_ARG);
     assert_string_equal(why.text, "token id 512 is not in the vocabulary of 512");
     assert_int_equal(sella_backbone_head(b, (const int32_t[]){-1}, 1, row, &why), SELLA_ARG);
     sella_backbone_close(b);
     CHECK(sella_backbone_probe(ref_path("backbone_qwen3_bias"), &probe, &bytes, err));
-    assert_true(strcmp(probe.family, "qwen3") == 0 && probe.layers == 3 && probe.C == 32 && probe.H == 3 && probe.G == 1 && probe.D == 16 &&
-                probe.F == 64 && probe.qkv_bias && probe.o_bias && probe.qk_norm && probe.tied);
+    assert_true(strcmp(probe.family, "qwen3") == 0 && probe.layers == 3 && probe.C == 32 && probe.H == 3 &&
+                probe.G == 1 && probe.D == 16 && probe.F == 64 && probe.qkv_bias && probe.o_bias && probe.qk_norm &&
+                probe.tied);
     CHECK(sella_backbone_probe(ref_path("backbone_llama3"), &probe, &bytes, err));
-    assert_true(!probe.tied && probe.rope_scaling.llama3 && probe.rope_scaling.factor == 8.0 && probe.rope_scaling.original_context == 32.0);
+    assert_true(!probe.tied && probe.rope_scaling.llama3 && probe.rope_scaling.factor == 8.0 &&
+                probe.rope_scaling.original_context == 32.0);
     sella_backbone_close(NULL);
     (void)state;
 }
@@ -51,7 +54,8 @@ static void gguf_equals_folder(void **state)
     const sella_backbone_config *c = sella_backbone_shape(folder);
     for (int l = 0; l < c->layers; l++) {
         const sella_layer *a = sella_backbone_layer(gguf, l), *b = sella_backbone_layer(folder, l);
-        const size_t W = (size_t)(c->H + 2 * c->G) * (size_t)c->D, C = (size_t)c->C, F = (size_t)c->F, f = sizeof(float);
+        const size_t W = (size_t)(c->H + 2 * c->G) * (size_t)c->D, C = (size_t)c->C, F = (size_t)c->F,
+                     f = sizeof(float);
         assert_memory_equal(a->w_qkv, b->w_qkv, W * C * f);
         assert_memory_equal(a->w_o, b->w_o, C * C * f);
         assert_memory_equal(a->w_gate_up, b->w_gate_up, 2 * F * C * f);
@@ -75,7 +79,8 @@ static char *copy_tiny(void)
 {
     char *dir = scratch_make();
     for (int i = 0; i < 3; i++) {
-        char *from = sella_path_join("tests/ref/tiny_llama", tiny_files[i], NULL), *to = sella_path_join(dir, tiny_files[i], NULL);
+        char *from = sella_path_join("tests/ref/tiny_llama", tiny_files[i], NULL),
+             *to = sella_path_join(dir, tiny_files[i], NULL);
         CHECK(sella_file_copy(from, to, err));
         free(from);
         free(to);
@@ -97,7 +102,8 @@ static void expect(const char *path, sella_status status, const char *text)
     sella_err why = {0};
     const sella_status got = sella_backbone_open(path, NULL, &b, &why);
     if (got != status || (b != NULL) != (status == SELLA_OK) || strstr(why.text, text) == NULL) {
-        fail_msg("%s: status %s '%s'; expected %s '%s'", path, sella_status_name(got), why.text, sella_status_name(status), text);
+        fail_msg("%s: status %s '%s'; expected %s '%s'", path, sella_status_name(got), why.text,
+                 sella_status_name(status), text);
     }
     sella_backbone_close(b);
 }
@@ -137,11 +143,15 @@ static void configs(void **state)
         {"mlp_bias", "{\"x\": true}", "mlp_bias is not supported", SELLA_UNSUPPORTED},
         {"use_sliding_window", "{\"x\": true}", "sliding window", SELLA_UNSUPPORTED},
         {"layer_types", "{\"x\": [\"full_attention\", \"sliding_attention\"]}", "sliding window", SELLA_UNSUPPORTED},
-        {"rope_scaling", "{\"x\": {\"type\": \"linear\", \"factor\": 2.0}}", "rope type 'linear' is not supported", SELLA_UNSUPPORTED},
-        {"rope_parameters", "{\"x\": {\"rope_type\": \"yarn\", \"factor\": 2.0}}", "rope type 'yarn' is not supported", SELLA_UNSUPPORTED},
-        {"rope_scaling", "{\"x\": {\"rope_type\": \"llama3\", \"factor\": 2.0}}", "key 'low_freq_factor' is missing", SELLA_FORMAT},
+        {"rope_scaling", "{\"x\": {\"type\": \"linear\", \"factor\": 2.0}}", "rope type 'linear' is not supported",
+         SELLA_UNSUPPORTED},
+        {"rope_parameters", "{\"x\": {\"rope_type\": \"yarn\", \"factor\": 2.0}}", "rope type 'yarn' is not supported",
+         SELLA_UNSUPPORTED},
+        {"rope_scaling", "{\"x\": {\"rope_type\": \"llama3\", \"factor\": 2.0}}", "key 'low_freq_factor' is missing",
+         SELLA_FORMAT},
         {"rope_scaling",
-         "{\"x\": {\"rope_type\": \"llama3\", \"factor\": 2.0, \"low_freq_factor\": 4, \"high_freq_factor\": 1, \"original_max_position_embeddings\": 64}}",
+         "{\"x\": {\"rope_type\": \"llama3\", \"factor\": 2.0, \"low_freq_factor\": 4, \"high_freq_factor\": 1, "
+         "\"original_max_position_embeddings\": 64}}",
          "0 < low < high", SELLA_FORMAT},
         {"partial_rotary_factor", "{\"x\": 0.5}", "partial_rotary_factor 0.5 is not supported", SELLA_UNSUPPORTED},
         {"rope_theta", "{\"x\": 0}", "base of the rotary positions is 0", SELLA_FORMAT},
@@ -153,8 +163,10 @@ static void configs(void **state)
         {"hidden_size", NULL, "key 'hidden_size' is missing", SELLA_FORMAT},
         {"num_hidden_layers", "{\"x\": 0}", "key 'num_hidden_layers' is 0", SELLA_FORMAT},
         {"num_hidden_layers", "{\"x\": 3}", "'model.layers.2.input_layernorm.weight' is missing", SELLA_SHAPE},
-        {"vocab_size", "{\"x\": 511}", "'model.embed_tokens.weight' has shape [512, 32], expected [511, 32]", SELLA_SHAPE},
-        {"intermediate_size", "{\"x\": 65}", "'model.layers.1.mlp.up_proj.weight' has shape [64, 32], expected [65, 32]", SELLA_SHAPE},
+        {"vocab_size", "{\"x\": 511}", "'model.embed_tokens.weight' has shape [512, 32], expected [511, 32]",
+         SELLA_SHAPE},
+        {"intermediate_size", "{\"x\": 65}",
+         "'model.layers.1.mlp.up_proj.weight' has shape [64, 32], expected [65, 32]", SELLA_SHAPE},
         {"attention_bias", "{\"x\": true}", "q_proj.bias' is missing", SELLA_SHAPE},
         {"tie_word_embeddings", "{\"x\": false}", "'lm_head.weight' is missing", SELLA_SHAPE},
         {"num_hidden_layers", "{\"x\": 4000}", "more", SELLA_SHAPE},
@@ -257,7 +269,8 @@ static void patch(const char *from, const char *to, const char *old, const char 
 
 static void files(void **state)
 {
-    char *dir = copy_tiny(), *model = sella_path_join(dir, "model.safetensors", NULL), *index = sella_path_join(dir, "model.safetensors.index.json", NULL);
+    char *dir = copy_tiny(), *model = sella_path_join(dir, "model.safetensors", NULL),
+         *index = sella_path_join(dir, "model.safetensors.index.json", NULL);
     char *gguf = sella_path_join(dir, "m.gguf", NULL);
     expect("tests/ref/nothing", SELLA_MISSING, "tests/ref/nothing");
     expect("tests/ref", SELLA_MISSING, "config.json");
@@ -413,8 +426,10 @@ static void mutations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shapes), cmocka_unit_test(gguf_equals_folder), cmocka_unit_test(configs),      cmocka_unit_test(tensors),
-        cmocka_unit_test(files),  cmocka_unit_test(fingerprints),       cmocka_unit_test(memory),       cmocka_unit_test(mutations),
+        cmocka_unit_test(shapes),  cmocka_unit_test(gguf_equals_folder),
+        cmocka_unit_test(configs), cmocka_unit_test(tensors),
+        cmocka_unit_test(files),   cmocka_unit_test(fingerprints),
+        cmocka_unit_test(memory),  cmocka_unit_test(mutations),
     };
     sella_threads_set(1); // the models are tiny: threads would mostly wait for each other
     return cmocka_run_group_tests(tests, NULL, NULL);

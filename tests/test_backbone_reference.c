@@ -59,14 +59,16 @@ static void base_model(void **state)
         sella_pass *pass = NULL;
         const sella_pass_options options = {.max_tokens = batch.T};
         CHECK(sella_pass_new(f.backbone, NULL, &options, &pass, err));
-        float *answer = calloc((size_t)batch.N * (size_t)f.C, sizeof *answer), *logit = calloc((size_t)f.V, sizeof *logit);
+        float *answer = calloc((size_t)batch.N * (size_t)f.C, sizeof *answer),
+              *logit = calloc((size_t)f.V, sizeof *logit);
         CHECK(sella_pass_forward(pass, &batch, NULL, 0, -1, answer, err));
         label(what, sizeof what, &f, "hidden");
         close_relative(what, answer, ref_f32(&f.ref, "hidden", NULL), (size_t)batch.N * (size_t)f.C, TOLERANCE);
         for (int n = 0; n < batch.N; n++) {
             CHECK(sella_backbone_logits(f.backbone, answer + (size_t)n * (size_t)f.C, logit, err));
             label(what, sizeof what, &f, "logits");
-            close_relative(what, logit, ref_f32(&f.ref, "logits", NULL) + (size_t)n * (size_t)f.V, (size_t)f.V, TOLERANCE);
+            close_relative(what, logit, ref_f32(&f.ref, "logits", NULL) + (size_t)n * (size_t)f.V, (size_t)f.V,
+                           TOLERANCE);
         }
         free(answer);
         free(logit);
@@ -93,7 +95,8 @@ static void gradients_check(const fixture *f)
 }
 
 /* One forward and backward; returns the loss. */
-static double step(const fixture *f, sella_pass *pass, const sella_tree_batch *batch, const float *soft, float *z, float *dsoft)
+static double step(const fixture *f, sella_pass *pass, const sella_tree_batch *batch, const float *soft, float *z,
+                   float *dsoft)
 {
     float *answer = calloc((size_t)batch->N * (size_t)f->C, sizeof *answer);
     CHECK(sella_pass_forward(pass, batch, soft, 0, -1, answer, err));
@@ -145,7 +148,8 @@ static void soft_gradients(void **state)
         batch_of(&rows, false, &batch);
         assert_int_equal(batch.M, 4);
         sella_pass *pass = NULL;
-        const sella_pass_options options = {.max_tokens = batch.T, .backward = true, .train_soft = true, .train_lora = i % 2 == 1};
+        const sella_pass_options options = {
+            .max_tokens = batch.T, .backward = true, .train_soft = true, .train_lora = i % 2 == 1};
         CHECK(sella_pass_new(f.backbone, f.lora, &options, &pass, err));
         float *soft = soft_of(&batch, ref_f32(&f.ref, "soft.vector", NULL), f.C);
         float *dsoft = calloc((size_t)batch.M * (size_t)f.C, sizeof *dsoft);
@@ -179,7 +183,8 @@ static void adamw(sella_param_table *table, float **m, float **v, int t)
             m[p][i] = (float)(0.9 * (double)m[p][i] + 0.1 * g);
             v[p][i] = (float)(0.999 * (double)v[p][i] + 0.001 * g * g);
             const double mean = (double)m[p][i] / (1 - pow(0.9, t)), square = (double)v[p][i] / (1 - pow(0.999, t));
-            param->data[i] = (float)((double)param->data[i] * (1 - 0.002 * 0.01) - 0.002 * mean / (sqrt(square) + 1e-8));
+            param->data[i] =
+                (float)((double)param->data[i] * (1 - 0.002 * 0.01) - 0.002 * mean / (sqrt(square) + 1e-8));
         }
     }
     sella_param_grad_zero(table);

@@ -10,7 +10,8 @@
 
 static const char *model_path(void)
 {
-    static const char *const places[] = {"models/SmolLM2-135M-Instruct.Q4_1.gguf", "models/smollm2-135m-instruct.Q4_1.gguf"};
+    static const char *const places[] = {"models/SmolLM2-135M-Instruct.Q4_1.gguf",
+                                         "models/smollm2-135m-instruct.Q4_1.gguf"};
     const char *path = getenv("SELLA_MODEL");
     for (int i = 0; (path == NULL || !sella_path_exists(path)) && i < 2; i++) {
         path = places[i];
@@ -34,7 +35,8 @@ static void logits(void **state)
     assert_int_equal(shape->C, C);
     assert_int_equal(shape->layers, 30);
     assert_int_equal(shape->V, 49152);
-    assert_true(shape->tied && !shape->qkv_bias && shape->H == 9 && shape->G == 3 && shape->D == 64 && shape->F == 1536);
+    assert_true(shape->tied && !shape->qkv_bias && shape->H == 9 && shape->G == 3 && shape->D == 64 &&
+                shape->F == 1536);
     sella_rows rows;
     sella_tree_batch batch;
     sella_rows_init(&rows);
@@ -42,7 +44,8 @@ static void logits(void **state)
     batch_of(&rows, false, &batch);
     sella_pass *pass = NULL;
     CHECK(sella_pass_new(backbone, NULL, &(sella_pass_options){.max_tokens = (int)n}, &pass, err));
-    float *answer = calloc(C, sizeof *answer), *logit = calloc((size_t)shape->V, sizeof *logit), *best = calloc(top, sizeof *best);
+    float *answer = calloc(C, sizeof *answer), *logit = calloc((size_t)shape->V, sizeof *logit),
+          *best = calloc(top, sizeof *best);
     CHECK(sella_pass_forward(pass, &batch, NULL, 0, -1, answer, err));
     close_relative("hidden", answer, hidden, C, 1e-4);
     CHECK(sella_backbone_logits(backbone, answer, logit, err));

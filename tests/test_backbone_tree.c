@@ -32,7 +32,9 @@ static void nested_rows(sella_rows *rows)
         int32_t token[LENGTH], ref[SELLA_SLOTS] = {0, plan[r].soft_user, plan[r].soft_item, 0};
         uint8_t slot[LENGTH] = {0};
         for (int t = 0; t < plan[r].length; t++) {
-            const int32_t kind = t < 6 ? plan[r].history * 7 : t < 9 ? plan[r].history * 7 + plan[r].branch + 1 : plan[r].branch + 31;
+            const int32_t kind = t < 6   ? plan[r].history * 7
+                                 : t < 9 ? plan[r].history * 7 + plan[r].branch + 1
+                                         : plan[r].branch + 31;
             token[t] = (kind * 41 + t * 13) % 500;
         }
         token[8] = token[11] = 509;
@@ -81,8 +83,10 @@ static void gradients_take(sella_lora *lora, outcome *o)
 static void run(sella_pass *pass, const sella_tree_batch *batch, int C, outcome *o)
 {
     const size_t width = (size_t)C;
-    float *soft = calloc((size_t)batch->M * width + 1, sizeof *soft), *dsoft = calloc((size_t)batch->M * width + 1, sizeof *dsoft);
-    float *answer = calloc((size_t)batch->N * width, sizeof *answer), *danswer = calloc((size_t)batch->N * width, sizeof *danswer);
+    float *soft = calloc((size_t)batch->M * width + 1, sizeof *soft),
+          *dsoft = calloc((size_t)batch->M * width + 1, sizeof *dsoft);
+    float *answer = calloc((size_t)batch->N * width, sizeof *answer),
+          *danswer = calloc((size_t)batch->N * width, sizeof *danswer);
     for (int m = 0; m < batch->M; m++) {
         for (size_t c = 0; c < width; c++) {
             soft[(size_t)m * width + c] = random_at(1, (size_t)batch->soft_ref_m[m] * width + c);
@@ -129,12 +133,14 @@ static void tree_case(const char *model, unsigned targets, int first_layer, bool
     char what[128];
     CHECK(sella_backbone_open(ref_path(model), NULL, &backbone, err));
     const int C = sella_backbone_shape(backbone)->C;
-    adapter_new(backbone, &(sella_lora_config){.rank = 3, .alpha = 6, .targets = targets, .first_layer = first_layer}, &lora);
+    adapter_new(backbone, &(sella_lora_config){.rank = 3, .alpha = 6, .targets = targets, .first_layer = first_layer},
+                &lora);
     nested_rows(&rows);
     batch_of(&rows, true, &tree);
     assert_true(tree.T < tree.row_tokens && tree.S > 6);
     sella_pass *pass = NULL;
-    const sella_pass_options options = {.max_tokens = tree.T, .backward = true, .train_lora = train_lora, .train_soft = train_soft};
+    const sella_pass_options options = {
+        .max_tokens = tree.T, .backward = true, .train_lora = train_lora, .train_soft = train_soft};
     CHECK(sella_pass_new(backbone, lora, &options, &pass, err));
     outcome together = outcome_new(backbone, lora), single = outcome_new(backbone, lora);
     run(pass, &tree, C, &together);
@@ -146,7 +152,8 @@ static void tree_case(const char *model, unsigned targets, int first_layer, bool
         sella_tree_batch_release(&one);
     }
     gradients_take(lora, &single);
-    snprintf(what, sizeof what, "%s, targets %#x from layer %d, train %d %d", model, targets, first_layer, train_lora, train_soft);
+    snprintf(what, sizeof what, "%s, targets %#x from layer %d, train %d %d", model, targets, first_layer, train_lora,
+             train_soft);
     close_relative(what, together.answer, single.answer, ROWS * (size_t)C, TOLERANCE);
     close_relative(what, together.grad, single.grad, together.grads, TOLERANCE);
     close_relative(what, together.dsoft, single.dsoft, REFS * (size_t)C, TOLERANCE);
@@ -177,7 +184,8 @@ static void trees_equal_single_rows(void **state)
         tree_case(models[i], all, 0, true, true);
         tree_case(models[i], qv, 1, true, false);
         tree_case(models[i], qv, 1, true, true);
-        for (unsigned m = 0; m < SELLA_MATRICES; m++) { // each alone, in the lowest layer: the backward pass stops inside the layer
+        for (unsigned m = 0; m < SELLA_MATRICES;
+             m++) { // each alone, in the lowest layer: the backward pass stops inside the layer
             tree_case(models[i], 1u << m, 1, true, false);
         }
     }
@@ -198,8 +206,8 @@ static double projected(sella_pass *pass, const sella_tree_batch *batch, const f
     return sum;
 }
 
-static void difference_check(const char *what, sella_pass *pass, const sella_tree_batch *batch, const float *soft, int C, float *value, float gradient,
-                             float largest)
+static void difference_check(const char *what, sella_pass *pass, const sella_tree_batch *batch, const float *soft,
+                             int C, float *value, float gradient, float largest)
 {
     const float kept = *value, eps = 4e-3f;
     *value = kept + eps;
@@ -209,7 +217,8 @@ static void difference_check(const char *what, sella_pass *pass, const sella_tre
     *value = kept;
     const double slope = (up - down) / (2.0 * (double)eps), gap = fabs(slope - (double)gradient);
     if (!(gap <= 0.02 * (double)largest + 2e-3)) {
-        fail_msg("%s: gradient %.6g, central difference %.6g (largest of the tensor %.6g)", what, (double)gradient, slope, (double)largest);
+        fail_msg("%s: gradient %.6g, central difference %.6g (largest of the tensor %.6g)", what, (double)gradient,
+                 slope, (double)largest);
     }
 }
 
@@ -230,12 +239,16 @@ static void central_differences(void **state)
     sella_tree_batch batch;
     CHECK(sella_backbone_open(ref_path("backbone_qwen3_bias"), NULL, &backbone, err));
     const int C = sella_backbone_shape(backbone)->C;
-    adapter_new(backbone, &(sella_lora_config){.rank = 3, .alpha = 3, .dropout = 0.3, .targets = (1u << SELLA_MATRICES) - 1}, &lora);
+    adapter_new(backbone,
+                &(sella_lora_config){.rank = 3, .alpha = 3, .dropout = 0.3, .targets = (1u << SELLA_MATRICES) - 1},
+                &lora);
     nested_rows(&rows);
     batch_of(&rows, true, &batch);
     sella_pass *pass = NULL;
-    CHECK(sella_pass_new(backbone, lora, &(sella_pass_options){.max_tokens = batch.T, .backward = true, .train_lora = true, .train_soft = true},
-                         &pass, err));
+    CHECK(sella_pass_new(
+        backbone, lora,
+        &(sella_pass_options){.max_tokens = batch.T, .backward = true, .train_lora = true, .train_soft = true}, &pass,
+        err));
     const size_t values = (size_t)batch.M * (size_t)C;
     float *soft = calloc(values, sizeof *soft), *dsoft = calloc(values, sizeof *dsoft);
     float *danswer = calloc((size_t)batch.N * (size_t)C, sizeof *danswer);
@@ -251,7 +264,8 @@ static void central_differences(void **state)
     for (int p = 0; p < table->count; p++) {
         sella_param *param = &table->param[p];
         const size_t i = (size_t)(p * 31 + 7) % param->count;
-        difference_check(param->name, pass, &batch, soft, C, &param->data[i], param->grad[i], largest_of(param->grad, param->count));
+        difference_check(param->name, pass, &batch, soft, C, &param->data[i], param->grad[i],
+                         largest_of(param->grad, param->count));
     }
     for (size_t i = 3; i < values; i += 37) {
         difference_check("a soft row", pass, &batch, soft, C, &soft[i], dsoft[i], largest_of(dsoft, values));
@@ -276,13 +290,17 @@ static void dropout_takes_its_share(void **state)
     sella_tree_batch batch;
     CHECK(sella_backbone_open(ref_path("tiny_llama"), NULL, &backbone, err));
     const int C = sella_backbone_shape(backbone)->C;
-    adapter_new(backbone, &(sella_lora_config){.rank = 2, .alpha = 2, .dropout = 0.2, .targets = (1u << SELLA_MATRICES) - 1}, &lora);
+    adapter_new(backbone,
+                &(sella_lora_config){.rank = 2, .alpha = 2, .dropout = 0.2, .targets = (1u << SELLA_MATRICES) - 1},
+                &lora);
     sella_rows_init(&rows);
     CHECK(sella_rows_add(&rows, (const int32_t[]){17}, NULL, 1, NULL, 0, 0, 1, 1, err));
     batch_of(&rows, false, &batch);
     sella_pass *pass = NULL;
-    CHECK(sella_pass_new(backbone, lora, &(sella_pass_options){.max_tokens = 1, .backward = true, .train_lora = true}, &pass, err));
-    float *answer = calloc((size_t)C, sizeof *answer), *danswer = calloc((size_t)C, sizeof *danswer), *other = calloc((size_t)C, sizeof *other);
+    CHECK(sella_pass_new(backbone, lora, &(sella_pass_options){.max_tokens = 1, .backward = true, .train_lora = true},
+                         &pass, err));
+    float *answer = calloc((size_t)C, sizeof *answer), *danswer = calloc((size_t)C, sizeof *danswer),
+          *other = calloc((size_t)C, sizeof *other);
     int zeros = 0, all = 0;
     sella_param_table *table = sella_lora_params(lora);
     for (int i = 0; i < C; i++) {
@@ -356,7 +374,8 @@ static void refusals(void **state)
     soft[1] = NAN;
     assert_int_equal(sella_pass_forward(pass, &batch, soft, 0, -1, answer, &why), SELLA_DIVERGED);
     assert_non_null(strstr(why.text, "not finite"));
-    assert_int_equal(sella_pass_new(backbone, NULL, &(sella_pass_options){.max_tokens = 0}, &(sella_pass *){NULL}, &why), SELLA_ARG);
+    assert_int_equal(
+        sella_pass_new(backbone, NULL, &(sella_pass_options){.max_tokens = 0}, &(sella_pass *){NULL}, &why), SELLA_ARG);
     free(soft);
     free(answer);
     sella_pass_free(pass);
@@ -369,7 +388,9 @@ static void refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(trees_equal_single_rows), cmocka_unit_test(central_differences), cmocka_unit_test(dropout_takes_its_share),
+        cmocka_unit_test(trees_equal_single_rows),
+        cmocka_unit_test(central_differences),
+        cmocka_unit_test(dropout_takes_its_share),
         cmocka_unit_test(refusals),
     };
     sella_threads_set(1); // the models are tiny: threads would mostly wait for each other

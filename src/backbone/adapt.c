@@ -19,8 +19,10 @@ static bool dropping(const sella_pass *pass)
 
 static void mask_draw(const sella_pass *pass, int l, sella_matrix matrix, int n, int in, uint8_t *mask)
 {
-    const sella_rng rng = {
-        .seed = pass->seed, .stream = SELLA_STREAM_DROPOUT, .a = (uint32_t)pass->step, .b = (uint32_t)(l * 8 + (int)matrix)};
+    const sella_rng rng = {.seed = pass->seed,
+                           .stream = SELLA_STREAM_DROPOUT,
+                           .a = (uint32_t)pass->step,
+                           .b = (uint32_t)(l * 8 + (int)matrix)};
     const uint32_t limit = (uint32_t)(sella_lora_settings(pass->lora)->dropout * 65536.0 + 0.5);
     const size_t stride = mask_stride(in);
 #pragma omp parallel for schedule(static)
@@ -64,8 +66,8 @@ static void mask_row(const float *keep, const uint8_t *bits, float *y, const flo
 }
 
 /* y = mask x / (1 - p) row by row, or y += with `add`. */
-static void mask_apply(const sella_pass *pass, const uint8_t *mask, sella_row_list list, float *y, int ldy, const float *x, int ldx, int in,
-                       bool add)
+static void mask_apply(const sella_pass *pass, const uint8_t *mask, sella_row_list list, float *y, int ldy,
+                       const float *x, int ldx, int in, bool add)
 {
     const size_t stride = mask_stride(in);
 #pragma omp parallel for schedule(static)
@@ -79,7 +81,8 @@ static void mask_apply(const sella_pass *pass, const uint8_t *mask, sella_row_li
     }
 }
 
-void sella_adapt_forward(sella_pass *pass, int l, sella_matrix matrix, const float *x, int ldx, int n, float *y, int ldy)
+void sella_adapt_forward(sella_pass *pass, int l, sella_matrix matrix, const float *x, int ldx, int n, float *y,
+                         int ldy)
 {
     const sella_lora_pair pair = pass->lora ? sella_lora_at(pass->lora, l, matrix) : (sella_lora_pair){NULL, NULL};
     if (pair.a == NULL) {
@@ -106,8 +109,8 @@ bool sella_adapt_trains(const sella_pass *pass, int l, sella_matrix matrix)
     return pair.a != NULL && (pair.a->trainable || pair.b->trainable);
 }
 
-void sella_adapt_backward(sella_pass *pass, int l, sella_matrix matrix, const float *dy, int lddy, const float *x, int ldx, sella_row_list list,
-                          float *dx, int lddx)
+void sella_adapt_backward(sella_pass *pass, int l, sella_matrix matrix, const float *dy, int lddy, const float *x,
+                          int ldx, sella_row_list list, float *dx, int lddx)
 {
     const sella_lora_pair pair = pass->lora ? sella_lora_at(pass->lora, l, matrix) : (sella_lora_pair){NULL, NULL};
     const bool trains = sella_adapt_trains(pass, l, matrix);
@@ -125,7 +128,8 @@ void sella_adapt_backward(sella_pass *pass, int l, sella_matrix matrix, const fl
         if (mask) {
             mask_apply(pass, mask, list, pass->adapt, in, x, ldx, in, false);
         }
-        sella_gemm(true, false, R, in, n, 1.0f, pass->du, R, mask ? pass->adapt : x, mask ? in : ldx, 1.0f, pair.a->grad, in);
+        sella_gemm(true, false, R, in, n, 1.0f, pass->du, R, mask ? pass->adapt : x, mask ? in : ldx, 1.0f,
+                   pair.a->grad, in);
     }
     if (dx && !mask) {
         sella_gemm(false, false, n, in, R, 1.0f, pass->du, R, pair.a->data, in, 1.0f, dx, lddx);

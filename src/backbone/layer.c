@@ -12,7 +12,8 @@ const float *sella_rows_gather(const float *from, int width, sella_row_list list
     }
 #pragma omp parallel for schedule(static) if (list.n > 64)
     for (int i = 0; i < list.n; i++) {
-        memcpy(buffer + (size_t)i * (size_t)width, from + (size_t)list.token[i] * (size_t)width, (size_t)width * sizeof *buffer);
+        memcpy(buffer + (size_t)i * (size_t)width, from + (size_t)list.token[i] * (size_t)width,
+               (size_t)width * sizeof *buffer);
     }
     return buffer;
 }
@@ -90,7 +91,8 @@ void sella_layer_forward(sella_pass *pass, int l, float *y)
 
     sella_rmsnorm_forward(pass->h, C, s->r1, s->x, C, w->norm_attention, T, C, c->rms_eps);
     qkv_forward(pass, l, list);
-    sella_attention_forward(s->o, Q, s->lse, s->qkv, W, s->qkv + Q, W, s->qkv + Q + K, W, list.token, n, &pass->attention, pass->scratch);
+    sella_attention_forward(s->o, Q, s->lse, s->qkv, W, s->qkv + Q, W, s->qkv + Q + K, W, list.token, n,
+                            &pass->attention, pass->scratch);
 
     const float *o = sella_rows_gather(s->o, Q, list, pass->rows);
     const float *x = sella_rows_gather(s->x, C, list, s->x2);

@@ -65,7 +65,8 @@ sella_status sella_lora_save(const sella_lora *lora, const char *dir, const char
     }
     for (int i = 0; i < table->count; i++) {
         const sella_param *p = &table->param[i];
-        tensors[i] = (sella_tensor_out){.name = p->name, .rank = 2, .shape = {p->shape[0], p->shape[1]}, .data = p->data};
+        tensors[i] =
+            (sella_tensor_out){.name = p->name, .rank = 2, .shape = {p->shape[0], p->shape[1]}, .data = p->data};
     }
     (void)sscanf(table->param[table->count - 1].name, "base_model.model.model.layers.%d.", &layers);
     SELLA_TRY(sella_dir_make(dir, err));
@@ -83,14 +84,28 @@ done:
 /* ---- reading ---- */
 
 /* Keys that must be absent, null, false, empty or zero: each changes what the adapter computes. */
-static const char *const unsupported[] = {"use_dora",       "use_qalora",        "use_bdlora",         "lora_bias",  "fan_in_fan_out",
-                                          "rank_pattern",   "alpha_pattern",     "modules_to_save",    "layer_replication",
-                                          "target_parameters", "trainable_token_indices", "alora_invocation_tokens", "arrow_config",
-                                          "kasa_config",    "monteclora_config", "velora_config",      "megatron_config"};
+static const char *const unsupported[] = {"use_dora",
+                                          "use_qalora",
+                                          "use_bdlora",
+                                          "lora_bias",
+                                          "fan_in_fan_out",
+                                          "rank_pattern",
+                                          "alpha_pattern",
+                                          "modules_to_save",
+                                          "layer_replication",
+                                          "target_parameters",
+                                          "trainable_token_indices",
+                                          "alora_invocation_tokens",
+                                          "arrow_config",
+                                          "kasa_config",
+                                          "monteclora_config",
+                                          "velora_config",
+                                          "megatron_config"};
 
 static bool empty(const json_t *value)
 {
-    return value == NULL || json_is_null(value) || json_is_false(value) || (json_is_object(value) && json_object_size(value) == 0) ||
+    return value == NULL || json_is_null(value) || json_is_false(value) ||
+           (json_is_object(value) && json_object_size(value) == 0) ||
            (json_is_array(value) && json_array_size(value) == 0);
 }
 
@@ -104,12 +119,14 @@ static sella_status config_read(const char *path, sella_lora_config *config, sel
     SELLA_TRY(sella_json_load(path, (size_t)16 << 20, &root, err));
     SELLA_TRY(sella_json_get_string(root, "peft_type", path, &text, err));
     if (strcmp(text, "LORA") != 0) {
-        status = sella_err_set(err, SELLA_UNSUPPORTED, "%s: peft_type '%.40s' is not supported; expected LORA", path, text);
+        status =
+            sella_err_set(err, SELLA_UNSUPPORTED, "%s: peft_type '%.40s' is not supported; expected LORA", path, text);
         goto done;
     }
     for (size_t i = 0; i < sizeof unsupported / sizeof *unsupported; i++) {
         if (!empty(json_object_get(root, unsupported[i]))) {
-            status = sella_err_set(err, SELLA_UNSUPPORTED, "%s: '%s' is set, which is not supported", path, unsupported[i]);
+            status =
+                sella_err_set(err, SELLA_UNSUPPORTED, "%s: '%s' is set, which is not supported", path, unsupported[i]);
             goto done;
         }
     }
@@ -137,15 +154,16 @@ static bool name_parse(const char *name, int *layer, sella_matrix *matrix)
 {
     static const char prefix[] = "base_model.model.model.layers.";
     int used = 0;
-    if (strncmp(name, prefix, sizeof prefix - 1) != 0 || sscanf(name + sizeof prefix - 1, "%6d.%n", layer, &used) != 1 || used == 0 || *layer < 0) {
+    if (strncmp(name, prefix, sizeof prefix - 1) != 0 ||
+        sscanf(name + sizeof prefix - 1, "%6d.%n", layer, &used) != 1 || used == 0 || *layer < 0) {
         return false;
     }
     const char *rest = name + sizeof prefix - 1 + used;
     for (int m = 0; m < SELLA_MATRICES; m++) {
         char want[64];
         for (int ab = 0; ab < 2; ab++) {
-            snprintf(want, sizeof want, "%s.%s.lora_%c.weight", m <= SELLA_MATRIX_O ? "self_attn" : "mlp", sella_matrix_name((sella_matrix)m),
-                     "AB"[ab]);
+            snprintf(want, sizeof want, "%s.%s.lora_%c.weight", m <= SELLA_MATRIX_O ? "self_attn" : "mlp",
+                     sella_matrix_name((sella_matrix)m), "AB"[ab]);
             if (strcmp(rest, want) == 0) {
                 *matrix = (sella_matrix)m;
                 return true;
@@ -156,7 +174,8 @@ static bool name_parse(const char *name, int *layer, sella_matrix *matrix)
 }
 
 /* Targets and first layer from the names; that the set is complete is checked when the table is filled. */
-static sella_status targets_read(const sella_safetensors *file, const char *path, int layers, sella_lora_config *config, sella_err *err)
+static sella_status targets_read(const sella_safetensors *file, const char *path, int layers, sella_lora_config *config,
+                                 sella_err *err)
 {
     int first = layers;
     for (int i = 0; i < sella_safetensors_count(file); i++) {
@@ -164,10 +183,13 @@ static sella_status targets_read(const sella_safetensors *file, const char *path
         int layer;
         sella_matrix matrix;
         if (!name_parse(name, &layer, &matrix)) {
-            return sella_err_set(err, SELLA_UNSUPPORTED, "%s: tensor '%.120s' is not lora_A or lora_B of one of the seven matrices", path, name);
+            return sella_err_set(err, SELLA_UNSUPPORTED,
+                                 "%s: tensor '%.120s' is not lora_A or lora_B of one of the seven matrices", path,
+                                 name);
         }
         if (layer >= layers) {
-            return sella_err_set(err, SELLA_SHAPE, "%s: tensor '%.120s' is of layer %d; the backbone has %d layers", path, name, layer, layers);
+            return sella_err_set(err, SELLA_SHAPE, "%s: tensor '%.120s' is of layer %d; the backbone has %d layers",
+                                 path, name, layer, layers);
         }
         config->targets |= 1u << matrix;
         first = layer < first ? layer : first;
@@ -180,13 +202,17 @@ static sella_status tensor_read(const sella_safetensors *file, const char *path,
 {
     const sella_tensor *t = sella_safetensors_find(file, param->name);
     if (t == NULL) {
-        return sella_err_set(err, SELLA_SHAPE, "%s: tensor '%s' is missing; adapters must be the same in all layers from the first one on", path,
-                             param->name);
+        return sella_err_set(
+            err, SELLA_SHAPE,
+            "%s: tensor '%s' is missing; adapters must be the same in all layers from the first one on", path,
+            param->name);
     }
     if (t->rank != 2 || t->shape[0] != param->shape[0] || t->shape[1] != param->shape[1] || !t->readable) {
-        return sella_err_set(err, SELLA_SHAPE, "%s: tensor '%s' has type %s, %d dimensions and first sizes [%lld, %lld]; expected [%lld, %lld]", path,
-                             param->name, t->type_name, t->rank, (long long)t->shape[0], (long long)(t->rank > 1 ? t->shape[1] : 1),
-                             (long long)param->shape[0], (long long)param->shape[1]);
+        return sella_err_set(
+            err, SELLA_SHAPE,
+            "%s: tensor '%s' has type %s, %d dimensions and first sizes [%lld, %lld]; expected [%lld, %lld]", path,
+            param->name, t->type_name, t->rank, (long long)t->shape[0], (long long)(t->rank > 1 ? t->shape[1] : 1),
+            (long long)param->shape[0], (long long)param->shape[1]);
     }
     if (!sella_dequantize(param->data, t->data, t->dtype, param->count)) {
         return sella_err_set(err, SELLA_FORMAT, "%s: tensor '%s' holds a value that is not finite", path, param->name);

@@ -34,7 +34,8 @@ static float *carve_f32(carver *from, size_t rows, int cols)
 }
 
 /* Layers from here on keep what the backward pass needs. */
-static int first_kept(const sella_backbone_config *shape, const sella_lora_config *lora, const sella_pass_options *options)
+static int first_kept(const sella_backbone_config *shape, const sella_lora_config *lora,
+                      const sella_pass_options *options)
 {
     if (!options->backward || (!options->train_soft && !(options->train_lora && lora))) {
         return shape->layers;
@@ -42,7 +43,8 @@ static int first_kept(const sella_backbone_config *shape, const sella_lora_confi
     return options->train_soft ? 0 : lora->first_layer;
 }
 
-static void carve_adapters(carver *from, const sella_backbone_config *shape, const sella_lora_config *lora, size_t T, sella_layer_state *s)
+static void carve_adapters(carver *from, const sella_backbone_config *shape, const sella_lora_config *lora, size_t T,
+                           sella_layer_state *s)
 {
     for (int m = 0; lora && m < SELLA_MATRICES; m++) {
         int out, in;
@@ -55,7 +57,8 @@ static void carve_adapters(carver *from, const sella_backbone_config *shape, con
     }
 }
 
-static void carve_state(carver *from, const sella_backbone_config *c, const sella_lora_config *lora, size_t T, bool kept, sella_layer_state *s)
+static void carve_state(carver *from, const sella_backbone_config *c, const sella_lora_config *lora, size_t T,
+                        bool kept, sella_layer_state *s)
 {
     const int Q = c->H * c->D, K = c->G * c->D;
     *s = (sella_layer_state){0};
@@ -73,8 +76,8 @@ static void carve_state(carver *from, const sella_backbone_config *c, const sell
     carve_adapters(from, c, lora, T, s);
 }
 
-static void carve_states(carver *from, const sella_backbone_config *c, const sella_lora_config *lora, size_t T, int keep_from,
-                         sella_layer_state *state)
+static void carve_states(carver *from, const sella_backbone_config *c, const sella_lora_config *lora, size_t T,
+                         int keep_from, sella_layer_state *state)
 {
     sella_layer_state shared = {0}, own;
     if (keep_from > 0) {
@@ -91,7 +94,8 @@ static void carve_states(carver *from, const sella_backbone_config *c, const sel
     }
 }
 
-static void carve_backward(carver *from, const sella_backbone_config *c, const sella_pass_options *options, size_t T, sella_pass *p)
+static void carve_backward(carver *from, const sella_backbone_config *c, const sella_pass_options *options, size_t T,
+                           sella_pass *p)
 {
     const int Q = c->H * c->D, K = c->G * c->D;
     const int wide = 2 * c->F > Q + K ? 2 * c->F : Q + K; // borrowed for q and k, too
@@ -112,15 +116,23 @@ static void carve_backward(carver *from, const sella_backbone_config *c, const s
 }
 
 /* All buffers of *p, in a fixed order. */
-static void carve_pass(carver *from, const sella_backbone_config *c, const sella_lora_config *lora, const sella_pass_options *options, sella_pass *p)
+static void carve_pass(carver *from, const sella_backbone_config *c, const sella_lora_config *lora,
+                       const sella_pass_options *options, sella_pass *p)
 {
     const size_t T = (size_t)options->max_tokens;
     const int Q = c->H * c->D, widest = Q > c->F ? Q : c->F;
     const int rank = lora ? lora->rank : 1;
     /* one segment of all tokens has the longest paths, which is what attention's scratch grows with */
     const int32_t start[2] = {0, options->max_tokens}, parent[1] = {-1}, subtree[1] = {1};
-    const sella_attention_shape most = {.T = options->max_tokens, .S = 1, .H = c->H, .G = c->G, .D = c->D, .start_s = start, .parent_s = parent,
-                                        .subtree_s = subtree, .threads = p->threads};
+    const sella_attention_shape most = {.T = options->max_tokens,
+                                        .S = 1,
+                                        .H = c->H,
+                                        .G = c->G,
+                                        .D = c->D,
+                                        .start_s = start,
+                                        .parent_s = parent,
+                                        .subtree_s = subtree,
+                                        .threads = p->threads};
     p->scratch_floats = sella_attention_scratch(&most);
     p->cosine = carve_f32(from, T, c->D / 2);
     p->sine = carve_f32(from, T, c->D / 2);
@@ -145,7 +157,8 @@ static void carve_pass(carver *from, const sella_backbone_config *c, const sella
     }
 }
 
-size_t sella_pass_bytes(const sella_backbone_config *shape, const sella_lora_config *lora, const sella_pass_options *options)
+size_t sella_pass_bytes(const sella_backbone_config *shape, const sella_lora_config *lora,
+                        const sella_pass_options *options)
 {
     sella_pass pass = {.keep_from = first_kept(shape, lora, options), .threads = sella_threads()};
     carver count = {NULL, 0};
@@ -153,7 +166,8 @@ size_t sella_pass_bytes(const sella_backbone_config *shape, const sella_lora_con
     return count.bytes;
 }
 
-sella_status sella_pass_new(const sella_backbone *backbone, sella_lora *lora, const sella_pass_options *options, sella_pass **out, sella_err *err)
+sella_status sella_pass_new(const sella_backbone *backbone, sella_lora *lora, const sella_pass_options *options,
+                            sella_pass **out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_backbone_config *shape = sella_backbone_shape(backbone);
@@ -203,20 +217,23 @@ void sella_pass_free(sella_pass *pass)
 static sella_status batch_check(const sella_pass *p, const sella_tree_batch *b, sella_err *err)
 {
     if (b->T < 1 || b->T > p->options.max_tokens) {
-        return sella_err_set(err, SELLA_ARG, "a batch of %d tokens; this pass holds 1 to %d", b->T, p->options.max_tokens);
+        return sella_err_set(err, SELLA_ARG, "a batch of %d tokens; this pass holds 1 to %d", b->T,
+                             p->options.max_tokens);
     }
     for (int t = 0; t < b->T; t++) {
         if (b->token_t[t] < 0 || b->token_t[t] >= p->shape->V) {
-            return sella_err_set(err, SELLA_ARG, "token id %d is not in the vocabulary of %d", b->token_t[t], p->shape->V);
+            return sella_err_set(err, SELLA_ARG, "token id %d is not in the vocabulary of %d", b->token_t[t],
+                                 p->shape->V);
         }
         if (b->position_t[t] < 0 || b->position_t[t] >= p->options.max_tokens) {
-            return sella_err_set(err, SELLA_ARG, "token %d of a batch has position %d; this pass holds 0 to %d", t, b->position_t[t],
-                                 p->options.max_tokens - 1);
+            return sella_err_set(err, SELLA_ARG, "token %d of a batch has position %d; this pass holds 0 to %d", t,
+                                 b->position_t[t], p->options.max_tokens - 1);
         }
     }
     for (int n = 0; n < b->N; n++) {
         if (b->answer_n[n] < 0 || b->answer_n[n] >= b->T) {
-            return sella_err_set(err, SELLA_ARG, "row %d of a batch has its answer at token %d of %d", n, b->answer_n[n], b->T);
+            return sella_err_set(err, SELLA_ARG, "row %d of a batch has its answer at token %d of %d", n,
+                                 b->answer_n[n], b->T);
         }
     }
     assert(b->start_s[0] == 0 && b->start_s[b->S] == b->T);
@@ -255,8 +272,8 @@ static sella_status inputs_fill(sella_pass *p, const sella_tree_batch *b, const 
 
 /* ---- forward ---- */
 
-sella_status sella_pass_forward(sella_pass *pass, const sella_tree_batch *batch, const float *soft, uint64_t seed, int64_t step, float *answer,
-                                sella_err *err)
+sella_status sella_pass_forward(sella_pass *pass, const sella_tree_batch *batch, const float *soft, uint64_t seed,
+                                int64_t step, float *answer, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_backbone_config *c = pass->shape;
@@ -267,21 +284,30 @@ sella_status sella_pass_forward(sella_pass *pass, const sella_tree_batch *batch,
     pass->batch = batch;
     pass->seed = seed;
     pass->step = step;
-    pass->attention = (sella_attention_shape){.T = batch->T, .S = batch->S, .H = c->H, .G = c->G, .D = c->D, .scale = 1.0f / sqrtf((float)c->D),
-                                              .start_s = batch->start_s, .parent_s = batch->parent_s, .subtree_s = batch->subtree_s,
+    pass->attention = (sella_attention_shape){.T = batch->T,
+                                              .S = batch->S,
+                                              .H = c->H,
+                                              .G = c->G,
+                                              .D = c->D,
+                                              .scale = 1.0f / sqrtf((float)c->D),
+                                              .start_s = batch->start_s,
+                                              .parent_s = batch->parent_s,
+                                              .subtree_s = batch->subtree_s,
                                               .threads = pass->threads};
     assert(sella_attention_scratch(&pass->attention) <= pass->scratch_floats);
     answers_list(pass, batch);
     for (int l = 0; l < c->layers; l++) {
         sella_layer_forward(pass, l, l + 1 < c->layers ? pass->state[l + 1].x : pass->final);
     }
-    sella_rmsnorm_forward(pass->h, c->C, pass->r, pass->final, c->C, sella_backbone_norm(pass->backbone), pass->answers.n, c->C, c->rms_eps);
+    sella_rmsnorm_forward(pass->h, c->C, pass->r, pass->final, c->C, sella_backbone_norm(pass->backbone),
+                          pass->answers.n, c->C, c->rms_eps);
     for (int n = 0; n < batch->N; n++) {
         const float *from = pass->h + (size_t)pass->answer_place[batch->answer_n[n]] * (size_t)c->C;
         for (int i = 0; i < c->C; i++) {
             if (!isfinite(from[i])) {
                 pass->batch = NULL;
-                status = sella_err_set(err, SELLA_DIVERGED, "the hidden state of row %lld is not finite (%g at place %d)",
+                status = sella_err_set(err, SELLA_DIVERGED,
+                                       "the hidden state of row %lld is not finite (%g at place %d)",
                                        (long long)batch->row_n[n], (double)from[i], i);
                 goto done;
             }

@@ -28,7 +28,8 @@ typedef struct layer_needs {
 static layer_needs needs_of(const sella_pass *p, int l, bool input)
 {
     layer_needs n = {.input = input};
-    n.qkv = input || sella_adapt_trains(p, l, SELLA_MATRIX_Q) || sella_adapt_trains(p, l, SELLA_MATRIX_K) || sella_adapt_trains(p, l, SELLA_MATRIX_V);
+    n.qkv = input || sella_adapt_trains(p, l, SELLA_MATRIX_Q) || sella_adapt_trains(p, l, SELLA_MATRIX_K) ||
+            sella_adapt_trains(p, l, SELLA_MATRIX_V);
     n.attention = n.qkv || sella_adapt_trains(p, l, SELLA_MATRIX_O);
     n.gate_up = n.attention || sella_adapt_trains(p, l, SELLA_MATRIX_GATE) || sella_adapt_trains(p, l, SELLA_MATRIX_UP);
     return n;
@@ -77,8 +78,8 @@ static void ffn_backward(sella_pass *p, int l, sella_row_list kept, layer_needs 
 
 /* Gradient of rotated and normed heads -> of the projections' output, in place at dx [n, heads D].
  *   raw, r: as the forward pass kept them, rows of the list; r [heads, rows] */
-static void heads_backward(sella_pass *p, float *dx, int lddx, int n, int heads, const int32_t *position, const float *w, const float *raw, int ldraw,
-                           const float *r)
+static void heads_backward(sella_pass *p, float *dx, int lddx, int n, int heads, const int32_t *position,
+                           const float *w, const float *raw, int ldraw, const float *r)
 {
     const int D = p->shape->D;
     sella_rope_apply(dx, lddx, n, heads, D, position, p->cosine, p->sine, 1);
@@ -90,7 +91,8 @@ static void heads_backward(sella_pass *p, float *dx, int lddx, int n, int heads,
         memset(p->draw + (size_t)i * (size_t)width, 0, (size_t)width * sizeof *p->draw);
     }
     for (int h = 0; h < heads; h++) {
-        sella_rmsnorm_backward(p->draw + h * D, width, dx + h * D, lddx, raw + h * D, ldraw, w, r + (size_t)h * (size_t)n, n, D);
+        sella_rmsnorm_backward(p->draw + h * D, width, dx + h * D, lddx, raw + h * D, ldraw, w,
+                               r + (size_t)h * (size_t)n, n, D);
     }
     sella_rows_scatter(dx, lddx, p->draw, width, width, (sella_row_list){n, NULL});
 }
@@ -122,8 +124,8 @@ static const int32_t *positions(sella_pass *p, sella_row_list list)
 
 /* Gradients of the projections' outputs from those of attention's: *dq [query.n, Q] for the rows of `query`, *dkv [live.n, 2K] for
  * those of `live`. When both lists are the same, they stand in one row. */
-static void projections_backward(sella_pass *p, int l, sella_row_list query, sella_row_list live, const float **dq, int *lddq, const float **dkv,
-                                 int *lddkv)
+static void projections_backward(sella_pass *p, int l, sella_row_list query, sella_row_list live, const float **dq,
+                                 int *lddq, const float **dkv, int *lddkv)
 {
     const sella_backbone_config *c = p->shape;
     const sella_layer *w = sella_backbone_layer(p->backbone, l);
@@ -140,7 +142,8 @@ static void projections_backward(sella_pass *p, int l, sella_row_list query, sel
         }
     } else { // the last layer: q of the answers; k and v of all live tokens
         for (int i = 0; i < query.n; i++) {
-            memcpy(p->q + (size_t)i * (size_t)Q, p->dqkv + (size_t)query.token[i] * (size_t)W, (size_t)Q * sizeof *p->q);
+            memcpy(p->q + (size_t)i * (size_t)Q, p->dqkv + (size_t)query.token[i] * (size_t)W,
+                   (size_t)Q * sizeof *p->q);
         }
         q = p->q;
         *lddq = Q;
@@ -191,7 +194,8 @@ static void qkv_backward(sella_pass *p, int l, sella_row_list query, sella_row_l
     const float *dq, *dkv;
     int lddq, lddkv;
     projections_backward(p, l, query, live, &dq, &lddq, &dkv, &lddkv);
-    const bool trains = sella_adapt_trains(p, l, SELLA_MATRIX_Q) || sella_adapt_trains(p, l, SELLA_MATRIX_K) || sella_adapt_trains(p, l, SELLA_MATRIX_V);
+    const bool trains = sella_adapt_trains(p, l, SELLA_MATRIX_Q) || sella_adapt_trains(p, l, SELLA_MATRIX_K) ||
+                        sella_adapt_trains(p, l, SELLA_MATRIX_V);
     if (trains) { // live is then all tokens
         sella_rmsnorm_forward(p->h, C, NULL, s->x, C, w->norm_attention, T, C, c->rms_eps);
     }
@@ -231,8 +235,8 @@ static void attention_backward(sella_pass *p, int l, sella_row_list query, sella
     if (!all) {
         sella_rows_scatter(p->dheads, Q, dense, Q, Q, query);
     }
-    sella_attention_backward(p->dqkv, W, p->dqkv + Q, W, p->dqkv + Q + K, W, p->dheads, Q, s->o, Q, s->lse, s->qkv, W, s->qkv + Q, W,
-                             s->qkv + Q + K, W, query.token, query.n, &p->attention, p->scratch);
+    sella_attention_backward(p->dqkv, W, p->dqkv + Q, W, p->dqkv + Q + K, W, p->dheads, Q, s->o, Q, s->lse, s->qkv, W,
+                             s->qkv + Q, W, s->qkv + Q + K, W, query.token, query.n, &p->attention, p->scratch);
     qkv_backward(p, l, query, live, needs.input);
     if (!needs.input) {
         return;
@@ -298,7 +302,8 @@ static void answers_backward(sella_pass *p, const float *danswer)
     const int C = p->shape->C, n = p->answers.n;
     memset(p->dh, 0, (size_t)n * (size_t)C * sizeof *p->dh);
     for (int i = 0; i < p->batch->N; i++) {
-        sella_axpy(p->dh + (size_t)p->answer_place[p->batch->answer_n[i]] * (size_t)C, 1.0f, danswer + (size_t)i * (size_t)C, (size_t)C);
+        sella_axpy(p->dh + (size_t)p->answer_place[p->batch->answer_n[i]] * (size_t)C, 1.0f,
+                   danswer + (size_t)i * (size_t)C, (size_t)C);
     }
     memset(p->d, 0, (size_t)n * (size_t)C * sizeof *p->d);
     sella_rmsnorm_backward(p->d, C, p->dh, C, p->final, C, sella_backbone_norm(p->backbone), p->r, n, C);
@@ -324,7 +329,8 @@ sella_status sella_pass_backward(sella_pass *pass, const float *danswer, float *
     const sella_backbone_config *c = pass->shape;
     const sella_tree_batch *b = pass->batch;
     if (b == NULL || !pass->options.backward) {
-        return sella_err_set(err, SELLA_STATE, "a backward pass needs a forward pass before it, of a pass made for backward");
+        return sella_err_set(err, SELLA_STATE,
+                             "a backward pass needs a forward pass before it, of a pass made for backward");
     }
     const bool soft = pass->options.train_soft && b->M > 0;
     const int trained = lowest_trained(pass), low = soft ? 0 : trained;

@@ -19,17 +19,17 @@ typedef struct sella_row_list {
 /* What one layer computes and its backward pass reads. Layers that need no backward share one set of buffers. In the last layer
  * x2, r2, gu and the adapters' u and mask of q, o, gate, up, down have one row an answer instead of one a token. */
 typedef struct sella_layer_state {
-    float *x;    /* [T, C] the residual stream at the layer's entry */
-    float *r1;   /* [T] 1 / rms of x */
-    float *raw;  /* [T, (H + G) D] q and k before their norms, or NULL without head norms */
-    float *rq;   /* [H, T] 1 / rms of each query head, or NULL */
-    float *rk;   /* [G, T] */
-    float *qkv;  /* [T, W] rotated */
-    float *lse;  /* [T, H] */
-    float *o;    /* [T, H D] attention's output */
-    float *x2;   /* [T, C] the residual stream after attention */
-    float *r2;   /* [T] 1 / rms of x2 */
-    float *gu;   /* [T, 2F] gate and up */
+    float *x;                      /* [T, C] the residual stream at the layer's entry */
+    float *r1;                     /* [T] 1 / rms of x */
+    float *raw;                    /* [T, (H + G) D] q and k before their norms, or NULL without head norms */
+    float *rq;                     /* [H, T] 1 / rms of each query head, or NULL */
+    float *rk;                     /* [G, T] */
+    float *qkv;                    /* [T, W] rotated */
+    float *lse;                    /* [T, H] */
+    float *o;                      /* [T, H D] attention's output */
+    float *x2;                     /* [T, C] the residual stream after attention */
+    float *r2;                     /* [T] 1 / rms of x2 */
+    float *gu;                     /* [T, 2F] gate and up */
     float *u[SELLA_MATRICES];      /* [T, R] A x of each adapted matrix, or NULL */
     uint8_t *mask[SELLA_MATRICES]; /* [T, (in + 7) / 8] bits of what dropout keeps, or NULL */
 } sella_layer_state;
@@ -43,19 +43,19 @@ struct sella_pass {
     int threads;   /* that attention's scratch was planned for */
     int keep_from; /* layers from here on have states of their own */
 
-    float *cosine, *sine; /* [max_tokens, D/2] */
+    float *cosine, *sine;     /* [max_tokens, D/2] */
     sella_layer_state *state; /* [layers] */
-    float *final; /* [N', C] the residual stream of the answer tokens behind the last layer */
-    float *r;     /* [N'] 1 / rms of final */
+    float *final;             /* [N', C] the residual stream of the answer tokens behind the last layer */
+    float *r;                 /* [N'] 1 / rms of final */
 
     /* work of one layer; T rows each */
-    float *h;    /* [T, C] a norm's output */
-    float *a;    /* [T, F] swiglu's output */
-    float *q;    /* [T, H D] queries of a row list */
-    float *rows; /* [T, H D] gathered rows */
-    float *adapt; /* [T, max in] an adapter's dropped input, or its gradient */
-    float *du;    /* [T, R] */
-    float *keep;  /* [256, 8] sella_adapt_table, or NULL */
+    float *h;       /* [T, C] a norm's output */
+    float *a;       /* [T, F] swiglu's output */
+    float *q;       /* [T, H D] queries of a row list */
+    float *rows;    /* [T, H D] gathered rows */
+    float *adapt;   /* [T, max in] an adapter's dropped input, or its gradient */
+    float *du;      /* [T, R] */
+    float *keep;    /* [256, 8] sella_adapt_table, or NULL */
     float *scratch; /* attention */
     size_t scratch_floats;
     int32_t *position; /* [T] of a row list */
@@ -97,7 +97,8 @@ void sella_layer_forward(sella_pass *pass, int l, float *y);
 
 void sella_adapt_table(float *keep, double dropout);
 /* y += s B A drop(x).   y inout [n, out], x in [n, in] */
-void sella_adapt_forward(sella_pass *pass, int l, sella_matrix matrix, const float *x, int ldx, int n, float *y, int ldy);
+void sella_adapt_forward(sella_pass *pass, int l, sella_matrix matrix, const float *x, int ldx, int n, float *y,
+                         int ldy);
 /* Is there an adapter here that this pass trains? */
 bool sella_adapt_trains(const sella_pass *pass, int l, sella_matrix matrix);
 /* dA, dB += ...; dx += (s B A)^T dy through the dropout mask.
@@ -105,7 +106,7 @@ bool sella_adapt_trains(const sella_pass *pass, int l, sella_matrix matrix);
  *   x    in    [n, in]  the forward input; read only when the adapter is trained
  *   dx   accum [n, in]  or NULL
  *   list        places of the n rows among the rows of the forward pass (for the mask); token NULL: the same rows */
-void sella_adapt_backward(sella_pass *pass, int l, sella_matrix matrix, const float *dy, int lddy, const float *x, int ldx,
-                          sella_row_list list, float *dx, int lddx);
+void sella_adapt_backward(sella_pass *pass, int l, sella_matrix matrix, const float *dy, int lddy, const float *x,
+                          int ldx, sella_row_list list, float *dx, int lddx);
 
 #endif

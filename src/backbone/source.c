@@ -112,7 +112,8 @@ static sella_status shard_open(sella_source *source, const char *dir, const char
         }
     }
     if (strchr(name, '/') != NULL || name[0] == '.' || source->shards == SHARDS_MAX) {
-        return sella_err_set(err, SELLA_FORMAT, "%s/model.safetensors.index.json: '%.80s' is not the name of a file beside it", dir, name);
+        return sella_err_set(err, SELLA_FORMAT,
+                             "%s/model.safetensors.index.json: '%.80s' is not the name of a file beside it", dir, name);
     }
     sella_shard *shard = realloc(source->shard, (size_t)(source->shards + 1) * sizeof *shard);
     if (shard == NULL) {
@@ -153,7 +154,7 @@ static sella_status folder_open(const char *path, sella_source *source, sella_er
     SELLA_TRY(sella_json_get_object(root, "weight_map", index, &map, err));
     const char *tensor;
     json_t *file;
-    json_object_foreach((json_t *)map, tensor, file) {
+    json_object_foreach ((json_t *)map, tensor, file) {
         if (!json_is_string(file)) {
             status = sella_err_set(err, SELLA_FORMAT, "%s: the file of tensor '%.80s' is not a text", index, tensor);
             goto done;
@@ -262,7 +263,8 @@ static bool tensor_fault(const sella_source *source, sella_part part, int layer,
     if (t->rank != (cols ? 2 : 1) || t->shape[0] != rows || (cols && t->shape[1] != cols)) {
         shape_text(t, have, sizeof have);
         if (cols) {
-            snprintf(text, bytes, "'%s' has shape [%s], expected [%lld, %lld]", name, have, (long long)rows, (long long)cols);
+            snprintf(text, bytes, "'%s' has shape [%s], expected [%lld, %lld]", name, have, (long long)rows,
+                     (long long)cols);
         } else {
             snprintf(text, bytes, "'%s' has shape [%s], expected [%lld]", name, have, (long long)rows);
         }
@@ -273,7 +275,8 @@ static bool tensor_fault(const sella_source *source, sella_part part, int layer,
         *type = true;
         return true;
     }
-    if (cols == 0 && sella_dtype_block(t->dtype) > 1) { // biases are put in order value by value, and nobody quantizes norms
+    if (cols == 0 &&
+        sella_dtype_block(t->dtype) > 1) { // biases are put in order value by value, and nobody quantizes norms
         snprintf(text, bytes, "'%s' is a vector of type %s", name, t->type_name);
         *type = true;
         return true;

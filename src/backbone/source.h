@@ -44,8 +44,8 @@ typedef struct sella_shard {
 typedef struct sella_source {
     char *path; /* as given */
     sella_backbone_config config;
-    sella_gguf *gguf;       /* or NULL: a folder */
-    sella_shard *shard;     /* [shards] */
+    sella_gguf *gguf;   /* or NULL: a folder */
+    sella_shard *shard; /* [shards] */
     int shards;
     bool permuted; /* rows of q and k stand in GGUF's order for architecture llama */
 } sella_source;

@@ -46,8 +46,9 @@ static size_t part_values(const sella_backbone_config *config, sella_part part)
 static size_t layer_bytes(const sella_backbone_config *c)
 {
     const size_t wide = (size_t)(c->H + 2 * c->G) * (size_t)c->D, C = (size_t)c->C, f = sizeof(float);
-    size_t bytes = 2 * sella_arena_need(C, f) + sella_arena_need(wide * C, f) + sella_arena_need(C * (size_t)c->H * (size_t)c->D, f) +
-                   sella_arena_need(2 * (size_t)c->F * C, f) + sella_arena_need(C * (size_t)c->F, f);
+    size_t bytes = 2 * sella_arena_need(C, f) + sella_arena_need(wide * C, f) +
+                   sella_arena_need(C * (size_t)c->H * (size_t)c->D, f) + sella_arena_need(2 * (size_t)c->F * C, f) +
+                   sella_arena_need(C * (size_t)c->F, f);
     bytes += c->qkv_bias ? sella_arena_need(wide, f) : 0;
     bytes += c->o_bias ? sella_arena_need(C, f) : 0;
     bytes += c->qk_norm ? 2 * sella_arena_need((size_t)c->D, f) : 0;
@@ -81,7 +82,8 @@ static int64_t unpermuted(int64_t r, int D)
 static sella_status expand(const sella_backbone *b, sella_part part, int layer, float *y, sella_err *err)
 {
     const sella_tensor *t = sella_source_find(&b->source, part, layer);
-    const bool permuted = b->source.permuted && (part == SELLA_PART_Q || part == SELLA_PART_K || part == SELLA_PART_Q_BIAS || part == SELLA_PART_K_BIAS);
+    const bool permuted = b->source.permuted && (part == SELLA_PART_Q || part == SELLA_PART_K ||
+                                                 part == SELLA_PART_Q_BIAS || part == SELLA_PART_K_BIAS);
     const int D = b->source.config.D;
     const bool vector = t->rank == 1;
     const int64_t rows = vector && !permuted ? 1 : t->shape[0];
@@ -91,16 +93,20 @@ static sella_status expand(const sella_backbone *b, sella_part part, int layer, 
 #pragma omp parallel for schedule(static) reduction(&& : finite) if (t->bytes > 65536)
     for (int64_t r = 0; r < rows; r++) {
         int64_t to = permuted ? unpermuted(r, D) : r;
-        finite = sella_dequantize(y + (size_t)to * cols, (const uint8_t *)t->data + (size_t)r * stride, t->dtype, cols) && finite;
+        finite =
+            sella_dequantize(y + (size_t)to * cols, (const uint8_t *)t->data + (size_t)r * stride, t->dtype, cols) &&
+            finite;
     }
     if (!finite) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: tensor '%s' holds a value that is not finite", b->source.path, t->name);
+        return sella_err_set(err, SELLA_FORMAT, "%s: tensor '%s' holds a value that is not finite", b->source.path,
+                             t->name);
     }
     return SELLA_OK;
 }
 
 /* A block of the arena filled with up to three tensors one after another. */
-static sella_status expand_block(sella_backbone *b, int layer, const sella_part *part_n, int n, const float **out, sella_err *err)
+static sella_status expand_block(sella_backbone *b, int layer, const sella_part *part_n, int n, const float **out,
+                                 sella_err *err)
 {
     size_t values = 0;
     for (int i = 0; i < n; i++) {
@@ -120,7 +126,8 @@ static sella_status expand_block(sella_backbone *b, int layer, const sella_part 
 
 static sella_status expand_layer(sella_backbone *b, int l, sella_err *err)
 {
-    static const sella_part norms[] = {SELLA_PART_NORM_ATTENTION, SELLA_PART_NORM_FFN, SELLA_PART_Q_NORM, SELLA_PART_K_NORM};
+    static const sella_part norms[] = {SELLA_PART_NORM_ATTENTION, SELLA_PART_NORM_FFN, SELLA_PART_Q_NORM,
+                                       SELLA_PART_K_NORM};
     static const sella_part qkv[] = {SELLA_PART_Q, SELLA_PART_K, SELLA_PART_V};
     static const sella_part biases[] = {SELLA_PART_Q_BIAS, SELLA_PART_K_BIAS, SELLA_PART_V_BIAS};
     static const sella_part o[] = {SELLA_PART_O}, o_bias[] = {SELLA_PART_O_BIAS};
@@ -160,13 +167,15 @@ static sella_status rope_frequencies(sella_backbone *b, sella_err *err)
         return SELLA_OK;
     }
     if (t->rank != 1 || t->shape[0] != (int64_t)n || t->dtype != SELLA_DTYPE_F32 || !t->readable) {
-        return sella_err_set(err, SELLA_SHAPE, "%s: tensor 'rope_freqs.weight' is not %zu values of type F32", b->source.path, n);
+        return sella_err_set(err, SELLA_SHAPE, "%s: tensor 'rope_freqs.weight' is not %zu values of type F32",
+                             b->source.path, n);
     }
     for (size_t i = 0; i < n; i++) {
         float factor;
         memcpy(&factor, (const uint8_t *)t->data + i * sizeof factor, sizeof factor);
         if (!(factor > 0.0f && isfinite(factor))) {
-            return sella_err_set(err, SELLA_FORMAT, "%s: tensor 'rope_freqs.weight' holds %g; expected values > 0", b->source.path, (double)factor);
+            return sella_err_set(err, SELLA_FORMAT, "%s: tensor 'rope_freqs.weight' holds %g; expected values > 0",
+                                 b->source.path, (double)factor);
         }
         b->inv[i] /= (double)factor;
     }
@@ -177,10 +186,11 @@ static uint64_t fingerprint(const sella_source *source)
 {
     const sella_backbone_config *c = &source->config;
     char text[256];
-    int n = snprintf(text, sizeof text, "%s %d %d %d %d %d %d %d %.9g %.17g %d %.17g %.17g %.17g %.17g %d %d %d %d", c->family, c->layers, c->C,
-                     c->H, c->G, c->D, c->F, c->V, (double)c->rms_eps, c->rope_theta, c->rope_scaling.llama3, c->rope_scaling.factor,
-                     c->rope_scaling.low_freq_factor, c->rope_scaling.high_freq_factor, c->rope_scaling.original_context, c->qkv_bias,
-                     c->o_bias, c->qk_norm, c->tied);
+    int n = snprintf(text, sizeof text, "%s %d %d %d %d %d %d %d %.9g %.17g %d %.17g %.17g %.17g %.17g %d %d %d %d",
+                     c->family, c->layers, c->C, c->H, c->G, c->D, c->F, c->V, (double)c->rms_eps, c->rope_theta,
+                     c->rope_scaling.llama3, c->rope_scaling.factor, c->rope_scaling.low_freq_factor,
+                     c->rope_scaling.high_freq_factor, c->rope_scaling.original_context, c->qkv_bias, c->o_bias,
+                     c->qk_norm, c->tied);
     uint64_t hash = sella_hash_bytes(text, (size_t)n, 0);
     for (int part = 0; part < SELLA_PARTS; part++) {
         int layers = part < SELLA_PART_NORM_ATTENTION ? 1 : c->layers;
@@ -209,8 +219,8 @@ static sella_status tokenizer_open(sella_backbone *b, sella_err *err)
         SELLA_TRY(sella_tokenizer_open_json(path, &b->tokenizer, err));
     }
     if (sella_tokenizer_vocab(b->tokenizer) > b->source.config.V) {
-        status = sella_err_set(err, SELLA_SHAPE, "%s: the tokenizer has %d ids; the embedding has %d rows", b->source.path,
-                               sella_tokenizer_vocab(b->tokenizer), b->source.config.V);
+        status = sella_err_set(err, SELLA_SHAPE, "%s: the tokenizer has %d ids; the embedding has %d rows",
+                               b->source.path, sella_tokenizer_vocab(b->tokenizer), b->source.config.V);
     }
 done:
     free(path);
@@ -344,17 +354,19 @@ static sella_status row_read(const sella_backbone *b, const sella_tensor *t, int
     const size_t C = (size_t)b->source.config.C;
     const uint8_t *from = (const uint8_t *)t->data + (size_t)row * sella_dtype_size(t->dtype, C);
     if (!sella_dequantize(y, from, t->dtype, C)) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: row %lld of tensor '%s' holds a value that is not finite", b->source.path, (long long)row,
-                             t->name);
+        return sella_err_set(err, SELLA_FORMAT, "%s: row %lld of tensor '%s' holds a value that is not finite",
+                             b->source.path, (long long)row, t->name);
     }
     return SELLA_OK;
 }
 
-static sella_status rows_read(const sella_backbone *b, const sella_tensor *t, const int32_t *id_n, int n, float *y, sella_err *err)
+static sella_status rows_read(const sella_backbone *b, const sella_tensor *t, const int32_t *id_n, int n, float *y,
+                              sella_err *err)
 {
     for (int i = 0; i < n; i++) {
         if (id_n[i] < 0 || id_n[i] >= b->source.config.V) {
-            return sella_err_set(err, SELLA_ARG, "token id %d is not in the vocabulary of %d", id_n[i], b->source.config.V);
+            return sella_err_set(err, SELLA_ARG, "token id %d is not in the vocabulary of %d", id_n[i],
+                                 b->source.config.V);
         }
         sella_status status = row_read(b, t, id_n[i], y + (size_t)i * (size_t)b->source.config.C, err);
         if (status != SELLA_OK) {
