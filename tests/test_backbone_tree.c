@@ -345,6 +345,46 @@ static void dropout_takes_its_share(void **state)
     (void)state;
 }
 
+/* With dropout on, soft rows get the same gradient from live tokens alone (the adapter is frozen) as from all tokens. */
+static void live_tokens_share_the_mask(void **state)
+{
+    sella_backbone *backbone = NULL;
+    sella_lora *lora = NULL;
+    sella_rows rows;
+    sella_tree_batch batch;
+    float *dsoft[2];
+    CHECK(sella_backbone_open(ref_path("backbone_qwen3_bias"), NULL, &backbone, err));
+    const size_t C = (size_t)sella_backbone_shape(backbone)->C;
+    adapter_new(backbone, &(sella_lora_config){.rank = 3, .alpha = 9, .dropout = 0.4, .targets = 127}, &lora);
+    nested_rows(&rows);
+    batch_of(&rows, true, &batch);
+    float *soft = calloc((size_t)batch.M * C, sizeof *soft), *answer = calloc((size_t)batch.N * C, sizeof *answer);
+    for (size_t i = 0; i < (size_t)batch.M * C; i++) {
+        soft[i] = random_at(1, i);
+    }
+    for (int both = 0; both < 2; both++) {
+        const sella_pass_options options = {
+            .max_tokens = batch.T, .backward = true, .train_soft = true, .train_lora = both == 1};
+        sella_pass *pass = NULL;
+        dsoft[both] = calloc((size_t)batch.M * C, sizeof *soft);
+        CHECK(sella_pass_new(backbone, lora, &options, &pass, err));
+        CHECK(sella_pass_forward(pass, &batch, soft, 5, 2, answer, err));
+        CHECK(sella_pass_backward(pass, answer, dsoft[both], err));
+        sella_pass_free(pass);
+    }
+    close_relative("gradient of soft rows", dsoft[0], dsoft[1], (size_t)batch.M * C, TOLERANCE);
+    assert_true(largest_of(dsoft[1], (size_t)batch.M * C) > 1e-3f);
+    free(dsoft[0]);
+    free(dsoft[1]);
+    free(soft);
+    free(answer);
+    sella_tree_batch_release(&batch);
+    sella_rows_release(&rows);
+    sella_lora_free(lora);
+    sella_backbone_close(backbone);
+    (void)state;
+}
+
 /* ---- refusals ---- */
 
 static void refusals(void **state)
@@ -391,6 +431,7 @@ int main(void)
         cmocka_unit_test(trees_equal_single_rows),
         cmocka_unit_test(central_differences),
         cmocka_unit_test(dropout_takes_its_share),
+        cmocka_unit_test(live_tokens_share_the_mask),
         cmocka_unit_test(refusals),
     };
     sella_threads_set(1); // the models are tiny: threads would mostly wait for each other
