@@ -1,4 +1,5 @@
-/* Alignment losses against torch (tests/ref/collab_dump.py), against central differences, and the checks of REFERENCE 9.4. */
+/* Alignment losses against torch (tests/ref/collab_dump.py), against central differences, and the checks of
+ * REFERENCE 9.4. */
 #include "ref_file.h"
 
 #include <math.h>
@@ -11,11 +12,16 @@ static const char *const negatives_name[] = {"batch", "all", "matched"};
 
 static sella_align_config config_of(int loss, int negatives, bool both)
 {
-    return (sella_align_config){.loss = (sella_align_loss)loss, .negatives = (sella_align_negatives)negatives, .both = both, .tau = .2,
-                                .q = .01, .lambda = .1};
+    return (sella_align_config){.loss = (sella_align_loss)loss,
+                                .negatives = (sella_align_negatives)negatives,
+                                .both = both,
+                                .tau = .2,
+                                .q = .01,
+                                .lambda = .1};
 }
 
-static double run(const sella_align_config *config, const float *a, const float *c, const int *positive, int B, int K, int L, float *da, float *dc)
+static double run(const sella_align_config *config, const float *a, const float *c, const int *positive, int B, int K,
+                  int L, float *da, float *dc)
 {
     float *scratch = malloc(sella_align_scratch(B, K, L) * sizeof *scratch + 1);
     const double loss = sella_align_forward_backward(config, a, c, positive, B, K, L, da, dc, scratch);
@@ -91,7 +97,8 @@ static void test_differences(void **state)
                 const double up = run(&config, a, c, positive, B, used, L, NULL, NULL);
                 const double width = (double)x[i];
                 x[i] = keep - step;
-                const double slope = (up - run(&config, a, c, positive, B, used, L, NULL, NULL)) / (width - (double)x[i]);
+                const double slope =
+                    (up - run(&config, a, c, positive, B, used, L, NULL, NULL)) / (width - (double)x[i]);
                 x[i] = keep;
                 if (fabs(slope - (double)dx[i]) > 2e-4 * (1 + fabs(slope))) {
                     fail_msg("case %d side %d value %d: %g, by differences %g", k, side, i, (double)dx[i], slope);
@@ -120,7 +127,8 @@ static void test_uniform_and_limit(void **state)
     }
     fill(a, B * L, 3);
     fill(c, B * L, 4);
-    /* RINCE, q -> 0, minus InfoNCE with the positive counted twice: log lambda; the gradients are those of the limit */
+    /* RINCE, q -> 0, minus InfoNCE with the positive counted twice: log lambda; the gradients are those of the
+     * limit */
     sella_align_config tiny = config_of(1, 0, false), limit = tiny, twice = tiny;
     tiny.q = 1e-9;
     limit.q = 0;

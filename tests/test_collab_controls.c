@@ -49,7 +49,8 @@ static void test_one_class(void **state)
 }
 
 /* Objective in double, by the definition. */
-static double objective(const sella_interactions *t, const double *bu, const double *bi, double b0, int users, int items)
+static double objective(const sella_interactions *t, const double *bu, const double *bi, double b0, int users,
+                        int items)
 {
     double sum = 0;
     for (int u = 0; u < users; u++) {
@@ -74,7 +75,8 @@ static void test_bias_optimum(void **state)
     uint8_t label[N];
     const sella_rng rng = {.seed = 2, .stream = SELLA_STREAM_TEST};
     for (int n = 0; n < N; n++) {
-        user[n] = (int32_t)sella_rng_below(&rng, (uint64_t)(3 * n), U + 1) - 1; /* some unseen, user 11 rare, item 8 never */
+        user[n] = (int32_t)sella_rng_below(&rng, (uint64_t)(3 * n), U + 1) -
+                  1; /* some unseen, user 11 rare, item 8 never */
         item[n] = (int32_t)sella_rng_below(&rng, (uint64_t)(3 * n + 1), I - 1);
         label[n] = (uint8_t)(sella_rng_below(&rng, (uint64_t)(3 * n + 2), 20) < (uint64_t)(2 + item[n] + user[n] / 2));
     }
@@ -132,7 +134,8 @@ static bool split_read(const char *name, split *out)
         return false;
     }
     const size_t most = map.size / 4 + 1;
-    *out = (split){.user = malloc(most * sizeof(int32_t)), .item = malloc(most * sizeof(int32_t)), .label = malloc(most)};
+    *out = (split){
+        .user = malloc(most * sizeof(int32_t)), .item = malloc(most * sizeof(int32_t)), .label = malloc(most)};
     sella_lines_init(&lines, path, map.data, map.size, map.size);
     assert_int_equal(sella_lines_next(&lines, &text, &bytes, NULL), SELLA_OK);
     while (sella_lines_next(&lines, &text, &bytes, NULL) == SELLA_OK && text) {
@@ -164,7 +167,8 @@ static void figures(const split *s, const sella_param_table *table, int32_t user
     const sella_param *bu = sella_param_find(table, "user.bias"), *bi = sella_param_find(table, "item.bias");
     double *score = calloc((size_t)s->rows, sizeof *score);
     for (int64_t n = 0; n < s->rows; n++) {
-        const double z = (double)(s->item[n] < items ? bi->data[s->item[n]] : 0) + (double)(bu && s->user[n] < users ? bu->data[s->user[n]] : 0);
+        const double z = (double)(s->item[n] < items ? bi->data[s->item[n]] : 0) +
+                         (double)(bu && s->user[n] < users ? bu->data[s->user[n]] : 0);
         score[n] = 1 / (1 + exp(-z));
     }
     assert_int_equal(sella_figures_compute(s->user, s->label, score, NULL, s->rows, f, NULL), SELLA_OK);
@@ -204,7 +208,7 @@ static void test_ml_1m(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_itembias), cmocka_unit_test(test_one_class), cmocka_unit_test(test_bias_optimum),
-                                       cmocka_unit_test(test_ml_1m)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_itembias), cmocka_unit_test(test_one_class),
+                                       cmocka_unit_test(test_bias_optimum), cmocka_unit_test(test_ml_1m)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* Matrix factorisation: ten Adam steps of torch (tests/ref/collab_dump.py), central differences, threads, starts. */
+/* Matrix factorisation: ten Adam steps of torch (tests/ref/collab_dump.py), central differences, threads,
+ * starts. */
 #include "ref_file.h"
 
 #include <math.h>
@@ -104,7 +105,10 @@ static void problem_init(problem *p, bool bias, bool history, int rows)
         p->b[i] = (float)sella_rng_normal(&rng, at++);
         p->c[i] = (float)sella_rng_normal(&rng, at++);
     }
-    p->batch = (sella_mf_batch){.N = rows, .user_n = p->user, .item_n = p->item, .history_n = history ? p->history : NULL,
+    p->batch = (sella_mf_batch){.N = rows,
+                                .user_n = p->user,
+                                .item_n = p->item,
+                                .history_n = history ? p->history : NULL,
                                 .history_count_n = history ? p->count : NULL};
 }
 
@@ -190,13 +194,15 @@ static void test_threads(void **state)
             history[n] = p[t].history[(n * 3) % 40];
             dz[n] = p[t].a[n % 40] * (float)(n % 11);
         }
-        const sella_mf_batch batch = {.N = ROWS, .user_n = user, .item_n = item, .history_n = history, .history_count_n = count};
+        const sella_mf_batch batch = {
+            .N = ROWS, .user_n = user, .item_n = item, .history_n = history, .history_count_n = count};
         omp_set_num_threads(t + 1);
         sella_mf_forward(&p[t].mf, &batch, z[t], NULL);
         sella_mf_backward(&p[t].mf, &batch, dz, NULL, NULL);
         assert_memory_equal(z[t], z[0], sizeof z[0]);
         for (int i = 0; i < p[t].mf.table.count; i++) {
-            assert_memory_equal(p[t].mf.table.param[i].grad, p[0].mf.table.param[i].grad, p[t].mf.table.param[i].count * sizeof(float));
+            assert_memory_equal(p[t].mf.table.param[i].grad, p[0].mf.table.param[i].grad,
+                                p[t].mf.table.param[i].count * sizeof(float));
         }
     }
     omp_set_num_threads(threads);
@@ -231,7 +237,9 @@ static void test_start(void **state)
     sella_mf_release(&a);
     sella_mf_release(&b);
     sella_mf_release(&other);
-    const sella_mf_config bad[] = {{.users = 0, .items = 1, .C = 1}, {.users = 1, .items = 1, .C = 5000}, {.users = 1, .items = 1, .C = 1, .init = NAN}};
+    const sella_mf_config bad[] = {{.users = 0, .items = 1, .C = 1},
+                                   {.users = 1, .items = 1, .C = 5000},
+                                   {.users = 1, .items = 1, .C = 1, .init = NAN}};
     for (int k = 0; k < 3; k++) {
         assert_int_equal(sella_mf_init(&bad[k], 1, &a, &err), SELLA_ARG);
     }
@@ -239,7 +247,8 @@ static void test_start(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_torch), cmocka_unit_test(test_differences), cmocka_unit_test(test_frozen_and_unseen),
-                                       cmocka_unit_test(test_threads), cmocka_unit_test(test_start)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_torch), cmocka_unit_test(test_differences),
+                                       cmocka_unit_test(test_frozen_and_unseen), cmocka_unit_test(test_threads),
+                                       cmocka_unit_test(test_start)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -116,7 +116,8 @@ static void test_start(void **state)
         const sella_param *param = &p.table.param[i];
         const double bound = 1 / sqrt(in[i]);
         double low = 0, high = 0, sum = 0, squares = 0;
-        assert_memory_equal(param->data, q.table.param[i].data, param->count * sizeof(float)); /* a pure function of the seed */
+        assert_memory_equal(param->data, q.table.param[i].data,
+                            param->count * sizeof(float)); /* a pure function of the seed */
         for (size_t k = 0; k < param->count; k++) {
             const double w = (double)param->data[k];
             low = fmin(low, w);
@@ -129,6 +130,7 @@ static void test_start(void **state)
         assert_true(fabs(sum / n) < 4 * bound / sqrt(3 * n));
         assert_true(fabs(squares / n / (bound * bound / 3) - 1) < 4 / sqrt(n));
     }
+    sella_projection_release(&q);
     float x[L], y[L];
     for (int i = 0; i < L; i++) {
         x[i] = (float)i;
@@ -141,6 +143,7 @@ static void test_start(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_torch), cmocka_unit_test(test_differences), cmocka_unit_test(test_start)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_torch), cmocka_unit_test(test_differences),
+                                       cmocka_unit_test(test_start)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

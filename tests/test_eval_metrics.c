@@ -1,4 +1,5 @@
-/* Figures against scikit-learn (tests/ref/eval_metrics_dump.py) and against counting all pairs; the bootstrap against copied rows. */
+/* Figures against scikit-learn (tests/ref/eval_metrics_dump.py) and against counting all pairs; the bootstrap
+ * against copied rows. */
 #include "ref_file.h"
 
 #include <math.h>
@@ -35,7 +36,8 @@ static void test_scikit_learn(void **state)
             sella_figures f;
             snprintf(name, sizeof name, "%s.%s", names[k], part == 0 ? "all" : "subset");
             const double *want = ref_f64(&ref, name, NULL);
-            assert_int_equal(sella_figures_compute(user, label, score, part == 0 ? NULL : subset, (int64_t)n, &f, NULL), SELLA_OK);
+            assert_int_equal(
+                sella_figures_compute(user, label, score, part == 0 ? NULL : subset, (int64_t)n, &f, NULL), SELLA_OK);
             assert_int_equal(f.rows, (int64_t)want[0]);
             near(f.auc, want[1]);
             near(f.uauc, want[2]);
@@ -113,11 +115,13 @@ static void test_edges(void **state)
     (void)state;
     const int32_t user[] = {INT32_MIN, INT32_MAX, INT32_MIN, INT32_MAX};
     const uint8_t ones[] = {1, 1, 1, 1}, mixed[] = {0, 1, 1, 0}, wrong[] = {0, 1, 2, 0}, none[4] = {0};
-    const double score[] = {.1, .2, .3, .4}, bad[] = {.1, NAN, .3, .4}, logits[] = {-1, 0, 2, 1}, certain[] = {0, 1, 1, 0};
+    const double score[] = {.1, .2, .3, .4}, bad[] = {.1, NAN, .3, .4}, logits[] = {-1, 0, 2, 1},
+                 certain[] = {0, 1, 1, 0};
     sella_figures f;
     sella_err err = {0};
     assert_int_equal(sella_figures_compute(user, ones, score, NULL, 4, &f, NULL), SELLA_OK);
-    assert_true(isnan(f.auc) && isnan(f.uauc) && f.uauc_users == 0 && f.uauc_skipped == 2 && f.rows == 4 && f.logloss > 0);
+    assert_true(isnan(f.auc) && isnan(f.uauc) && f.uauc_users == 0 && f.uauc_skipped == 2 && f.rows == 4 &&
+                f.logloss > 0);
     assert_true(isnan(sella_auc(score, ones, 4, NULL)));
     assert_int_equal(sella_figures_compute(user, mixed, score, none, 4, &f, NULL), SELLA_OK);
     assert_true(f.rows == 0 && isnan(f.auc) && isnan(f.logloss) && f.uauc_skipped == 0);
@@ -143,11 +147,12 @@ static void test_json(void **state)
     char *line = sella_json_line(object);
     const double loss = (-log(.75) * 2 - log(.5) * 2) / 4;
     char want[600];
-    snprintf(want, sizeof want,
-             "{\"method\":\"mf\",\"dataset\":\"ml\",\"split\":\"valid\",\"rows\":4,\"auc\":1.0,\"uauc\":1.0,\"uauc_users\":1,"
-             "\"uauc_skipped_users\":1,\"logloss\":%.17g,\"subsets\":{\"warm\":{\"rows\":2,\"auc\":1.0,\"uauc\":1.0,\"uauc_users\":1},"
-             "\"cold\":{\"rows\":2,\"auc\":null,\"uauc\":null,\"uauc_users\":0}}}",
-             loss);
+    snprintf(
+        want, sizeof want,
+        "{\"method\":\"mf\",\"dataset\":\"ml\",\"split\":\"valid\",\"rows\":4,\"auc\":1.0,\"uauc\":1.0,\"uauc_users\":1,"
+        "\"uauc_skipped_users\":1,\"logloss\":%.17g,\"subsets\":{\"warm\":{\"rows\":2,\"auc\":1.0,\"uauc\":1.0,\"uauc_users\":1},"
+        "\"cold\":{\"rows\":2,\"auc\":null,\"uauc\":null,\"uauc_users\":0}}}",
+        loss);
     assert_string_equal(line, want);
     free(line);
     json_decref(object);
@@ -255,7 +260,8 @@ static void test_bootstrap(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_scikit_learn), cmocka_unit_test(test_brute_force), cmocka_unit_test(test_edges),
-                                       cmocka_unit_test(test_json), cmocka_unit_test(test_bootstrap)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_scikit_learn), cmocka_unit_test(test_brute_force),
+                                       cmocka_unit_test(test_edges), cmocka_unit_test(test_json),
+                                       cmocka_unit_test(test_bootstrap)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

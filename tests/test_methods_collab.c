@@ -1,4 +1,5 @@
-/* test_methods_collab.c - itembias, bias and mf as methods: what they leave, how unseen users and items score, the known figures on ML-1M. */
+/* test_methods_collab.c - itembias, bias and mf as methods: what they leave, how unseen users and items score,
+ * the known figures on ML-1M. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -78,7 +79,11 @@ static bool has(const trained *t, const char *name)
 
 static double score(trained *t, int32_t user, int32_t item, const int32_t *history, int32_t count)
 {
-    const sella_query query = {.user = user, .item = item, .history_n = history, .history_count = count, .target_text = item < 0 ? "New (2001)" : NULL};
+    const sella_query query = {.user = user,
+                               .item = item,
+                               .history_n = history,
+                               .history_count = count,
+                               .target_text = item < 0 ? "New (2001)" : NULL};
     double z;
     CHECK(t->scorer->ops->score(t->scorer, &query, 1, &z, NULL, err));
     return z;
@@ -152,7 +157,8 @@ static void test_mf_paper(void **state)
         assert_true(q[unseen_item() * 12 + c] == 0.0f); /* published: zero, not what the draw left */
     }
     assert_true(close_to(score(&t, 2, 5, NULL, 0), dot));
-    assert_true(score(&t, -1, 5, NULL, 0) == 0 && score(&t, 2, -1, NULL, 0) == 0 && score(&t, 2, unseen_item(), NULL, 0) == 0);
+    assert_true(score(&t, -1, 5, NULL, 0) == 0 && score(&t, 2, -1, NULL, 0) == 0 &&
+                score(&t, 2, unseen_item(), NULL, 0) == 0);
     trained_release(&t);
 }
 
@@ -166,11 +172,17 @@ static void test_mf_unseen(void **state)
     for (int k = 0; k < 4; k++) {
         const bool part = k == 3;
         char name[20];
-        const char *set[] = {"collab.epochs=4", "collab.width=6", "collab.batch=16", "collab.init=0.3", rules[part ? 2 : k],
-                             part ? "collab.history=yes" : "collab.history=no", NULL};
+        const char *set[] = {"collab.epochs=4",
+                             "collab.width=6",
+                             "collab.batch=16",
+                             "collab.init=0.3",
+                             rules[part ? 2 : k],
+                             part ? "collab.history=yes" : "collab.history=no",
+                             NULL};
         snprintf(name, sizeof name, "unseen-%d", k);
         trained t = train(name, "mf", NULL, set);
-        const float *p = tensor(&t, "user.weight"), *q = tensor(&t, "item.weight"), *bi = tensor(&t, "item.bias"), *b0 = tensor(&t, "global.bias");
+        const float *p = tensor(&t, "user.weight"), *q = tensor(&t, "item.weight"), *bi = tensor(&t, "item.bias"),
+                    *b0 = tensor(&t, "global.bias");
         const float *y = part ? tensor(&t, "history.weight") : NULL;
         double want = (double)(b0[0] + bi[5]), folded = 0;
         for (int c = 0; c < C; c++) {
@@ -207,13 +219,15 @@ static void test_mf_refused(void **state)
     char *path = sella_path_join(folder, "refused", NULL);
     assert_int_equal(fixture_train("mf", dataset, path, NULL, NULL, false, wide, NULL, &why), SELLA_ARG);
     assert_non_null(strstr(why.text, "collab.width is 5000; expected at most 4096"));
-    static const char *const wild[] = {"collab.lr=10", "collab.init=100", "collab.weight_decay=0", "collab.epochs=1", NULL};
+    static const char *const wild[] = {"collab.lr=10", "collab.init=100", "collab.weight_decay=0", "collab.epochs=1",
+                                       NULL};
     assert_int_equal(fixture_train("mf", dataset, path, "fast", NULL, false, wild, NULL, &why), SELLA_ARG);
     assert_false(sella_path_exists(path));
     free(path);
 }
 
-/* REFERENCE 4.2 and SPEC section 7: known figures on the valid part, three seeds with biases; without biases under make test-full. */
+/* REFERENCE 4.2 and SPEC section 7: known figures on the valid part, three seeds with biases; without biases
+ * under make test-full. */
 static void test_ml_1m(void **state)
 {
     (void)state;
@@ -224,12 +238,16 @@ static void test_ml_1m(void **state)
     }
     const char *inputs[] = {source};
     char *data = sella_path_join(folder, "ml-1m", NULL);
-    const sella_import_options import = {.format = "split", .inputs = inputs, .input_count = 1, .output = data, .noun = "movie"};
+    const sella_import_options import = {
+        .format = "split", .inputs = inputs, .input_count = 1, .output = data, .noun = "movie"};
     CHECK(sella_import(&import, NULL, NULL, err));
     static const struct {
         const char *method, *preset;
         double auc, uauc, slack;
-    } known[] = {{"itembias", NULL, .690, .688, .003}, {"bias", NULL, .742, .689, .003}, {"mf", NULL, .735, .684, .006}, {"mf", "paper", .670, .627, .012}};
+    } known[] = {{"itembias", NULL, .690, .688, .003},
+                 {"bias", NULL, .742, .689, .003},
+                 {"mf", NULL, .735, .684, .006},
+                 {"mf", "paper", .670, .627, .012}};
     const int count = scratch_full() ? 4 : 3;
     for (int k = 0; k < count; k++) {
         char name[20];
@@ -259,7 +277,8 @@ static void test_ml_1m(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_controls), cmocka_unit_test(test_mf_paper), cmocka_unit_test(test_mf_unseen),
-                                       cmocka_unit_test(test_mf_refused), cmocka_unit_test(test_ml_1m)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_controls), cmocka_unit_test(test_mf_paper),
+                                       cmocka_unit_test(test_mf_unseen), cmocka_unit_test(test_mf_refused),
+                                       cmocka_unit_test(test_ml_1m)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -164,7 +164,8 @@ static void test_newest_complete(void **state)
     folder_remove(dir);
 }
 
-static const char *const damaged[] = {"params.safetensors", "moments.safetensors", "best.safetensors", "position.json", "DONE"};
+static const char *const damaged[] = {"params.safetensors", "moments.safetensors", "best.safetensors",
+                                      "position.json", "DONE"};
 
 static void damage(const char *path, int how)
 {
@@ -185,7 +186,8 @@ static void damage(const char *path, int how)
     free(copy);
 }
 
-/* Each file cut, with a flipped bit, or gone: refused in one sentence and nothing changed; with an older checkpoint, that one is used. */
+/* Each file cut, with a flipped bit, or gone: refused in one sentence and nothing changed; with an older
+ * checkpoint, that one is used. */
 static void test_damage(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-/* The training loop on a toy model: exact resume after SIGKILL, records, early stopping, groups, interruption, divergence. */
+/* The training loop on a toy model: exact resume after SIGKILL, records, early stopping, groups, interruption,
+ * divergence. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -52,7 +53,8 @@ static sella_status toy_init(toy *t)
 static sella_status toy_step(void *user, sella_loop_step *step, sella_err *err)
 {
     toy *t = user;
-    const sella_rng rng = {.seed = 3, .stream = SELLA_STREAM_TEST, .a = (uint32_t)step->epoch, .b = (uint32_t)step->index};
+    const sella_rng rng = {
+        .seed = 3, .stream = SELLA_STREAM_TEST, .a = (uint32_t)step->epoch, .b = (uint32_t)step->index};
     (void)err;
     step->loss = 0;
     for (int p = 0; p < 3; p += 2) {
@@ -101,13 +103,26 @@ static sella_loop toy_loop(toy *t, const char *dir, char *checkpoints, char *met
         snprintf(checkpoints, 200, "%s/checkpoints", dir);
         snprintf(metrics, 200, "%s/metrics.jsonl", dir);
     }
-    return (sella_loop){
-        .stage = "toy", .tables = t->tables, .n = 1,
-        .optimizer = {.beta1 = .9, .beta2 = .999, .eps = 1e-8, .weight_decay = .01, .clip = 3},
-        .schedule = SELLA_SCHEDULE_COSINE, .lr = .05, .warmup_ratio = .1, .epochs = 6, .steps_per_epoch = STEPS,
-        .units_per_epoch = 4 * STEPS, .unit = "rows", .run_step = toy_step, .evaluate = toy_evaluate, .evaluate_every = 1,
-        .evaluate_steps = 5, .keep_best = true, .checkpoint_dir = dir ? checkpoints : NULL, .metrics_path = dir ? metrics : NULL,
-        .record_steps = 3, .user = t};
+    return (sella_loop){.stage = "toy",
+                        .tables = t->tables,
+                        .n = 1,
+                        .optimizer = {.beta1 = .9, .beta2 = .999, .eps = 1e-8, .weight_decay = .01, .clip = 3},
+                        .schedule = SELLA_SCHEDULE_COSINE,
+                        .lr = .05,
+                        .warmup_ratio = .1,
+                        .epochs = 6,
+                        .steps_per_epoch = STEPS,
+                        .units_per_epoch = 4 * STEPS,
+                        .unit = "rows",
+                        .run_step = toy_step,
+                        .evaluate = toy_evaluate,
+                        .evaluate_every = 1,
+                        .evaluate_steps = 5,
+                        .keep_best = true,
+                        .checkpoint_dir = dir ? checkpoints : NULL,
+                        .metrics_path = dir ? metrics : NULL,
+                        .record_steps = 3,
+                        .user = t};
 }
 
 static char *folder_new(void)
@@ -150,7 +165,8 @@ static char *records_of(const char *dir)
     return text;
 }
 
-/* In a child: run the loop in dir, write the parameters to dir/final. Exit code: 0 ok, else 1. OpenMP must not run in the parent before. */
+/* In a child: run the loop in dir, write the parameters to dir/final. Exit code: 0 ok, else 1. OpenMP must not
+ * run in the parent before. */
 static pid_t start_child(const char *dir, int nap_us, double seconds, bool groups)
 {
     const pid_t pid = fork();
@@ -209,7 +225,8 @@ static void kill_rounds(double seconds, bool groups)
         char *dir = folder_new();
         for (int attempt = 0;; attempt++) {
             int how;
-            const sella_rng rng = {.seed = 9, .stream = SELLA_STREAM_TEST, .a = (uint32_t)round, .b = (uint32_t)attempt};
+            const sella_rng rng = {
+                .seed = 9, .stream = SELLA_STREAM_TEST, .a = (uint32_t)round, .b = (uint32_t)attempt};
             const pid_t pid = start_child(dir, attempt < 25 ? 400 : 0, seconds, groups);
             if (attempt < 25) {
                 nap(1000 + (int)sella_rng_below(&rng, 0, 40000));

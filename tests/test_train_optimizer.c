@@ -19,7 +19,8 @@ static int setup(void **state)
     f.ref = ref_open("tests/ref/train_optimizer.ref");
     sella_param_table_init(&f.table);
     f.tables[0] = &f.table;
-    if (sella_param_add(&f.table, "w", 7, 5, NULL) != SELLA_OK || sella_param_add(&f.table, "b", 3, 0, NULL) != SELLA_OK) {
+    if (sella_param_add(&f.table, "w", 7, 5, NULL) != SELLA_OK ||
+        sella_param_add(&f.table, "b", 3, 0, NULL) != SELLA_OK) {
         return -1;
     }
     f.table.param[1].decay = false;
@@ -48,7 +49,8 @@ static void load_grad(fixture *f, int i)
 
 static void follow(fixture *f, const char *kind, bool coupled, double clip)
 {
-    const sella_optimizer_config config = {.beta1 = .9, .beta2 = .999, .eps = 1e-8, .weight_decay = .05, .coupled = coupled, .clip = clip};
+    const sella_optimizer_config config = {
+        .beta1 = .9, .beta2 = .999, .eps = 1e-8, .weight_decay = .05, .coupled = coupled, .clip = clip};
     sella_optimizer *optimizer = NULL;
     assert_int_equal(sella_optimizer_new(f->tables, 1, &config, &optimizer, NULL), SELLA_OK);
     for (int i = 0; i < 10; i++) {
@@ -83,7 +85,9 @@ static void test_schedules(void **state)
     static const struct {
         const char *name;
         sella_schedule schedule;
-    } rows[] = {{"schedule.constant", SELLA_SCHEDULE_CONSTANT}, {"schedule.linear", SELLA_SCHEDULE_LINEAR}, {"schedule.cosine", SELLA_SCHEDULE_COSINE}};
+    } rows[] = {{"schedule.constant", SELLA_SCHEDULE_CONSTANT},
+                {"schedule.linear", SELLA_SCHEDULE_LINEAR},
+                {"schedule.cosine", SELLA_SCHEDULE_COSINE}};
     for (size_t r = 0; r < 3; r++) {
         const double *want = ref_f64(&f->ref, rows[r].name, NULL);
         for (int step = 0; step < 20; step++) {
@@ -160,7 +164,8 @@ static void test_threads(void **state)
         sella_param_table_init(&table);
         assert_int_equal(sella_param_add(&table, "w", rows, cols, NULL), SELLA_OK);
         sella_param_table *tables[] = {&table};
-        const sella_optimizer_config config = {.beta1 = .9, .beta2 = .999, .eps = 1e-8, .weight_decay = .01, .coupled = true, .clip = 1};
+        const sella_optimizer_config config = {
+            .beta1 = .9, .beta2 = .999, .eps = 1e-8, .weight_decay = .01, .coupled = true, .clip = 1};
         sella_optimizer *optimizer = NULL;
         assert_int_equal(sella_optimizer_new(tables, 1, &config, &optimizer, NULL), SELLA_OK);
         omp_set_num_threads(t);
@@ -206,7 +211,7 @@ static void test_config(void **state)
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-    const struct CMUnitTest tests[] = {T(test_adam), T(test_adamw), T(test_clip), T(test_schedules), T(test_groups), T(test_not_finite),
-                                       T(test_threads), T(test_config)};
+    const struct CMUnitTest tests[] = {T(test_adam),   T(test_adamw),      T(test_clip),    T(test_schedules),
+                                       T(test_groups), T(test_not_finite), T(test_threads), T(test_config)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

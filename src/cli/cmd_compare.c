@@ -7,7 +7,8 @@
 #include "sella/eval.h"
 
 static const sella_option option[] = {
-    {"draws", 0, SELLA_TYPE_INT, "N", "1000", 1, 1e6, NULL, "", "Bootstrap draws of the users for the intervals.", false},
+    {"draws", 0, SELLA_TYPE_INT, "N", "1000", 1, 1e6, NULL, "", "Bootstrap draws of the users for the intervals.",
+     false},
     {"seed", 0, SELLA_TYPE_INT, "N", "0", 0, 4294967295.0, NULL, "", "Seed of the draws.", false},
 };
 
@@ -57,8 +58,9 @@ const sella_command sella_cmd_compare = {
     .name = "compare",
     .usage = "A.csv B.csv",
     .help = "Compare two prediction files of the same rows: a paired bootstrap over users.",
-    .details = "Both files are as for 'sella metrics' and hold the same rows: users, items and labels. Rows are paired\n"
-               "by their place, or by user and item when the order differs and each pair occurs once.\n",
+    .details =
+        "Both files are as for 'sella metrics' and hold the same rows: users, items and labels. Rows are paired\n"
+        "by their place, or by user and item when the order differs and each pair occurs once.\n",
     .option = option,
     .option_count = sizeof option / sizeof *option,
     .positional_min = 2,

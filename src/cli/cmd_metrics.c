@@ -10,7 +10,8 @@
 #include "sella/eval.h"
 
 static const sella_option option[] = {
-    {"draws", 0, SELLA_TYPE_INT, "N", "1000", 0, 1e6, NULL, "", "Bootstrap draws of the users for the intervals; 0: no intervals.", false},
+    {"draws", 0, SELLA_TYPE_INT, "N", "1000", 0, 1e6, NULL, "",
+     "Bootstrap draws of the users for the intervals; 0: no intervals.", false},
     {"seed", 0, SELLA_TYPE_INT, "N", "0", 0, 4294967295.0, NULL, "", "Seed of the draws.", false},
 };
 
@@ -41,8 +42,9 @@ static const char *figure(double value, char *text, size_t room)
 static void print_row(const char *name, const sella_figures *f)
 {
     char a[32], b[32], c[32], rows[32], users[32], skipped[32];
-    printf("%-5s %11s  %7s  %7s  %7s  %7s  %8s\n", name, sella_show_count(f->rows, rows, sizeof rows), figure(f->auc, a, sizeof a),
-           figure(f->uauc, b, sizeof b), sella_show_count(f->uauc_users, users, sizeof users),
+    printf("%-5s %11s  %7s  %7s  %7s  %7s  %8s\n", name, sella_show_count(f->rows, rows, sizeof rows),
+           figure(f->auc, a, sizeof a), figure(f->uauc, b, sizeof b),
+           sella_show_count(f->uauc_users, users, sizeof users),
            sella_show_count(f->uauc_skipped, skipped, sizeof skipped), figure(f->logloss, c, sizeof c));
 }
 

@@ -1,8 +1,9 @@
 /* align.c - contrastive alignment (collab/align.h).
  *
- * Every variant is a function of the score matrix m [B, K] (matched: of one row of matched scores): for anchor b with own score p and
- * sum S = log sum_k exp(m_k), the loss is f(p, S), so dm_k = f_S exp(m_k - S) [k] + f_p [k = positive]. The two derivatives are found per
- * row (and per column for the reverse direction), then one pass turns the scores into their gradients in place:
+ * Every variant is a function of the score matrix m [B, K] (matched: of one row of matched scores): for anchor
+ * b with own score p and sum S = log sum_k exp(m_k), the loss is f(p, S), so dm_k = f_S exp(m_k - S) [k] + f_p
+ * [k = positive]. The two derivatives are found per row (and per column for the reverse direction), then one
+ * pass turns the scores into their gradients in place:
  *   infonce  f = S - p                                       f_S = 1        f_p = -1
  *   rince    f = E(log lambda + Z) - E(p), E(x) = (e^qx - 1)/q, Z = log(e^p + e^S)
  *                                                            f_S = e^(q (log lambda + Z)) e^(S - Z)
@@ -17,7 +18,10 @@
 #include "kernels/fast.h"
 #include "kernels/gemm.h"
 
-enum { COLUMNS = 256, SMALL = 1 << 16 }; /* columns of one task; values that are not worth waking threads for */
+enum {
+    COLUMNS = 256,  /* of one task in passes over columns */
+    SMALL = 1 << 16 /* values that are not worth waking threads for */
+};
 
 /* One direction's value for one anchor, and its derivatives times `share`. */
 typedef struct term {
@@ -35,7 +39,8 @@ static term term_of(const sella_align_config *config, double p, double sum, doub
     const double x = log(config->lambda) + both;
     const double loss = q > 0 ? (expm1(q * x) - expm1(q * p)) / q : x - p;
     const double power = exp(q * x);
-    return (term){share * loss, (float)(share * power * exp(sum - both)), (float)(share * (power * exp(p - both) - exp(q * p)))};
+    return (term){share * loss, (float)(share * power * exp(sum - both)),
+                  (float)(share * (power * exp(p - both) - exp(q * p)))};
 }
 
 /* ---- scratch ---- */
@@ -50,10 +55,12 @@ typedef struct work {
 
 static size_t lay_out(work *w, float *scratch, size_t B, size_t K, size_t L)
 {
-    float **arrays[] = {&w->t, &w->g, &w->m, &w->t_size, &w->g_size, &w->row_sum, &w->row_by_sum, &w->row_by_positive, &w->col_sum,
-                        &w->col_by_sum, &w->col_top};
+    float **arrays[] = {&w->t,       &w->g,          &w->m,          &w->t_size,
+                        &w->g_size,  &w->row_sum,    &w->row_by_sum, &w->row_by_positive,
+                        &w->col_sum, &w->col_by_sum, &w->col_top};
     size_t sizes[] = {0, 0, 0, B, K, B, B, B, K, K, K}, total = 0;
-    if (__builtin_mul_overflow(B, L, &sizes[0]) || __builtin_mul_overflow(K, L, &sizes[1]) || __builtin_mul_overflow(B, K, &sizes[2])) {
+    if (__builtin_mul_overflow(B, L, &sizes[0]) || __builtin_mul_overflow(K, L, &sizes[1]) ||
+        __builtin_mul_overflow(B, K, &sizes[2])) {
         return SIZE_MAX;
     }
     for (size_t a = 0; a < sizeof sizes / sizeof sizes[0]; a++) {
@@ -170,7 +177,8 @@ static void col_sums(work *w, int B, int K)
     }
 }
 
-/* m becomes its gradient: softmaxes along rows (and columns when `both`) times their factors, and the positives. */
+/* m becomes its gradient: softmaxes along rows (and columns when `both`) times their factors, and the
+ * positives. */
 static void scores_backward(work *w, const int *positive, bool both, int B, int K)
 {
 #pragma omp parallel for schedule(static) if ((size_t)B * (size_t)K > SMALL)
@@ -261,8 +269,9 @@ static void matched_vectors(const work *w, const int *positive, float scale, int
     }
 }
 
-double sella_align_forward_backward(const sella_align_config *config, const float *anchor, const float *candidate, const int *positive, int B, int K,
-                                    int L, float *danchor, float *dcandidate, float *scratch)
+double sella_align_forward_backward(const sella_align_config *config, const float *anchor, const float *candidate,
+                                    const int *positive, int B, int K, int L, float *danchor, float *dcandidate,
+                                    float *scratch)
 {
     work w;
     double loss;

@@ -1,8 +1,9 @@
 /* controls.c - itembias and bias (collab/controls.h).
  *
- * bias is a convex problem in U + I + 1 numbers x = (b_u..., b_i..., b_0). Newton's direction d solves H d = -g, where
- * H = diag(2, ..., 1/2, ..., 0) + sum over rows of s (1 - s) a a^T and a picks the three numbers of a row; conjugate gradients need only
- * products H v, one pass over the rows each. Steps are halved until the objective falls, so it converges from anywhere.
+ * bias is a convex problem in U + I + 1 numbers x = (b_u..., b_i..., b_0). Newton's direction d solves H d =
+ * -g, where H = diag(2, ..., 1/2, ..., 0) + sum over rows of s (1 - s) a a^T and a picks the three numbers of a
+ * row; conjugate gradients need only products H v, one pass over the rows each. Steps are halved until the
+ * objective falls, so it converges from anywhere.
  */
 #include "collab/controls.h"
 
@@ -18,8 +19,8 @@ static sella_status interactions_check(const sella_interactions *train, int64_t 
         *positives += train->label_n[n] != 0;
     }
     if (*positives == 0 || *positives == train->rows) {
-        return sella_err_set(err, SELLA_STATE, "%lld of %lld training rows have label 1; expected both labels", (long long)*positives,
-                             (long long)train->rows);
+        return sella_err_set(err, SELLA_STATE, "%lld of %lld training rows have label 1; expected both labels",
+                             (long long)*positives, (long long)train->rows);
     }
     return SELLA_OK;
 }
@@ -29,7 +30,8 @@ static double log_odds(double p)
     return log(p) - log1p(-p);
 }
 
-sella_status sella_itembias_fit(const sella_interactions *train, int32_t items, sella_param_table *table, sella_err *err)
+sella_status sella_itembias_fit(const sella_interactions *train, int32_t items, sella_param_table *table,
+                                sella_err *err)
 {
     sella_status status = SELLA_OK;
     const double pseudo = 5;
@@ -221,12 +223,16 @@ static sella_status solve(problem *q, sella_err *err)
         }
         largest = derivatives(q);
     }
-    return largest < enough ? SELLA_OK
-                            : sella_err_set(err, SELLA_DIVERGED, "bias: the gradient's largest entry is %g after Newton's method; expected less than %g",
-                                            largest, enough);
+    return largest < enough
+               ? SELLA_OK
+               : sella_err_set(
+                     err, SELLA_DIVERGED,
+                     "bias: the gradient's largest entry is %g after Newton's method; expected less than %g", largest,
+                     enough);
 }
 
-sella_status sella_bias_fit(const sella_interactions *train, int32_t users, int32_t items, sella_param_table *table, sella_err *err)
+sella_status sella_bias_fit(const sella_interactions *train, int32_t users, int32_t items, sella_param_table *table,
+                            sella_err *err)
 {
     sella_status status = SELLA_OK;
     int64_t positives;

@@ -1,7 +1,8 @@
 /* mf.c - matrix factorisation (collab/mf.h).
  *
- * The backward pass adds rows of the batch into rows of the tables, and two rows of the batch may meet in one. So threads share the
- * columns, not the rows: each element of a gradient is summed by one thread in the batch's order, whatever their number.
+ * The backward pass adds rows of the batch into rows of the tables, and two rows of the batch may meet in one.
+ * So threads share the columns, not the rows: each element of a gradient is summed by one thread in the batch's
+ * order, whatever their number.
  */
 #include "collab/mf.h"
 
@@ -11,7 +12,10 @@
 #include "base/rng.h"
 #include "kernels/gemm.h"
 
-enum { COLUMNS = 32, SMALL = 1 << 18 }; /* columns of one task in the backward pass; values not worth waking threads for */
+enum {
+    COLUMNS = 32,   /* of one task in the backward pass: two cache lines */
+    SMALL = 1 << 18 /* values of a batch that are not worth waking threads for */
+};
 
 /* ---- the tables ---- */
 
@@ -31,11 +35,16 @@ sella_status sella_mf_init(const sella_mf_config *config, uint64_t seed, sella_m
     *out = (sella_mf){.config = *config};
     sella_param_table *table = &out->table;
     if (config->users < 1 || config->items < 1 || config->C < 1 || config->C > SELLA_MF_WIDTH_MAX) {
-        return sella_err_set(err, SELLA_ARG, "matrix factorisation of %d users, %d items, width %d; expected at least one each and a width of "
-                             "at most %d", config->users, config->items, config->C, SELLA_MF_WIDTH_MAX);
+        return sella_err_set(
+            err, SELLA_ARG,
+            "matrix factorisation of %d users, %d items, width %d; expected at least one each and a width of "
+            "at most %d",
+            config->users, config->items, config->C, SELLA_MF_WIDTH_MAX);
     }
     if (!(config->init >= 0 && isfinite(config->init))) {
-        return sella_err_set(err, SELLA_ARG, "matrix factorisation starts with standard deviation %g; expected 0 or more", config->init);
+        return sella_err_set(err, SELLA_ARG,
+                             "matrix factorisation starts with standard deviation %g; expected 0 or more",
+                             config->init);
     }
     SELLA_TRY(sella_param_add(table, "user.weight", config->users, config->C, err));
     SELLA_TRY(sella_param_add(table, "item.weight", config->items, config->C, err));
@@ -84,7 +93,8 @@ static parts parts_of(const sella_mf *mf)
 }
 
 /* x [width] = columns c0 .. c0 + width of p'_u of batch row n. */
-static void user_vector_part(const sella_mf *mf, const parts *p, const sella_mf_batch *batch, int n, int c0, int width, float *x)
+static void user_vector_part(const sella_mf *mf, const parts *p, const sella_mf_batch *batch, int n, int c0,
+                             int width, float *x)
 {
     const size_t C = (size_t)mf->config.C, first = (size_t)c0;
     const int32_t u = batch->user_n[n];
@@ -146,8 +156,8 @@ static void add(float *restrict to, float a, const float *restrict x, int width)
 }
 
 /* Everything of batch row n that falls into columns c0 .. c0 + width. */
-static void row_backward(const sella_mf *mf, const parts *p, const sella_mf_batch *batch, int n, int c0, int width, float dz,
-                         const float *duser, const float *ditem)
+static void row_backward(const sella_mf *mf, const parts *p, const sella_mf_batch *batch, int n, int c0, int width,
+                         float dz, const float *duser, const float *ditem)
 {
     const size_t C = (size_t)mf->config.C, first = (size_t)c0;
     const int32_t u = batch->user_n[n], i = batch->item_n[n];
@@ -194,7 +204,8 @@ static void bias_backward(const parts *p, const sella_mf_batch *batch, const flo
     }
 }
 
-void sella_mf_backward(sella_mf *mf, const sella_mf_batch *batch, const float *dz, const float *duser, const float *ditem)
+void sella_mf_backward(sella_mf *mf, const sella_mf_batch *batch, const float *dz, const float *duser,
+                       const float *ditem)
 {
     const parts p = parts_of(mf);
     const int C = mf->config.C;

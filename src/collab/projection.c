@@ -22,14 +22,15 @@ static void uniform_fill(sella_param *param, uint64_t seed, int place, int in)
     }
 }
 
-sella_status sella_projection_init(int C, int hidden, int L, bool warm, sella_warm_init warm_init, uint64_t seed, sella_projection *out,
-                                   sella_err *err)
+sella_status sella_projection_init(int C, int hidden, int L, bool warm, sella_warm_init warm_init, uint64_t seed,
+                                   sella_projection *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     *out = (sella_projection){.C = C, .hidden = hidden, .L = L, .has_warm = warm};
     sella_param_table *table = &out->table;
     if (C < 1 || hidden < 1 || L < 1) {
-        return sella_err_set(err, SELLA_ARG, "projection of width %d over %d to %d; expected at least 1 each", C, hidden, L);
+        return sella_err_set(err, SELLA_ARG, "projection of width %d over %d to %d; expected at least 1 each", C,
+                             hidden, L);
     }
     SELLA_TRY(sella_param_add(table, "proj.0.weight", hidden, C, err));
     SELLA_TRY(sella_param_add(table, "proj.0.bias", hidden, 0, err));
@@ -93,8 +94,8 @@ void sella_proj_forward(const sella_projection *projection, float *y, const floa
     linear_forward(&param[W2], &param[B2], y, act, N);
 }
 
-void sella_proj_backward(sella_projection *projection, float *dx, const float *dy, const float *x, int N, const float *pre,
-                         const float *act, float *dpre)
+void sella_proj_backward(sella_projection *projection, float *dx, const float *dy, const float *x, int N,
+                         const float *pre, const float *act, float *dpre)
 {
     sella_param *param = projection->table.param;
     linear_backward(&param[W2], &param[B2], dpre, dy, act, N);

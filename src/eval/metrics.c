@@ -25,8 +25,8 @@ static double logloss(const uint8_t *label_n, const double *score_n, const uint8
     return rows == 0 ? NAN : sum / (double)rows;
 }
 
-sella_status sella_figures_compute(const int32_t *user_n, const uint8_t *label_n, const double *score_n, const uint8_t *subset_n,
-                                   int64_t N, sella_figures *out, sella_err *err)
+sella_status sella_figures_compute(const int32_t *user_n, const uint8_t *label_n, const double *score_n,
+                                   const uint8_t *subset_n, int64_t N, sella_figures *out, sella_err *err)
 {
     sella_ranked ranked;
     const sella_status status = sella_ranked_fill(user_n, label_n, score_n, subset_n, N, &ranked, err);
@@ -64,15 +64,17 @@ static json_t *subset_object(const sella_figures *f)
 json_t *sella_figures_object(const char *method, const char *dataset, const char *split, const sella_figures *all,
                              const sella_figures *warm, const sella_figures *cold)
 {
-    json_t *subsets = warm && cold ? json_pack("{s:o, s:o}", "warm", subset_object(warm), "cold", subset_object(cold)) : json_object();
-    return json_pack("{s:s?, s:s?, s:s?, s:I, s:o, s:o, s:I, s:I, s:o, s:o}", "method", method, "dataset", dataset, "split", split,
-                     "rows", (json_int_t)all->rows, "auc", sella_json_real(all->auc), "uauc", sella_json_real(all->uauc), "uauc_users",
-                     (json_int_t)all->uauc_users, "uauc_skipped_users", (json_int_t)all->uauc_skipped, "logloss",
-                     sella_json_real(all->logloss), "subsets", subsets);
+    json_t *subsets = warm && cold ? json_pack("{s:o, s:o}", "warm", subset_object(warm), "cold", subset_object(cold))
+                                   : json_object();
+    return json_pack("{s:s?, s:s?, s:s?, s:I, s:o, s:o, s:I, s:I, s:o, s:o}", "method", method, "dataset", dataset,
+                     "split", split, "rows", (json_int_t)all->rows, "auc", sella_json_real(all->auc), "uauc",
+                     sella_json_real(all->uauc), "uauc_users", (json_int_t)all->uauc_users, "uauc_skipped_users",
+                     (json_int_t)all->uauc_skipped, "logloss", sella_json_real(all->logloss), "subsets", subsets);
 }
 
-sella_status sella_figures_json(const char *method, const char *dataset, const char *split, const int32_t *user_n, const uint8_t *label_n,
-                                const double *score_n, const uint8_t *warm_n, int64_t N, json_t **out, sella_err *err)
+sella_status sella_figures_json(const char *method, const char *dataset, const char *split, const int32_t *user_n,
+                                const uint8_t *label_n, const double *score_n, const uint8_t *warm_n, int64_t N,
+                                json_t **out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_figures all, warm, cold;

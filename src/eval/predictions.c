@@ -1,7 +1,7 @@
 /* predictions.c - prediction files (eval/predictions.h).
  *
- * The reader walks the mapped file once. Every field is copied without its quotes into one pool: a field and its NUL never take more
- * than the field and its separator did in the file, so the pool needs the file's size.
+ * The reader walks the mapped file once. Every field is copied without its quotes into one pool: a field and
+ * its NUL never take more than the field and its separator did in the file, so the pool needs the file's size.
  */
 #include "eval/predictions.h"
 
@@ -47,7 +47,8 @@ static sella_status quoted_field(csv *c, sella_err *err)
         *c->pool++ = *c->at++;
     }
     if (c->at < c->end && *c->at != ',' && *c->at != '\n' && *c->at != '\r') {
-        return sella_err_set(err, SELLA_FORMAT, "%s:%lld: text follows a closing quote; expected a comma or the line's end", c->path,
+        return sella_err_set(err, SELLA_FORMAT,
+                             "%s:%lld: text follows a closing quote; expected a comma or the line's end", c->path,
                              (long long)c->line);
     }
     return SELLA_OK;
@@ -55,10 +56,12 @@ static sella_status quoted_field(csv *c, sella_err *err)
 
 static sella_status plain_field(csv *c, sella_err *err)
 {
-    for (; c->at < c->end && *c->at != ',' && *c->at != '\n' && !(*c->at == '\r' && (c->at + 1 == c->end || c->at[1] == '\n')); c->at++) {
+    for (; c->at < c->end && *c->at != ',' && *c->at != '\n' &&
+           !(*c->at == '\r' && (c->at + 1 == c->end || c->at[1] == '\n'));
+         c->at++) {
         if (*c->at == '"' || *c->at == '\r') {
-            return sella_err_set(err, SELLA_FORMAT, "%s:%lld: %s inside a field without quotes", c->path, (long long)c->line,
-                                 *c->at == '"' ? "a quote" : "a carriage return");
+            return sella_err_set(err, SELLA_FORMAT, "%s:%lld: %s inside a field without quotes", c->path,
+                                 (long long)c->line, *c->at == '"' ? "a quote" : "a carriage return");
         }
         *c->pool++ = *c->at;
     }
@@ -75,7 +78,8 @@ static sella_status next_row(csv *c, sella_err *err)
     }
     for (;;) {
         if (c->fields == COLUMNS_MAX) {
-            return sella_err_set(err, SELLA_FORMAT, "%s:%lld: more than %d columns", c->path, (long long)c->row_line, COLUMNS_MAX);
+            return sella_err_set(err, SELLA_FORMAT, "%s:%lld: more than %d columns", c->path, (long long)c->row_line,
+                                 COLUMNS_MAX);
         }
         char *start = c->pool;
         const sella_status status = c->at < c->end && *c->at == '"' ? quoted_field(c, err) : plain_field(c, err);
@@ -84,8 +88,8 @@ static sella_status next_row(csv *c, sella_err *err)
         }
         const size_t bytes = (size_t)(c->pool - start);
         if (memchr(start, '\0', bytes) || sella_utf8_valid(start, bytes) != bytes) {
-            return sella_err_set(err, SELLA_FORMAT, "%s:%lld: column %d is not valid UTF-8 text", c->path, (long long)c->row_line,
-                                 c->fields + 1);
+            return sella_err_set(err, SELLA_FORMAT, "%s:%lld: column %d is not valid UTF-8 text", c->path,
+                                 (long long)c->row_line, c->fields + 1);
         }
         *c->pool++ = '\0';
         c->field[c->fields] = start;
@@ -101,7 +105,8 @@ static sella_status next_row(csv *c, sella_err *err)
             c->at++;
             c->line++;
         } else if (c->at < c->end) {
-            return sella_err_set(err, SELLA_FORMAT, "%s:%lld: a carriage return without a line feed", c->path, (long long)c->line);
+            return sella_err_set(err, SELLA_FORMAT, "%s:%lld: a carriage return without a line feed", c->path,
+                                 (long long)c->line);
         }
         return SELLA_OK;
     }
@@ -188,7 +193,8 @@ static sella_status header_read(csv *c, int column[KNOWN], sella_err *err)
             }
         }
         if (column[k] < 0 && k != WARM) {
-            return sella_err_set(err, SELLA_FORMAT, "%s:1: there is no column '%s'; expected user,item,label,score and optionally warm",
+            return sella_err_set(err, SELLA_FORMAT,
+                                 "%s:1: there is no column '%s'; expected user,item,label,score and optionally warm",
                                  c->path, known_name[k]);
         }
     }
@@ -199,7 +205,8 @@ static sella_status flag_read(const csv *c, int f, const char *name, uint8_t *ou
 {
     const char *text = c->field[f];
     if (c->bytes[f] != 1 || (text[0] != '0' && text[0] != '1')) {
-        return sella_err_set(err, SELLA_FORMAT, "%s:%lld: %s '%.40s' is not 0 or 1", c->path, (long long)c->row_line, name, text);
+        return sella_err_set(err, SELLA_FORMAT, "%s:%lld: %s '%.40s' is not 0 or 1", c->path, (long long)c->row_line,
+                             name, text);
     }
     *out = text[0] == '1';
     return SELLA_OK;
@@ -244,7 +251,8 @@ static sella_status grow(sella_predictions *p, int64_t *capacity, bool warm, sel
     return ok ? SELLA_OK : sella_err_memory(err, "predictions", (size_t)n * sizeof *p->score);
 }
 
-static sella_status rows_read(csv *c, const int column[KNOWN], sella_predictions *p, codes *users, codes *items, sella_err *err)
+static sella_status rows_read(csv *c, const int column[KNOWN], sella_predictions *p, codes *users, codes *items,
+                              sella_err *err)
 {
     sella_status status = SELLA_OK;
     const int fields = c->fields;
@@ -255,8 +263,8 @@ static sella_status rows_read(csv *c, const int column[KNOWN], sella_predictions
             break;
         }
         if (c->fields != fields) {
-            status = sella_err_set(err, SELLA_FORMAT, "%s:%lld: %d columns; expected %d as in the header", c->path, (long long)c->row_line,
-                                   c->fields, fields);
+            status = sella_err_set(err, SELLA_FORMAT, "%s:%lld: %d columns; expected %d as in the header", c->path,
+                                   (long long)c->row_line, c->fields, fields);
             goto done;
         }
         if (p->count == INT32_MAX) {
@@ -270,7 +278,8 @@ static sella_status rows_read(csv *c, const int column[KNOWN], sella_predictions
         SELLA_TRY(id_read(c, column[USER], "user", users, &p->user[n], &p->user_code[n], err));
         SELLA_TRY(id_read(c, column[ITEM], "item", items, &p->item[n], &p->item_code[n], err));
         SELLA_TRY(flag_read(c, column[LABEL], "label", &p->label[n], err));
-        status = sella_parse_real(c->field[column[SCORE]], c->bytes[column[SCORE]], -1e300, 1e300, "score", &p->score[n], err);
+        status = sella_parse_real(c->field[column[SCORE]], c->bytes[column[SCORE]], -1e300, 1e300, "score",
+                                  &p->score[n], err);
         if (status != SELLA_OK) {
             status = sella_err_prefix(err, status, "%s:%lld", c->path, (long long)c->row_line);
             goto done;
@@ -285,7 +294,8 @@ done:
     return status;
 }
 
-sella_status sella_predictions_parse(const char *where, const char *data, size_t bytes, sella_predictions *out, sella_err *err)
+sella_status sella_predictions_parse(const char *where, const char *data, size_t bytes, sella_predictions *out,
+                                     sella_err *err)
 {
     sella_status status = SELLA_OK;
     codes users = {0}, items = {0};
@@ -359,8 +369,9 @@ done:
     return status;
 }
 
-sella_status sella_predictions_write(const char *path, const char *const *user_id, const char *const *item_id, const uint8_t *label_n,
-                                     const double *score_n, const uint8_t *warm_n, int64_t N, sella_err *err)
+sella_status sella_predictions_write(const char *path, const char *const *user_id, const char *const *item_id,
+                                     const uint8_t *label_n, const double *score_n, const uint8_t *warm_n, int64_t N,
+                                     sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_writer *writer = NULL;
@@ -368,13 +379,17 @@ sella_status sella_predictions_write(const char *path, const char *const *user_i
     SELLA_TRY(sella_write_format(writer, err, "user,item,label,score%s\n", warm_n ? ",warm" : ""));
     for (int64_t i = 0; i < N; i++) {
         if (!isfinite(score_n[i])) {
-            status = sella_err_set(err, SELLA_DIVERGED, "%s: the score of row %lld is not finite (%g)", path, (long long)i + 1, score_n[i]);
+            status = sella_err_set(err, SELLA_DIVERGED, "%s: the score of row %lld is not finite (%g)", path,
+                                   (long long)i + 1, score_n[i]);
             goto done;
         }
         SELLA_TRY(field_write(writer, user_id[i], err));
         SELLA_TRY(sella_write_bytes(writer, ",", 1, err));
         SELLA_TRY(field_write(writer, item_id[i], err));
-        SELLA_TRY(sella_write_format(writer, err, ",%d,%.9g%s\n", label_n[i] ? 1 : 0, score_n[i], !warm_n ? "" : warm_n[i] ? ",1" : ",0"));
+        SELLA_TRY(sella_write_format(writer, err, ",%d,%.9g%s\n", label_n[i] ? 1 : 0, score_n[i],
+                                     !warm_n     ? ""
+                                     : warm_n[i] ? ",1"
+                                                 : ",0"));
     }
     status = sella_write_commit(writer, err);
     writer = NULL;

@@ -1,8 +1,8 @@
 /* ranked.c - sorted rows and their AUC (eval/ranked.h).
  *
- * AUC is the share of pairs (positive, negative) in the right order, a tie counting one half. Walking up the scores, a group of equal
- * scores with p positives and n negatives adds p * (negatives below + n / 2). All counts are whole numbers (twice the sum is kept), so
- * the only rounding is the division at the end.
+ * AUC is the share of pairs (positive, negative) in the right order, a tie counting one half. Walking up the
+ * scores, a group of equal scores with p positives and n negatives adds p * (negatives below + n / 2). All
+ * counts are whole numbers (twice the sum is kept), so the only rounding is the division at the end.
  */
 #include "eval/ranked.h"
 
@@ -75,7 +75,8 @@ static sella_status users_fill(sella_ranked *r, sella_err *err)
         }
         r->user_auc[r->users] = sella_ranked_auc(r->by_score + start, end - start, NULL);
         for (int64_t i = start; i < end; i++) {
-            r->by_score[i].user = r->users; // after the comparison above: codes ascend, so no later user equals it by chance
+            r->by_score[i].user =
+                r->users; // after the comparison above: codes ascend, so no later user equals it by chance
         }
         r->users++;
         start = end;
@@ -83,8 +84,8 @@ static sella_status users_fill(sella_ranked *r, sella_err *err)
     return SELLA_OK;
 }
 
-sella_status sella_ranked_fill(const int32_t *user_n, const uint8_t *label_n, const double *score_n, const uint8_t *subset_n, int64_t N,
-                               sella_ranked *out, sella_err *err)
+sella_status sella_ranked_fill(const int32_t *user_n, const uint8_t *label_n, const double *score_n,
+                               const uint8_t *subset_n, int64_t N, sella_ranked *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     *out = (sella_ranked){0};
@@ -100,11 +101,13 @@ sella_status sella_ranked_fill(const int32_t *user_n, const uint8_t *label_n, co
             continue;
         }
         if (!isfinite(score_n[i])) {
-            status = sella_err_set(err, SELLA_DIVERGED, "the score of row %lld is not finite (%g)", (long long)i + 1, score_n[i]);
+            status = sella_err_set(err, SELLA_DIVERGED, "the score of row %lld is not finite (%g)", (long long)i + 1,
+                                   score_n[i]);
             goto done;
         }
         if (label_n[i] > 1) {
-            status = sella_err_set(err, SELLA_ARG, "the label of row %lld is %d; expected 0 or 1", (long long)i + 1, label_n[i]);
+            status = sella_err_set(err, SELLA_ARG, "the label of row %lld is %d; expected 0 or 1", (long long)i + 1,
+                                   label_n[i]);
             goto done;
         }
         out->by_score[out->rows++] = (sella_ranked_row){score_n[i], user_n ? user_n[i] : 0, label_n[i]};

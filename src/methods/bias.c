@@ -12,8 +12,9 @@ static sella_status bias_open(const sella_run *run, sella_backbone *backbone, se
     return sella_controls_open(run, true, out, err);
 }
 
-static sella_status bias_estimate(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset, const char *model,
-                                  int64_t train_rows, int64_t eval_rows, sella_estimate *out, sella_err *err)
+static sella_status bias_estimate(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset,
+                                  const char *model, int64_t train_rows, int64_t eval_rows, sella_estimate *out,
+                                  sella_err *err)
 {
     (void)settings;
     (void)seed;

@@ -14,7 +14,8 @@ static const char *stage_of(bool users)
 }
 
 /* Train rows in the run's numbers. Release: free() of both. */
-static sella_status interactions_of(const sella_job *job, sella_interactions *out, int32_t **user, int32_t **item, sella_err *err)
+static sella_status interactions_of(const sella_job *job, sella_interactions *out, int32_t **user, int32_t **item,
+                                    sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_split *train = &job->dataset->split[SELLA_SPLIT_TRAIN];
@@ -26,7 +27,8 @@ static sella_status interactions_of(const sella_job *job, sella_interactions *ou
         status = SELLA_MEMORY;
         goto done;
     }
-    SELLA_TRY(sella_queries_from_split(job->run, job->dataset, SELLA_SPLIT_TRAIN, NULL, train->rows, &query, &pool, err));
+    SELLA_TRY(
+        sella_queries_from_split(job->run, job->dataset, SELLA_SPLIT_TRAIN, NULL, train->rows, &query, &pool, err));
     for (int64_t n = 0; n < train->rows; n++) {
         (*user)[n] = query[n].user;
         (*item)[n] = query[n].item;
@@ -84,7 +86,8 @@ typedef struct bias_scorer {
     sella_param_table table;
 } bias_scorer;
 
-static sella_status bias_score(sella_scorer *scorer, const sella_query *query_n, int64_t N, double *logit_n, const sella_talk *talk, sella_err *err)
+static sella_status bias_score(sella_scorer *scorer, const sella_query *query_n, int64_t N, double *logit_n,
+                               const sella_talk *talk, sella_err *err)
 {
     const sella_param_table *table = &((bias_scorer *)scorer)->table;
     const sella_param *user = sella_param_find(table, "user.bias");
@@ -142,7 +145,8 @@ sella_status sella_controls_estimate(const sella_dataset *dataset, bool users, s
     const size_t trainable = items + 1 + (users ? (size_t)dataset->train_users : 0);
     out->rows = (int64_t)rows;
     out->trainable = (int64_t)trainable;
-    out->other_flops = users ? 200.0 * 10.0 * (double)rows : 4.0 * (double)rows; // some ten Newton steps of some twenty products each
+    out->other_flops = users ? 200.0 * 10.0 * (double)rows
+                             : 4.0 * (double)rows; // some ten Newton steps of some twenty products each
     out->bytes = rows * (sizeof(sella_query) + 2 * sizeof(int32_t) + sizeof(double)) + trainable * 10 * sizeof(double);
     return SELLA_OK;
 }

@@ -1,7 +1,7 @@
 /* mf_method.c - matrix factorisation on its own, selected on valid AUC.
  *
- * Paper: section 3 (Collaborative Filtering Recommendation), the row MF of the tables: preset paper is the published one, without biases.
- * Users and items that train never saw: collab.unseen (zero as published).
+ * Paper: section 3 (Collaborative Filtering Recommendation), the row MF of the tables: preset paper is the
+ * published one, without biases. Users and items that train never saw: collab.unseen (zero as published).
  */
 #include <math.h>
 #include <stdlib.h>
@@ -35,7 +35,8 @@ typedef struct fit {
     double *valid_score;
 } fit;
 
-static sella_status vectors_of(const sella_settings *settings, int32_t users, int32_t items, uint64_t seed, sella_vectors *v, sella_err *err)
+static sella_status vectors_of(const sella_settings *settings, int32_t users, int32_t items, uint64_t seed,
+                               sella_vectors *v, sella_err *err)
 {
     const sella_mf_config config = {.users = users,
                                     .items = items,
@@ -60,8 +61,10 @@ static sella_status prepare_valid(fit *f, sella_err *err)
     sella_status status = SELLA_OK;
     const sella_job *job = f->job;
     int64_t *index = NULL;
-    SELLA_TRY(sella_sample_rows(job->eval_rows, job->run->seed, job->dataset, SELLA_SPLIT_VALID, &index, &f->valid_rows, err));
-    SELLA_TRY(sella_queries_from_split(job->run, job->dataset, SELLA_SPLIT_VALID, index, f->valid_rows, &f->valid, &f->valid_pool, err));
+    SELLA_TRY(sella_sample_rows(job->eval_rows, job->run->seed, job->dataset, SELLA_SPLIT_VALID, &index,
+                                &f->valid_rows, err));
+    SELLA_TRY(sella_queries_from_split(job->run, job->dataset, SELLA_SPLIT_VALID, index, f->valid_rows, &f->valid,
+                                       &f->valid_pool, err));
     f->valid_label = sella_alloc((size_t)f->valid_rows, 1, "valid rows", err);
     f->valid_z = sella_alloc((size_t)f->valid_rows, sizeof *f->valid_z, "valid rows", err);
     f->valid_score = sella_alloc((size_t)f->valid_rows, sizeof *f->valid_score, "valid rows", err);
@@ -87,7 +90,8 @@ static sella_status prepare(fit *f, sella_err *err)
     f->shuffled = -1;
     f->seed = sella_stage_seed(job->run, "mf");
     SELLA_TRY(vectors_of(job->settings, job->run->users, job->run->items, f->seed, &f->v, err));
-    SELLA_TRY(sella_queries_from_split(job->run, job->dataset, SELLA_SPLIT_TRAIN, NULL, f->rows, &f->train, &f->train_pool, err));
+    SELLA_TRY(sella_queries_from_split(job->run, job->dataset, SELLA_SPLIT_TRAIN, NULL, f->rows, &f->train,
+                                       &f->train_pool, err));
     const size_t n = (size_t)f->batch;
     f->seen_i = sella_alloc((size_t)job->run->items, 1, "items of train", err);
     f->liked_i = sella_alloc((size_t)job->run->items, 1, "items of train", err);
@@ -182,7 +186,8 @@ static sella_status evaluate(void *user, double *metric, json_t **record, sella_
     SELLA_TRY(sella_vectors_logits(&f->v, f->valid, f->valid_rows, f->valid_z, err));
     for (int64_t n = 0; n < f->valid_rows; n++) {
         if (!isfinite(f->valid_z[n])) {
-            return sella_err_set(err, SELLA_DIVERGED, "mf: the score of valid row %lld is not finite", (long long)n + 1);
+            return sella_err_set(err, SELLA_DIVERGED, "mf: the score of valid row %lld is not finite",
+                                 (long long)n + 1);
         }
         f->valid_score[n] = (double)f->valid_z[n];
     }
@@ -258,7 +263,11 @@ static sella_status mf_train(sella_job *job, sella_err *err)
         .stage = "mf",
         .tables = tables,
         .n = 1,
-        .optimizer = {.beta1 = .9, .beta2 = .999, .eps = 1e-8, .weight_decay = sella_settings_real(settings, "collab.weight_decay"), .coupled = true},
+        .optimizer = {.beta1 = .9,
+                      .beta2 = .999,
+                      .eps = 1e-8,
+                      .weight_decay = sella_settings_real(settings, "collab.weight_decay"),
+                      .coupled = true},
         .schedule = SELLA_SCHEDULE_CONSTANT,
         .lr = sella_settings_real(settings, "collab.lr"),
         .epochs = sella_settings_int(settings, "collab.epochs"),
@@ -294,7 +303,8 @@ typedef struct mf_scorer {
     sella_vectors v;
 } mf_scorer;
 
-static sella_status mf_score(sella_scorer *scorer, const sella_query *query_n, int64_t N, double *logit_n, const sella_talk *talk, sella_err *err)
+static sella_status mf_score(sella_scorer *scorer, const sella_query *query_n, int64_t N, double *logit_n,
+                             const sella_talk *talk, sella_err *err)
 {
     float *z = sella_alloc((size_t)N, sizeof *z, "scores", err);
     (void)talk;
@@ -355,16 +365,19 @@ static sella_status mf_check(const sella_settings *settings, const sella_dataset
     const int64_t width = sella_settings_int(settings, "collab.width");
     (void)dataset;
     if (width > SELLA_MF_WIDTH_MAX) {
-        return sella_err_set(err, SELLA_ARG, "collab.width is %lld; expected at most %d", (long long)width, SELLA_MF_WIDTH_MAX);
+        return sella_err_set(err, SELLA_ARG, "collab.width is %lld; expected at most %d", (long long)width,
+                             SELLA_MF_WIDTH_MAX);
     }
     return SELLA_OK;
 }
 
-static sella_status mf_estimate(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset, const char *model, int64_t train_rows,
-                                int64_t eval_rows, sella_estimate *out, sella_err *err)
+static sella_status mf_estimate(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset,
+                                const char *model, int64_t train_rows, int64_t eval_rows, sella_estimate *out,
+                                sella_err *err)
 {
     const int64_t rows = dataset->split[SELLA_SPLIT_TRAIN].rows, batch = sella_settings_int(settings, "collab.batch");
-    const int64_t epochs = sella_settings_int(settings, "collab.epochs"), C = sella_settings_int(settings, "collab.width");
+    const int64_t epochs = sella_settings_int(settings, "collab.epochs"),
+                  C = sella_settings_int(settings, "collab.width");
     const int64_t steps = (rows + batch - 1) / batch, users = dataset->train_users, items = dataset->items;
     const bool history = sella_settings_bool(settings, "collab.history");
     (void)seed;
@@ -374,12 +387,16 @@ static sella_status mf_estimate(const sella_settings *settings, uint64_t seed, c
     (void)err;
     out->rows = rows;
     out->steps = steps * epochs;
-    out->trainable = (users + items + (history ? items : 0)) * C + (sella_settings_bool(settings, "collab.bias") ? users + items + 1 : 0);
-    out->other_flops = (double)epochs * ((double)rows * 8.0 * (double)C + (double)steps * 12.0 * (double)out->trainable);
+    out->trainable = (users + items + (history ? items : 0)) * C +
+                     (sella_settings_bool(settings, "collab.bias") ? users + items + 1 : 0);
+    out->other_flops =
+        (double)epochs * ((double)rows * 8.0 * (double)C + (double)steps * 12.0 * (double)out->trainable);
     out->bytes = (size_t)out->trainable * 5 * sizeof(float); // value, gradient, two moments, best
-    const int64_t queries = rows + dataset->split[SELLA_SPLIT_VALID].rows, length = sella_settings_int(settings, "collab.history_length");
+    const int64_t queries = rows + dataset->split[SELLA_SPLIT_VALID].rows,
+                  length = sella_settings_int(settings, "collab.history_length");
     const int64_t window = length > 0 && length < dataset->history_total ? length : dataset->history_total;
-    out->bytes += (size_t)queries * (sizeof(sella_query) + 40) + (size_t)(dataset->split[SELLA_SPLIT_VALID].rows * window) * sizeof(int32_t);
+    out->bytes += (size_t)queries * (sizeof(sella_query) + 40) +
+                  (size_t)(dataset->split[SELLA_SPLIT_VALID].rows * window) * sizeof(int32_t);
     for (int split = 0; split < 2; split++) {
         for (int64_t r = 0; r < dataset->split[split].rows; r++) {
             out->bytes += (size_t)dataset->split[split].history_count_n[r] * sizeof(int32_t);
@@ -388,12 +405,28 @@ static sella_status mf_estimate(const sella_settings *settings, uint64_t seed, c
     return SELLA_OK;
 }
 
-static const char *const paper[] = {"collab.width=256", "collab.bias=no", "collab.history=no", "collab.init=0.1", "collab.unseen=zero",
-                                    "collab.lr=1e-3", "collab.weight_decay=1e-4", "collab.batch=2048", "collab.epochs=5000",
-                                    "collab.patience=100", NULL};
-static const char *const usual[] = {"collab.width=64", "collab.bias=yes", "collab.history=no", "collab.init=0.01", "collab.unseen=zero",
-                                    "collab.lr=1e-3", "collab.weight_decay=1e-4", "collab.batch=2048", "collab.epochs=500",
-                                    "collab.patience=20", NULL};
+static const char *const paper[] = {"collab.width=256",
+                                    "collab.bias=no",
+                                    "collab.history=no",
+                                    "collab.init=0.1",
+                                    "collab.unseen=zero",
+                                    "collab.lr=1e-3",
+                                    "collab.weight_decay=1e-4",
+                                    "collab.batch=2048",
+                                    "collab.epochs=5000",
+                                    "collab.patience=100",
+                                    NULL};
+static const char *const usual[] = {"collab.width=64",
+                                    "collab.bias=yes",
+                                    "collab.history=no",
+                                    "collab.init=0.01",
+                                    "collab.unseen=zero",
+                                    "collab.lr=1e-3",
+                                    "collab.weight_decay=1e-4",
+                                    "collab.batch=2048",
+                                    "collab.epochs=500",
+                                    "collab.patience=20",
+                                    NULL};
 
 const sella_method sella_method_mf = {
     .name = "mf",

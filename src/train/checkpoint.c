@@ -1,7 +1,7 @@
 /* checkpoint.c - checkpoint folders (train/checkpoint.h).
  *
- * DONE is written last inside a folder that is made aside and then renamed, so a folder with the right name is complete; its sizes and
- * hashes find what a disk lost afterwards.
+ * DONE is written last inside a folder that is made aside and then renamed, so a folder with the right name is
+ * complete; its sizes and hashes find what a disk lost afterwards.
  */
 #include "train/checkpoint.h"
 
@@ -15,7 +15,8 @@
 
 enum { FORMAT_VERSION = 1, JSON_LIMIT = 64 << 20, FILES = 4 };
 
-static const char *const file_names[FILES] = {"params.safetensors", "moments.safetensors", "best.safetensors", "position.json"};
+static const char *const file_names[FILES] = {"params.safetensors", "moments.safetensors", "best.safetensors",
+                                              "position.json"};
 
 /* The tensors of one file: where they live here. */
 typedef struct list {
@@ -133,7 +134,8 @@ static sella_status write_done(const char *dir, int64_t step, const sella_checkp
         if (sella_path_exists(path)) {
             SELLA_TRY(sella_map_open(path, &map, err));
             snprintf(digits, sizeof digits, "%016" PRIx64, sella_hash_bytes(map.data, map.size, 0));
-            json_object_set_new(files, file_names[f], json_pack("{s:I, s:s}", "bytes", (json_int_t)map.size, "hash", digits));
+            json_object_set_new(files, file_names[f],
+                                json_pack("{s:I, s:s}", "bytes", (json_int_t)map.size, "hash", digits));
             sella_map_close(&map);
         }
         free(path);
@@ -214,7 +216,8 @@ done:
     return status;
 }
 
-sella_status sella_checkpoint_save(const char *dir, int64_t step, const sella_checkpoint *state, const json_t *position, sella_err *err)
+sella_status sella_checkpoint_save(const char *dir, int64_t step, const sella_checkpoint *state,
+                                   const json_t *position, sella_err *err)
 {
     sella_status status = SELLA_OK;
     char name[40], *aside = NULL, *path = NULL;
@@ -276,8 +279,9 @@ static sella_status check_files(const char *dir, const char *done_path, const js
         SELLA_TRY(sella_map_open(path, &map, err));
         snprintf(digits, sizeof digits, "%016" PRIx64, sella_hash_bytes(map.data, map.size, 0));
         if ((int64_t)map.size != bytes || strcmp(digits, hash) != 0) {
-            status = sella_err_set(err, SELLA_FORMAT, "%s: has %zu bytes with hash %s; expected %lld bytes with hash %s as in DONE", path,
-                                   map.size, digits, (long long)bytes, hash);
+            status = sella_err_set(err, SELLA_FORMAT,
+                                   "%s: has %zu bytes with hash %s; expected %lld bytes with hash %s as in DONE",
+                                   path, map.size, digits, (long long)bytes, hash);
             goto done;
         }
         sella_map_close(&map);
@@ -308,10 +312,12 @@ static sella_status check_shapes(const char *path, const sella_safetensors *file
         }
     }
     if (wrong > 0) {
-        status = sella_err_set(err, SELLA_SHAPE, "%s: %d tensor%s missing or of another shape than this run needs: %s%s", path, wrong,
-                               wrong == 1 ? " is" : "s are", misses.data, wrong > 8 ? ", ..." : "");
+        status =
+            sella_err_set(err, SELLA_SHAPE, "%s: %d tensor%s missing or of another shape than this run needs: %s%s",
+                          path, wrong, wrong == 1 ? " is" : "s are", misses.data, wrong > 8 ? ", ..." : "");
     } else if (sella_safetensors_count(file) != l->count) {
-        status = sella_err_set(err, SELLA_SHAPE, "%s: has %d tensors; expected %d", path, sella_safetensors_count(file), l->count);
+        status = sella_err_set(err, SELLA_SHAPE, "%s: has %d tensors; expected %d", path,
+                               sella_safetensors_count(file), l->count);
     }
 done:
     sella_text_release(&misses);
@@ -351,7 +357,8 @@ done:
     return status;
 }
 
-static sella_status load_counts(const char *done_path, const json_t *done, sella_optimizer *optimizer, bool copy, sella_err *err)
+static sella_status load_counts(const char *done_path, const json_t *done, sella_optimizer *optimizer, bool copy,
+                                sella_err *err)
 {
     sella_status status = SELLA_OK;
     const json_t *rows = NULL;
@@ -360,14 +367,15 @@ static sella_status load_counts(const char *done_path, const json_t *done, sella
     SELLA_TRY(sella_json_get_int(done, "optimizer_steps", done_path, 0, INT64_MAX, &steps, err));
     SELLA_TRY(sella_json_get_array(done, "row_steps", done_path, &rows, err));
     if ((int)json_array_size(rows) != n) {
-        status = sella_err_set(err, SELLA_SHAPE, "%s: has step counts of %zu tensors; expected %d", done_path, json_array_size(rows), n);
+        status = sella_err_set(err, SELLA_SHAPE, "%s: has step counts of %zu tensors; expected %d", done_path,
+                               json_array_size(rows), n);
         goto done;
     }
     for (int i = 0; i < n; i++) {
         const json_t *value = json_array_get(rows, (size_t)i);
         if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) > steps) {
-            status = sella_err_set(err, SELLA_FORMAT, "%s: step count %d is not a whole number from 0 to %lld", done_path, i,
-                                   (long long)steps);
+            status = sella_err_set(err, SELLA_FORMAT, "%s: step count %d is not a whole number from 0 to %lld",
+                                   done_path, i, (long long)steps);
             goto done;
         }
     }
@@ -411,7 +419,8 @@ done:
     return status;
 }
 
-sella_status sella_checkpoint_load(const char *dir, sella_checkpoint *state, bool *found, json_t **position, sella_err *err)
+sella_status sella_checkpoint_load(const char *dir, sella_checkpoint *state, bool *found, json_t **position,
+                                   sella_err *err)
 {
     sella_status status = SELLA_OK;
     char **names = NULL, *path = NULL;

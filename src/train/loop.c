@@ -1,11 +1,13 @@
 /* loop.c - the training loop (train/loop.h).
  *
- * A run is a walk over points, each either "step s is done, its evaluation is due" or "all of step s is done". Both are places where a
- * checkpoint may be written, so that neither a long step nor a long evaluation is done again for the other's sake. All that the walk
- * depends on is in the struct `walk`, which is what position.json holds.
+ * A run is a walk over points, each either "step s is done, its evaluation is due" or "all of step s is done".
+ * Both are places where a checkpoint may be written, so that neither a long step nor a long evaluation is done
+ * again for the other's sake. All that the walk depends on is in the struct `walk`, which is what position.json
+ * holds.
  *
- * Easy to get wrong: records are flushed to disk before the checkpoint that counts them; numbers go through JSON with 17 digits, which
- * a double survives; the file is cut before the first new record, not when the checkpoint is read.
+ * Easy to get wrong: records are flushed to disk before the checkpoint that counts them; numbers go through
+ * JSON with 17 digits, which a double survives; the file is cut before the first new record, not when the
+ * checkpoint is read.
  */
 #include "train/loop.h"
 
@@ -43,12 +45,21 @@ typedef struct walk {
 static const struct {
     const char *name;
     size_t offset;
-} walk_ints[] = {{"step", offsetof(walk, step)}, {"pending", offsetof(walk, pending)}, {"evaluations", offsetof(walk, evaluations)},
-                 {"bad", offsetof(walk, bad)}, {"best_epoch", offsetof(walk, best_epoch)}, {"stopped", offsetof(walk, stopped)},
+} walk_ints[] = {{"step", offsetof(walk, step)},
+                 {"pending", offsetof(walk, pending)},
+                 {"evaluations", offsetof(walk, evaluations)},
+                 {"bad", offsetof(walk, bad)},
+                 {"best_epoch", offsetof(walk, best_epoch)},
+                 {"stopped", offsetof(walk, stopped)},
                  {"records_bytes", offsetof(walk, records_bytes)}},
-  walk_reals[] = {{"best", offsetof(walk, best)}, {"last_loss", offsetof(walk, last_loss)}, {"last_norm", offsetof(walk, last_norm)},
-                  {"units", offsetof(walk, units)}, {"epoch_loss", offsetof(walk, epoch_loss)}, {"epoch_units", offsetof(walk, epoch_units)},
-                  {"record_loss", offsetof(walk, record_loss)}, {"record_units", offsetof(walk, record_units)},
+  walk_reals[] = {{"best", offsetof(walk, best)},
+                  {"last_loss", offsetof(walk, last_loss)},
+                  {"last_norm", offsetof(walk, last_norm)},
+                  {"units", offsetof(walk, units)},
+                  {"epoch_loss", offsetof(walk, epoch_loss)},
+                  {"epoch_units", offsetof(walk, epoch_units)},
+                  {"record_loss", offsetof(walk, record_loss)},
+                  {"record_units", offsetof(walk, record_units)},
                   {"seconds", offsetof(walk, seconds)}};
 enum { WALK_INTS = sizeof walk_ints / sizeof walk_ints[0], WALK_REALS = sizeof walk_reals / sizeof walk_reals[0] };
 
@@ -191,8 +202,8 @@ static sella_status records_sync(const run *r, sella_err *err)
 
 static json_t *record_new(const run *r, const char *event)
 {
-    return json_pack("{s:s, s:s, s:I, s:I}", "stage", r->loop->stage, "event", event, "epoch", (json_int_t)epoch_now(r), "step",
-                     (json_int_t)r->at.step);
+    return json_pack("{s:s, s:s, s:I, s:I}", "stage", r->loop->stage, "event", event, "epoch",
+                     (json_int_t)epoch_now(r), "step", (json_int_t)r->at.step);
 }
 
 /* Add "seconds" and `more` (stolen, NULL allowed), write the line. record is stolen. */
@@ -201,7 +212,8 @@ static sella_status record_write(run *r, json_t *record, json_t *more, sella_err
     sella_status status = SELLA_OK;
     char *line = NULL;
     if (!record || (more && json_object_update_missing(record, more) != 0) ||
-        json_object_set_new(record, "seconds", sella_json_real(seconds_now(r))) != 0 || !(line = sella_json_line(record))) {
+        json_object_set_new(record, "seconds", sella_json_real(seconds_now(r))) != 0 ||
+        !(line = sella_json_line(record))) {
         status = sella_err_memory(err, "a record", 0);
         goto done;
     }
@@ -270,8 +282,9 @@ static sella_status rest(run *r, sella_err *err)
         if (status != SELLA_OK) {
             return status;
         }
-        return sella_err_set(err, SELLA_INTERRUPTED, "%s: interrupted after step %lld of %lld%s", r->loop->stage, (long long)r->at.step,
-                             (long long)r->total, r->loop->checkpoint_dir ? "; a checkpoint was left, --resume goes on from it" : "");
+        return sella_err_set(err, SELLA_INTERRUPTED, "%s: interrupted after step %lld of %lld%s", r->loop->stage,
+                             (long long)r->at.step, (long long)r->total,
+                             r->loop->checkpoint_dir ? "; a checkpoint was left, --resume goes on from it" : "");
     }
     return sella_now() - r->saved >= r->loop->checkpoint_seconds ? save(r, err) : SELLA_OK;
 }
@@ -287,12 +300,15 @@ static sella_status check_same(const run *r, const json_t *position, sella_err *
     SELLA_TRY(sella_json_get_int(position, "steps_per_epoch", dir, 0, INT64_MAX, &per_epoch, err));
     SELLA_TRY(sella_json_get_real(position, "lr", dir, &lr, err));
     if (strcmp(stage, r->loop->stage) != 0) {
-        status = sella_err_set(err, SELLA_STATE, "%s: is a checkpoint of %s; expected one of %s", dir, stage, r->loop->stage);
+        status = sella_err_set(err, SELLA_STATE, "%s: is a checkpoint of %s; expected one of %s", dir, stage,
+                               r->loop->stage);
     } else if (total != r->total || per_epoch != r->loop->steps_per_epoch) {
-        status = sella_err_set(err, SELLA_STATE, "%s: is of a run of %lld steps, %lld an epoch; expected %lld and %lld", dir, (long long)total,
-                               (long long)per_epoch, (long long)r->total, (long long)r->loop->steps_per_epoch);
+        status = sella_err_set(
+            err, SELLA_STATE, "%s: is of a run of %lld steps, %lld an epoch; expected %lld and %lld", dir,
+            (long long)total, (long long)per_epoch, (long long)r->total, (long long)r->loop->steps_per_epoch);
     } else if (lr != r->loop->lr) {
-        status = sella_err_set(err, SELLA_STATE, "%s: is of a run with learning rate %g; expected %g", dir, lr, r->loop->lr);
+        status = sella_err_set(err, SELLA_STATE, "%s: is of a run with learning rate %g; expected %g", dir, lr,
+                               r->loop->lr);
     }
 done:
     return status;
@@ -315,8 +331,8 @@ static sella_status walk_from_json(const run *r, const json_t *position, walk *a
         memcpy((char *)at + walk_reals[i].offset, &value, sizeof value);
     }
     if (at->step > r->total || at->pending > 1 || (at->pending == 1 && at->step == 0)) {
-        status = sella_err_set(err, SELLA_FORMAT, "%s: step %lld, pending %lld is no place in a run of %lld steps", dir, (long long)at->step,
-                               (long long)at->pending, (long long)r->total);
+        status = sella_err_set(err, SELLA_FORMAT, "%s: step %lld, pending %lld is no place in a run of %lld steps",
+                               dir, (long long)at->step, (long long)at->pending, (long long)r->total);
     }
 done:
     return status;
@@ -329,7 +345,8 @@ static sella_status resume(run *r, sella_err *err)
     json_t *position = NULL;
     bool found = false;
     if (r->loop->checkpoint_dir) {
-        sella_checkpoint state = {.tables = r->loop->tables, .n = r->loop->n, .optimizer = r->optimizer, .best = r->best};
+        sella_checkpoint state = {
+            .tables = r->loop->tables, .n = r->loop->n, .optimizer = r->optimizer, .best = r->best};
         SELLA_TRY(sella_checkpoint_load(r->loop->checkpoint_dir, &state, &found, &position, err));
     }
     if (found) {
@@ -337,8 +354,8 @@ static sella_status resume(run *r, sella_err *err)
         SELLA_TRY(walk_from_json(r, position, &r->at, err));
         r->step_record = json_incref(json_object_get(position, "record"));
         r->saved_point = point_now(r);
-        sella_say(r->loop->talk, SELLA_LEVEL_INFO, "%s: goes on after step %lld of %lld", r->loop->stage, (long long)r->at.step,
-                  (long long)r->total);
+        sella_say(r->loop->talk, SELLA_LEVEL_INFO, "%s: goes on after step %lld of %lld", r->loop->stage,
+                  (long long)r->at.step, (long long)r->total);
     } else {
         SELLA_TRY(records_start(r->loop, &r->at.records_bytes, err));
     }
@@ -364,12 +381,15 @@ static sella_status one_step(run *r, sella_err *err)
         return status;
     }
     if (!isfinite(s.loss)) {
-        return sella_err_set(err, SELLA_DIVERGED, "%s: the loss of epoch %lld, step %lld is not finite (%g); a lower learning rate may help",
-                             loop->stage, (long long)s.epoch + 1, (long long)s.index + 1, s.loss);
+        return sella_err_set(
+            err, SELLA_DIVERGED,
+            "%s: the loss of epoch %lld, step %lld is not finite (%g); a lower learning rate may help", loop->stage,
+            (long long)s.epoch + 1, (long long)s.index + 1, s.loss);
     }
     status = sella_optimizer_step(r->optimizer, lr, group, loop->optimizer.clip > 0 ? &r->at.last_norm : NULL, err);
     if (status != SELLA_OK) {
-        return sella_err_prefix(err, status, "%s: epoch %lld, step %lld", loop->stage, (long long)s.epoch + 1, (long long)s.index + 1);
+        return sella_err_prefix(err, status, "%s: epoch %lld, step %lld", loop->stage, (long long)s.epoch + 1,
+                                (long long)s.index + 1);
     }
     r->at.last_loss = s.loss;
     r->at.epoch_loss += s.loss * s.units;
@@ -389,8 +409,9 @@ static sella_status write_step_record(run *r, sella_err *err)
     r->step_record = NULL;
     if (record) {
         json_object_set_new(record, "loss", sella_json_real(r->at.record_loss / r->at.record_units));
-        json_object_set_new(record, "lr",
-                            sella_json_real(sella_schedule_lr(r->loop->schedule, r->loop->lr, r->at.step - 1, r->total, r->warmup)));
+        json_object_set_new(
+            record, "lr",
+            sella_json_real(sella_schedule_lr(r->loop->schedule, r->loop->lr, r->at.step - 1, r->total, r->warmup)));
         if (r->loop->optimizer.clip > 0) {
             json_object_set_new(record, "norm", sella_json_real(r->at.last_norm));
         }
@@ -423,8 +444,10 @@ static sella_status evaluate(run *r, sella_err *err)
         r->at.bad++;
     }
     if (loop->epochs <= FEW_EPOCHS || r->at.evaluations % SAY_EVERY == 0) {
-        sella_say(loop->talk, SELLA_LEVEL_INFO, "%s: epoch %lld, step %lld: loss %.4f, valid %.4f (best %.4f in epoch %lld)", loop->stage,
-                  (long long)epoch_now(r), (long long)r->at.step, r->at.last_loss, metric, r->at.best, (long long)r->at.best_epoch);
+        sella_say(loop->talk, SELLA_LEVEL_INFO,
+                  "%s: epoch %lld, step %lld: loss %.4f, valid %.4f (best %.4f in epoch %lld)", loop->stage,
+                  (long long)epoch_now(r), (long long)r->at.step, r->at.last_loss, metric, r->at.best,
+                  (long long)r->at.best_epoch);
     }
     json_t *record = record_new(r, "eval");
     if (record) {
@@ -440,11 +463,13 @@ static sella_status end_epoch(run *r, sella_err *err)
     const double loss = r->at.epoch_loss / r->at.epoch_units;
     if (record) {
         json_object_set_new(record, "loss", sella_json_real(loss));
-        json_object_set_new(record, "lr",
-                            sella_json_real(sella_schedule_lr(r->loop->schedule, r->loop->lr, r->at.step - 1, r->total, r->warmup)));
+        json_object_set_new(
+            record, "lr",
+            sella_json_real(sella_schedule_lr(r->loop->schedule, r->loop->lr, r->at.step - 1, r->total, r->warmup)));
     }
     r->at.epoch_loss = r->at.epoch_units = 0;
-    sella_say(r->loop->talk, SELLA_LEVEL_DEBUG, "%s: epoch %lld: mean loss %.4f", r->loop->stage, (long long)epoch_now(r), loss);
+    sella_say(r->loop->talk, SELLA_LEVEL_DEBUG, "%s: epoch %lld: mean loss %.4f", r->loop->stage,
+              (long long)epoch_now(r), loss);
     return record_write(r, record, NULL, err);
 }
 
@@ -455,8 +480,10 @@ static sella_status after_step(run *r, sella_err *err)
     const sella_loop *loop = r->loop;
     const int64_t step = r->at.step, epochs = step / loop->steps_per_epoch;
     const bool ends = step % loop->steps_per_epoch == 0;
-    const bool due = loop->evaluate && ((ends && loop->evaluate_every > 0 && (epochs % loop->evaluate_every == 0 || step == r->total)) ||
-                                        (loop->evaluate_steps > 0 && step % loop->evaluate_steps == 0));
+    const bool due =
+        loop->evaluate &&
+        ((ends && loop->evaluate_every > 0 && (epochs % loop->evaluate_every == 0 || step == r->total)) ||
+         (loop->evaluate_steps > 0 && step % loop->evaluate_steps == 0));
     const int64_t bytes = r->at.records_bytes;
     if (due) {
         SELLA_TRY(evaluate(r, err));
@@ -517,12 +544,14 @@ static sella_status loop_check(const sella_loop *loop, sella_err *err)
 {
     if (loop->epochs < 0 || loop->steps_per_epoch < 0 || (loop->epochs > 0 && loop->steps_per_epoch == 0) ||
         (loop->steps_per_epoch > 0 && loop->epochs > 400000000000 / loop->steps_per_epoch)) {
-        return sella_err_set(err, SELLA_ARG, "%s: %lld epochs of %lld steps; expected at least one step an epoch and at most 4e11 in all",
-                             loop->stage, (long long)loop->epochs, (long long)loop->steps_per_epoch);
+        return sella_err_set(
+            err, SELLA_ARG,
+            "%s: %lld epochs of %lld steps; expected at least one step an epoch and at most 4e11 in all", loop->stage,
+            (long long)loop->epochs, (long long)loop->steps_per_epoch);
     }
     if (!(loop->lr >= 0 && isfinite(loop->lr)) || !(loop->warmup_ratio >= 0 && loop->warmup_ratio <= 1)) {
-        return sella_err_set(err, SELLA_ARG, "%s: learning rate %g with warm-up %g; expected 0 or more, and 0 to 1", loop->stage, loop->lr,
-                             loop->warmup_ratio);
+        return sella_err_set(err, SELLA_ARG, "%s: learning rate %g with warm-up %g; expected 0 or more, and 0 to 1",
+                             loop->stage, loop->lr, loop->warmup_ratio);
     }
     return SELLA_OK;
 }
@@ -555,21 +584,25 @@ sella_status sella_loop_run(const sella_loop *loop, sella_loop_result *result, s
     for (int t = 0; t < loop->n; t++) {
         sella_param_grad_zero(loop->tables[t]);
     }
-    sella_progress_start(&r.progress, loop->talk, loop->stage, loop->unit, (double)loop->epochs * loop->units_per_epoch, r.at.units);
+    sella_progress_start(&r.progress, loop->talk, loop->stage, loop->unit,
+                         (double)loop->epochs * loop->units_per_epoch, r.at.units);
     status = walk_on(&r, err);
     sella_progress_end(&r.progress);
     SELLA_TRY(status);
     if (r.at.stopped && r.at.step < r.total) {
-        sella_say(loop->talk, SELLA_LEVEL_INFO, "%s: stops after epoch %lld: no better evaluation since epoch %lld", loop->stage,
-                  (long long)epoch_now(&r), (long long)r.at.best_epoch);
+        sella_say(loop->talk, SELLA_LEVEL_INFO, "%s: stops after epoch %lld: no better evaluation since epoch %lld",
+                  loop->stage, (long long)epoch_now(&r), (long long)r.at.best_epoch);
     }
     if (r.best && !isnan(r.at.best)) {
         best_copy(&r, true);
     }
 done:
     if (result) {
-        *result = (sella_loop_result){.epochs = loop->steps_per_epoch > 0 ? r.at.step / loop->steps_per_epoch : 0, .steps = r.at.step,
-                                      .best = r.at.best, .best_epoch = r.at.best_epoch, .last_loss = r.at.last_loss,
+        *result = (sella_loop_result){.epochs = loop->steps_per_epoch > 0 ? r.at.step / loop->steps_per_epoch : 0,
+                                      .steps = r.at.step,
+                                      .best = r.at.best,
+                                      .best_epoch = r.at.best_epoch,
+                                      .last_loss = r.at.last_loss,
                                       .seconds = seconds_now(&r)};
     }
     run_release(&r);

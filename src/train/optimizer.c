@@ -1,10 +1,10 @@
 /* optimizer.c - Adam and AdamW over parameter tables (train/optimizer.h).
  *
- * The values of all rows are cut into blocks of a fixed size. Threads take blocks, so that neither the update (element by element) nor
- * the norm (one double per block, added in block order) depends on how many there are.
+ * The values of all rows are cut into blocks of a fixed size. Threads take blocks, so that neither the update
+ * (element by element) nor the norm (one double per block, added in block order) depends on how many there are.
  *
- * Easy to get wrong: each row counts its own steps. With training groups a row that joins late starts with moments of zero, and the
- * bias correction of a common count would make its first steps ten times too small.
+ * Easy to get wrong: each row counts its own steps. With training groups a row that joins late starts with
+ * moments of zero, and the bias correction of a common count would make its first steps ten times too small.
  */
 #include "train/optimizer.h"
 
@@ -12,7 +12,10 @@
 
 #include "base/arena.h"
 
-enum { BLOCK = 8192, SMALL = 48 }; /* values of a block; blocks that are not worth waking threads for (0.2 ms or so) */
+enum {
+    BLOCK = 8192, /* values of a block */
+    SMALL = 48    /* blocks that are not worth waking threads for: 0.2 ms or so */
+};
 
 typedef struct row {
     sella_param *param;
@@ -41,12 +44,14 @@ static sella_status config_check(const sella_optimizer_config *config, sella_err
     const struct {
         const char *name;
         double value, below;
-    } range[] = {{"beta1", config->beta1, 1}, {"beta2", config->beta2, 1}, {"weight_decay", config->weight_decay, INFINITY},
+    } range[] = {{"beta1", config->beta1, 1},
+                 {"beta2", config->beta2, 1},
+                 {"weight_decay", config->weight_decay, INFINITY},
                  {"clip", config->clip, INFINITY}};
     for (size_t i = 0; i < sizeof range / sizeof range[0]; i++) {
         if (!(range[i].value >= 0 && range[i].value < range[i].below)) {
-            return sella_err_set(err, SELLA_ARG, "optimizer: %s is %g; expected 0 or more%s", range[i].name, range[i].value,
-                                 range[i].below == 1 ? " and less than 1" : " and finite");
+            return sella_err_set(err, SELLA_ARG, "optimizer: %s is %g; expected 0 or more%s", range[i].name,
+                                 range[i].value, range[i].below == 1 ? " and less than 1" : " and finite");
         }
     }
     if (!(config->eps > 0 && isfinite(config->eps))) {
@@ -85,8 +90,8 @@ static sella_status blocks_init(sella_optimizer *optimizer, sella_err *err)
     return SELLA_OK;
 }
 
-sella_status sella_optimizer_new(sella_param_table *const *tables, int n, const sella_optimizer_config *config, sella_optimizer **out,
-                                 sella_err *err)
+sella_status sella_optimizer_new(sella_param_table *const *tables, int n, const sella_optimizer_config *config,
+                                 sella_optimizer **out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     *out = NULL;
@@ -137,7 +142,8 @@ void sella_optimizer_free(sella_optimizer *optimizer)
 
 /* ---- one step ---- */
 
-/* Sum of squares in double: a float's square cannot overflow there, so the sum is finite exactly when all values are. */
+/* Sum of squares in double: a float's square cannot overflow there, so the sum is finite exactly when all
+ * values are. */
 static double block_squares(const float *g, size_t count)
 {
     double sum[8] = {0};
@@ -185,7 +191,8 @@ typedef struct rates {
     float eps;
 } rates;
 
-static void block_update(float *restrict w, float *restrict g, float *restrict m, float *restrict v, size_t count, const rates *r)
+static void block_update(float *restrict w, float *restrict g, float *restrict m, float *restrict v, size_t count,
+                         const rates *r)
 {
     const rates k = *r;
     for (size_t i = 0; i < count; i++) {
@@ -220,7 +227,8 @@ static sella_status gradients_check(sella_optimizer *optimizer, int group, bool 
                 i++;
             }
             const size_t cols = (size_t)param->shape[1];
-            return sella_err_set(err, SELLA_DIVERGED, "the gradient of '%s' is not finite (%g at row %zu, column %zu)", param->name,
+            return sella_err_set(err, SELLA_DIVERGED,
+                                 "the gradient of '%s' is not finite (%g at row %zu, column %zu)", param->name,
                                  (double)param->grad[i], i / cols, i % cols);
         }
     }
@@ -319,7 +327,8 @@ int sella_optimizer_state_count(const sella_optimizer *optimizer)
     return 2 * optimizer->rows;
 }
 
-void sella_optimizer_state_at(const sella_optimizer *optimizer, int index, const char **name, float **data, size_t *count)
+void sella_optimizer_state_at(const sella_optimizer *optimizer, int index, const char **name, float **data,
+                              size_t *count)
 {
     const row *r = &optimizer->row[index / 2];
     *name = index % 2 == 0 ? r->m_name : r->v_name;
