@@ -166,6 +166,11 @@ void sella_resolved_release(sella_resolved *resolved)
     *resolved = (sella_resolved){.user = -1};
 }
 
+const sella_talk *sella_engine_scoring_talk(const sella_engine *engine)
+{
+    return engine->backbone != NULL ? engine->talk : NULL;
+}
+
 sella_query sella_engine_query(const sella_resolved *resolved, int32_t item)
 {
     return (sella_query){.user = resolved->user,

@@ -99,7 +99,7 @@ static sella_status eval_score(sella_engine *engine, const sella_dataset *datase
     sella_query *query_n = NULL;
     int32_t *pool = NULL;
     SELLA_TRY(sella_queries_from_split(engine->run, dataset, id, rows->index_k, rows->count, &query_n, &pool, err));
-    SELLA_TRY(sella_score_all(engine->scorer, query_n, rows->count, rows->score_n, "scoring", NULL, 0.0, engine->talk, err));
+    SELLA_TRY(sella_score_all(engine->scorer, query_n, rows->count, rows->score_n, "scoring", NULL, 0.0, sella_engine_scoring_talk(engine), err));
     for (int64_t k = 0; k < rows->count; k++) {
         rows->score_n[k] = sella_sigmoid(rows->score_n[k]);
     }

@@ -17,7 +17,7 @@ static sella_status score_items(sella_engine *engine, const sella_resolved *who,
     for (int i = 0; i < n; i++) {
         query_n[i] = sella_engine_query(who, item_n[i]);
     }
-    sella_status status = sella_score_all(engine->scorer, query_n, n, logit_n, "scoring", NULL, 0.0, engine->talk, err);
+    sella_status status = sella_score_all(engine->scorer, query_n, n, logit_n, "scoring", NULL, 0.0, sella_engine_scoring_talk(engine), err);
     free(query_n);
     return status;
 }

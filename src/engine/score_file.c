@@ -11,6 +11,7 @@
 #include "data/delimited.h"
 #include "engine/session.h"
 #include "kernels/activation.h"
+#include "methods/score_all.h"
 
 enum { CHUNK = 1 << 14, RECORD_LIMIT = 1 << 20 };
 
@@ -207,8 +208,10 @@ static sella_status chunk_read(pairs *p, bool *more, sella_err *err)
     return SELLA_OK;
 }
 
-static sella_status chunk_score(pairs *p, sella_err *err)
+/* part of parts, from 1: long files are scored in several. */
+static sella_status chunk_score(pairs *p, int64_t part, int64_t parts, sella_err *err)
 {
+    char what[64] = "scoring";
     for (int i = 0; i < p->count; i++) {
         const pair *row = &p->pair_n[i];
         sella_query *query = &p->query_n[i];
@@ -223,7 +226,10 @@ static sella_status chunk_score(pairs *p, sella_err *err)
             query->target_text = p->text.data + row->title_at;
         }
     }
-    return p->engine->scorer->ops->score(p->engine->scorer, p->query_n, p->count, p->logit_n, p->engine->talk, err);
+    if (parts > 1) {
+        snprintf(what, sizeof what, "scoring, part %" PRId64 " of %" PRId64, part, parts);
+    }
+    return sella_score_all(p->engine->scorer, p->query_n, p->count, p->logit_n, what, NULL, 0.0, sella_engine_scoring_talk(p->engine), err);
 }
 
 typedef struct output {
@@ -280,20 +286,22 @@ sella_status sella_engine_score_csv(sella_engine *engine, const char *name, cons
     output out = {.write = write, .user = user};
     bool more = true;
     SELLA_TRY(pairs_open(&p, engine, name, data, bytes, err));
+    int64_t parts = 0;
     while (more) {
         SELLA_TRY(chunk_read(&p, &more, err));
+        parts += p.count > 0;
     }
     pairs_release(&p);
     more = true;
     SELLA_TRY(pairs_open(&p, engine, name, data, bytes, err));
     SELLA_TRY(write_header(&p, data, &out, err));
-    while (more) {
+    for (int64_t part = 1; more; part++) {
         if (sella_stop_wanted(engine->talk)) {
             SELLA_TRY(sella_err_set(err, SELLA_INTERRUPTED, "%s: interrupted near line %" PRId64, name, p.table.line));
         }
         SELLA_TRY(chunk_read(&p, &more, err));
         if (p.count > 0) {
-            SELLA_TRY(chunk_score(&p, err));
+            SELLA_TRY(chunk_score(&p, part, parts, err));
             SELLA_TRY(write_rows(&p, &out, err));
         }
     }

@@ -42,6 +42,9 @@ void sella_resolved_release(sella_resolved *resolved);
 /* Item row of one history entry (id, else title); -1 when it is neither and free_titles is set; SELLA_MISSING otherwise. */
 sella_status sella_engine_resolve_entry(const sella_engine *engine, const char *entry, int free_titles, int32_t *item, sella_err *err);
 
+/* Where scoring reports its progress: NULL when no language model computes, since it is then over in no time. */
+const sella_talk *sella_engine_scoring_talk(const sella_engine *engine);
+
 /* The query of one item for a resolved request. */
 sella_query sella_engine_query(const sella_resolved *resolved, int32_t item);
 
