@@ -136,7 +136,7 @@ static void killed(const char *method, int rounds, unsigned seed)
         int kills = 0;
         snprintf(name, sizeof name, "%s-killed-%d", method, round);
         char *run = sella_path_join(folder, name, NULL);
-        while (!killed_round(method, run, 3000 + (long)(fixture_draw(&seed) % 60000) * (1 + kills / 20))) {
+        while (!killed_round(method, run, 3000 + (long)(fixture_draw(&seed) % 20000) * (1 + kills / 20))) {
             assert_true(++kills < 500);
         }
         print_message("%s: killed %d times\n", method, kills);
@@ -149,19 +149,19 @@ static void killed(const char *method, int rounds, unsigned seed)
 static void test_sella(void **state)
 {
     (void)state;
-    killed("sella", 3, 17);
+    killed("sella", 4, 17);
 }
 
 static void test_mf(void **state)
 {
     (void)state;
-    killed("mf", 1, 29);
+    killed("mf", 3, 29);
 }
 
 static void test_tallrec(void **state)
 {
     (void)state;
-    killed("tallrec", 2, 23);
+    killed("tallrec", 3, 23);
 }
 
 /* Ctrl-C: the caller's stop leaves a checkpoint and says so; a complete run is left alone. */
