@@ -233,7 +233,7 @@ static void test_from(void **state)
         with(set, refused[i][0], NULL);
         assert_int_equal(fixture_train("sella", dataset, other, NULL, base, false, set, NULL, &why), SELLA_STATE);
         assert_non_null(strstr(why.text, refused[i][1]));
-        CHECK(sella_path_remove(other, err));
+        assert_false(sella_path_exists(other)); // refused before any work: nothing is left
     }
     // another data set
     const fixture_shape shape = {.users = 12, .items = 20, .train = 240, .valid = 60, .seed = 4};
@@ -242,7 +242,6 @@ static void test_from(void **state)
     assert_int_equal(fixture_train("sella", data2, other, NULL, base, false, quick, NULL, &why), SELLA_STATE);
     assert_non_null(strstr(why.text, "checksum"));
     // a distillation that would differ is done again
-    CHECK(sella_path_remove(other, err));
     with(set, "distil.wording=eol", NULL);
     fixture_train_ok("sella", dataset, other, NULL, base, set);
     assert_true(fixture_same(base, other, "adapter/adapter_model.safetensors"));
@@ -312,6 +311,52 @@ static void test_overfits(void **state)
     free(path);
 }
 
+/* Rows that fit a budget are decided once, and kept by --resume. */
+static void test_budget(void **state)
+{
+    static const char *const set[] = {"budget.minutes=0.0000001", NULL};
+    sella_run *run = NULL;
+    sella_err why;
+    int64_t rows;
+    (void)state;
+    char *path = in("budget"), *result = sella_path_join(path, "result.json", NULL);
+    fixture_train_ok("tallrec", dataset, path, NULL, NULL, set);
+    CHECK(sella_run_open(path, &run, err));
+    assert_true(sella_run_decided(run, "train.rows", &rows));
+    assert_int_equal(rows, 64);
+    assert_true(sella_run_decided(run, "eval.rows", &rows));
+    assert_int_equal(rows, 17);
+    sella_run_close(run);
+    CHECK(sella_path_remove(result, err));
+    assert_int_equal(fixture_train("tallrec", dataset, path, NULL, NULL, true, NULL, NULL, &why), SELLA_OK);
+    free(path);
+    free(result);
+}
+
+/* One class in train: refused in a sentence. */
+static void test_one_class(void **state)
+{
+    sella_err why;
+    (void)state;
+    char *data = in("one-class"), *run = in("one-class-run");
+    const fixture_shape shape = {.users = 5, .items = 9, .train = 50, .valid = 20, .seed = 3};
+    fixture_dataset(data, &shape);
+    char *labels = sella_path_join(data, "train/label.npy", NULL);
+    FILE *file = fopen(labels, "r+b");
+    assert_non_null(file);
+    fseek(file, -50, SEEK_END);
+    for (int i = 0; i < 50; i++) {
+        fputc(1, file);
+    }
+    fclose(file);
+    assert_true(fixture_train("tallrec", data, run, NULL, NULL, false, quick, NULL, &why) != SELLA_OK);
+    assert_non_null(strstr(why.text, "class"));
+    assert_false(sella_path_exists(run));
+    free(labels);
+    free(data);
+    free(run);
+}
+
 static void test_refusals(void **state)
 {
     sella_err why;
@@ -334,7 +379,6 @@ static void test_refusals(void **state)
     assert_non_null(strstr(why.text, "sella"));
     with(set, "train.tokens=16", NULL); // shorter than a row
     assert_int_equal(fixture_train("tallrec", dataset, none, NULL, NULL, false, set, NULL, &why), SELLA_ARG);
-    CHECK(sella_path_remove(none, err));
     // without a valid split: trains, no figures
     const fixture_shape shape = {.users = 12, .items = 20, .train = 100, .valid = 0, .seed = 3};
     char *data = in("train-only");
@@ -356,7 +400,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table1),   cmocka_unit_test(test_records), cmocka_unit_test(test_ablations), cmocka_unit_test(test_step_zero),
         cmocka_unit_test(test_order_of_groups), cmocka_unit_test(test_from),    cmocka_unit_test(test_presets),   cmocka_unit_test(test_overfits),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_budget),   cmocka_unit_test(test_one_class), cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -62,10 +62,10 @@ static json_t *document_of(const sella_run_new *make)
 {
     json_t *model = make->model_path ? json_pack("{s:s, s:s}", "path", make->model_path, "fingerprint", make->model_fingerprint) : json_null();
     const sella_dataset *dataset = make->dataset;
-    return json_pack("{s:i, s:s, s:s, s:I, s:i, s:{s:s, s:s, s:s, s:s}, s:o, s:i, s:i, s:{s:s, s:s}, s:o, s:{}}",
+    return json_pack("{s:i, s:s, s:s, s:I, s:i, s:{s:s, s:s, s:s, s:s}, s:o, s:s?, s:i, s:i, s:{s:s, s:s}, s:o, s:{}}",
                      "format", RUN_FORMAT, "method", make->method, "preset", make->preset, "seed", (json_int_t)make->seed, "threads", make->threads,
                      "dataset", "name", dataset->name, "path", dataset->path, "checksum", dataset->checksum, "noun", dataset->noun,
-                     "model", model, "users", dataset->train_users, "items", dataset->items,
+                     "model", model, "from", make->from, "users", dataset->train_users, "items", dataset->items,
                      "versions", "sella", SELLA_VERSION, "blas", sella_blas_name(),
                      "settings", sella_settings_json(make->settings), "decided");
 }
@@ -182,6 +182,9 @@ static sella_status read_document(sella_run *run, const char *file, sella_err *e
         status = sella_err_set(err, SELLA_FORMAT, "%s: key 'model' is missing; expected an object with path and fingerprint", file);
         goto done;
     }
+    if (json_is_string(json_object_get(run->document, "from"))) {
+        SELLA_TRY(copy_text(run->document, "from", file, &run->from, err));
+    }
     SELLA_TRY(sella_json_get_int(run->document, "users", file, 0, INT32_MAX - 8, &number, err));
     run->users = (int32_t)number;
     SELLA_TRY(sella_json_get_int(run->document, "items", file, 1, INT32_MAX - 8, &number, err));
@@ -254,6 +257,7 @@ void sella_run_close(sella_run *run)
     free(run->dataset_path);
     free(run->noun);
     free(run->model_path);
+    free(run->from);
     free(run);
 }
 

@@ -33,6 +33,7 @@ typedef struct sella_run {
     char *noun;
     char *model_path;           /* NULL when the method has no language model */
     char model_fingerprint[17];
+    char *from;                 /* run whose finished stages it reuses; NULL */
     int32_t users;              /* train users; row r of user tables = line r after the header of users.tsv */
     int32_t items;              /* whole catalogue */
     const char *const *user_id; /* [users] */
@@ -54,6 +55,7 @@ typedef struct sella_run_new {
     const sella_dataset *dataset;
     const char *model_path;        /* NULL: no language model */
     const char *model_fingerprint; /* NULL likewise */
+    const char *from;              /* NULL: trains everything itself */
     int threads;
 } sella_run_new;
 

@@ -26,6 +26,7 @@ typedef struct training {
     sella_dataset *dataset;
     sella_backbone *backbone;
     sella_run *run;
+    bool made; /* the run folder is this call's */
     double start;
 } training;
 
@@ -225,6 +226,7 @@ static sella_status open_run(training *t, sella_err *err)
                                 .dataset = t->dataset,
                                 .model_path = t->backbone ? sella_backbone_path(t->backbone) : NULL,
                                 .model_fingerprint = fingerprint,
+                                .from = options->from,
                                 .threads = sella_threads()};
     if (options->resume && sella_run_there(options->run)) {
         SELLA_TRY(sella_run_resume(options->run, &make, &t->run, err));
@@ -233,6 +235,7 @@ static sella_status open_run(training *t, sella_err *err)
         }
     } else {
         SELLA_TRY(sella_run_create(options->run, &make, &t->run, err));
+        t->made = true;
     }
 done:
     return status;
@@ -351,6 +354,21 @@ static sella_status tell_result(const sella_run *run, char **json, sella_err *er
     return status;
 }
 
+/* A run that was refused before any work leaves no folder behind, so that the same command can be corrected and given again. */
+static void drop_refused(const training *t)
+{
+    static const char *const work[] = {"checkpoints", "stages", "adapter", "collab.safetensors"};
+    bool began = false;
+    for (size_t i = 0; t->made && i < sizeof work / sizeof work[0]; i++) {
+        char *path = sella_run_file(t->run, work[i]);
+        began = began || !path || sella_path_exists(path);
+        free(path);
+    }
+    if (t->made && !began) {
+        sella_path_remove(t->run->path, NULL);
+    }
+}
+
 sella_status sella_train(const sella_train_options *options, const sella_talk *talk, char **json, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -376,11 +394,14 @@ sella_status sella_train(const sella_train_options *options, const sella_talk *t
         status = tell_result(t.run, json, err);
         goto done;
     }
-    sella_job job = {.run = t.run, .settings = t.run->settings, .dataset = t.dataset, .backbone = t.backbone, .from = options->from, .talk = talk};
+    sella_job job = {.run = t.run, .settings = t.run->settings, .dataset = t.dataset, .backbone = t.backbone, .from = t.run->from, .talk = talk};
     SELLA_TRY(decide_rows(&t, &job, err));
     SELLA_TRY(t.method->train(&job, err));
     SELLA_TRY(finish(&t, &job, json, err));
 done:
+    if (status != SELLA_OK) {
+        drop_refused(&t);
+    }
     sella_run_close(t.run);
     sella_backbone_close(t.backbone);
     sella_dataset_close(t.dataset);
