@@ -65,6 +65,7 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
 }
 
 const sella_command sella_cmd_bench = {
+    .computes = true,
     .name = "bench",
     .usage = "gemm|score|train",
     .help = "Measure the engine's speed as a share of the matrix products' roof.",

@@ -45,6 +45,7 @@ done:
 }
 
 const sella_command sella_cmd_eval = {
+    .computes = true,
     .name = "eval",
     .usage = "RUN",
     .help = "Evaluate a trained run: AUC, UAUC and logloss on a part of a data set.",

@@ -235,6 +235,7 @@ done:
 }
 
 const sella_command sella_cmd_inspect = {
+    .computes = true,
     .name = "inspect",
     .usage = "PATH | MODEL --text TEXT | prompt RUN",
     .help = "Show what is in a file, run, data set or model, a row's prompt, or what a model makes of a text.",

@@ -177,6 +177,7 @@ done:
 }
 
 const sella_command sella_cmd_recommend = {
+    .computes = true,
     .name = "recommend",
     .usage = "RUN --user U | --history LIST",
     .help = "Recommend items to a user of the run, or to anyone by what they liked.",

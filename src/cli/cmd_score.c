@@ -85,6 +85,7 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
 }
 
 const sella_command sella_cmd_score = {
+    .computes = true,
     .name = "score",
     .usage = "RUN PAIRS.csv",
     .help = "Score pairs of users and items from a CSV file, in bulk and in order.",

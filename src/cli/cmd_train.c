@@ -137,6 +137,7 @@ done:
 }
 
 const sella_command sella_cmd_train = {
+    .computes = true,
     .name = "train",
     .usage = "METHOD DATASET -o RUN",
     .help = "Train a method on a data set.",

@@ -54,6 +54,7 @@ typedef struct sella_command {
     int option_count;
     int positional_min;          /* how many positional arguments it takes */
     int positional_max;
+    bool computes;               /* works with several threads: main() bounds how long waiting threads spin */
     bool stoppable;              /* its work asks sella_stop_wanted: Ctrl-C leaves a checkpoint instead of killing */
     void (*more_help)(FILE *out); /* further help that comes from other tables, or NULL */
     /* Data on stdout, talk through cli->talk. SELLA_ARG becomes wrong usage (exit 2), any other failure exit 1. */
