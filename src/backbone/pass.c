@@ -212,6 +212,11 @@ void sella_pass_free(sella_pass *pass)
     }
 }
 
+void sella_pass_profile_into(sella_pass *pass, sella_pass_profile *profile)
+{
+    pass->profile = profile;
+}
+
 /* ---- the batch ---- */
 
 static sella_status batch_check(const sella_pass *p, const sella_tree_batch *b, sella_err *err)
@@ -278,6 +283,7 @@ sella_status sella_pass_forward(sella_pass *pass, const sella_tree_batch *batch,
     sella_status status = SELLA_OK;
     const sella_backbone_config *c = pass->shape;
     pass->batch = NULL;
+    sella_lap_begin(pass, false);
     SELLA_TRY(batch_check(pass, batch, err));
     assert(soft || batch->M == 0);
     SELLA_TRY(inputs_fill(pass, batch, soft, err));
@@ -296,11 +302,13 @@ sella_status sella_pass_forward(sella_pass *pass, const sella_tree_batch *batch,
                                               .threads = pass->threads};
     assert(sella_attention_scratch(&pass->attention) <= pass->scratch_floats);
     answers_list(pass, batch);
+    sella_lap(pass, SELLA_PART_EMBEDDING);
     for (int l = 0; l < c->layers; l++) {
         sella_layer_forward(pass, l, l + 1 < c->layers ? pass->state[l + 1].x : pass->final);
     }
     sella_rmsnorm_forward(pass->h, c->C, pass->r, pass->final, c->C, sella_backbone_norm(pass->backbone),
                           pass->answers.n, c->C, c->rms_eps);
+    sella_lap(pass, SELLA_PART_NORM);
     for (int n = 0; n < batch->N; n++) {
         const float *from = pass->h + (size_t)pass->answer_place[batch->answer_n[n]] * (size_t)c->C;
         for (int i = 0; i < c->C; i++) {
@@ -314,6 +322,7 @@ sella_status sella_pass_forward(sella_pass *pass, const sella_tree_batch *batch,
         }
         memcpy(answer + (size_t)n * (size_t)c->C, from, (size_t)c->C * sizeof *answer);
     }
+    sella_lap(pass, SELLA_PART_REST);
 done:
     return status;
 }

@@ -23,11 +23,31 @@ typedef struct sella_pass_options {
 
 typedef struct sella_pass sella_pass;
 
+/* Where the time of a pass goes. */
+typedef enum sella_part {
+    SELLA_PART_PRODUCTS,  /* with frozen matrices, their biases */
+    SELLA_PART_ATTENTION,
+    SELLA_PART_NORM,
+    SELLA_PART_ROPE,
+    SELLA_PART_SWIGLU,
+    SELLA_PART_ADAPTERS,  /* low-rank products and dropout */
+    SELLA_PART_EMBEDDING, /* with the check of the batch */
+    SELLA_PART_REST,      /* copies of the residual stream, answers */
+    SELLA_PARTS
+} sella_part;
+
+typedef struct sella_pass_profile {
+    double second[2][SELLA_PARTS]; /* [0] of forward, [1] of backward passes */
+} sella_pass_profile;
+
 size_t sella_pass_bytes(const sella_backbone_config *shape, const sella_lora_config *lora, const sella_pass_options *options);
 /* lora may be NULL (the bare backbone). Both are borrowed and must outlive the pass. */
 sella_status sella_pass_new(const sella_backbone *backbone, sella_lora *lora, const sella_pass_options *options, sella_pass **out,
                             sella_err *err);
 void sella_pass_free(sella_pass *pass);
+
+/* Add the seconds of following passes to *profile, which is borrowed. NULL: stop; nothing is measured then. */
+void sella_pass_profile_into(sella_pass *pass, sella_pass_profile *profile);
 
 /* Dropout on the LoRA inputs is a pure function of (seed, step); step < 0 switches it off (scoring).
  *   soft    in  [M, C]  vectors of batch->soft_m, in that order; NULL when M = 0

@@ -8,6 +8,7 @@
 
 #include "backbone/pass.h"
 #include "base/arena.h"
+#include "base/log.h"
 #include "kernels/attention.h"
 
 /* A list of n tokens, ascending; token NULL: the first n. */
@@ -83,7 +84,26 @@ struct sella_pass {
     int32_t *live_token;    /* [max_tokens] */
     uint64_t seed;
     int64_t step;
+
+    sella_pass_profile *profile; /* NULL: nobody asked */
+    double lap_start;
+    int lap_backward; /* 1 in a backward pass */
 };
+
+/* The time since the lap before was spent on `part`. Free when nobody asked. */
+static inline void sella_lap(sella_pass *pass, sella_part part)
+{
+    if (pass->profile) {
+        const double now = sella_now();
+        pass->profile->second[pass->lap_backward][part] += now - pass->lap_start;
+        pass->lap_start = now;
+    }
+}
+static inline void sella_lap_begin(sella_pass *pass, bool backward)
+{
+    pass->lap_backward = backward;
+    pass->lap_start = pass->profile ? sella_now() : 0.0;
+}
 
 /* rows of `from` [*, width] that the list names: `from` itself for a list without tokens, else copied into buffer. */
 const float *sella_rows_gather(const float *from, int width, sella_row_list list, float *buffer);
@@ -93,7 +113,8 @@ void sella_rows_scatter(float *to, int ldto, const float *from, int ldfrom, int 
 /* layer.c: the state of layer l from its x; y out is the residual stream behind it, rows as sella_layer_state says. */
 void sella_layer_forward(sella_pass *pass, int l, float *y);
 
-/* ---- adapt.c: one adapted matrix; nothing happens where there is no adapter ---- */
+/* ---- adapt.c: one adapted matrix; nothing happens where there is no adapter ----
+ * Each call stands behind the product of its frozen matrix, whose lap it ends. */
 
 void sella_adapt_table(float *keep, double dropout);
 /* y += s B A drop(x).   y inout [n, out], x in [n, in] */
