@@ -1,4 +1,5 @@
-/* test_methods_resume.c - a run that is killed again and again, at any moment of any stage, ends with the bytes of one that was not. */
+/* test_methods_resume.c - a run that is killed again and again, at any moment of any stage, ends with the bytes of
+ * one that was not. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -12,8 +13,19 @@
 
 #include "methods_fixture.h"
 
-static const char *const settings[] = {"stage1.batch=20", "stage3.batch=20", "stage2.epochs=5", "stage2.batch=64", "collab.width=8",
-                                       "collab.batch=64", "collab.epochs=12", "proj.hidden=12", "stage1.evaluate=3", "stage3.evaluate=4", "checkpoint.seconds=0", "eval.rows=50", NULL};
+static const char *const settings[] = {"stage1.batch=20",
+                                       "stage3.batch=20",
+                                       "stage2.epochs=5",
+                                       "stage2.batch=64",
+                                       "collab.width=8",
+                                       "collab.batch=64",
+                                       "collab.epochs=12",
+                                       "proj.hidden=12",
+                                       "stage1.evaluate=3",
+                                       "stage3.evaluate=4",
+                                       "checkpoint.seconds=0",
+                                       "eval.rows=50",
+                                       NULL};
 static char *folder, *dataset;
 
 static int setup(void **state)

@@ -42,8 +42,14 @@ static sella_settings *defaults(void)
 
 static sella_run_new make_of(const sella_settings *settings)
 {
-    return (sella_run_new){.method = "sella", .preset = "default", .settings = settings, .seed = 7, .dataset = dataset, .model_path = "model.gguf",
-                           .model_fingerprint = "0123456789abcdef", .threads = 2};
+    return (sella_run_new){.method = "sella",
+                           .preset = "default",
+                           .settings = settings,
+                           .seed = 7,
+                           .dataset = dataset,
+                           .model_path = "model.gguf",
+                           .model_fingerprint = "0123456789abcdef",
+                           .threads = 2};
 }
 
 /* ---- runs ---- */
@@ -207,7 +213,8 @@ static void test_settings(void **state)
     assert_true(sella_settings_real(settings, "stage1.lr") == 3e-4);
     assert_int_equal(sella_settings_int(settings, "lora.rank"), 64);
     sella_settings_free(settings);
-    assert_int_equal(sella_training_resolve(sella_method_find("sella"), "papier", NULL, NULL, 0, &settings, &why), SELLA_ARG);
+    assert_int_equal(sella_training_resolve(sella_method_find("sella"), "papier", NULL, NULL, 0, &settings, &why),
+                     SELLA_ARG);
     for (; sella_setting_at(rows, &info); rows++) {
         assert_true(info.help[0] != '\0' && info.help[strlen(info.help) - 1] == '.');
     }
@@ -282,7 +289,8 @@ static void test_queries(void **state)
     CHECK(sella_queries_from_split(run, other, SELLA_SPLIT_VALID, NULL, 80, &query, &pool, err));
     int unseen = 0, unknown = 0;
     for (int q = 0; q < 80; q++) {
-        const char *uid = other->user_id[other->split[SELLA_SPLIT_VALID].user_n[q]], *iid = other->item_id[other->split[SELLA_SPLIT_VALID].item_n[q]];
+        const char *uid = other->user_id[other->split[SELLA_SPLIT_VALID].user_n[q]],
+                   *iid = other->item_id[other->split[SELLA_SPLIT_VALID].item_n[q]];
         if (query[q].user >= 0) {
             assert_string_equal(run->user_id[query[q].user], uid);
         } else {
@@ -319,9 +327,12 @@ static void test_queries(void **state)
 static void test_refs(void **state)
 {
     const int32_t a[] = {1, 2, 3}, b[] = {1, 2, 3}, c[] = {1, 2, 4};
-    const sella_query query[] = {{.user = 5, .item = 1, .history_n = a, .history_count = 3}, {.user = 5, .item = 2, .history_n = b, .history_count = 3},
-                                 {.user = 5, .item = 1, .history_n = c, .history_count = 3}, {.user = 5, .item = 2, .history_n = a, .history_count = 2},
-                                 {.user = -1, .item = 1, .history_n = a, .history_count = 3}, {.user = -1, .item = -1, .history_n = c, .history_count = 3}};
+    const sella_query query[] = {{.user = 5, .item = 1, .history_n = a, .history_count = 3},
+                                 {.user = 5, .item = 2, .history_n = b, .history_count = 3},
+                                 {.user = 5, .item = 1, .history_n = c, .history_count = 3},
+                                 {.user = 5, .item = 2, .history_n = a, .history_count = 2},
+                                 {.user = -1, .item = 1, .history_n = a, .history_count = 3},
+                                 {.user = -1, .item = -1, .history_n = c, .history_count = 3}};
     const int32_t with[] = {0, 0, 1, 2, 3, 4}, without[] = {0, 0, 0, 0, 1, 2}, items[] = {0, 1, 0, 1, 0, 2};
     sella_refs refs;
     (void)state;
@@ -410,9 +421,9 @@ static void test_estimate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_create),  cmocka_unit_test(test_histories), cmocka_unit_test(test_hostile_runs), cmocka_unit_test(test_settings),
-        cmocka_unit_test(test_samples), cmocka_unit_test(test_queries),   cmocka_unit_test(test_refs),         cmocka_unit_test(test_tape),
-        cmocka_unit_test(test_estimate),
+        cmocka_unit_test(test_create),   cmocka_unit_test(test_histories), cmocka_unit_test(test_hostile_runs),
+        cmocka_unit_test(test_settings), cmocka_unit_test(test_samples),   cmocka_unit_test(test_queries),
+        cmocka_unit_test(test_refs),     cmocka_unit_test(test_tape),      cmocka_unit_test(test_estimate),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

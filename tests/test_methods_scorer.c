@@ -1,4 +1,5 @@
-/* test_methods_scorer.c - scorers of a trained run: batched equals one by one, users and items never seen, titles as text, vectors by hand, damaged artifacts. */
+/* test_methods_scorer.c - scorers of a trained run: batched equals one by one, users and items never seen, titles as
+ * text, vectors by hand, damaged artifacts. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -10,8 +11,9 @@
 #include "methods/vectors.h"
 #include "methods_fixture.h"
 
-static const char *const quick[] = {"stage1.batch=24", "stage3.batch=24", "stage2.epochs=6", "stage2.batch=64", "collab.width=8", "proj.hidden=12",
-                                    "stage3.lr=1e-2", "stage1.lr=1e-2", NULL};
+static const char *const quick[] = {"stage1.batch=24", "stage3.batch=24", "stage2.epochs=6",
+                                    "stage2.batch=64", "collab.width=8",  "proj.hidden=12",
+                                    "stage3.lr=1e-2",  "stage1.lr=1e-2",  NULL};
 static char *folder, *dataset_path, *base, *fast;
 static sella_backbone *backbone;
 static sella_dataset *dataset;
@@ -127,11 +129,12 @@ static void test_never_seen(void **state)
     sella_scorer *scorer = open_scorer(base, &run);
     const int32_t history[] = {3, 4}, mixed[] = {3, -1};
     const char *const texts[] = {NULL, "A Film Nobody Has Seen (1999)"};
-    const sella_query query[] = {{.user = 2, .item = 5, .history_n = history, .history_count = 2},
-                                 {.user = -1, .item = 5, .history_n = history, .history_count = 2},
-                                 {.user = -1, .item = -1, .target_text = "Another One (2001)", .history_n = history, .history_count = 2},
-                                 {.user = -1, .item = 5, .history_n = mixed, .history_text = texts, .history_count = 2},
-                                 {.user = -1, .item = 5}};
+    const sella_query query[] = {
+        {.user = 2, .item = 5, .history_n = history, .history_count = 2},
+        {.user = -1, .item = 5, .history_n = history, .history_count = 2},
+        {.user = -1, .item = -1, .target_text = "Another One (2001)", .history_n = history, .history_count = 2},
+        {.user = -1, .item = 5, .history_n = mixed, .history_text = texts, .history_count = 2},
+        {.user = -1, .item = 5}};
     double z[5];
     sella_rows rows;
     sella_err why = {0};
@@ -184,15 +187,18 @@ static void test_vectors_by_hand(void **state)
     sella_scorer *scorer = open_scorer(fast, &run);
     sella_safetensors *file = NULL, *semantic = NULL;
     const int32_t history[] = {7, 3, 11};
-    const sella_query query[] = {{.user = 4, .item = 9, .history_n = history, .history_count = 3}, {.user = -1, .item = 9, .history_n = history, .history_count = 3},
+    const sella_query query[] = {{.user = 4, .item = 9, .history_n = history, .history_count = 3},
+                                 {.user = -1, .item = 9, .history_n = history, .history_count = 3},
                                  {.user = 4, .item = 9}};
     double z[3], centred[I][L], mean[L] = {0};
     (void)state;
     CHECK(scorer->ops->score(scorer, query, 3, z, NULL, err));
-    char *path = sella_path_join(fast, "collab.safetensors", NULL), *path2 = sella_path_join(fast, "stages/distil/semantic.safetensors", NULL);
+    char *path = sella_path_join(fast, "collab.safetensors", NULL),
+         *path2 = sella_path_join(fast, "stages/distil/semantic.safetensors", NULL);
     CHECK(sella_safetensors_open(path, &file, err));
     CHECK(sella_safetensors_open(path2, &semantic, err));
-    const float *s = tensor(semantic, "semantic.weight"), *q = tensor(file, "item.weight") + 9 * C, *y = tensor(file, "history.weight");
+    const float *s = tensor(semantic, "semantic.weight"), *q = tensor(file, "item.weight") + 9 * C,
+                *y = tensor(file, "history.weight");
     for (int i = 0; i < I; i++) {
         for (int l = 0; l < L; l++) {
             mean[l] += (double)s[i * L + l] / I;
@@ -225,7 +231,8 @@ static void test_vectors_by_hand(void **state)
                 p[c] += y[history[j] * C + c] / sqrt(3);
             }
         }
-        double expected = dot(p, q, C) + tensor(file, "item.bias")[9] + tensor(file, "global.bias")[0] + (query[n].user < 0 ? 0 : tensor(file, "user.bias")[4]) +
+        double expected = dot(p, q, C) + tensor(file, "item.bias")[9] + tensor(file, "global.bias")[0] +
+                          (query[n].user < 0 ? 0 : tensor(file, "user.bias")[4]) +
                           (query[n].history_count ? tensor(file, "text.gain")[0] * text : 0);
         assert_true(fabs(expected - z[n]) < 1e-5);
     }
@@ -277,7 +284,8 @@ static void test_damaged_artifacts(void **state)
     sella_run *run = NULL;
     sella_scorer *scorer = NULL;
     (void)state;
-    char *collab = sella_path_join(base, "collab.safetensors", NULL), *whole = sella_path_join(folder, "whole.safetensors", NULL);
+    char *collab = sella_path_join(base, "collab.safetensors", NULL),
+         *whole = sella_path_join(folder, "whole.safetensors", NULL);
     CHECK(sella_file_copy(collab, whole, err));
     CHECK(sella_run_open(base, &run, err));
     for (int how = 0; how < 3; how++) {
@@ -300,7 +308,8 @@ static void test_damaged_artifacts(void **state)
     sella_err why = {0};
     CHECK(sella_file_copy(whole, collab, err));
     assert_true(sella_method_find("sella")->open(run, NULL, &scorer, &why) != SELLA_OK);
-    char *adapter = sella_path_join(base, "adapter/adapter_model.safetensors", NULL), *tmpl = sella_path_join(base, "template.txt", NULL);
+    char *adapter = sella_path_join(base, "adapter/adapter_model.safetensors", NULL),
+         *tmpl = sella_path_join(base, "template.txt", NULL);
     CHECK(sella_path_remove(adapter, err));
     assert_true(sella_method_find("sella")->open(run, backbone, &scorer, &why) != SELLA_OK);
     free(scratch_file(base, "template.txt", "sella-template 9\n", 17));
@@ -315,8 +324,9 @@ static void test_damaged_artifacts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_batched_is_single), cmocka_unit_test(test_predictions_in_order), cmocka_unit_test(test_never_seen),
-        cmocka_unit_test(test_vectors_by_hand),   cmocka_unit_test(test_damaged_artifacts), // last: it breaks the run
+        cmocka_unit_test(test_batched_is_single), cmocka_unit_test(test_predictions_in_order),
+        cmocka_unit_test(test_never_seen),        cmocka_unit_test(test_vectors_by_hand),
+        cmocka_unit_test(test_damaged_artifacts), // last: it breaks the run
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

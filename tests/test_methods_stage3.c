@@ -1,4 +1,5 @@
-/* test_methods_stage3.c - one step of stage 3 against PyTorch: prompts, logits, loss, and every gradient through soft tokens and projections.
+/* test_methods_stage3.c - one step of stage 3 against PyTorch: prompts, logits, loss, and every gradient through soft
+ * tokens and projections.
  * Expected values: tests/ref/methods_dump.py. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +12,8 @@
 #include "ref_file.h"
 
 enum { USERS = 3, ITEMS = 6 };
-static const char *const titles[ITEMS] = {"Red Road (1971)", "Blue King", "Short Night", "Red Night (1972)", "King of Gold", "Blue Road"};
+static const char *const titles[ITEMS] = {"Red Road (1971)",  "Blue King",    "Short Night",
+                                          "Red Night (1972)", "King of Gold", "Blue Road"};
 
 // Its own template, so that the dump does not depend on how the ones that come with the program are worded.
 static const char template_text[] = "sella-template 1\n"
@@ -42,7 +44,8 @@ typedef struct room {
 
 static sella_dataset *make_dataset(const ref_file *ref, const char *folder, int rows)
 {
-    const int32_t *user = ref_i32(ref, "user", NULL), *item = ref_i32(ref, "item", NULL), *history = ref_i32(ref, "history", NULL);
+    const int32_t *user = ref_i32(ref, "user", NULL), *item = ref_i32(ref, "item", NULL),
+                  *history = ref_i32(ref, "history", NULL);
     const int32_t *start = ref_i32(ref, "history_start", NULL);
     const float *label = ref_f32(ref, "label", NULL);
     sella_draft draft = {0};
@@ -59,7 +62,8 @@ static sella_dataset *make_dataset(const ref_file *ref, const char *folder, int 
         int32_t number;
         int bytes = snprintf(text, sizeof text, "u%d", user[r]);
         CHECK(sella_intern_add(&draft.users, text, (size_t)bytes, &number, NULL, err));
-        CHECK(sella_draft_add_history(&draft, SELLA_SPLIT_TRAIN, number, item[r], label[r] > 0.5f, r, history + start[r], start[r + 1] - start[r], err));
+        CHECK(sella_draft_add_history(&draft, SELLA_SPLIT_TRAIN, number, item[r], label[r] > 0.5f, r,
+                                      history + start[r], start[r + 1] - start[r], err));
     }
     CHECK(sella_draft_write(&draft, &about, path, NULL, err));
     CHECK(sella_dataset_open(path, &dataset, err));
@@ -81,7 +85,8 @@ static void load(const ref_file *ref, sella_param_table *table)
 static void open_room(room *r, bool share)
 {
     size_t starts;
-    const char *const set[] = {"collab.width=5", "proj.hidden=7", "collab.bias=yes", "collab.history=yes", "stage2.text=no", "stage3.residual=yes"};
+    const char *const set[] = {"collab.width=5",     "proj.hidden=7",  "collab.bias=yes",
+                               "collab.history=yes", "stage2.text=no", "stage3.residual=yes"};
     const int64_t index[] = {0, 1, 2, 3, 4, 5, 6};
     memset(r, 0, sizeof *r);
     r->ref = ref_open("tests/ref/methods_stage3.ref");
@@ -93,7 +98,8 @@ static void open_room(room *r, bool share)
     CHECK(sella_training_resolve(sella_method_find("sella"), NULL, NULL, set, 6, &r->settings, err));
     CHECK(sella_backbone_open(TINY_MODEL, NULL, &r->backbone, err));
     char *tmpl = scratch_file(r->folder, "template.txt", template_text, sizeof template_text - 1);
-    CHECK(sella_lm_open(r->settings, tmpl, r->backbone, NULL, r->dataset->title, ITEMS, "movie", SELLA_SLOT_SET_ALL, &r->lm, err));
+    CHECK(sella_lm_open(r->settings, tmpl, r->backbone, NULL, r->dataset->title, ITEMS, "movie", SELLA_SLOT_SET_ALL,
+                        &r->lm, err));
     free(tmpl);
     CHECK(sella_lora_load(r->backbone, TINY_MODEL "/adapter", &r->lm.lora, err));
     for (int i = 0; i < sella_lora_params(r->lm.lora)->count; i++) {
@@ -104,9 +110,15 @@ static void open_room(room *r, bool share)
     load(&r->ref, &r->v.projection.table);
     load(&r->ref, &r->v.semantic);
     load(&r->ref, &r->v.logit);
-    const sella_corpus_options options = {.budget = share ? 512 : 96, .share = share, .user_history = true, .batch = 100, .seed = 1};
+    const sella_corpus_options options = {
+        .budget = share ? 512 : 96, .share = share, .user_history = true, .batch = 100, .seed = 1};
     CHECK(sella_corpus_open(&r->lm, r->dataset, SELLA_SPLIT_TRAIN, index, r->rows, &options, &r->corpus, err));
-    r->step = (sella_lm_step){.lm = &r->lm, .corpus = &r->corpus, .v = &r->v, .logit = &r->v.logit, .residual = true, .align_weight = 0.5,
+    r->step = (sella_lm_step){.lm = &r->lm,
+                              .corpus = &r->corpus,
+                              .v = &r->v,
+                              .logit = &r->v.logit,
+                              .residual = true,
+                              .align_weight = 0.5,
                               .align = {.tau = 0.2}};
     CHECK(sella_lm_step_open(&r->step, err));
 }
@@ -127,7 +139,8 @@ static void close_room(room *r)
 /* The rendered rows are the documented prompt, slots in place. */
 static void check_prompts(room *r)
 {
-    const int32_t *start = ref_i32(&r->ref, "start", NULL), *token = ref_i32(&r->ref, "token", NULL), *slot = ref_i32(&r->ref, "slot", NULL);
+    const int32_t *start = ref_i32(&r->ref, "start", NULL), *token = ref_i32(&r->ref, "token", NULL),
+                  *slot = ref_i32(&r->ref, "slot", NULL);
     const int32_t refs[SELLA_SLOTS] = {0};
     sella_rows rows;
     sella_rows_init(&rows);

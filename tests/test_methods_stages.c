@@ -1,4 +1,5 @@
-/* test_methods_stages.c - sella from end to end on a tiny model: who is trained in which stage (Table 1, byte for byte), ablations, --from, presets, refusals. */
+/* test_methods_stages.c - sella from end to end on a tiny model: who is trained in which stage (Table 1, byte for
+ * byte), ablations, --from, presets, refusals. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -10,8 +11,9 @@
 #include "methods/sella/stages.h"
 #include "methods_fixture.h"
 
-static const char *const quick[] = {"stage1.batch=24", "stage3.batch=24", "stage2.epochs=4", "stage2.batch=64", "collab.width=8", "proj.hidden=12",
-                                    "stage3.lr=1e-2", "stage1.lr=1e-2", NULL};
+static const char *const quick[] = {"stage1.batch=24", "stage3.batch=24", "stage2.epochs=4",
+                                    "stage2.batch=64", "collab.width=8",  "proj.hidden=12",
+                                    "stage3.lr=1e-2",  "stage1.lr=1e-2",  NULL};
 
 static char *folder, *dataset, *base; // base: a finished run with the quick settings
 
@@ -81,10 +83,16 @@ static bool same_tensor(const char *a, const char *file_a, const char *b, const 
 typedef struct part {
     const char *file, *name;
 } part;
-static const part user_tables[] = {{"collab.safetensors", "user.weight"}, {"collab.safetensors", "item.weight"}, {"collab.safetensors", "history.weight"}};
-static const part proj_parts[] = {{"projection.safetensors", "proj.0.weight"}, {"projection.safetensors", "proj.0.bias"},
-                                  {"projection.safetensors", "proj.2.weight"}, {"projection.safetensors", "proj.2.bias"}};
-static const part warm_parts[] = {{"projection.safetensors", "warm.weight"}, {"projection.safetensors", "warm.bias"}, {"collab.safetensors", "semantic.weight"}};
+static const part user_tables[] = {{"collab.safetensors", "user.weight"},
+                                   {"collab.safetensors", "item.weight"},
+                                   {"collab.safetensors", "history.weight"}};
+static const part proj_parts[] = {{"projection.safetensors", "proj.0.weight"},
+                                  {"projection.safetensors", "proj.0.bias"},
+                                  {"projection.safetensors", "proj.2.weight"},
+                                  {"projection.safetensors", "proj.2.bias"}};
+static const part warm_parts[] = {{"projection.safetensors", "warm.weight"},
+                                  {"projection.safetensors", "warm.bias"},
+                                  {"collab.safetensors", "semantic.weight"}};
 
 /* Every part changed (or none did) between stage 2 and the end of a run. */
 static void expect_stage3(const char *run, const part *parts, int n, bool changed)
@@ -98,14 +106,16 @@ static void expect_stage3(const char *run, const part *parts, int n, bool change
     }
 }
 
-/* Table 1: stage 1 trains the adapter; stage 2 tables and Proj; stage 3 tables and both projections. Nothing else moves by a byte. */
+/* Table 1: stage 1 trains the adapter; stage 2 tables and Proj; stage 3 tables and both projections. Nothing else
+ * moves by a byte. */
 static void test_table1(void **state)
 {
     (void)state;
     expect_stage3(base, user_tables, 3, true);
     expect_stage3(base, proj_parts, 4, true);
     expect_stage3(base, warm_parts, 3, true);
-    assert_false(same_tensor(base, "stages/distil/semantic.safetensors", base, "stages/align/collab.safetensors", "semantic.weight"));
+    assert_false(same_tensor(base, "stages/distil/semantic.safetensors", base, "stages/align/collab.safetensors",
+                             "semantic.weight"));
     assert_true(same_tensor(base, "stages/align/collab.safetensors", base, "collab.safetensors", "text.gain"));
 
     // the adapter after stage 3 is the adapter of stage 1 alone, and stage 2 leaves Warm at its start
@@ -117,15 +127,19 @@ static void test_table1(void **state)
     with(set, "stage2.epochs=0", "stage3.steps=0");
     fixture_train_ok("sella", dataset, fresh, NULL, base, set);
     for (int i = 0; i < 2; i++) {
-        assert_true(same_tensor(base, "stages/align/projection.safetensors", fresh, "projection.safetensors", warm_parts[i].name));
+        assert_true(same_tensor(base, "stages/align/projection.safetensors", fresh, "projection.safetensors",
+                                warm_parts[i].name));
     }
     for (int i = 0; i < 4; i++) {
-        assert_false(same_tensor(base, "stages/align/projection.safetensors", fresh, "projection.safetensors", proj_parts[i].name));
+        assert_false(same_tensor(base, "stages/align/projection.safetensors", fresh, "projection.safetensors",
+                                 proj_parts[i].name));
     }
     for (int i = 0; i < 3; i++) {
-        assert_false(same_tensor(base, "stages/align/collab.safetensors", fresh, "collab.safetensors", user_tables[i].name));
+        assert_false(
+            same_tensor(base, "stages/align/collab.safetensors", fresh, "collab.safetensors", user_tables[i].name));
     }
-    assert_true(same_tensor(fresh, "stages/distil/semantic.safetensors", fresh, "collab.safetensors", "semantic.weight"));
+    assert_true(
+        same_tensor(fresh, "stages/distil/semantic.safetensors", fresh, "collab.safetensors", "semantic.weight"));
     free(tallrec);
     free(fresh);
 }
@@ -156,8 +170,9 @@ static void test_ablations(void **state)
     static const struct {
         const char *name;
         bool stage2_same, tables, proj, warm;
-    } cases[] = {{"w/o", false, false, true, false}, {"proj", true, true, true, true},   {"warm", true, true, true, false},
-                 {"ui", true, false, false, true},   {"w-ui", true, true, true, true}, {"ui-w", true, true, true, true}};
+    } cases[] = {{"w/o", false, false, true, false}, {"proj", true, true, true, true},
+                 {"warm", true, true, true, false},  {"ui", true, false, false, true},
+                 {"w-ui", true, true, true, true},   {"ui-w", true, true, true, true}};
     (void)state;
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         char setting[32], name[32];
@@ -227,8 +242,11 @@ static void test_from(void **state)
             fail_msg("%s differs after --from", fixture_artifacts[i]);
         }
     }
-    static const char *const refused[][2] = {{"lora.rank=4", "lora.rank"}, {"history.length=3", "history.length"}, {"stage1.lr=2e-2", "stage1.lr"},
-                                             {"template=paper", "template"}, {"train.rows=100", "100"}};
+    static const char *const refused[][2] = {{"lora.rank=4", "lora.rank"},
+                                             {"history.length=3", "history.length"},
+                                             {"stage1.lr=2e-2", "stage1.lr"},
+                                             {"template=paper", "template"},
+                                             {"train.rows=100", "100"}};
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         with(set, refused[i][0], NULL);
         assert_int_equal(fixture_train("sella", dataset, other, NULL, base, false, set, NULL, &why), SELLA_STATE);
@@ -266,7 +284,8 @@ static void test_presets(void **state)
     assert_false(sella_method_find("sella")->scores_with_model(run->settings));
     CHECK(sella_method_find("sella")->open(run, NULL, &scorer, err));
     const int32_t history[] = {1, 2, 3};
-    const sella_query query[] = {{.user = 0, .item = 4, .history_n = history, .history_count = 3}, {.user = -1, .item = 4, .history_n = history, .history_count = 3},
+    const sella_query query[] = {{.user = 0, .item = 4, .history_n = history, .history_count = 3},
+                                 {.user = -1, .item = 4, .history_n = history, .history_count = 3},
                                  {.user = -1, .item = 5}};
     double z[3];
     CHECK(scorer->ops->score(scorer, query, 3, z, NULL, err));
@@ -293,7 +312,8 @@ static void test_presets(void **state)
 /* Enough passes over 64 rows: the adapter learns them by heart. */
 static void test_overfits(void **state)
 {
-    static const char *const set[] = {"train.rows=64", "stage1.epochs=60", "stage1.batch=16", "stage1.lr=2e-2", "lora.rank=16", "lora.targets=all",
+    static const char *const set[] = {"train.rows=64",  "stage1.epochs=60",      "stage1.batch=16",
+                                      "stage1.lr=2e-2", "lora.rank=16",          "lora.targets=all",
                                       "lora.dropout=0", "stage1.weight_decay=0", NULL};
     sella_run *run = NULL;
     json_t *record = NULL;
@@ -398,9 +418,10 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table1),   cmocka_unit_test(test_records), cmocka_unit_test(test_ablations), cmocka_unit_test(test_step_zero),
-        cmocka_unit_test(test_order_of_groups), cmocka_unit_test(test_from),    cmocka_unit_test(test_presets),   cmocka_unit_test(test_overfits),
-        cmocka_unit_test(test_budget),   cmocka_unit_test(test_one_class), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_table1),    cmocka_unit_test(test_records),         cmocka_unit_test(test_ablations),
+        cmocka_unit_test(test_step_zero), cmocka_unit_test(test_order_of_groups), cmocka_unit_test(test_from),
+        cmocka_unit_test(test_presets),   cmocka_unit_test(test_overfits),        cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_one_class), cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -25,7 +25,8 @@ static int compare_place(const void *a, const void *b)
 }
 
 /* Queries by user, then in the order of index_k. */
-static sella_status gather(const sella_dataset *dataset, sella_split_id split, const int64_t *index_k, int64_t k, sella_corpus *out, sella_err *err)
+static sella_status gather(const sella_dataset *dataset, sella_split_id split, const int64_t *index_k, int64_t k,
+                           sella_corpus *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_split *source = &dataset->split[split];
@@ -52,7 +53,8 @@ done:
 }
 
 /* Trees of the queries first .. end-1 (whole users), appended to the corpus. */
-static sella_status plan_chunk(const sella_lm *lm, sella_corpus *corpus, int64_t first, int64_t end, sella_rows *rows, sella_err *err)
+static sella_status plan_chunk(const sella_lm *lm, sella_corpus *corpus, int64_t first, int64_t end, sella_rows *rows,
+                               sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_refs refs = {0};
@@ -84,7 +86,8 @@ done:
     return status;
 }
 
-sella_status sella_corpus_open(const sella_lm *lm, const sella_dataset *dataset, sella_split_id split, const int64_t *index_k, int64_t k, const sella_corpus_options *options,
+sella_status sella_corpus_open(const sella_lm *lm, const sella_dataset *dataset, sella_split_id split,
+                               const int64_t *index_k, int64_t k, const sella_corpus_options *options,
                                sella_corpus *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -101,7 +104,8 @@ sella_status sella_corpus_open(const sella_lm *lm, const sella_dataset *dataset,
         goto done;
     }
     for (int64_t first = 0, end; first < k; first = end) {
-        for (end = first; end < k && (end - first < CHUNK_ROWS || out->query_n[end].group == out->query_n[end - 1].group); end++) {
+        for (end = first;
+             end < k && (end - first < CHUNK_ROWS || out->query_n[end].group == out->query_n[end - 1].group); end++) {
         }
         SELLA_TRY(plan_chunk(lm, out, first, end, &rows, err));
     }

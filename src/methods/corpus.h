@@ -1,8 +1,10 @@
-/* corpus.h - the rows that a language-model stage trains on: sampled, gathered by user into trees, dealt out to steps.
+/* corpus.h - the rows that a language-model stage trains on: sampled, gathered by user into trees, dealt out to
+ * steps.
  *
- * Does:     open -> for every (epoch, index): the trees of that step. Trees are made once (rows of one user, in the data set's order); every epoch shuffles the
- *           trees, and step k of S takes trees until (k + 1) / S of the epoch's rows are dealt out, at least one: about rows / S rows from many users.
- *           All of it follows from (seed, epoch, index), so that resuming needs no skipping.
+ * Does:     open -> for every (epoch, index): the trees of that step. Trees are made once (rows of one user, in the
+ *           data set's order); every epoch shuffles the trees, and step k of S takes trees until (k + 1) / S of the
+ *           epoch's rows are dealt out, at least one: about rows / S rows from many users. All of it follows from
+ *           (seed, epoch, index), so that resuming needs no skipping.
  * Memory:   the corpus owns queries, labels and plan, not prompts: those are rendered again for each step.
  * Threads:  one object per thread.
  */
@@ -38,7 +40,8 @@ typedef struct sella_corpus {
 } sella_corpus;
 
 /* index_k [k]: rows of the split (valid: for evaluation while training). */
-sella_status sella_corpus_open(const sella_lm *lm, const sella_dataset *dataset, sella_split_id split, const int64_t *index_k, int64_t k, const sella_corpus_options *options,
+sella_status sella_corpus_open(const sella_lm *lm, const sella_dataset *dataset, sella_split_id split,
+                               const int64_t *index_k, int64_t k, const sella_corpus_options *options,
                                sella_corpus *out, sella_err *err);
 void sella_corpus_release(sella_corpus *corpus);
 

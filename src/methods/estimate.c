@@ -10,7 +10,8 @@
 #include "base/text.h"
 #include "kernels/gemm.h"
 
-// Share of the measured product rate that work reaches, everything else (attention, norms, rendering, optimizer) counted in: low on purpose.
+// Share of the measured product rate that work reaches, everything else (attention, norms, rendering, optimizer)
+// counted in: low on purpose.
 static const double model_share = 0.6, other_share = 0.2;
 
 double sella_measure_rate(int C, int n, int tokens, sella_err *err)
@@ -54,8 +55,9 @@ double sella_token_flops(const sella_backbone_config *shape)
     return 2.0 * shape->layers * (C * (2 * q + 2 * kv) + 3.0 * C * shape->F);
 }
 
-static sella_status seconds_of(const sella_method *method, const sella_settings *settings, uint64_t seed, const sella_dataset *dataset, const char *model,
-                               double rate, int64_t train_rows, int64_t eval_rows, double *seconds, sella_err *err)
+static sella_status seconds_of(const sella_method *method, const sella_settings *settings, uint64_t seed,
+                               const sella_dataset *dataset, const char *model, double rate, int64_t train_rows,
+                               int64_t eval_rows, double *seconds, sella_err *err)
 {
     sella_estimate estimate = {0};
     sella_status status = method->estimate(settings, seed, dataset, model, train_rows, eval_rows, &estimate, err);
@@ -63,8 +65,9 @@ static sella_status seconds_of(const sella_method *method, const sella_settings 
     return status;
 }
 
-sella_status sella_budget_rows(const sella_method *method, const sella_settings *settings, uint64_t seed, const sella_dataset *dataset, const char *model,
-                               double seconds, double rate, int64_t *train_rows, int64_t *eval_rows, sella_err *err)
+sella_status sella_budget_rows(const sella_method *method, const sella_settings *settings, uint64_t seed,
+                               const sella_dataset *dataset, const char *model, double seconds, double rate,
+                               int64_t *train_rows, int64_t *eval_rows, sella_err *err)
 {
     sella_status status = SELLA_OK;
     int64_t train_all = dataset->split[SELLA_SPLIT_TRAIN].rows, valid_all = dataset->split[SELLA_SPLIT_VALID].rows;

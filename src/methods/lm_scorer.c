@@ -33,7 +33,8 @@ static void lm_close(sella_scorer *scorer)
 }
 
 /* Queries to rows; row = place of the query. refs NULL: no slots. */
-static sella_status render(const lm_scorer *s, const sella_query *query_n, int64_t N, const sella_refs *refs, sella_rows *rows, sella_err *err)
+static sella_status render(const lm_scorer *s, const sella_query *query_n, int64_t N, const sella_refs *refs,
+                           sella_rows *rows, sella_err *err)
 {
     sella_status status = SELLA_OK;
     for (int64_t q = 0; q < N && status == SELLA_OK; q++) {
@@ -44,8 +45,8 @@ static sella_status render(const lm_scorer *s, const sella_query *query_n, int64
     return status;
 }
 
-static sella_status score_batch(lm_scorer *s, const sella_rows *rows, const int64_t *index_k, int64_t k, const sella_soft *soft, double *logit_n,
-                                sella_err *err)
+static sella_status score_batch(lm_scorer *s, const sella_rows *rows, const int64_t *index_k, int64_t k,
+                                const sella_soft *soft, double *logit_n, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_tree_batch batch = {0};
@@ -65,7 +66,8 @@ done:
     return status;
 }
 
-static sella_status lm_score(sella_scorer *scorer, const sella_query *query_n, int64_t N, double *logit_n, const sella_talk *talk, sella_err *err)
+static sella_status lm_score(sella_scorer *scorer, const sella_query *query_n, int64_t N, double *logit_n,
+                             const sella_talk *talk, sella_err *err)
 {
     lm_scorer *s = (lm_scorer *)scorer;
     sella_vectors *v = s->options.vectors;
@@ -88,7 +90,8 @@ static sella_status lm_score(sella_scorer *scorer, const sella_query *query_n, i
             status = sella_err_set(err, SELLA_INTERRUPTED, "scoring was stopped");
             goto done;
         }
-        SELLA_TRY(score_batch(s, &rows, plan.order + plan.first[b], plan.first[b + 1] - plan.first[b], &soft, logit_n, err));
+        SELLA_TRY(
+            score_batch(s, &rows, plan.order + plan.first[b], plan.first[b + 1] - plan.first[b], &soft, logit_n, err));
     }
     if (s->options.residual) {
         residual = sella_alloc((size_t)N, sizeof *residual, "collaborative logits", err);
@@ -119,7 +122,8 @@ static sella_status lm_prompt(sella_scorer *scorer, const sella_query *query, se
 
 static const sella_scorer_ops lm_ops = {lm_score, lm_prompt, lm_close};
 
-sella_status sella_lm_scorer_open(const sella_run *run, sella_backbone *backbone, const sella_lm_scorer_options *options, sella_scorer **out, sella_err *err)
+sella_status sella_lm_scorer_open(const sella_run *run, sella_backbone *backbone,
+                                  const sella_lm_scorer_options *options, sella_scorer **out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     lm_scorer *s = sella_alloc(1, sizeof *s, "a scorer", err);
@@ -133,7 +137,8 @@ sella_status sella_lm_scorer_open(const sella_run *run, sella_backbone *backbone
     }
     s->options = *options;
     if (!backbone) {
-        status = sella_err_set(err, SELLA_ARG, "%s: needs its language model %s to score", run->path, run->model_path ? run->model_path : "");
+        status = sella_err_set(err, SELLA_ARG, "%s: needs its language model %s to score", run->path,
+                               run->model_path ? run->model_path : "");
         goto done;
     }
     s->budget = (int)sella_settings_int(run->settings, "eval.tokens");
@@ -141,7 +146,9 @@ sella_status sella_lm_scorer_open(const sella_run *run, sella_backbone *backbone
     const sella_pass_options pass = {.max_tokens = s->budget};
     SELLA_TRY(sella_pass_new(backbone, s->lm.lora, &pass, &s->pass, err));
     s->answer = sella_alloc((size_t)s->budget * (size_t)s->lm.C, sizeof *s->answer, "answers", err);
-    s->soft_rows = options->vectors ? sella_alloc((size_t)s->budget * (size_t)s->lm.C, sizeof *s->soft_rows, "soft rows", err) : NULL;
+    s->soft_rows = options->vectors
+                       ? sella_alloc((size_t)s->budget * (size_t)s->lm.C, sizeof *s->soft_rows, "soft rows", err)
+                       : NULL;
     if (!s->answer || (options->vectors && !s->soft_rows)) {
         status = SELLA_MEMORY;
         goto done;
@@ -157,7 +164,8 @@ done:
 
 /* ---- vectors alone ---- */
 
-static sella_status vectors_score(sella_scorer *scorer, const sella_query *query_n, int64_t N, double *logit_n, const sella_talk *talk, sella_err *err)
+static sella_status vectors_score(sella_scorer *scorer, const sella_query *query_n, int64_t N, double *logit_n,
+                                  const sella_talk *talk, sella_err *err)
 {
     const lm_scorer *s = (const lm_scorer *)scorer;
     float *z = sella_alloc((size_t)N, sizeof *z, "logits", err);

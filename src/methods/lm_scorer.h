@@ -1,7 +1,9 @@
-/* lm_scorer.h - the scorer of every language-model method: prompts in prefix trees, soft tokens where the method has them.
+/* lm_scorer.h - the scorer of every language-model method: prompts in prefix trees, soft tokens where the method has
+ * them.
  *
- * Does:     z = [logit.gain *] (head[yes] - head[no]) . h [+ logit.bias] [+ z_cf]. zeroshot: the bare backbone. tallrec: with adapter. sella: with soft tokens.
- *           sella_vectors_scorer_open: z_cf alone (score=vectors), which needs no backbone.
+ * Does:     z = [logit.gain *] (head[yes] - head[no]) . h [+ logit.bias] [+ z_cf]. zeroshot: the bare backbone.
+ *           tallrec: with adapter. sella: with soft tokens. sella_vectors_scorer_open: z_cf alone (score=vectors),
+ *           which needs no backbone.
  * Memory:   the scorer owns what it opens and takes the vectors over.
  * Threads:  one scorer per thread.
  */
@@ -20,7 +22,9 @@ typedef struct sella_lm_scorer_options {
     sella_vectors *vectors; /* allocated by sella_alloc, ready; taken over also on failure; NULL: no soft tokens */
 } sella_lm_scorer_options;
 
-sella_status sella_lm_scorer_open(const sella_run *run, sella_backbone *backbone, const sella_lm_scorer_options *options, sella_scorer **out, sella_err *err);
-sella_status sella_vectors_scorer_open(const sella_run *run, sella_vectors *vectors, sella_scorer **out, sella_err *err);
+sella_status sella_lm_scorer_open(const sella_run *run, sella_backbone *backbone,
+                                  const sella_lm_scorer_options *options, sella_scorer **out, sella_err *err);
+sella_status sella_vectors_scorer_open(const sella_run *run, sella_vectors *vectors, sella_scorer **out,
+                                       sella_err *err);
 
 #endif

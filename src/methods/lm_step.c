@@ -1,6 +1,7 @@
 /* lm_step.c - one optimizer step of a language-model stage (methods/lm_step.h).
  *
- * Easy to get wrong: the loss is the mean over the step's rows, so gradients are divided by that number and not by a batch's; two batches of one step have different
+ * Easy to get wrong: the loss is the mean over the step's rows, so gradients are divided by that number and not by a
+ *                    batch's; two batches of one step have different
  * dropout, so that their numbers stay apart in the counter.
  */
 #include "methods/lm_step.h"
@@ -33,7 +34,8 @@ sella_status sella_lm_step_open(sella_lm_step *step, sella_err *err)
 {
     sella_status status = SELLA_OK;
     size_t T = (size_t)step->corpus->options.budget, C = (size_t)step->lm->C;
-    const sella_pass_options options = {.max_tokens = (int)T, .backward = true, .train_lora = step->v == NULL, .train_soft = step->v != NULL};
+    const sella_pass_options options = {
+        .max_tokens = (int)T, .backward = true, .train_lora = step->v == NULL, .train_soft = step->v != NULL};
     sella_rows_init(&step->rows);
     SELLA_TRY(sella_pass_new(step->lm->backbone, step->lm->lora, &options, &step->pass, err));
     step->answer = sella_alloc(T * C, sizeof *step->answer, "answers", err);
@@ -101,7 +103,8 @@ static sella_status render(sella_lm_step *step, const int64_t *tree_k, int64_t k
         for (int64_t i = corpus->tree_first[tree_k[t]]; i < corpus->tree_first[tree_k[t] + 1]; i++, at++) {
             w->query_n[at] = corpus->order[i];
             w->copy_n[at] = corpus->query_n[corpus->order[i]];
-            w->copy_n[at].group = (int32_t)t; // trees of one user stay apart: joined they might be cut elsewhere, and need more than was planned
+            // trees of one user stay apart: joined they might be cut elsewhere, and need more than was planned
+            w->copy_n[at].group = (int32_t)t;
         }
     }
     if (step->v) {
@@ -111,7 +114,8 @@ static sella_status render(sella_lm_step *step, const int64_t *tree_k, int64_t k
     for (int64_t r = 0; r < w->rows; r++) {
         int32_t item = step->v ? w->refs.item_ref_n[r] : 0;
         const int32_t ref[SELLA_SLOTS] = {0, step->v ? w->refs.user_ref_n[r] : 0, item, item};
-        SELLA_TRY(sella_lm_render(step->lm, &w->copy_n[r], step->v ? ref : NULL, r, corpus->label_n[w->query_n[r]], &step->rows, err));
+        SELLA_TRY(sella_lm_render(step->lm, &w->copy_n[r], step->v ? ref : NULL, r, corpus->label_n[w->query_n[r]],
+                                  &step->rows, err));
     }
 done:
     return status;
@@ -155,17 +159,19 @@ static void logits(sella_lm_step *step, const sella_tree_batch *batch, work *w, 
     }
 }
 
-static sella_status one_batch(sella_lm_step *step, const int64_t *index_k, int64_t k, int64_t at, bool backward, work *w, float *z_n, sella_err *err)
+static sella_status one_batch(sella_lm_step *step, const int64_t *index_k, int64_t k, int64_t at, bool backward,
+                              work *w, float *z_n, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_tree_batch batch = {0};
-    const sella_tree_options options = {step->corpus->options.budget, step->corpus->options.tree_cap, step->corpus->options.share};
+    const sella_tree_options options = {step->corpus->options.budget, step->corpus->options.tree_cap,
+                                        step->corpus->options.share};
     SELLA_TRY(sella_tree_build(&step->rows, index_k, k, &options, &batch, err));
     if (batch.M > 0) {
         sella_soft_gather(&w->soft, &batch, step->soft_rows);
     }
-    SELLA_TRY(sella_pass_forward(step->pass, &batch, batch.M > 0 ? step->soft_rows : NULL, step->seed, step->dropout && backward ? at : -1, step->answer,
-                                 err));
+    SELLA_TRY(sella_pass_forward(step->pass, &batch, batch.M > 0 ? step->soft_rows : NULL, step->seed,
+                                 step->dropout && backward ? at : -1, step->answer, err));
     logits(step, &batch, w, backward, z_n);
     if (backward && (step->v == NULL || batch.M > 0)) {
         SELLA_TRY(sella_pass_backward(step->pass, step->danswer, batch.M > 0 ? step->dsoft_rows : NULL, err));
@@ -179,7 +185,8 @@ done:
 }
 
 /* Trees to batches of at most the budget, in order. */
-static sella_status all_batches(sella_lm_step *step, const int64_t *tree_k, int64_t k, int64_t at, bool backward, work *w, float *z_n, sella_err *err)
+static sella_status all_batches(sella_lm_step *step, const int64_t *tree_k, int64_t k, int64_t at, bool backward,
+                                work *w, float *z_n, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_corpus *corpus = step->corpus;
@@ -189,13 +196,15 @@ static sella_status all_batches(sella_lm_step *step, const int64_t *tree_k, int6
     }
     for (int64_t t = 0, end; t < k; t = end) {
         int64_t tokens = 0, rows = 0;
-        for (end = t; end < k && (end == t || tokens + corpus->tree_tokens[tree_k[end]] <= corpus->options.budget); end++) {
+        for (end = t; end < k && (end == t || tokens + corpus->tree_tokens[tree_k[end]] <= corpus->options.budget);
+             end++) {
             tokens += corpus->tree_tokens[tree_k[end]];
             for (int64_t i = corpus->tree_first[tree_k[end]]; i < corpus->tree_first[tree_k[end] + 1]; i++) {
                 index[rows++] = row++;
             }
         }
-        SELLA_TRY(one_batch(step, index, rows, at * BATCHES_OF_A_STEP + batches++ % BATCHES_OF_A_STEP, backward, w, z_n, err));
+        SELLA_TRY(one_batch(step, index, rows, at * BATCHES_OF_A_STEP + batches++ % BATCHES_OF_A_STEP, backward, w, z_n,
+                            err));
     }
 done:
     free(index);
@@ -208,7 +217,8 @@ static sella_status align(sella_lm_step *step, work *w, float **ds, sella_err *e
     sella_status status = SELLA_OK;
     int B = w->soft.I;
     const size_t L = (size_t)step->v->L, U = (size_t)w->soft.U, n = (size_t)B * L;
-    float *dg = sella_alloc(n, sizeof *dg, "alignment", err), *scratch = sella_alloc(sella_align_scratch(B, B, step->v->L), sizeof *scratch, "alignment", err);
+    float *dg = sella_alloc(n, sizeof *dg, "alignment", err),
+          *scratch = sella_alloc(sella_align_scratch(B, B, step->v->L), sizeof *scratch, "alignment", err);
     int *positive = sella_alloc((size_t)B, sizeof *positive, "alignment", err);
     *ds = sella_alloc(n, sizeof **ds, "alignment", err);
     if (!dg || !scratch || !positive || !*ds) {
@@ -220,7 +230,8 @@ static sella_status align(sella_lm_step *step, work *w, float **ds, sella_err *e
     }
     sella_align_config config = step->align;
     config.negatives = config.negatives == SELLA_NEGATIVES_ALL ? SELLA_NEGATIVES_BATCH : config.negatives;
-    double loss = sella_align_forward_backward(&config, w->soft.s, w->soft.e + U * L, positive, B, B, step->v->L, *ds, dg, scratch);
+    double loss = sella_align_forward_backward(&config, w->soft.s, w->soft.e + U * L, positive, B, B, step->v->L, *ds,
+                                               dg, scratch);
     w->loss += step->align_weight * loss * (double)w->rows; // the caller divides by the rows
     sella_scale(*ds, (float)step->align_weight, n);
     sella_axpy(w->soft.de + U * L, (float)step->align_weight, dg, n);
@@ -242,8 +253,8 @@ static sella_status residual_backward(sella_lm_step *step, work *w, sella_err *e
     return status;
 }
 
-sella_status sella_lm_step_run(sella_lm_step *step, const int64_t *tree_k, int64_t k, int64_t at, bool backward, double *loss, int64_t *rows, float *z_n,
-                               sella_err *err)
+sella_status sella_lm_step_run(sella_lm_step *step, const int64_t *tree_k, int64_t k, int64_t at, bool backward,
+                               double *loss, int64_t *rows, float *z_n, sella_err *err)
 {
     sella_status status = SELLA_OK;
     work w = {0};
@@ -274,7 +285,8 @@ done:
 }
 
 /* AUC of z over a set of corpus rows. */
-static sella_status auc_of(const sella_corpus *corpus, const int64_t *place_n, int64_t N, const float *z_n, double *auc, sella_err *err)
+static sella_status auc_of(const sella_corpus *corpus, const int64_t *place_n, int64_t N, const float *z_n, double *auc,
+                           sella_err *err)
 {
     double *score = sella_alloc((size_t)N, sizeof *score, "scores", err);
     uint8_t *label = sella_alloc((size_t)N, 1, "labels", err);

@@ -1,7 +1,10 @@
-/* lm_step.h - one optimizer step of a language-model stage: the rows of some trees through packed batches, loss, gradients.
+/* lm_step.h - one optimizer step of a language-model stage: the rows of some trees through packed batches, loss,
+ * gradients.
  *
- * Does:     z = [gain *] (head[yes] - head[no]) . h [+ logit.bias] [+ z_cf];   loss = mean BCE over the step's rows, however they fall into batches and trees.
- *           Gradients are accumulated: into the adapter (stage 1), or through soft rows into tables and projections (stage 3), and into logit.bias and logit.gain.
+ * Does:     z = [gain *] (head[yes] - head[no]) . h [+ logit.bias] [+ z_cf]; loss = mean BCE over the step's rows,
+ *           however they fall into batches and trees.
+ *           Gradients are accumulated: into the adapter (stage 1), or through soft rows into tables and projections
+ *           (stage 3), and into logit.bias and logit.gain.
  * Memory:   owns pass and scratch.
  * Threads:  internally parallel.
  * Paper:    eqs (3) to (5), (10), (11).
@@ -37,8 +40,8 @@ void sella_lm_step_release(sella_lm_step *step);
 /* Trees tree_k [k] of the corpus. number: of the step, for dropout. backward = false: loss and logits only.
  *   loss  out             mean over the step's rows (with the alignment term)
  *   z_n   out or NULL     logits, at each row's place in corpus->query_n: [corpus rows] */
-sella_status sella_lm_step_run(sella_lm_step *step, const int64_t *tree_k, int64_t k, int64_t number, bool backward, double *loss, int64_t *rows, float *z_n,
-                               sella_err *err);
+sella_status sella_lm_step_run(sella_lm_step *step, const int64_t *tree_k, int64_t k, int64_t number, bool backward,
+                               double *loss, int64_t *rows, float *z_n, sella_err *err);
 
 /* What the untrained parameters of a stage score on its first step's rows, and where the intercept starts. */
 typedef struct sella_lm_start {

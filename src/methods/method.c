@@ -76,6 +76,7 @@ int sella_setting_at(int index, sella_setting_info *out)
         return 0;
     }
     const sella_setting *row = &table[index];
-    *out = (sella_setting_info){row->name, type_name[row->type], row->default_text, row->words ? row->words : "", row->unit, row->help};
+    *out = (sella_setting_info){
+        row->name, type_name[row->type], row->default_text, row->words ? row->words : "", row->unit, row->help};
     return 1;
 }

@@ -1,7 +1,8 @@
 /* method.h - the small interface of every METHOD, and the table of them.
  *
- * Does:     sella_method_find(name)->train(job) fills a run folder; ->open(run) gives a scorer for it. One file per method; the three stages of sella are one file
- *           each in methods/sella/. The common end (predictions on valid, figures, result.json) is done once, by methods/train.c.
+ * Does:     sella_method_find(name)->train(job) fills a run folder; ->open(run) gives a scorer for it. One file per
+ *           method; the three stages of sella are one file each in methods/sella/. The common end (predictions on
+ *           valid, figures, result.json) is done once, by methods/train.c.
  * Threads:  one job per process at a time is expected (the thread count is global to BLAS).
  */
 #ifndef SELLA_METHODS_METHOD_H
@@ -17,12 +18,14 @@ typedef struct sella_job {
     const sella_dataset *dataset;
     sella_backbone *backbone;       /* NULL when the method needs none */
     const char *from;               /* --from RUN: reuse its finished stages; NULL */
-    int64_t train_rows;             /* rows of the sample that language-model stages see (train.rows or what a budget gave); 0: all */
+    int64_t train_rows;             /* rows of the sample that language-model stages see (train.rows or what a budget
+                                       gave); 0: all */
     int64_t eval_rows;              /* rows of the sample of valid; 0: all */
     const sella_talk *talk;
 } sella_job;
 
-/* What a training would take, for --dry-run, budget.minutes and the memory check. Work is counted in floating-point operations of matrix products. */
+/* What a training would take, for --dry-run, budget.minutes and the memory check. Work is counted in floating-point
+ * operations of matrix products. */
 typedef struct sella_estimate {
     int64_t rows;          /* train rows that the longest stage sees */
     int64_t tokens;        /* packed tokens of all language-model stages and of scoring valid */
@@ -48,12 +51,15 @@ typedef struct sella_method {
     const char *const *preset_fast; /* NULL: this method has no fast preset */
     /* Refuse settings that contradict each other before anything starts. NULL: nothing to check. */
     sella_status (*check)(const sella_settings *settings, const sella_dataset *dataset, sella_err *err);
-    /* Fill out for these settings and sample sizes (0: all), reading headers and titles only (model: path of the backbone or NULL). NULL: only rows are told. */
-    sella_status (*estimate)(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset, const char *model, int64_t train_rows,
-                             int64_t eval_rows, sella_estimate *out, sella_err *err);
+    /* Fill out for these settings and sample sizes (0: all), reading headers and titles only (model: path of the
+     * backbone or NULL). NULL: only rows are told. */
+    sella_status (*estimate)(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset,
+                             const char *model, int64_t train_rows, int64_t eval_rows, sella_estimate *out,
+                             sella_err *err);
     /* Train all stages that are not done. Each stage is skipped when complete and resumes exactly. */
     sella_status (*train)(sella_job *job, sella_err *err);
-    /* Load what train left. run must have its artifacts (it need not be complete: train.c calls this before result.json is written). */
+    /* Load what train left. run must have its artifacts (it need not be complete: train.c calls this before
+     * result.json is written). */
     sella_status (*open)(const sella_run *run, sella_backbone *backbone, sella_scorer **out, sella_err *err);
 } sella_method;
 
@@ -71,21 +77,24 @@ extern const sella_method sella_method_zeroshot; /* methods/zeroshot.c */
 extern const sella_method sella_method_tallrec;  /* methods/tallrec.c */
 extern const sella_method sella_method_sella;    /* methods/sella/sella.c */
 
-/* Sorted indexes of a seeded sample of `rows` rows of a split: all of them when rows is 0 or not smaller than the split.
- * The sample is made of runs of up to 16 consecutive rows of one user, in a seeded order of all runs: neighbouring rows share their history in a prompt, so that such a
- * sample costs a third of single rows, and users keep enough rows for UAUC. Nested: a smaller sample is part of a larger one. *index_k [*k]: free(). */
-sella_status sella_sample_rows(int64_t rows, uint64_t seed, const sella_dataset *dataset, sella_split_id split, int64_t **index_k, int64_t *k,
-                               sella_err *err);
+/* Sorted indexes of a seeded sample of `rows` rows of a split: all of them when rows is 0 or not smaller than the
+ * split. The sample is made of runs of up to 16 consecutive rows of one user, in a seeded order of all runs:
+ * neighbouring rows share their history in a prompt, so that such a sample costs a third of single rows, and users
+ * keep enough rows for UAUC. Nested: a smaller sample is part of a larger one. *index_k [*k]: free(). */
+sella_status sella_sample_rows(int64_t rows, uint64_t seed, const sella_dataset *dataset, sella_split_id split,
+                               int64_t **index_k, int64_t *k, sella_err *err);
 
 /* The one settings table of training (stage1.*, lora.*, ...): methods/settings.c. */
 const sella_setting *sella_training_settings(size_t *count);
 /* Defaults < preset of this method < config file < assignments, in this order. preset NULL: "default". */
-sella_status sella_training_resolve(const sella_method *method, const char *preset, const char *config_path, const char *const *assignment, int count,
-                                    sella_settings **out, sella_err *err);
+sella_status sella_training_resolve(const sella_method *method, const char *preset, const char *config_path,
+                                    const char *const *assignment, int count, sella_settings **out, sella_err *err);
 
-/* Queries for rows of a data set that may be another one than the run was trained on (matched by external ids). index_k NULL: rows 0..k-1.
- * *query_n [k] is allocated (free()); histories borrow from `dataset` mapped to the run's items in *pool (free()). */
-sella_status sella_queries_from_split(const sella_run *run, const sella_dataset *dataset, sella_split_id split, const int64_t *index_k, int64_t k,
-                                      sella_query **query_n, int32_t **pool, sella_err *err);
+/* Queries for rows of a data set that may be another one than the run was trained on (matched by external ids).
+ * index_k NULL: rows 0..k-1. *query_n [k] is allocated (free()); histories borrow from `dataset` mapped to the run's
+ * items in *pool (free()). */
+sella_status sella_queries_from_split(const sella_run *run, const sella_dataset *dataset, sella_split_id split,
+                                      const int64_t *index_k, int64_t k, sella_query **query_n, int32_t **pool,
+                                      sella_err *err);
 
 #endif

@@ -1,7 +1,8 @@
 /* queries.c - queries for rows of a data set, in the numbers of a run (methods/method.h).
  *
- * The data set may be another one than the run's: users and items are matched by external ids once, and what the run does not know is -1.
- * An item of a history that the run's catalogue lacks cannot be named in a prompt and is left out.
+ * The data set may be another one than the run's: users and items are matched by external ids once, and what the run
+ * does not know is -1. An item of a history that the run's catalogue lacks cannot be named in a prompt and is left
+ * out.
  */
 #include <stdlib.h>
 
@@ -30,8 +31,9 @@ static sella_status maps_init(const sella_run *run, const sella_dataset *dataset
     return SELLA_OK;
 }
 
-sella_status sella_queries_from_split(const sella_run *run, const sella_dataset *dataset, sella_split_id split, const int64_t *index_k, int64_t k,
-                                      sella_query **query_n, int32_t **pool, sella_err *err)
+sella_status sella_queries_from_split(const sella_run *run, const sella_dataset *dataset, sella_split_id split,
+                                      const int64_t *index_k, int64_t k, sella_query **query_n, int32_t **pool,
+                                      sella_err *err)
 {
     sella_status status = SELLA_OK;
     maps map = {0};
@@ -107,12 +109,14 @@ static int compare_row(const void *a, const void *b)
 }
 
 /* The rows of whole runs in a seeded order of runs, until there are k; then sorted. */
-static sella_status sample_runs(uint64_t seed, const sella_split *rows, sella_split_id split, int64_t *index_k, int64_t k, sella_err *err)
+static sella_status sample_runs(uint64_t seed, const sella_split *rows, sella_split_id split, int64_t *index_k,
+                                int64_t k, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const size_t all = (size_t)rows->rows;
     sample_place *order = sella_alloc(all, sizeof *order, "a sample of rows", err);
-    int64_t *run = sella_alloc(all + 1, sizeof *run, "a sample of rows", err), *shuffled = sella_alloc(all, sizeof *shuffled, "a sample of rows", err);
+    int64_t *run = sella_alloc(all + 1, sizeof *run, "a sample of rows", err),
+            *shuffled = sella_alloc(all, sizeof *shuffled, "a sample of rows", err);
     int64_t runs = 0, taken = 0;
     if (!order || !run || !shuffled) {
         status = SELLA_MEMORY;
@@ -144,7 +148,8 @@ done:
     return status;
 }
 
-sella_status sella_sample_rows(int64_t rows, uint64_t seed, const sella_dataset *dataset, sella_split_id split, int64_t **index_k, int64_t *k, sella_err *err)
+sella_status sella_sample_rows(int64_t rows, uint64_t seed, const sella_dataset *dataset, sella_split_id split,
+                               int64_t **index_k, int64_t *k, sella_err *err)
 {
     int64_t all = dataset->split[split].rows;
     *k = rows > 0 && rows < all ? rows : all;

@@ -23,7 +23,8 @@ static bool same_user(const sella_query *a, const sella_query *b, bool user_hist
     }
     return a->history_count == b->history_count &&
            (a->history_n == b->history_n || a->history_count == 0 ||
-            (a->history_n && b->history_n && memcmp(a->history_n, b->history_n, (size_t)a->history_count * sizeof *a->history_n) == 0));
+            (a->history_n && b->history_n &&
+             memcmp(a->history_n, b->history_n, (size_t)a->history_count * sizeof *a->history_n) == 0));
 }
 
 static uint64_t user_hash(const sella_query *q, bool user_history)

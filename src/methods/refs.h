@@ -1,7 +1,8 @@
 /* refs.h - which queries of a set have the same user vector and the same item vectors, so that each is computed once.
  *
- * Does:     make -> user_ref_n[n], item_ref_n[n]: dense numbers from 0 in order of first appearance, and who stands for each.
- *           Two queries have the same user vector when the user is the same and, where vectors follow from histories, the history too.
+ * Does:     make -> user_ref_n[n], item_ref_n[n]: dense numbers from 0 in order of first appearance, and who stands
+ *           for each. Two queries have the same user vector when the user is the same and, where vectors follow from
+ *           histories, the history too.
  * Memory:   owned; released with _release.
  * Threads:  pure.
  */

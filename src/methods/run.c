@@ -1,6 +1,7 @@
 /* run.c - the run folder (methods/run.h).
  *
- * Easy to get wrong: run.json is written before any stage and again by every decision; what depends on the clock (seconds) goes into done.json, metrics.jsonl and
+ * Easy to get wrong: run.json is written before any stage and again by every decision; what depends on the clock
+ *                    (seconds) goes into done.json, metrics.jsonl and
  * result.json only, so that everything else has the same bytes after a kill and a resume.
  */
 #include "methods/run.h"
@@ -60,14 +61,17 @@ bool sella_run_there(const char *path)
 
 static json_t *document_of(const sella_run_new *make)
 {
-    json_t *model = make->model_path ? json_pack("{s:s, s:s}", "path", make->model_path, "fingerprint", make->model_fingerprint) : json_null();
+    json_t *model = make->model_path
+                        ? json_pack("{s:s, s:s}", "path", make->model_path, "fingerprint", make->model_fingerprint)
+                        : json_null();
     const sella_dataset *dataset = make->dataset;
     return json_pack("{s:i, s:s, s:s, s:I, s:i, s:{s:s, s:s, s:s, s:s}, s:o, s:s?, s:i, s:i, s:{s:s, s:s}, s:o, s:{}}",
-                     "format", RUN_FORMAT, "method", make->method, "preset", make->preset, "seed", (json_int_t)make->seed, "threads", make->threads,
-                     "dataset", "name", dataset->name, "path", dataset->path, "checksum", dataset->checksum, "noun", dataset->noun,
-                     "model", model, "from", make->from, "users", dataset->train_users, "items", dataset->items,
-                     "versions", "sella", SELLA_VERSION, "blas", sella_blas_name(),
-                     "settings", sella_settings_json(make->settings), "decided");
+                     "format", RUN_FORMAT, "method", make->method, "preset", make->preset, "seed",
+                     (json_int_t)make->seed, "threads", make->threads, "dataset", "name", dataset->name, "path",
+                     dataset->path, "checksum", dataset->checksum, "noun", dataset->noun, "model", model, "from",
+                     make->from, "users", dataset->train_users, "items", dataset->items, "versions", "sella",
+                     SELLA_VERSION, "blas", sella_blas_name(), "settings", sella_settings_json(make->settings),
+                     "decided");
 }
 
 static sella_status check_free(const char *path, sella_err *err)
@@ -142,7 +146,8 @@ static sella_status copy_digits(const json_t *object, const char *key, const cha
     const char *text;
     sella_status status = sella_json_get_string(object, key, where, &text, err);
     if (status == SELLA_OK && (strlen(text) != 16 || strspn(text, "0123456789abcdef") != 16)) {
-        status = sella_err_set(err, SELLA_FORMAT, "%s: key '%s' is '%s'; expected 16 hexadecimal digits", where, key, text);
+        status =
+            sella_err_set(err, SELLA_FORMAT, "%s: key '%s' is '%s'; expected 16 hexadecimal digits", where, key, text);
     }
     if (status == SELLA_OK) {
         memcpy(out, text, 17);
@@ -161,7 +166,8 @@ static sella_status read_document(sella_run *run, const char *file, sella_err *e
     SELLA_TRY(sella_json_get_string(run->document, "method", file, &name, err));
     method = sella_method_find(name);
     if (!method) {
-        status = sella_err_set(err, SELLA_UNSUPPORTED, "%s: was trained by method '%s', which this version does not know", file, name);
+        status = sella_err_set(err, SELLA_UNSUPPORTED,
+                               "%s: was trained by method '%s', which this version does not know", file, name);
         goto done;
     }
     run->method = method->name;
@@ -179,7 +185,8 @@ static sella_status read_document(sella_run *run, const char *file, sella_err *e
         SELLA_TRY(copy_text(model, "path", file, &run->model_path, err));
         SELLA_TRY(copy_digits(model, "fingerprint", file, run->model_fingerprint, err));
     } else if (!json_is_null(model) || method->needs_model) {
-        status = sella_err_set(err, SELLA_FORMAT, "%s: key 'model' is missing; expected an object with path and fingerprint", file);
+        status = sella_err_set(err, SELLA_FORMAT,
+                               "%s: key 'model' is missing; expected an object with path and fingerprint", file);
         goto done;
     }
     if (json_is_string(json_object_get(run->document, "from"))) {
@@ -268,21 +275,25 @@ sella_status sella_run_resume(const char *path, const sella_run_new *make, sella
     *out = NULL;
     SELLA_TRY(sella_run_open(path, &run, err));
     if (strcmp(run->method, make->method) != 0) {
-        status = sella_err_set(err, SELLA_STATE, "%s: is a run of %s; --resume was asked for %s", path, run->method, make->method);
+        status = sella_err_set(err, SELLA_STATE, "%s: is a run of %s; --resume was asked for %s", path, run->method,
+                               make->method);
     } else if (strcmp(run->dataset_checksum, make->dataset->checksum) != 0) {
-        status = sella_err_set(err, SELLA_STATE, "%s: was trained on data with checksum %s; %s has %s", path, run->dataset_checksum, make->dataset->path,
-                               make->dataset->checksum);
+        status = sella_err_set(err, SELLA_STATE, "%s: was trained on data with checksum %s; %s has %s", path,
+                               run->dataset_checksum, make->dataset->path, make->dataset->checksum);
     } else if (run->users != make->dataset->train_users || run->items != make->dataset->items) {
-        status = sella_err_set(err, SELLA_STATE, "%s: has %d users and %d items; %s has %d and %d", path, run->users, run->items, make->dataset->path,
-                               make->dataset->train_users, make->dataset->items);
+        status = sella_err_set(err, SELLA_STATE, "%s: has %d users and %d items; %s has %d and %d", path, run->users,
+                               run->items, make->dataset->path, make->dataset->train_users, make->dataset->items);
     } else if ((run->model_path != NULL) != (make->model_fingerprint != NULL) ||
                (run->model_path && strcmp(run->model_fingerprint, make->model_fingerprint) != 0)) {
         status = sella_err_set(err, SELLA_STATE, "%s: was trained with a model of fingerprint %s; %s has %s", path,
-                               run->model_path ? run->model_fingerprint : "none", make->model_path ? make->model_path : "this call",
+                               run->model_path ? run->model_fingerprint : "none",
+                               make->model_path ? make->model_path : "this call",
                                make->model_fingerprint ? make->model_fingerprint : "none");
     } else if (run->threads != make->threads) {
-        status = sella_err_set(err, SELLA_STATE, "%s: was begun with %d threads, and its bytes follow from that; --resume with %d would change them", path,
-                               run->threads, make->threads);
+        status = sella_err_set(
+            err, SELLA_STATE,
+            "%s: was begun with %d threads, and its bytes follow from that; --resume with %d would change them", path,
+            run->threads, make->threads);
     }
 done:
     if (status != SELLA_OK) {

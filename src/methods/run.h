@@ -1,10 +1,12 @@
 /* run.h - a RUN folder: what one training was told, what each stage left, what it measured.
  *
- * Does:     create (or resume) while training, open afterwards. A run is complete when result.json is there (written last).
- * Layout:   SPEC section 2: run.json, metrics.jsonl, result.json, predictions-SPLIT.csv, adapter/, collab.safetensors, projection.safetensors, users.tsv (uid: all
- *           users of train), items.tsv (iid, title: the whole catalogue), template.txt (the prompt template used), checkpoints/, stages/<stage>/ with
- *           done.json when that stage is complete. Also history.npy + history_start.npy: every train user's positives of train and valid, oldest first, so that
- *           recommending needs no data set.
+ * Does:     create (or resume) while training, open afterwards. A run is complete when result.json is there (written
+ *           last).
+ * Layout:   SPEC section 2: run.json, metrics.jsonl, result.json, predictions-SPLIT.csv, adapter/,
+ *           collab.safetensors, projection.safetensors, users.tsv (uid: all users of train), items.tsv (iid, title:
+ *           the whole catalogue), template.txt (the prompt template used), checkpoints/, stages/<stage>/ with
+ *           done.json when that stage is complete. Also history.npy + history_start.npy: every train user's positives
+ *           of train and valid, oldest first, so that recommending needs no data set.
  * Memory:   strings and arrays are owned by the run, valid until sella_run_close.
  * Threads:  one writer; an opened run may be read by many.
  */
@@ -59,10 +61,12 @@ typedef struct sella_run_new {
     int threads;
 } sella_run_new;
 
-/* New folder, written aside and renamed: PATH may be missing or an empty folder. Refused when it holds anything; a run goes on with sella_run_resume. */
+/* New folder, written aside and renamed: PATH may be missing or an empty folder. Refused when it holds anything; a
+ * run goes on with sella_run_resume. */
 sella_status sella_run_create(const char *path, const sella_run_new *make, sella_run **out, sella_err *err);
-/* Open a run that is there, complete or not, to go on with it: method, data set checksum, model fingerprint and thread count must be those recorded (one sentence names
- * what differs); settings are the recorded ones. resume of a complete run: the caller sees run->complete. */
+/* Open a run that is there, complete or not, to go on with it: method, data set checksum, model fingerprint and
+ * thread count must be those recorded (one sentence names what differs); settings are the recorded ones. resume of a
+ * complete run: the caller sees run->complete. */
 sella_status sella_run_resume(const char *path, const sella_run_new *make, sella_run **out, sella_err *err);
 /* True when PATH holds a run.json. */
 bool sella_run_there(const char *path);
@@ -81,12 +85,14 @@ char *sella_run_file(const sella_run *run, const char *name);
 /* The same, and the folder that the name stands in is made when it is missing. */
 sella_status sella_run_place(const sella_run *run, const char *name, char **path, sella_err *err);
 
-/* Stages: done.json {"stage", "seconds", "trained":[names of components], "frozen":[...], ...figures}. Steals no reference. */
+/* Stages: done.json {"stage", "seconds", "trained":[names of components], "frozen":[...], ...figures}. Steals no
+ * reference. */
 bool sella_run_stage_done(const sella_run *run, const char *stage);
 sella_status sella_run_stage_finish(sella_run *run, const char *stage, const json_t *record, sella_err *err);
 sella_status sella_run_stage_record(const sella_run *run, const char *stage, json_t **out, sella_err *err);
 
-/* What was decided from the machine or a measured rate, recorded once and reused by --resume (key -> value in run.json "decided"). */
+/* What was decided from the machine or a measured rate, recorded once and reused by --resume (key -> value in
+ * run.json "decided"). */
 sella_status sella_run_decide(sella_run *run, const char *key, int64_t value, int64_t *decided, sella_err *err);
 
 /* True, and the value, when it was decided before. */

@@ -13,11 +13,13 @@
 
 static sella_status check_field(const char *text, const char *what, sella_err *err)
 {
-    return strpbrk(text, "\t\r\n") == NULL ? SELLA_OK : sella_err_set(err, SELLA_FORMAT, "%s '%s' holds a tab or a line break", what, text);
+    return strpbrk(text, "\t\r\n") == NULL
+               ? SELLA_OK
+               : sella_err_set(err, SELLA_FORMAT, "%s '%s' holds a tab or a line break", what, text);
 }
 
-static sella_status write_names(const char *dir, const char *file, const char *header, const char *const *id_n, const char *const *title_n, int32_t n,
-                                sella_err *err)
+static sella_status write_names(const char *dir, const char *file, const char *header, const char *const *id_n,
+                                const char *const *title_n, int32_t n, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_writer *writer = NULL;
@@ -58,7 +60,8 @@ static int compare_positive(const void *a, const void *b)
     return (x->place > y->place) - (x->place < y->place);
 }
 
-/* Every train user's longest recorded history of train and valid rows, then the positives of those rows that it lacks, in order of time. */
+/* Every train user's longest recorded history of train and valid rows, then the positives of those rows that it
+ * lacks, in order of time. */
 static sella_status write_histories(const char *dir, const sella_dataset *dataset, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -70,7 +73,8 @@ static sella_status write_histories(const char *dir, const sella_dataset *datase
     positive *list = sella_alloc((size_t)rows, sizeof *list, "histories", err);
     int32_t *have = sella_alloc(items, sizeof *have, "histories", err); // user + 1 that has the item
     int32_t *pool = NULL;
-    char *pool_path = sella_path_join(dir, "history.npy", NULL), *start_path = sella_path_join(dir, "history_start.npy", NULL);
+    char *pool_path = sella_path_join(dir, "history.npy", NULL),
+         *start_path = sella_path_join(dir, "history_start.npy", NULL);
     if (!longest || !count || !start || !list || !have || !pool_path || !start_path) {
         status = SELLA_MEMORY;
         goto done;
@@ -143,9 +147,10 @@ done:
 
 /* ---- reading ---- */
 
-/* A copy of a file with its lines ended by NUL: line_n [n] point behind the header. A tab, when wanted, ends the first field. */
-static sella_status read_names(const char *dir, const char *file, const char *header, int32_t n, const char **id_n, const char **title_n, char **text_out,
-                               sella_err *err)
+/* A copy of a file with its lines ended by NUL: line_n [n] point behind the header. A tab, when wanted, ends the
+ *                                               first field. */
+static sella_status read_names(const char *dir, const char *file, const char *header, int32_t n, const char **id_n,
+                               const char **title_n, char **text_out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_map map = {0};
@@ -168,12 +173,14 @@ static sella_status read_names(const char *dir, const char *file, const char *he
         SELLA_TRY(sella_lines_next(&lines, &line, &bytes, err));
         if (!line) {
             if (i != n) {
-                status = sella_err_set(err, SELLA_FORMAT, "%s: has %lld lines after its header; run.json says %d", path, (long long)(i < 0 ? 0 : i), n);
+                status = sella_err_set(err, SELLA_FORMAT, "%s: has %lld lines after its header; run.json says %d", path,
+                                       (long long)(i < 0 ? 0 : i), n);
             }
             break;
         }
         if (i >= n) {
-            status = sella_err_set(err, SELLA_FORMAT, "%s: has more than the %d lines after its header that run.json says", path, n);
+            status = sella_err_set(err, SELLA_FORMAT,
+                                   "%s: has more than the %d lines after its header that run.json says", path, n);
             goto done;
         }
         if (sella_utf8_valid(line, bytes) != bytes || memchr(line, '\0', bytes)) {
@@ -193,7 +200,8 @@ static sella_status read_names(const char *dir, const char *file, const char *he
         if (title_n) {
             char *tab = strchr(cursor, '\t');
             if (!tab) {
-                status = sella_err_set(err, SELLA_FORMAT, "%s:%lld: has no tab; expected an id, a tab and a title", path, (long long)lines.line);
+                status = sella_err_set(err, SELLA_FORMAT, "%s:%lld: has no tab; expected an id, a tab and a title",
+                                       path, (long long)lines.line);
                 goto done;
             }
             *tab = '\0';
@@ -243,7 +251,8 @@ static int32_t *sorted(const char **name_n, int32_t n, bool folded, sella_err *e
 }
 
 /* First of equal names, or -1. */
-static int32_t lookup(const char *const *name_n, const int32_t *order, int32_t n, const char *name, compare_text compare)
+static int32_t lookup(const char *const *name_n, const int32_t *order, int32_t n, const char *name,
+                      compare_text compare)
 {
     int32_t low = 0, high = n;
     while (low < high) {
@@ -257,7 +266,8 @@ static int32_t lookup(const char *const *name_n, const int32_t *order, int32_t n
     return low < n && compare(name_n[order[low]], name) == 0 ? order[low] : -1;
 }
 
-static sella_status check_unique(const char *const *name_n, const int32_t *order, int32_t n, const char *file, sella_err *err)
+static sella_status check_unique(const char *const *name_n, const int32_t *order, int32_t n, const char *file,
+                                 sella_err *err)
 {
     for (int32_t i = 1; i < n; i++) {
         if (strcmp(name_n[order[i - 1]], name_n[order[i]]) == 0) {
@@ -270,7 +280,8 @@ static sella_status check_unique(const char *const *name_n, const int32_t *order
 static sella_status read_histories(const char *dir, int32_t users, int32_t items, sella_run_tables *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    char *pool_path = sella_path_join(dir, "history.npy", NULL), *start_path = sella_path_join(dir, "history_start.npy", NULL);
+    char *pool_path = sella_path_join(dir, "history.npy", NULL),
+         *start_path = sella_path_join(dir, "history_start.npy", NULL);
     if (!pool_path || !start_path) {
         status = sella_err_memory(err, "a path", strlen(dir));
         goto done;
@@ -278,8 +289,8 @@ static sella_status read_histories(const char *dir, int32_t users, int32_t items
     SELLA_TRY(sella_npy_open(pool_path, SELLA_NPY_I32, &out->history, err));
     SELLA_TRY(sella_npy_open(start_path, SELLA_NPY_I64, &out->start, err));
     if (out->start.rank != 1 || out->start.shape[0] != (int64_t)users + 1 || out->history.rank != 1) {
-        status = sella_err_set(err, SELLA_SHAPE, "%s: has %lld entries; expected %lld, one a user and one more", start_path,
-                               (long long)out->start.shape[0], (long long)users + 1);
+        status = sella_err_set(err, SELLA_SHAPE, "%s: has %lld entries; expected %lld, one a user and one more",
+                               start_path, (long long)out->start.shape[0], (long long)users + 1);
         goto done;
     }
     const int64_t *start = out->start.data;
@@ -291,13 +302,14 @@ static sella_status read_histories(const char *dir, int32_t users, int32_t items
         }
     }
     if (start[0] != 0 || start[users] != out->history.shape[0]) {
-        status = sella_err_set(err, SELLA_FORMAT, "%s: ends at %lld; history.npy has %lld entries", start_path, (long long)start[users],
-                               (long long)out->history.shape[0]);
+        status = sella_err_set(err, SELLA_FORMAT, "%s: ends at %lld; history.npy has %lld entries", start_path,
+                               (long long)start[users], (long long)out->history.shape[0]);
         goto done;
     }
     for (int64_t j = 0; j < out->history.shape[0]; j++) {
         if (item[j] < 0 || item[j] >= items) {
-            status = sella_err_set(err, SELLA_FORMAT, "%s: entry %lld is item %d; expected 0 to %d", pool_path, (long long)j, item[j], items - 1);
+            status = sella_err_set(err, SELLA_FORMAT, "%s: entry %lld is item %d; expected 0 to %d", pool_path,
+                                   (long long)j, item[j], items - 1);
             goto done;
         }
     }

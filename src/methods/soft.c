@@ -14,13 +14,14 @@ static float *floats(size_t rows, size_t cols, sella_err *err)
     return sella_alloc(rows * cols, sizeof(float), "soft tokens", err);
 }
 
-sella_status sella_soft_make(sella_vectors *v, const sella_query *query_n, const sella_refs *refs, sella_slot_set slots, bool backward, sella_soft *out,
-                             sella_err *err)
+sella_status sella_soft_make(sella_vectors *v, const sella_query *query_n, const sella_refs *refs, sella_slot_set slots,
+                             bool backward, sella_soft *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     float *z = NULL;
     *out = (sella_soft){.v = v, .refs = refs, .slots = slots, .U = (int)refs->users, .I = (int)refs->items};
-    const size_t U = (size_t)out->U, I = (size_t)out->I, C = (size_t)v->C, L = (size_t)v->L, hidden = (size_t)v->projection.hidden;
+    const size_t U = (size_t)out->U, I = (size_t)out->I, C = (size_t)v->C, L = (size_t)v->L,
+                 hidden = (size_t)v->projection.hidden;
     if (slots & USER_OR_ITEM) {
         out->x = floats(U + I, C, err);
         out->pre = floats(U + I, hidden, err);

@@ -1,7 +1,9 @@
-/* soft.h - soft tokens: from user, item and semantic vectors to rows in the language model's input space, and gradients back into the tables.
+/* soft.h - soft tokens: from user, item and semantic vectors to rows in the language model's input space, and
+ * gradients back into the tables.
  *
- * Does:     make(queries): every user and item of the set is projected once -> gather(batch) fills the soft rows of a packed batch -> scatter(dsoft) collects their
- *           gradients -> backward: through Proj and Warm into the tables. e_U = Proj(p'_u), e_I = Proj(q_i), e_W = Warm(s_i).
+ * Does:     make(queries): every user and item of the set is projected once -> gather(batch) fills the soft rows of a
+ *           packed batch -> scatter(dsoft) collects their gradients -> backward: through Proj and Warm into the
+ *           tables. e_U = Proj(p'_u), e_I = Proj(q_i), e_W = Warm(s_i).
  *           Sums run in the order of batches and rows: same bytes every time.
  * Memory:   owned, released with _release; refs are borrowed.
  * Threads:  internally parallel.
@@ -29,8 +31,8 @@ typedef struct sella_soft {
     float *dw;     /* [I, L] */
 } sella_soft;
 
-sella_status sella_soft_make(sella_vectors *v, const sella_query *query_n, const sella_refs *refs, sella_slot_set slots, bool backward, sella_soft *out,
-                             sella_err *err);
+sella_status sella_soft_make(sella_vectors *v, const sella_query *query_n, const sella_refs *refs, sella_slot_set slots,
+                             bool backward, sella_soft *out, sella_err *err);
 void sella_soft_release(sella_soft *soft);
 
 /* rows [M, L] of a batch whose refs are refs->user_ref_n and refs->item_ref_n. */

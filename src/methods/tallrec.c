@@ -37,10 +37,16 @@ static sella_status tallrec_open(const sella_run *run, sella_backbone *backbone,
     return status == SELLA_OK ? sella_lm_scorer_open(run, backbone, &options, out, err) : status;
 }
 
-static sella_status tallrec_estimate(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset, const char *model, int64_t train_rows,
-                                     int64_t eval_rows, sella_estimate *out, sella_err *err)
+static sella_status tallrec_estimate(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset,
+                                     const char *model, int64_t train_rows, int64_t eval_rows, sella_estimate *out,
+                                     sella_err *err)
 {
-    const sella_stages_ask ask = {.settings = settings, .seed = seed, .dataset = dataset, .model = model, .train_rows = train_rows, .eval_rows = eval_rows,
+    const sella_stages_ask ask = {.settings = settings,
+                                  .seed = seed,
+                                  .dataset = dataset,
+                                  .model = model,
+                                  .train_rows = train_rows,
+                                  .eval_rows = eval_rows,
                                   .stage1 = true};
     return sella_stages_estimate(&ask, out, err);
 }
@@ -52,10 +58,23 @@ static sella_status tallrec_check(const sella_settings *settings, const sella_da
     return sella_lm_lora_config(settings, &config, err);
 }
 
-static const char *const paper[] = {"template=paper",   "history.window=sliding", "history.length=10", "lora.rank=64",     "lora.alpha=16",
-                                    "lora.dropout=0.05", "lora.targets=all",       "stage1.lr=8e-5",    "stage1.epochs=1",  "stage1.batch=128",
-                                    "stage1.schedule=cosine", "stage1.warmup=0.01", "stage1.weight_decay=0.01", "stage1.beta2=0.95", "stage1.clip=1",
-                                    "stage1.intercept=no", NULL};
+static const char *const paper[] = {"template=paper",
+                                    "history.window=sliding",
+                                    "history.length=10",
+                                    "lora.rank=64",
+                                    "lora.alpha=16",
+                                    "lora.dropout=0.05",
+                                    "lora.targets=all",
+                                    "stage1.lr=8e-5",
+                                    "stage1.epochs=1",
+                                    "stage1.batch=128",
+                                    "stage1.schedule=cosine",
+                                    "stage1.warmup=0.01",
+                                    "stage1.weight_decay=0.01",
+                                    "stage1.beta2=0.95",
+                                    "stage1.clip=1",
+                                    "stage1.intercept=no",
+                                    NULL};
 
 const sella_method sella_method_tallrec = {
     .name = "tallrec",

@@ -47,7 +47,8 @@ static void head_of(const sella_tape *tape, uint64_t key, uint8_t head[TAPE_HEAD
 }
 
 /* Bytes of the file that are good; their records go to data. 0: nothing fits, not even the head. */
-static size_t read_good(const sella_map *map, const sella_tape *tape, uint64_t key, uint8_t *data, int64_t capacity, int64_t *count)
+static size_t read_good(const sella_map *map, const sella_tape *tape, uint64_t key, uint8_t *data, int64_t capacity,
+                        int64_t *count)
 {
     uint8_t head[TAPE_HEAD];
     head_of(tape, key, head);
@@ -57,7 +58,8 @@ static size_t read_good(const sella_map *map, const sella_tape *tape, uint64_t k
     size_t at = TAPE_HEAD;
     while (map->size - at >= CHUNK_HEAD) {
         uint64_t records = get_u64(map->data + at), hash = get_u64(map->data + at + 8);
-        if (records == 0 || records > (uint64_t)(capacity - *count) || records > (map->size - at - CHUNK_HEAD) / tape->record) {
+        if (records == 0 || records > (uint64_t)(capacity - *count) ||
+            records > (map->size - at - CHUNK_HEAD) / tape->record) {
             break;
         }
         size_t bytes = (size_t)records * tape->record;
@@ -88,8 +90,8 @@ static sella_status write_all(sella_tape *tape, const void *data, size_t bytes, 
     return SELLA_OK;
 }
 
-sella_status sella_tape_open(const char *path, size_t record, uint64_t key, double seconds, void *data, int64_t capacity, int64_t *count, sella_tape **out,
-                             sella_err *err)
+sella_status sella_tape_open(const char *path, size_t record, uint64_t key, double seconds, void *data,
+                             int64_t capacity, int64_t *count, sella_tape **out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_map map = {0};

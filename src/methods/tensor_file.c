@@ -38,17 +38,20 @@ static const char *fault(const sella_tensor *tensor, const sella_param *param)
     if (!tensor->readable || tensor->dtype != SELLA_DTYPE_F32) {
         return "is not F32";
     }
-    bool fits = tensor->rank == param->rank && tensor->shape[0] == param->shape[0] && (param->rank == 1 || tensor->shape[1] == param->shape[1]);
+    bool fits = tensor->rank == param->rank && tensor->shape[0] == param->shape[0] &&
+                (param->rank == 1 || tensor->shape[1] == param->shape[1]);
     return fits ? NULL : "has another shape";
 }
 
-static sella_status check_row(const sella_safetensors *file, const sella_param *param, sella_text *misses, sella_err *err)
+static sella_status check_row(const sella_safetensors *file, const sella_param *param, sella_text *misses,
+                              sella_err *err)
 {
     const char *what = fault(sella_safetensors_find(file, param->name), param);
     if (!what) {
         return SELLA_OK;
     }
-    sella_status status = sella_text_format(misses, err, "%s%s [%lld", misses->size ? ", " : "", param->name, (long long)param->shape[0]);
+    sella_status status =
+        sella_text_format(misses, err, "%s%s [%lld", misses->size ? ", " : "", param->name, (long long)param->shape[0]);
     if (status == SELLA_OK && param->rank == 2) {
         status = sella_text_format(misses, err, ", %lld", (long long)param->shape[1]);
     }

@@ -1,7 +1,8 @@
 /* tensor_file.h - parameter tables to and from one safetensors file (collab.safetensors, projection.safetensors).
  *
- * Does:     write: rows of several tables in walking order. read: every row of the tables must be in the file with its shape, as finite f32; all misses are listed
- *           in one sentence; tensors that no table asks for are left alone.
+ * Does:     write: rows of several tables in walking order. read: every row of the tables must be in the file with
+ *           its shape, as finite f32; all misses are listed in one sentence; tensors that no table asks for are left
+ *           alone.
  * Threads:  pure on separate objects.
  */
 #ifndef SELLA_METHODS_TENSOR_FILE_H

@@ -1,4 +1,5 @@
-/* train.c - from options to a finished run: resolve, check, estimate, create or resume, train, score valid, tell (sella/train.h). */
+/* train.c - from options to a finished run: resolve, check, estimate, create or resume, train, score valid, tell
+ * (sella/train.h). */
 #include "sella/train.h"
 
 #include <stdlib.h>
@@ -38,10 +39,12 @@ static sella_status check_options(const sella_train_options *options, sella_err 
         return sella_err_set(err, SELLA_ARG, "training needs a method, a data set and a folder for the run");
     }
     if (options->set_count < 0 || (options->set_count > 0 && !options->set)) {
-        return sella_err_set(err, SELLA_ARG, "training was given %d assignments without their texts", options->set_count);
+        return sella_err_set(err, SELLA_ARG, "training was given %d assignments without their texts",
+                             options->set_count);
     }
     if (options->seed > INT64_MAX) {
-        return sella_err_set(err, SELLA_ARG, "seed %llu is too large; expected 0 to 9223372036854775807", (unsigned long long)options->seed);
+        return sella_err_set(err, SELLA_ARG, "seed %llu is too large; expected 0 to 9223372036854775807",
+                             (unsigned long long)options->seed);
     }
     return SELLA_OK;
 }
@@ -57,8 +60,9 @@ static sella_status check_labels(const sella_dataset *dataset, sella_err *err)
         likes += train->label_n[r];
     }
     if (likes == 0 || likes == train->rows) {
-        return sella_err_set(err, SELLA_STATE, "%s: all %lld labels of the train split are %d; nothing can be learnt from one class", dataset->path,
-                             (long long)train->rows, likes > 0);
+        return sella_err_set(err, SELLA_STATE,
+                             "%s: all %lld labels of the train split are %d; nothing can be learnt from one class",
+                             dataset->path, (long long)train->rows, likes > 0);
     }
     return SELLA_OK;
 }
@@ -75,7 +79,8 @@ static sella_status recorded_settings(training *t, sella_err *err)
     json_t *value;
     SELLA_TRY(sella_run_open(options->run, &recorded, err));
     if (options->preset && strcmp(options->preset, recorded->preset) != 0) {
-        status = sella_err_set(err, SELLA_STATE, "%s: was begun with --preset %s; --resume was asked for %s", options->run, recorded->preset, options->preset);
+        status = sella_err_set(err, SELLA_STATE, "%s: was begun with --preset %s; --resume was asked for %s",
+                               options->run, recorded->preset, options->preset);
         goto done;
     }
     SELLA_TRY(sella_settings_copy(recorded->settings, &asked, err));
@@ -90,7 +95,9 @@ static sella_status recorded_settings(training *t, sella_err *err)
     json_object_foreach(now, key, value)
     {
         if (!json_equal(value, json_object_get(was, key))) {
-            status = sella_err_set(err, SELLA_STATE, "%s: was begun with another %s; --resume goes on with the recorded settings", options->run, key);
+            status = sella_err_set(err, SELLA_STATE,
+                                   "%s: was begun with another %s; --resume goes on with the recorded settings",
+                                   options->run, key);
             goto done;
         }
     }
@@ -116,7 +123,8 @@ static sella_status check_all(training *t, sella_err *err)
     SELLA_TRY(sella_blas_check(err));
     sella_threads_set(options->threads);
     if (t->method->needs_model && !options->model) {
-        status = sella_err_set(err, SELLA_ARG, "method %s needs a language model: --model FILE or FOLDER", t->method->name);
+        status =
+            sella_err_set(err, SELLA_ARG, "method %s needs a language model: --model FILE or FOLDER", t->method->name);
         goto done;
     }
     if (options->from && !t->method->reuses) {
@@ -127,7 +135,8 @@ static sella_status check_all(training *t, sella_err *err)
     if (options->resume && !options->dry_run && sella_run_there(options->run)) {
         SELLA_TRY(recorded_settings(t, err));
     } else {
-        SELLA_TRY(sella_training_resolve(t->method, options->preset, options->config, options->set, options->set_count, &t->settings, err));
+        SELLA_TRY(sella_training_resolve(t->method, options->preset, options->config, options->set, options->set_count,
+                                         &t->settings, err));
     }
     SELLA_TRY(sella_dataset_open(options->dataset, &t->dataset, err));
     if (!t->method->untrained) {
@@ -159,12 +168,14 @@ static sella_status rate_of(const training *t, double *rate, sella_err *err)
     return *rate > 0 ? SELLA_OK : SELLA_MEMORY;
 }
 
-static sella_status estimate_of(const training *t, int64_t train_rows, int64_t eval_rows, sella_estimate *out, sella_err *err)
+static sella_status estimate_of(const training *t, int64_t train_rows, int64_t eval_rows, sella_estimate *out,
+                                sella_err *err)
 {
     *out = (sella_estimate){.rows = t->dataset->split[SELLA_SPLIT_TRAIN].rows};
-    return t->method->estimate ? t->method->estimate(t->settings, t->options->seed, t->dataset, t->method->needs_model ? t->options->model : NULL, train_rows,
-                                                     eval_rows, out, err)
-                               : SELLA_OK;
+    return t->method->estimate
+               ? t->method->estimate(t->settings, t->options->seed, t->dataset,
+                                     t->method->needs_model ? t->options->model : NULL, train_rows, eval_rows, out, err)
+               : SELLA_OK;
 }
 
 /* Rows of the samples: the settings, or what a budget of minutes affords. */
@@ -177,7 +188,8 @@ static sella_status sample_sizes(const training *t, int64_t *train_rows, int64_t
     if (minutes > 0 && t->method->estimate && t->method->needs_model) {
         int64_t train_fit, eval_fit;
         SELLA_TRY(rate_of(t, &rate, err));
-        SELLA_TRY(sella_budget_rows(t->method, t->settings, t->options->seed, t->dataset, t->options->model, minutes * 60, rate, &train_fit, &eval_fit, err));
+        SELLA_TRY(sella_budget_rows(t->method, t->settings, t->options->seed, t->dataset, t->options->model,
+                                    minutes * 60, rate, &train_fit, &eval_fit, err));
         *train_rows = *train_rows > 0 && (train_fit == 0 || *train_rows < train_fit) ? *train_rows : train_fit;
         *eval_rows = *eval_rows > 0 && (eval_fit == 0 || *eval_rows < eval_fit) ? *eval_rows : eval_fit;
     }
@@ -195,10 +207,12 @@ static sella_status dry_run(const training *t, char **json, sella_err *err)
     SELLA_TRY(sample_sizes(t, &train_rows, &eval_rows, err));
     SELLA_TRY(estimate_of(t, train_rows, eval_rows, &estimate, err));
     SELLA_TRY(rate_of(t, &rate, err));
-    out = json_pack("{s:s, s:s, s:I, s:I, s:I, s:{s:I, s:I}, s:o, s:o, s:o}", "method", t->method->name, "preset", t->preset, "rows",
-                    (json_int_t)estimate.rows, "tokens", (json_int_t)estimate.tokens, "steps", (json_int_t)estimate.steps, "parameters", "trainable",
-                    (json_int_t)estimate.trainable, "frozen", (json_int_t)estimate.frozen, "seconds", sella_json_real(sella_estimate_seconds(&estimate, rate)),
-                    "peak_mb", sella_json_real((double)estimate.bytes / 1048576.0), "settings", sella_settings_json(t->settings));
+    out = json_pack("{s:s, s:s, s:I, s:I, s:I, s:{s:I, s:I}, s:o, s:o, s:o}", "method", t->method->name, "preset",
+                    t->preset, "rows", (json_int_t)estimate.rows, "tokens", (json_int_t)estimate.tokens, "steps",
+                    (json_int_t)estimate.steps, "parameters", "trainable", (json_int_t)estimate.trainable, "frozen",
+                    (json_int_t)estimate.frozen, "seconds", sella_json_real(sella_estimate_seconds(&estimate, rate)),
+                    "peak_mb", sella_json_real((double)estimate.bytes / 1048576.0), "settings",
+                    sella_settings_json(t->settings));
     *json = out ? sella_json_line(out) : NULL;
     if (!*json) {
         status = sella_err_memory(err, "an estimate", 4096);
@@ -231,7 +245,8 @@ static sella_status open_run(training *t, sella_err *err)
     if (options->resume && sella_run_there(options->run)) {
         SELLA_TRY(sella_run_resume(options->run, &make, &t->run, err));
         if (t->run->seed != options->seed) {
-            sella_say(t->talk, SELLA_LEVEL_INFO, "going on with the recorded seed %llu", (unsigned long long)t->run->seed);
+            sella_say(t->talk, SELLA_LEVEL_INFO, "going on with the recorded seed %llu",
+                      (unsigned long long)t->run->seed);
         }
     } else {
         SELLA_TRY(sella_run_create(options->run, &make, &t->run, err));
@@ -250,9 +265,10 @@ static sella_status decide_rows(training *t, sella_job *job, sella_err *err)
     }
     SELLA_TRY(sella_run_decide(t->run, "train.rows", train_rows, &job->train_rows, err));
     SELLA_TRY(sella_run_decide(t->run, "eval.rows", eval_rows, &job->eval_rows, err));
-    if (job->train_rows > 0 && job->train_rows < t->dataset->split[SELLA_SPLIT_TRAIN].rows && t->method->needs_model && !t->method->untrained) {
-        sella_say(t->talk, SELLA_LEVEL_INFO, "language-model stages see a seeded sample of %lld of %lld train rows", (long long)job->train_rows,
-                  (long long)t->dataset->split[SELLA_SPLIT_TRAIN].rows);
+    if (job->train_rows > 0 && job->train_rows < t->dataset->split[SELLA_SPLIT_TRAIN].rows && t->method->needs_model &&
+        !t->method->untrained) {
+        sella_say(t->talk, SELLA_LEVEL_INFO, "language-model stages see a seeded sample of %lld of %lld train rows",
+                  (long long)job->train_rows, (long long)t->dataset->split[SELLA_SPLIT_TRAIN].rows);
     }
     if (job->eval_rows > 0 && job->eval_rows < t->dataset->split[SELLA_SPLIT_VALID].rows) {
         sella_say(t->talk, SELLA_LEVEL_INFO, "valid is a seeded sample of %lld of %lld rows", (long long)job->eval_rows,
@@ -263,7 +279,8 @@ done:
 }
 
 /* Scores of the valid sample -> predictions-valid.csv and the figures. */
-static sella_status predict(training *t, const sella_job *job, const int64_t *index_k, int64_t k, json_t **figures, sella_err *err)
+static sella_status predict(training *t, const sella_job *job, const int64_t *index_k, int64_t k, json_t **figures,
+                            sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_split *valid = &t->dataset->split[SELLA_SPLIT_VALID];
@@ -282,7 +299,8 @@ static sella_status predict(training *t, const sella_job *job, const int64_t *in
     SELLA_TRY(sella_run_place(t->run, "checkpoints/predict.tape", &tape, err));
     SELLA_TRY(t->method->open(t->run, t->backbone, &scorer, err));
     SELLA_TRY(sella_queries_from_split(t->run, t->dataset, SELLA_SPLIT_VALID, index_k, k, &query, &pool, err));
-    SELLA_TRY(sella_score_all(scorer, query, k, score, "scoring valid", tape, sella_settings_real(job->settings, "checkpoint.seconds"), t->talk, err));
+    SELLA_TRY(sella_score_all(scorer, query, k, score, "scoring valid", tape,
+                              sella_settings_real(job->settings, "checkpoint.seconds"), t->talk, err));
     for (int64_t i = 0; i < k; i++) {
         int64_t r = index_k[i];
         score[i] = sella_sigmoid(score[i]);
@@ -293,7 +311,8 @@ static sella_status predict(training *t, const sella_job *job, const int64_t *in
         name[k + i] = t->dataset->item_id[valid->item_n[r]];
     }
     SELLA_TRY(sella_predictions_write(csv, name, name + k, label, score, warm, k, err));
-    SELLA_TRY(sella_figures_json(t->method->name, t->dataset->name, "valid", user, label, score, warm, k, figures, err));
+    SELLA_TRY(
+        sella_figures_json(t->method->name, t->dataset->name, "valid", user, label, score, warm, k, figures, err));
 done:
     if (scorer) {
         scorer->ops->close(scorer);
@@ -320,7 +339,8 @@ static sella_status finish(training *t, const sella_job *job, char **json, sella
         SELLA_TRY(predict(t, job, index, k, &figures, err));
     } else {
         sella_say(t->talk, SELLA_LEVEL_INFO, "the data set has no valid split: no early stopping, no figures");
-        SELLA_TRY(sella_figures_json(t->method->name, t->dataset->name, "valid", NULL, NULL, NULL, NULL, 0, &figures, err));
+        SELLA_TRY(
+            sella_figures_json(t->method->name, t->dataset->name, "valid", NULL, NULL, NULL, NULL, 0, &figures, err));
     }
     if (json_object_set_new(figures, "seconds", sella_json_real(sella_now() - t->start)) != 0) {
         status = sella_err_memory(err, "result.json", 64);
@@ -354,7 +374,8 @@ static sella_status tell_result(const sella_run *run, char **json, sella_err *er
     return status;
 }
 
-/* A run that was refused before any work leaves no folder behind, so that the same command can be corrected and given again. */
+/* A run that was refused before any work leaves no folder behind, so that the same command can be corrected and given
+ * again. */
 static void drop_refused(const training *t)
 {
     static const char *const work[] = {"checkpoints", "stages", "adapter", "collab.safetensors"};
@@ -384,7 +405,8 @@ sella_status sella_train(const sella_train_options *options, const sella_talk *t
         SELLA_TRY(estimate_of(&t, 1, 1, &estimate, err));
         status = sella_memory_check(estimate.bytes, t.method->name, err);
         if (status != SELLA_OK) {
-            sella_err_set(err, status, "%s; lower train.tokens, lora.rank or collab.width, or take a smaller model", err ? err->text : "");
+            sella_err_set(err, status, "%s; lower train.tokens, lora.rank or collab.width, or take a smaller model",
+                          err ? err->text : "");
             goto done;
         }
     }
@@ -394,7 +416,12 @@ sella_status sella_train(const sella_train_options *options, const sella_talk *t
         status = tell_result(t.run, json, err);
         goto done;
     }
-    sella_job job = {.run = t.run, .settings = t.run->settings, .dataset = t.dataset, .backbone = t.backbone, .from = t.run->from, .talk = talk};
+    sella_job job = {.run = t.run,
+                     .settings = t.run->settings,
+                     .dataset = t.dataset,
+                     .backbone = t.backbone,
+                     .from = t.run->from,
+                     .talk = talk};
     SELLA_TRY(decide_rows(&t, &job, err));
     SELLA_TRY(t.method->train(&job, err));
     SELLA_TRY(finish(&t, &job, json, err));

@@ -1,4 +1,5 @@
-/* training_settings.c - the one table of settings of training, and how presets, files and assignments fill it (methods/method.h).
+/* training_settings.c - the one table of settings of training, and how presets, files and assignments fill it
+ * (methods/method.h).
  *
  * The defaults of the table are those of `--preset default`; a method's own preset lists change what differs.
  */
@@ -14,65 +15,99 @@
 #define TEXT(name, value, help) {name, SELLA_TYPE_TEXT, value, 0, 0, NULL, "", help}
 
 static const sella_setting training_table[] = {
-    INT("train.rows", "0", 0, 1e12, "rows", "Train rows that the language-model stages see: a seeded sample of runs of up to 16 rows of one user, larger ones hold smaller ones; 0: all."),
-    INT("train.tokens", "1024", 16, 1048576, "tokens", "Tokens of one packed batch in training: what memory follows; a step accumulates as many batches as it needs."),
-    INT("eval.rows", "0", 0, 1e12, "rows", "Rows of valid, one seeded sample (runs as in train.rows), for selection in language-model stages and for predictions-valid.csv; 0: all."),
+    INT("train.rows", "0", 0, 1e12, "rows",
+        "Train rows that the language-model stages see: a seeded sample of runs of up to 16 rows of one user, "
+        "larger ones hold smaller ones; 0: all."),
+    INT("train.tokens", "1024", 16, 1048576, "tokens",
+        "Tokens of one packed batch in training: what memory follows; a step accumulates as many batches as it "
+        "needs."),
+    INT("eval.rows", "0", 0, 1e12, "rows",
+        "Rows of valid, one seeded sample (runs as in train.rows), for selection in language-model stages and for "
+        "predictions-valid.csv; 0: all."),
     INT("eval.tokens", "2048", 16, 1048576, "tokens", "Tokens of one packed batch in scoring and distillation."),
-    REAL("budget.minutes", "0", 0, 1e6, "minutes", "Time for the whole run: turned into train.rows and eval.rows once, from a measured rate; 0: no limit."),
-    REAL("checkpoint.seconds", "60", 0, 1e6, "seconds", "Most work that a killed run loses; 0: a checkpoint after every step."),
+    REAL("budget.minutes", "0", 0, 1e6, "minutes",
+         "Time for the whole run: turned into train.rows and eval.rows once, from a measured rate; 0: no limit."),
+    REAL("checkpoint.seconds", "60", 0, 1e6, "seconds",
+         "Most work that a killed run loses; 0: a checkpoint after every step."),
 
     TEXT("template", "compact", "Prompt template: compact, paper, or the path of a template file."),
-    WORD("history.window", "anchored", "sliding|anchored", "sliding: the last history.length titles; anchored: history.length to twice that, so that rows of a user share their prefix."),
-    INT("history.length", "10", 1, 10000, "titles", "Titles that a prompt shows (anchored: at least, once there are as many)."),
+    WORD("history.window", "anchored", "sliding|anchored",
+         "sliding: the last history.length titles; anchored: history.length to twice that, so that rows of a user "
+         "share their prefix."),
+    INT("history.length", "10", 1, 10000, "titles",
+        "Titles that a prompt shows (anchored: at least, once there are as many)."),
 
     INT("lora.rank", "8", 1, 4096, "", "Rank of the adapters."),
     REAL("lora.alpha", "16", 1e-6, 1e6, "", "Scale of the adapters: alpha / rank."),
     REAL("lora.dropout", "0.05", 0, 0.95, "", "Dropout on the adapters' inputs while they train."),
-    TEXT("lora.targets", "q_proj,v_proj", "Matrices with an adapter: a list of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, or all."),
+    TEXT("lora.targets", "q_proj,v_proj",
+         "Matrices with an adapter: a list of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, or "
+         "all."),
     INT("lora.first_layer", "0", 0, 100000, "", "Layers below this one have no adapter and are not trained."),
 
     REAL("stage1.lr", "1e-3", 0, 1, "", "Highest learning rate of stage 1 (AdamW)."),
     INT("stage1.epochs", "1", 0, 100000, "epochs", "Passes over the rows in stage 1."),
-    INT("stage1.batch", "128", 1, 1000000, "rows", "Rows of one optimizer step of stage 1, about: a step takes whole trees."),
-    WORD("stage1.schedule", "cosine", "constant|linear|cosine", "How the learning rate of stage 1 falls after the warm-up."),
+    INT("stage1.batch", "128", 1, 1000000, "rows",
+        "Rows of one optimizer step of stage 1, about: a step takes whole trees."),
+    WORD("stage1.schedule", "cosine", "constant|linear|cosine",
+         "How the learning rate of stage 1 falls after the warm-up."),
     REAL("stage1.warmup", "0.03", 0, 1, "share of the steps", "Steps of stage 1 in which the learning rate rises."),
     REAL("stage1.weight_decay", "0.01", 0, 100, "", "Decoupled weight decay of stage 1."),
     REAL("stage1.beta2", "0.999", 0, 0.999999, "", "Second moment's decay of stage 1's AdamW."),
     REAL("stage1.clip", "1", 0, 1e9, "", "Largest gradient norm of a step of stage 1; 0: no limit."),
-    YESNO("stage1.share", "yes", "Compute equal prefixes of a user's rows once (the result is the same, the time is not)."),
-    INT("stage1.tree_cap", "384", 0, 1048576, "tokens", "Tokens of one tree of rows; small trees mix more users into a step; 0: as many as a batch has."),
-    YESNO("stage1.intercept", "yes", "Add a trained number, logit.bias, to the logit: it starts where the mean score meets the mean label."),
-    INT("stage1.evaluate", "0", 0, 1000000000, "steps", "Score the valid sample every so many steps and keep the best adapter; 0: train to the end."),
+    YESNO("stage1.share", "yes",
+          "Compute equal prefixes of a user's rows once (the result is the same, the time is not)."),
+    INT("stage1.tree_cap", "384", 0, 1048576, "tokens",
+        "Tokens of one tree of rows; small trees mix more users into a step; 0: as many as a batch has."),
+    YESNO("stage1.intercept", "yes",
+          "Add a trained number, logit.bias, to the logit: it starts where the mean score meets the mean label."),
+    INT("stage1.evaluate", "0", 0, 1000000000, "steps",
+        "Score the valid sample every so many steps and keep the best adapter; 0: train to the end."),
 
-    WORD("distil.items", "all", "all|needed", "Items that get a distilled vector: all, or those in the sampled train and valid rows and their shown histories."),
-    WORD("distil.wording", "title", "title|eol", "Prompt of distillation: the noun and the title (Fig. 3), or one that asks for one word."),
+    WORD("distil.items", "all", "all|needed",
+         "Items that get a distilled vector: all, or those in the sampled train and valid rows and their shown "
+         "histories."),
+    WORD("distil.wording", "title", "title|eol",
+         "Prompt of distillation: the noun and the title (Fig. 3), or one that asks for one word."),
 
     WORD("collab.model", "mf", "mf", "The collaborative model."),
     INT("collab.width", "64", 1, 65536, "", "Width of collaborative vectors (d_C)."),
     YESNO("collab.bias", "yes", "User, item and global biases in the collaborative logit."),
-    YESNO("collab.history", "yes", "Describe users by their history as well (the implicit part of SVD++): works for users never seen."),
+    YESNO("collab.history", "yes",
+          "Describe users by their history as well (the implicit part of SVD++): works for users never seen."),
     INT("collab.history_length", "50", 0, 1000000, "items", "Last positives that the history part sees; 0: all."),
     REAL("collab.init", "0.01", 1e-9, 100, "", "Standard deviation of collaborative vectors at the start."),
-    WORD("collab.unseen", "history", "zero|mean|history", "Vector of a user never seen: zero, the mean of trained ones, or made from the history; items never trained: zero, else the mean."),
+    WORD("collab.unseen", "history", "zero|mean|history",
+         "Vector of a user never seen: zero, the mean of trained ones, or made from the history; items never "
+         "trained: zero, else the mean."),
     REAL("collab.lr", "1e-3", 0, 10, "", "Learning rate of mf (Adam)."),
     REAL("collab.weight_decay", "1e-4", 0, 100, "", "Coupled L2 of mf."),
     INT("collab.batch", "1024", 1, 100000000, "rows", "Rows of one step of mf."),
     INT("collab.epochs", "200", 0, 1000000, "epochs", "Most passes of mf."),
     INT("collab.min_epochs", "0", 0, 1000000, "epochs", "Passes of mf before it may stop early."),
-    INT("collab.patience", "10", 0, 1000000, "epochs", "Epochs of mf without a better valid AUC before it stops; 0: never."),
+    INT("collab.patience", "10", 0, 1000000, "epochs",
+        "Epochs of mf without a better valid AUC before it stops; 0: never."),
 
-    WORD("stage2.loss", "bce", "bce|mse", "Recommendation loss of stage 2 (eq 6): bce on the logit, or mse as printed with its sign corrected."),
+    WORD("stage2.loss", "bce", "bce|mse",
+         "Recommendation loss of stage 2 (eq 6): bce on the logit, or mse as printed with its sign corrected."),
     REAL("stage2.lr", "3e-4", 0, 10, "", "Learning rate of stage 2 (Adam)."),
     REAL("stage2.weight_decay", "1e-4", 0, 100, "", "Coupled L2 of stage 2, not on the semantic table."),
     INT("stage2.batch", "1024", 1, 100000000, "rows", "Rows of one step of stage 2."),
     INT("stage2.epochs", "200", 0, 1000000, "epochs", "Most passes of stage 2."),
-    INT("stage2.patience", "10", 0, 1000000, "epochs", "Epochs of stage 2 without a better valid AUC before it stops; 0: never."),
-    WORD("stage2.start", "bias", "zero|bias", "Biases at the start of stage 2: zero, or those of the control `bias`, fitted to convergence before."),
-    YESNO("stage2.text", "yes", "Add to the collaborative logit what the distilled vectors of history and item have in common, times one trained number."),
+    INT("stage2.patience", "10", 0, 1000000, "epochs",
+        "Epochs of stage 2 without a better valid AUC before it stops; 0: never."),
+    WORD("stage2.start", "bias", "zero|bias",
+         "Biases at the start of stage 2: zero, or those of the control `bias`, fitted to convergence before."),
+    YESNO("stage2.text", "yes",
+          "Add to the collaborative logit what the distilled vectors of history and item have in common, times one "
+          "trained number."),
     REAL("align.weight", "0.01", 0, 1e6, "", "Weight of the alignment loss in stage 2 (lambda of eq 9)."),
-    WORD("align.loss", "infonce", "infonce|rince", "Alignment loss (eq 8 with its logarithm; rince as the authors' code)."),
-    WORD("align.direction", "one", "one|both", "one: semantic vectors look for collaborative ones; both: the mean of both directions."),
-    WORD("align.negatives", "batch", "batch|all|matched", "What a pair is told from: unique items of the batch, all items, or other matched pairs (eq 8 as printed)."),
+    WORD("align.loss", "infonce", "infonce|rince",
+         "Alignment loss (eq 8 with its logarithm; rince as the authors' code)."),
+    WORD("align.direction", "one", "one|both",
+         "one: semantic vectors look for collaborative ones; both: the mean of both directions."),
+    WORD("align.negatives", "batch", "batch|all|matched",
+         "What a pair is told from: unique items of the batch, all items, or other matched pairs (eq 8 as printed)."),
     REAL("align.tau", "0.2", 1e-4, 1e4, "", "Temperature of the alignment loss."),
     REAL("align.q", "0.01", 1e-6, 1, "", "q of rince."),
     REAL("align.lambda", "0.1", 1e-6, 1e6, "", "lambda of rince."),
@@ -82,21 +117,29 @@ static const sella_setting training_table[] = {
 
     REAL("stage3.lr", "2e-4", 0, 1, "", "Highest learning rate of stage 3 (AdamW)."),
     INT("stage3.epochs", "1", 1, 100000, "epochs", "Passes over the rows in stage 3."),
-    INT("stage3.steps", "-1", -1, 1000000000, "steps", "Steps of stage 3; -1: as many as the epochs have; 0: score before any training (Table 6)."),
+    INT("stage3.steps", "-1", -1, 1000000000, "steps",
+        "Steps of stage 3; -1: as many as the epochs have; 0: score before any training (Table 6)."),
     INT("stage3.batch", "128", 1, 1000000, "rows", "Rows of one optimizer step of stage 3, about."),
-    WORD("stage3.schedule", "cosine", "constant|linear|cosine", "How the learning rate of stage 3 falls after the warm-up."),
+    WORD("stage3.schedule", "cosine", "constant|linear|cosine",
+         "How the learning rate of stage 3 falls after the warm-up."),
     REAL("stage3.warmup", "0", 0, 1, "share of the steps", "Steps of stage 3 in which the learning rate rises."),
     REAL("stage3.weight_decay", "0.01", 0, 100, "", "Decoupled weight decay of stage 3, not on the semantic table."),
     REAL("stage3.beta2", "0.999", 0, 0.999999, "", "Second moment's decay of stage 3's AdamW."),
     REAL("stage3.clip", "1", 0, 1e9, "", "Largest gradient norm of a step of stage 3; 0: no limit."),
     REAL("stage3.align_weight", "0", 0, 1e6, "", "Weight of the alignment loss in stage 3."),
-    YESNO("stage3.dropout", "no", "Keep the dropout of the frozen adapter active while stage 3 trains (the authors' code does)."),
+    YESNO("stage3.dropout", "no",
+          "Keep the dropout of the frozen adapter active while stage 3 trains (the authors' code does)."),
     YESNO("stage3.residual", "yes", "Add the collaborative logit of stage 2 to the language model's logit."),
-    REAL("stage3.gain", "0.3", 0, 1000, "", "Factor on the language model's logit beside the residual, trained as logit.gain; used with stage3.residual only."),
-    INT("stage3.evaluate", "0", 0, 1000000000, "steps", "Score the valid sample every so many steps of stage 3 and keep the best; 0: train to the end."),
+    REAL("stage3.gain", "0.3", 0, 1000, "",
+         "Factor on the language model's logit beside the residual, trained as logit.gain; used with "
+         "stage3.residual only."),
+    INT("stage3.evaluate", "0", 0, 1000000000, "steps",
+        "Score the valid sample every so many steps of stage 3 and keep the best; 0: train to the end."),
     WORD("ablation", "none", "none|w/o|proj|warm|ui|w-ui|ui-w",
-         "What is removed: w/o alignment and warm token; proj: stage 2's projection; warm or ui: those tokens; w-ui, ui-w: joint training (that order)."),
-    WORD("score", "model", "model|vectors", "What a score needs: the language model, or the collaborative and semantic vectors alone (preset fast)."),
+         "What is removed: w/o alignment and warm token; proj: stage 2's projection; warm or ui: those tokens; w-ui, "
+         "ui-w: joint training (that order)."),
+    WORD("score", "model", "model|vectors",
+         "What a score needs: the language model, or the collaborative and semantic vectors alone (preset fast)."),
 };
 
 const sella_setting *sella_training_settings(size_t *count)
@@ -105,7 +148,8 @@ const sella_setting *sella_training_settings(size_t *count)
     return training_table;
 }
 
-static sella_status apply_preset(const sella_method *method, const char *preset, sella_settings *settings, sella_err *err)
+static sella_status apply_preset(const sella_method *method, const char *preset, sella_settings *settings,
+                                 sella_err *err)
 {
     const char *const *list = NULL;
     if (strcmp(preset, "default") == 0) {
@@ -114,7 +158,8 @@ static sella_status apply_preset(const sella_method *method, const char *preset,
         list = method->preset_paper;
     } else if (strcmp(preset, "fast") == 0) {
         if (!method->preset_fast) {
-            return sella_err_set(err, SELLA_ARG, "method %s has no preset fast; expected paper or default", method->name);
+            return sella_err_set(err, SELLA_ARG, "method %s has no preset fast; expected paper or default",
+                                 method->name);
         }
         list = method->preset_fast;
     } else {
@@ -129,8 +174,8 @@ static sella_status apply_preset(const sella_method *method, const char *preset,
     return SELLA_OK;
 }
 
-sella_status sella_training_resolve(const sella_method *method, const char *preset, const char *config_path, const char *const *assignment, int count,
-                                    sella_settings **out, sella_err *err)
+sella_status sella_training_resolve(const sella_method *method, const char *preset, const char *config_path,
+                                    const char *const *assignment, int count, sella_settings **out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_settings *settings = NULL;

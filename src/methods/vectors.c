@@ -21,8 +21,8 @@ static sella_status add_number(sella_param_table *table, const char *name, doubl
     return status;
 }
 
-sella_status sella_vectors_init(const sella_settings *settings, int32_t users, int32_t items, int L, bool intercept, uint64_t seed, sella_vectors *out,
-                                sella_err *err)
+sella_status sella_vectors_init(const sella_settings *settings, int32_t users, int32_t items, int L, bool intercept,
+                                uint64_t seed, sella_vectors *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const char *unseen = sella_settings_text(settings, "collab.unseen");
@@ -31,18 +31,22 @@ sella_status sella_vectors_init(const sella_settings *settings, int32_t users, i
                            .C = (int)sella_settings_int(settings, "collab.width"),
                            .L = L,
                            .history_length = (int32_t)sella_settings_int(settings, "collab.history_length"),
-                           .unseen = strcmp(unseen, "zero") == 0 ? SELLA_UNSEEN_ZERO : strcmp(unseen, "mean") == 0 ? SELLA_UNSEEN_MEAN : SELLA_UNSEEN_HISTORY};
+                           .unseen = strcmp(unseen, "zero") == 0   ? SELLA_UNSEEN_ZERO
+                                     : strcmp(unseen, "mean") == 0 ? SELLA_UNSEEN_MEAN
+                                                                   : SELLA_UNSEEN_HISTORY};
     const sella_mf_config config = {.users = users,
                                     .items = items,
                                     .C = out->C,
                                     .bias = sella_settings_bool(settings, "collab.bias"),
                                     .history = sella_settings_bool(settings, "collab.history"),
                                     .init = sella_settings_real(settings, "collab.init")};
-    const sella_warm_init warm = sella_settings_is(settings, "proj.warm_init", "identity") ? SELLA_WARM_IDENTITY : SELLA_WARM_RANDOM;
+    const sella_warm_init warm =
+        sella_settings_is(settings, "proj.warm_init", "identity") ? SELLA_WARM_IDENTITY : SELLA_WARM_RANDOM;
     sella_param_table_init(&out->semantic);
     sella_param_table_init(&out->logit);
     SELLA_TRY(sella_mf_init(&config, seed, &out->mf, err));
-    SELLA_TRY(sella_projection_init(out->C, (int)sella_settings_int(settings, "proj.hidden"), L, true, warm, seed, &out->projection, err));
+    SELLA_TRY(sella_projection_init(out->C, (int)sella_settings_int(settings, "proj.hidden"), L, true, warm, seed,
+                                    &out->projection, err));
     SELLA_TRY(sella_param_add(&out->semantic, "semantic.weight", items, L, err));
     out->semantic.param[0].decay = false;
     if (intercept) {
@@ -89,8 +93,8 @@ sella_status sella_vectors_read(sella_vectors *v, const char *collab, const char
     return status == SELLA_OK ? sella_tensors_read(projection, maps, 1, err) : status;
 }
 
-/* c [I, L]: rows minus their mean, of unit length (a row that equals the mean stays zero). Items without a distilled vector (zero rows) stay zero and do not
- * count in the mean. */
+/* c [I, L]: rows minus their mean, of unit length (a row that equals the mean stays zero). Items without a distilled
+ * vector (zero rows) stay zero and do not count in the mean. */
 static sella_status centre(const float *weight, int32_t items, int L, float **out, sella_err *err)
 {
     size_t width = (size_t)L;
@@ -127,7 +131,8 @@ static sella_status centre(const float *weight, int32_t items, int L, float **ou
     return SELLA_OK;
 }
 
-/* Rows of items that were not distilled become the mean of those that were: a warm token like the others, without news. */
+/* Rows of items that were not distilled become the mean of those that were: a warm token like the others, without
+ *                                                                           news. */
 static void fill_missing(float *weight, const uint8_t *distilled_i, int32_t items, size_t L)
 {
     int64_t rows = 0;
@@ -249,8 +254,8 @@ sella_status sella_vectors_ready(sella_vectors *v, const sella_run *run, sella_e
 
 /* ---- batches of queries ---- */
 
-sella_status sella_vector_batch_make(const sella_vectors *v, const sella_query *query_n, const int64_t *place_n, int64_t N, bool items,
-                                     sella_vector_batch *out, sella_err *err)
+sella_status sella_vector_batch_make(const sella_vectors *v, const sella_query *query_n, const int64_t *place_n,
+                                     int64_t N, bool items, sella_vector_batch *out, sella_err *err)
 {
     size_t n = (size_t)N, total = 0;
     *out = (sella_vector_batch){0};
@@ -280,7 +285,11 @@ sella_status sella_vector_batch_make(const sella_vectors *v, const sella_query *
         }
         out->count_n[q] = (int32_t)(cursor - out->history_n[q]);
     }
-    out->mf = (sella_mf_batch){.N = (int)N, .user_n = out->user_n, .item_n = out->item_n, .history_n = out->history_n, .history_count_n = out->count_n};
+    out->mf = (sella_mf_batch){.N = (int)N,
+                               .user_n = out->user_n,
+                               .item_n = out->item_n,
+                               .history_n = out->history_n,
+                               .history_count_n = out->count_n};
     return SELLA_OK;
 }
 
@@ -339,7 +348,8 @@ void sella_vectors_text(const sella_vectors *v, const sella_vector_batch *batch,
     }
 }
 
-sella_status sella_vectors_logits(const sella_vectors *v, const sella_query *query_n, int64_t N, float *z, sella_err *err)
+sella_status sella_vectors_logits(const sella_vectors *v, const sella_query *query_n, int64_t N, float *z,
+                                  sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_vector_batch batch = {0};

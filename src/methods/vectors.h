@@ -1,10 +1,13 @@
-/* vectors.h - the collaborative and semantic half of sella: matrix factorisation, both projections, the semantic table, and the numbers beside them.
+/* vectors.h - the collaborative and semantic half of sella: matrix factorisation, both projections, the semantic
+ * table, and the numbers beside them.
  *
  * Does:     init (or read) -> ready -> collaborative logits and user vectors of queries.
- *           z_cf(u, i, H) = p'_u . q_i [+ biases] [+ text.gain * f(H, i)],   f = (1/|H|) sum_{j in H} c_j . c_i,   c = unit(s0 - mean s0)
- *           with s0 the vectors as distilled and H the last collab.history_length positives (docs/math.md).
- *           A user never seen has p_u = 0, the mean of trained rows, or (collab.unseen=history without the history part) `scale` times the mean of q over H.
- *           Rows of items that never occur in train hold zero, or the mean of the rows that do: sella_vectors_settle writes them.
+ *           z_cf(u, i, H) = p'_u . q_i [+ biases] [+ text.gain * f(H, i)]
+ *           f = (1/|H|) sum_{j in H} c_j . c_i,   c = unit(s0 - mean s0)
+ *           with s0 the vectors as distilled and H the last collab.history_length positives (docs/math.md). A user
+ *           never seen has p_u = 0, the mean of trained rows, or (collab.unseen=history without the history part)
+ *           `scale` times the mean of q over H. Rows of items that never occur in train hold zero, or the mean of the
+ *           rows that do: sella_vectors_settle writes them.
  * Memory:   owns its parameter tables.
  * Threads:  reading is internally parallel.
  * Paper:    eqs (6), (7), (10).
@@ -34,8 +37,8 @@ typedef struct sella_vectors {
 } sella_vectors;
 
 /* Fresh parameters for a run's users and items; L: width of the language model. intercept: with logit.bias. */
-sella_status sella_vectors_init(const sella_settings *settings, int32_t users, int32_t items, int L, bool intercept, uint64_t seed, sella_vectors *out,
-                                sella_err *err);
+sella_status sella_vectors_init(const sella_settings *settings, int32_t users, int32_t items, int L, bool intercept,
+                                uint64_t seed, sella_vectors *out, sella_err *err);
 void sella_vectors_release(sella_vectors *v);
 
 /* mf, semantic and logit tables to and from collab.safetensors, the projection to and from projection.safetensors. */
@@ -45,7 +48,8 @@ sella_status sella_vectors_read(sella_vectors *v, const char *collab, const char
 /* The semantic table as distilled: the start of semantic.weight (fill) and of c. */
 sella_status sella_vectors_distilled(sella_vectors *v, const char *path, bool fill, sella_err *err);
 
-/* Write the rows of items that train says nothing about: item.weight where seen_i is 0 (zero or mean), history.weight where liked_i is 0 (zero). */
+/* Write the rows of items that train says nothing about: item.weight where seen_i is 0 (zero or mean), history.weight
+ * where liked_i is 0 (zero). */
 void sella_vectors_settle(sella_vectors *v, const uint8_t *seen_i, const uint8_t *liked_i);
 /* Compute what unseen users need (mean_user, scale) from the tables and the run's histories. */
 sella_status sella_vectors_ready(sella_vectors *v, const sella_run *run, sella_err *err);
@@ -57,8 +61,8 @@ typedef struct sella_vector_batch {
     const int32_t **history_n;
 } sella_vector_batch;
 /* place_n [N] or NULL: which queries; with items = false every item is -1 (only user vectors are asked for). */
-sella_status sella_vector_batch_make(const sella_vectors *v, const sella_query *query_n, const int64_t *place_n, int64_t N, bool items,
-                                     sella_vector_batch *out, sella_err *err);
+sella_status sella_vector_batch_make(const sella_vectors *v, const sella_query *query_n, const int64_t *place_n,
+                                     int64_t N, bool items, sella_vector_batch *out, sella_err *err);
 void sella_vector_batch_release(sella_vector_batch *batch);
 
 /* z out [N] f32, user_vector out [N, C] or NULL; everything but the text term, with the rule for unseen users. */
@@ -66,9 +70,11 @@ void sella_vectors_forward(const sella_vectors *v, const sella_vector_batch *bat
 /* f of each entry of the batch: f_n out [N]. Requires: centred. */
 void sella_vectors_text(const sella_vectors *v, const sella_vector_batch *batch, float *f_n);
 /* z_cf of queries: z out [N]. */
-sella_status sella_vectors_logits(const sella_vectors *v, const sella_query *query_n, int64_t N, float *z, sella_err *err);
+sella_status sella_vectors_logits(const sella_vectors *v, const sella_query *query_n, int64_t N, float *z,
+                                  sella_err *err);
 
-/* Rows item_i [n] of a table (-1: zero): out [n, width]; and gradients on them back: param->grad += drows, nothing when it is frozen. */
+/* Rows item_i [n] of a table (-1: zero): out [n, width]; and gradients on them back: param->grad += drows, nothing
+ * when it is frozen. */
 void sella_rows_take(const sella_param *param, const int32_t *item_i, int n, float *out);
 void sella_rows_give(sella_param *param, const int32_t *item_i, int n, const float *drows);
 

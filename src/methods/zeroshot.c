@@ -8,7 +8,8 @@ static sella_status zeroshot_train(sella_job *job, sella_err *err)
     sella_status status = SELLA_OK;
     sella_lm lm = {0};
     SELLA_TRY(sella_lm_save_template(job->run, err));
-    SELLA_TRY(sella_lm_open_run(job->run, job->backbone, 0, false, &lm, err)); // the label words are single tokens of this model, or it is said now
+    // the label words are single tokens of this model, or it is said now
+    SELLA_TRY(sella_lm_open_run(job->run, job->backbone, 0, false, &lm, err));
 done:
     sella_lm_release(&lm);
     return status;
@@ -20,10 +21,16 @@ static sella_status zeroshot_open(const sella_run *run, sella_backbone *backbone
     return sella_lm_scorer_open(run, backbone, &options, out, err);
 }
 
-static sella_status zeroshot_estimate(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset, const char *model, int64_t train_rows,
-                                      int64_t eval_rows, sella_estimate *out, sella_err *err)
+static sella_status zeroshot_estimate(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset,
+                                      const char *model, int64_t train_rows, int64_t eval_rows, sella_estimate *out,
+                                      sella_err *err)
 {
-    const sella_stages_ask ask = {.settings = settings, .seed = seed, .dataset = dataset, .model = model, .train_rows = train_rows, .eval_rows = eval_rows};
+    const sella_stages_ask ask = {.settings = settings,
+                                  .seed = seed,
+                                  .dataset = dataset,
+                                  .model = model,
+                                  .train_rows = train_rows,
+                                  .eval_rows = eval_rows};
     return sella_stages_estimate(&ask, out, err);
 }
 

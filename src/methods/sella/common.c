@@ -61,7 +61,8 @@ static int64_t int_of(const sella_settings *settings, const char *prefix, const 
     return sella_settings_int(settings, key);
 }
 
-sella_status sella_stage_loop(const sella_job *job, const char *stage, const char *prefix, sella_loop *loop, sella_stage_paths *paths, sella_err *err)
+sella_status sella_stage_loop(const sella_job *job, const char *stage, const char *prefix, sella_loop *loop,
+                              sella_stage_paths *paths, sella_err *err)
 {
     char key[64];
     const sella_settings *settings = job->settings;
@@ -76,7 +77,10 @@ sella_status sella_stage_loop(const sella_job *job, const char *stage, const cha
     snprintf(key, sizeof key, "%s.schedule", prefix);
     *loop = (sella_loop){
         .stage = stage,
-        .optimizer = {.beta1 = 0.9, .beta2 = real_of(settings, prefix, "beta2"), .eps = 1e-8, .weight_decay = real_of(settings, prefix, "weight_decay"),
+        .optimizer = {.beta1 = 0.9,
+                      .beta2 = real_of(settings, prefix, "beta2"),
+                      .eps = 1e-8,
+                      .weight_decay = real_of(settings, prefix, "weight_decay"),
                       .clip = real_of(settings, prefix, "clip")},
         .schedule = sella_settings_is(settings, key, "cosine")   ? SELLA_SCHEDULE_COSINE
                     : sella_settings_is(settings, key, "linear") ? SELLA_SCHEDULE_LINEAR
@@ -108,7 +112,8 @@ static sella_status get_real(const json_t *object, const char *key, const char *
     return json_is_null(json_object_get(object, key)) ? SELLA_OK : sella_json_get_real(object, key, where, out, err);
 }
 
-sella_status sella_stage_start(const sella_job *job, const char *stage, sella_lm_step *step, double label_mean, sella_lm_start *out, sella_err *err)
+sella_status sella_stage_start(const sella_job *job, const char *stage, sella_lm_step *step, double label_mean,
+                               sella_lm_start *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     json_t *object = NULL;
@@ -124,15 +129,16 @@ sella_status sella_stage_start(const sella_job *job, const char *stage, sella_lm
         goto done;
     }
     SELLA_TRY(sella_lm_step_start(step, label_mean, out, err));
-    object = json_pack("{s:I, s:o, s:o, s:o}", "rows", (json_int_t)out->rows, "auc", sella_json_real(out->auc), "mean_model", sella_json_real(out->mean_model),
-                       "logit_bias", sella_json_real(out->bias));
+    object = json_pack("{s:I, s:o, s:o, s:o}", "rows", (json_int_t)out->rows, "auc", sella_json_real(out->auc),
+                       "mean_model", sella_json_real(out->mean_model), "logit_bias", sella_json_real(out->bias));
     if (!object) {
         status = sella_err_memory(err, "start.json", 256);
         goto done;
     }
     SELLA_TRY(sella_json_save(path, object, err));
-    sella_say(job->talk, SELLA_LEVEL_INFO, "%s: before training, AUC %.4f on %lld train rows; mean logit of the language model %+.3f", stage, out->auc,
-              (long long)out->rows, out->mean_model);
+    sella_say(job->talk, SELLA_LEVEL_INFO,
+              "%s: before training, AUC %.4f on %lld train rows; mean logit of the language model %+.3f", stage,
+              out->auc, (long long)out->rows, out->mean_model);
 done:
     json_decref(object);
     free(path);
@@ -141,7 +147,8 @@ done:
 
 json_t *sella_stage_record_new(const char *stage, double seconds)
 {
-    return json_pack("{s:s, s:o, s:[], s:[]}", "stage", stage, "seconds", sella_json_real(seconds), "trained", "frozen");
+    return json_pack("{s:s, s:o, s:[], s:[]}", "stage", stage, "seconds", sella_json_real(seconds), "trained",
+                     "frozen");
 }
 
 void sella_stage_record_name(json_t *record, bool trained, const char *name)

@@ -1,7 +1,7 @@
 /* reuse.c - --from RUN: a finished stage 1 of another run is copied, not trained again (methods/sella/stages.h).
  *
- * What must agree is what stage 1 follows from: data set, backbone, template, history, sample of rows, seed, adapter and stage1 settings. The distillation is
- * copied too when its own settings agree; otherwise it is done again.
+ * What must agree is what stage 1 follows from: data set, backbone, template, history, sample of rows, seed, adapter
+ * and stage1 settings. The distillation is copied too when its own settings agree; otherwise it is done again.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -42,8 +42,9 @@ static sella_status same_settings(const sella_run *run, const sella_run *source,
         if (matters(key) && !json_equal(value, other)) {
             is = sella_json_line(value);
             was = sella_json_line(other);
-            status = sella_err_set(err, SELLA_STATE, "--from %s: its %s is %s, here it is %s; stage 1 would be another one", source->path, key, was ? was : "absent",
-                                   is ? is : "");
+            status =
+                sella_err_set(err, SELLA_STATE, "--from %s: its %s is %s, here it is %s; stage 1 would be another one",
+                              source->path, key, was ? was : "absent", is ? is : "");
             goto done;
         }
     }
@@ -86,20 +87,21 @@ static sella_status check_source(const sella_job *job, const sella_run *source, 
         return sella_err_set(err, SELLA_STATE, "--from %s: holds no finished stage 1", source->path);
     }
     if (strcmp(source->dataset_checksum, run->dataset_checksum) != 0) {
-        return sella_err_set(err, SELLA_STATE, "--from %s: was trained on data with checksum %s; %s has %s", source->path, source->dataset_checksum,
-                             run->dataset_path, run->dataset_checksum);
+        return sella_err_set(err, SELLA_STATE, "--from %s: was trained on data with checksum %s; %s has %s",
+                             source->path, source->dataset_checksum, run->dataset_path, run->dataset_checksum);
     }
     if (!source->model_path || strcmp(source->model_fingerprint, run->model_fingerprint) != 0) {
-        return sella_err_set(err, SELLA_STATE, "--from %s: was trained with a model of fingerprint %s; this one has %s", source->path, source->model_fingerprint,
-                             run->model_fingerprint);
+        return sella_err_set(err, SELLA_STATE, "--from %s: was trained with a model of fingerprint %s; this one has %s",
+                             source->path, source->model_fingerprint, run->model_fingerprint);
     }
     if (source->seed != run->seed) {
-        return sella_err_set(err, SELLA_STATE, "--from %s: has seed %llu; this run has %llu", source->path, (unsigned long long)source->seed,
-                             (unsigned long long)run->seed);
+        return sella_err_set(err, SELLA_STATE, "--from %s: has seed %llu; this run has %llu", source->path,
+                             (unsigned long long)source->seed, (unsigned long long)run->seed);
     }
     if (!sella_run_decided(source, "train.rows", &rows) || rows != job->train_rows) {
-        return sella_err_set(err, SELLA_STATE, "--from %s: its stage 1 saw a sample of %lld train rows; this run asks for %lld (0: all)", source->path,
-                             (long long)rows, (long long)job->train_rows);
+        return sella_err_set(err, SELLA_STATE,
+                             "--from %s: its stage 1 saw a sample of %lld train rows; this run asks for %lld (0: all)",
+                             source->path, (long long)rows, (long long)job->train_rows);
     }
     SELLA_TRY(same_settings(run, source, err));
     SELLA_TRY(same_template(run, source, err));
@@ -108,10 +110,12 @@ done:
 }
 
 /* Copy the files of a folder of the source, the named last one last: it says that the rest is complete. */
-static sella_status copy_folder(const sella_run *run, const sella_run *source, const char *folder, const char *last, sella_err *err)
+static sella_status copy_folder(const sella_run *run, const sella_run *source, const char *folder, const char *last,
+                                sella_err *err)
 {
     sella_status status = SELLA_OK;
-    char *from = sella_run_file(source, folder), *to = sella_run_file(run, folder), **names = NULL, *a = NULL, *b = NULL;
+    char *from = sella_run_file(source, folder), *to = sella_run_file(run, folder), **names = NULL, *a = NULL,
+         *b = NULL;
     size_t count = 0;
     if (!from || !to) {
         status = sella_err_memory(err, "a path", 64);
@@ -153,7 +157,8 @@ static bool same_distillation(const sella_job *job, const sella_run *source)
     const sella_settings *a = job->settings, *b = source->settings;
     int64_t rows = -1;
     bool all = sella_settings_is(a, "distil.items", "all");
-    return sella_run_stage_done(source, "distil") && sella_settings_is(b, "distil.items", sella_settings_text(a, "distil.items")) &&
+    return sella_run_stage_done(source, "distil") &&
+           sella_settings_is(b, "distil.items", sella_settings_text(a, "distil.items")) &&
            sella_settings_is(b, "distil.wording", sella_settings_text(a, "distil.wording")) &&
            (all || (sella_run_decided(source, "eval.rows", &rows) && rows == job->eval_rows));
 }
@@ -172,7 +177,8 @@ sella_status sella_stages_reuse(sella_job *job, sella_err *err)
         SELLA_TRY(copy_folder(job->run, source, "stages/distil", "done.json", err));
     }
     SELLA_TRY(copy_folder(job->run, source, "stages/stage1", "done.json", err));
-    sella_say(job->talk, SELLA_LEVEL_INFO, "stage 1%s taken from %s", sella_run_stage_done(job->run, "distil") ? " and the distillation are" : " is", job->from);
+    sella_say(job->talk, SELLA_LEVEL_INFO, "stage 1%s taken from %s",
+              sella_run_stage_done(job->run, "distil") ? " and the distillation are" : " is", job->from);
 done:
     sella_run_close(source);
     return status;

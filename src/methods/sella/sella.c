@@ -1,7 +1,8 @@
-/* sella.c - the method: stage 1, distillation, stage 2, stage 3, and the scorers that a finished run gives (methods/method.h).
+/* sella.c - the method: stage 1, distillation, stage 2, stage 3, and the scorers that a finished run gives
+ * (methods/method.h).
  *
- * score=model: prompts with soft tokens through the language model. score=vectors (preset fast): the collaborative logit with its text term alone; stage 3 is left
- * out and the files of stage 2 are the final ones.
+ * score=model: prompts with soft tokens through the language model. score=vectors (preset fast): the collaborative
+ * logit with its text term alone; stage 3 is left out and the files of stage 2 are the final ones.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +35,8 @@ static sella_status sella_method_train(sella_job *job, sella_err *err)
     SELLA_TRY(sella_stage1_run(job, err));
     SELLA_TRY(sella_distil_run(job, err));
     SELLA_TRY(sella_align_run(job, err));
-    SELLA_TRY(sella_settings_is(job->settings, "score", "vectors") ? publish_vectors(job->run, err) : sella_stage3_run(job, err));
+    SELLA_TRY(sella_settings_is(job->settings, "score", "vectors") ? publish_vectors(job->run, err)
+                                                                   : sella_stage3_run(job, err));
 done:
     return status;
 }
@@ -43,7 +45,8 @@ done:
 static sella_status open_vectors(const sella_run *run, sella_vectors **out, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    char *collab = sella_run_file(run, "collab.safetensors"), *projection = sella_run_file(run, "projection.safetensors");
+    char *collab = sella_run_file(run, "collab.safetensors"),
+         *projection = sella_run_file(run, "projection.safetensors");
     char *distilled = sella_run_file(run, "stages/distil/semantic.safetensors");
     int64_t rows, width = 0;
     sella_vectors *v = sella_alloc(1, sizeof *v, "vectors", err);
@@ -54,10 +57,12 @@ static sella_status open_vectors(const sella_run *run, sella_vectors **out, sell
     }
     SELLA_TRY(sella_tensors_shape(collab, "semantic.weight", &rows, &width, err));
     if (rows != run->items || width < 1 || width > 65536) {
-        status = sella_err_set(err, SELLA_SHAPE, "%s: semantic.weight is [%lld, %lld]; expected %d rows", collab, (long long)rows, (long long)width, run->items);
+        status = sella_err_set(err, SELLA_SHAPE, "%s: semantic.weight is [%lld, %lld]; expected %d rows", collab,
+                               (long long)rows, (long long)width, run->items);
         goto done;
     }
-    SELLA_TRY(sella_vectors_init(run->settings, run->users, run->items, (int)width, sella_settings_bool(run->settings, "stage1.intercept"), run->seed, v, err));
+    SELLA_TRY(sella_vectors_init(run->settings, run->users, run->items, (int)width,
+                                 sella_settings_bool(run->settings, "stage1.intercept"), run->seed, v, err));
     sella_param_table *const tables[] = {&v->mf.table, &v->projection.table, &v->semantic, &v->logit};
     for (int t = 0; t < 4; t++) {
         SELLA_TRY(sella_stage_train_table(tables[t], "", false, err));
@@ -80,7 +85,8 @@ done:
     return status;
 }
 
-static sella_status sella_method_open(const sella_run *run, sella_backbone *backbone, sella_scorer **out, sella_err *err)
+static sella_status sella_method_open(const sella_run *run, sella_backbone *backbone, sella_scorer **out,
+                                      sella_err *err)
 {
     sella_vectors *v = NULL;
     sella_status status = open_vectors(run, &v, err);
@@ -91,7 +97,8 @@ static sella_status sella_method_open(const sella_run *run, sella_backbone *back
         return sella_vectors_scorer_open(run, v, out, err);
     }
     if (backbone && sella_backbone_shape(backbone)->C != v->L) {
-        status = sella_err_set(err, SELLA_SHAPE, "%s: soft tokens have width %d; the model's is %d", run->path, v->L, sella_backbone_shape(backbone)->C);
+        status = sella_err_set(err, SELLA_SHAPE, "%s: soft tokens have width %d; the model's is %d", run->path, v->L,
+                               sella_backbone_shape(backbone)->C);
         sella_vectors_release(v);
         free(v);
         return status;
@@ -111,20 +118,32 @@ static sella_status sella_method_check(const sella_settings *settings, const sel
     sella_lora_config config;
     const bool vectors = sella_settings_is(settings, "score", "vectors");
     (void)dataset;
-    if (sella_settings_is(settings, "stage2.loss", "mse") && (vectors || sella_settings_bool(settings, "stage3.residual"))) {
-        return sella_err_set(err, SELLA_ARG, "stage2.loss=mse gives no logit; %s needs stage2.loss=bce", vectors ? "score=vectors" : "stage3.residual=yes");
+    if (sella_settings_is(settings, "stage2.loss", "mse") &&
+        (vectors || sella_settings_bool(settings, "stage3.residual"))) {
+        return sella_err_set(err, SELLA_ARG, "stage2.loss=mse gives no logit; %s needs stage2.loss=bce",
+                             vectors ? "score=vectors" : "stage3.residual=yes");
     }
     if (vectors && !sella_settings_is(settings, "ablation", "none")) {
-        return sella_err_set(err, SELLA_ARG, "ablation=%s removes a part of stage 3, which score=vectors does not have", sella_settings_text(settings, "ablation"));
+        return sella_err_set(err, SELLA_ARG, "ablation=%s removes a part of stage 3, which score=vectors does not have",
+                             sella_settings_text(settings, "ablation"));
     }
     return sella_lm_lora_config(settings, &config, err);
 }
 
-static sella_status sella_method_estimate(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset, const char *model, int64_t train_rows,
-                                          int64_t eval_rows, sella_estimate *out, sella_err *err)
+static sella_status sella_method_estimate(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset,
+                                          const char *model, int64_t train_rows, int64_t eval_rows, sella_estimate *out,
+                                          sella_err *err)
 {
-    const sella_stages_ask ask = {.settings = settings, .seed = seed, .dataset = dataset, .model = model, .train_rows = train_rows, .eval_rows = eval_rows,
-                                  .stage1 = true, .distil = true, .align = true, .stage3 = sella_settings_is(settings, "score", "model")};
+    const sella_stages_ask ask = {.settings = settings,
+                                  .seed = seed,
+                                  .dataset = dataset,
+                                  .model = model,
+                                  .train_rows = train_rows,
+                                  .eval_rows = eval_rows,
+                                  .stage1 = true,
+                                  .distil = true,
+                                  .align = true,
+                                  .stage3 = sella_settings_is(settings, "score", "model")};
     return sella_stages_estimate(&ask, out, err);
 }
 
@@ -133,22 +152,56 @@ static bool sella_method_scores_with_model(const sella_settings *settings)
     return sella_settings_is(settings, "score", "model");
 }
 
-static const char *const paper[] = {
-    "template=paper", "history.window=sliding", "history.length=10",
-    "lora.rank=64", "lora.alpha=16", "lora.dropout=0.05", "lora.targets=all",
-    "stage1.lr=8e-5", "stage1.epochs=1", "stage1.batch=128", "stage1.schedule=cosine", "stage1.warmup=0.01", "stage1.weight_decay=0.01", "stage1.beta2=0.95",
-    "stage1.clip=1", "stage1.intercept=no",
-    "collab.width=256", "collab.bias=no", "collab.history=no", "collab.init=1", "collab.unseen=mean",
-    "stage2.loss=bce", "stage2.lr=1e-2", "stage2.weight_decay=1e-4", "stage2.batch=1024", "stage2.epochs=3000", "stage2.patience=50", "stage2.start=zero", "stage2.text=no",
-    "align.weight=1", "align.tau=0.2", "proj.hidden=1024",
-    "stage3.lr=2e-4", "stage3.epochs=1", "stage3.batch=128", "stage3.schedule=cosine", "stage3.warmup=0", "stage3.weight_decay=0.01", "stage3.beta2=0.95",
-    "stage3.clip=1", "stage3.dropout=yes", "stage3.residual=no",
-    NULL};
-static const char *const fast[] = {"score=vectors", "stage1.epochs=0", "stage1.intercept=no", "stage3.residual=no", NULL};
+static const char *const paper[] = {"template=paper",
+                                    "history.window=sliding",
+                                    "history.length=10",
+                                    "lora.rank=64",
+                                    "lora.alpha=16",
+                                    "lora.dropout=0.05",
+                                    "lora.targets=all",
+                                    "stage1.lr=8e-5",
+                                    "stage1.epochs=1",
+                                    "stage1.batch=128",
+                                    "stage1.schedule=cosine",
+                                    "stage1.warmup=0.01",
+                                    "stage1.weight_decay=0.01",
+                                    "stage1.beta2=0.95",
+                                    "stage1.clip=1",
+                                    "stage1.intercept=no",
+                                    "collab.width=256",
+                                    "collab.bias=no",
+                                    "collab.history=no",
+                                    "collab.init=1",
+                                    "collab.unseen=mean",
+                                    "stage2.loss=bce",
+                                    "stage2.lr=1e-2",
+                                    "stage2.weight_decay=1e-4",
+                                    "stage2.batch=1024",
+                                    "stage2.epochs=3000",
+                                    "stage2.patience=50",
+                                    "stage2.start=zero",
+                                    "stage2.text=no",
+                                    "align.weight=1",
+                                    "align.tau=0.2",
+                                    "proj.hidden=1024",
+                                    "stage3.lr=2e-4",
+                                    "stage3.epochs=1",
+                                    "stage3.batch=128",
+                                    "stage3.schedule=cosine",
+                                    "stage3.warmup=0",
+                                    "stage3.weight_decay=0.01",
+                                    "stage3.beta2=0.95",
+                                    "stage3.clip=1",
+                                    "stage3.dropout=yes",
+                                    "stage3.residual=no",
+                                    NULL};
+static const char *const fast[] = {"score=vectors", "stage1.epochs=0", "stage1.intercept=no", "stage3.residual=no",
+                                   NULL};
 
 const sella_method sella_method_sella = {
     .name = "sella",
-    .help = "SeLLa-Rec: adapter, distilled item vectors, aligned collaborative vectors, three soft tokens in the prompt",
+    .help =
+        "SeLLa-Rec: adapter, distilled item vectors, aligned collaborative vectors, three soft tokens in the prompt",
     .needs_model = true,
     .reuses = true,
     .scores_with_model = sella_method_scores_with_model,

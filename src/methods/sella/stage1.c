@@ -1,6 +1,7 @@
 /* stage1.c - stage 1: the adapter learns to answer Yes or No from titles (methods/sella/stages.h).
  *
- * Paper: section 4.1, eqs (1) to (5). Frozen: the backbone. Trained: the adapter, and logit.bias when stage1.intercept is on.
+ * Paper: section 4.1, eqs (1) to (5). Frozen: the backbone. Trained: the adapter, and logit.bias when
+ *        stage1.intercept is on.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -58,7 +59,8 @@ static sella_status prepare(stage1 *s, sella_err *err)
         s->label_mean += s->train.label_n[r] / (double)k;
     }
     if (s->label_mean <= 0 || s->label_mean >= 1) {
-        status = sella_err_set(err, SELLA_STATE, "all %lld sampled train rows have one label; raise train.rows", (long long)k);
+        status = sella_err_set(err, SELLA_STATE, "all %lld sampled train rows have one label; raise train.rows",
+                               (long long)k);
         goto done;
     }
     free(index);
@@ -71,7 +73,8 @@ static sella_status prepare(stage1 *s, sella_err *err)
         SELLA_TRY(sella_param_add(&s->logit, "logit.bias", 1, 0, err));
         s->logit.param[0].decay = false;
     }
-    s->step = (sella_lm_step){.lm = &s->lm, .corpus = &s->train, .logit = &s->logit, .dropout = config.dropout > 0, .seed = options.seed};
+    s->step = (sella_lm_step){
+        .lm = &s->lm, .corpus = &s->train, .logit = &s->logit, .dropout = config.dropout > 0, .seed = options.seed};
     SELLA_TRY(sella_lm_step_open(&s->step, err));
 done:
     free(index);
@@ -142,9 +145,11 @@ sella_status sella_stage1_run(sella_job *job, sella_err *err)
     loop.evaluate = s.valid.rows > 0 ? evaluate : NULL;
     loop.evaluate_steps = loop.evaluate ? loop.evaluate_steps : 0;
     loop.keep_best = loop.evaluate != NULL;
-    sella_say(job->talk, SELLA_LEVEL_INFO, "stage 1: %lld rows, %lld packed tokens an epoch (%lld one by one), %lld steps an epoch, %zu trained numbers",
-              (long long)s.train.rows, (long long)s.train.tokens, (long long)s.train.row_tokens, (long long)s.train.steps,
-              sella_param_total(tables[0], true) + sella_param_total(tables[1], true));
+    sella_say(
+        job->talk, SELLA_LEVEL_INFO,
+        "stage 1: %lld rows, %lld packed tokens an epoch (%lld one by one), %lld steps an epoch, %zu trained numbers",
+        (long long)s.train.rows, (long long)s.train.tokens, (long long)s.train.row_tokens, (long long)s.train.steps,
+        sella_param_total(tables[0], true) + sella_param_total(tables[1], true));
     SELLA_TRY(sella_loop_run(&loop, &result, err));
     SELLA_TRY(save(&s, &result, &start, err));
     SELLA_TRY(sella_path_remove(paths.checkpoints, err));

@@ -1,8 +1,11 @@
-/* stage2.c - stage 2: collaborative vectors learn to predict and to agree with what the distilled vectors say (methods/sella/stages.h).
+/* stage2.c - stage 2: collaborative vectors learn to predict and to agree with what the distilled vectors say
+ * (methods/sella/stages.h).
  *
- * Paper: section 4.2, eqs (6) to (9): L = L_collab + lambda L_align over user and item tables, semantic table and Proj. Adam with coupled L2 (REFERENCE 4.4), not on
- * the semantic table. All train rows; early stopping on the AUC of the collaborative logit on all of valid.
- * Rows of items that train says nothing about are settled before every evaluation and at the end, so that what is judged is what is saved.
+ * Paper: section 4.2, eqs (6) to (9): L = L_collab + lambda L_align over user and item tables, semantic table and
+ *        Proj. Adam with coupled L2 (REFERENCE 4.4), not on
+ * the semantic table. All train rows; early stopping on the AUC of the collaborative logit on all of valid. Rows of
+ * items that train says nothing about are settled before every evaluation and at the end, so that what is judged is
+ * what is saved.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -79,9 +82,12 @@ static void aligned_release(aligned *a)
 
 static sella_status aligned_init(const stage2 *s, int B, int K, aligned *a, sella_err *err)
 {
-    const size_t b = (size_t)B, k = (size_t)K, L = (size_t)s->v.L, C = (size_t)s->v.C, h = (size_t)s->v.projection.hidden;
-    float **const all[] = {&a->anchor, &a->danchor, &a->x, &a->g, &a->dg, &a->dx, &a->pre, &a->act, &a->dpre, &a->scratch};
-    const size_t size[] = {b * L, b * L, k * C, k * L, k * L, k * C, k * h, k * h, k * h, sella_align_scratch(B, K, s->v.L)};
+    const size_t b = (size_t)B, k = (size_t)K, L = (size_t)s->v.L, C = (size_t)s->v.C,
+                 h = (size_t)s->v.projection.hidden;
+    float **const all[] = {&a->anchor, &a->danchor, &a->x,   &a->g,    &a->dg,
+                           &a->dx,     &a->pre,     &a->act, &a->dpre, &a->scratch};
+    const size_t size[] = {b * L, b * L, k * C, k * L, k * L,
+                           k * C, k * h, k * h, k * h, sella_align_scratch(B, K, s->v.L)};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         *all[i] = sella_alloc(size[i], sizeof(float), "alignment", err);
         if (!*all[i]) {
@@ -138,7 +144,8 @@ static sella_status align(stage2 *s, const int64_t *place_n, int64_t N, double *
     sella_rows_take(semantic, a.item_b, B, a.anchor);
     sella_rows_take(item, a.item_k, K, a.x);
     sella_proj_forward(&v->projection, a.g, a.x, K, a.pre, a.act);
-    *loss = sella_align_forward_backward(&s->align, a.anchor, a.g, a.positive, B, K, v->L, semantic->grad ? a.danchor : NULL, a.dg, a.scratch);
+    *loss = sella_align_forward_backward(&s->align, a.anchor, a.g, a.positive, B, K, v->L,
+                                         semantic->grad ? a.danchor : NULL, a.dg, a.scratch);
     sella_scale(a.dg, (float)s->align_weight, (size_t)K * (size_t)v->L);
     sella_proj_backward(&v->projection, a.dx, a.dg, a.x, K, a.pre, a.act, a.dpre);
     sella_rows_give(item, a.item_k, K, a.dx);
@@ -220,7 +227,8 @@ static sella_status run_step(void *user, sella_loop_step *at, sella_err *err)
     }
     at->loss = collab + s->align_weight * aligned_loss;
     at->units = (double)N;
-    at->record = json_pack("{s:o, s:o}", "loss_collab", sella_json_real(collab), "loss_align", sella_json_real(aligned_loss));
+    at->record =
+        json_pack("{s:o, s:o}", "loss_collab", sella_json_real(collab), "loss_align", sella_json_real(aligned_loss));
 done:
     return status;
 }
@@ -306,14 +314,15 @@ sella_status sella_stage_train_table(sella_param_table *table, const char *prefi
 
 void sella_stage_align_config(const sella_settings *settings, sella_align_config *out)
 {
-    *out = (sella_align_config){.loss = sella_settings_is(settings, "align.loss", "rince") ? SELLA_ALIGN_RINCE : SELLA_ALIGN_INFONCE,
-                                .negatives = sella_settings_is(settings, "align.negatives", "all")       ? SELLA_NEGATIVES_ALL
-                                             : sella_settings_is(settings, "align.negatives", "matched") ? SELLA_NEGATIVES_MATCHED
-                                                                                                         : SELLA_NEGATIVES_BATCH,
-                                .both = sella_settings_is(settings, "align.direction", "both"),
-                                .tau = sella_settings_real(settings, "align.tau"),
-                                .q = sella_settings_real(settings, "align.q"),
-                                .lambda = sella_settings_real(settings, "align.lambda")};
+    *out = (sella_align_config){
+        .loss = sella_settings_is(settings, "align.loss", "rince") ? SELLA_ALIGN_RINCE : SELLA_ALIGN_INFONCE,
+        .negatives = sella_settings_is(settings, "align.negatives", "all")       ? SELLA_NEGATIVES_ALL
+                     : sella_settings_is(settings, "align.negatives", "matched") ? SELLA_NEGATIVES_MATCHED
+                                                                                 : SELLA_NEGATIVES_BATCH,
+        .both = sella_settings_is(settings, "align.direction", "both"),
+        .tau = sella_settings_real(settings, "align.tau"),
+        .q = sella_settings_real(settings, "align.q"),
+        .lambda = sella_settings_real(settings, "align.lambda")};
 }
 
 /* Biases of the control `bias` as a start. */
@@ -348,17 +357,20 @@ static sella_status prepare(stage2 *s, sella_err *err)
     s->seed = sella_stage_seed(job->run, "align");
     s->batch = sella_settings_int(settings, "stage2.batch");
     s->mse = sella_settings_is(settings, "stage2.loss", "mse");
-    s->align_weight = sella_settings_is(settings, "ablation", "w/o") ? 0 : sella_settings_real(settings, "align.weight");
+    s->align_weight =
+        sella_settings_is(settings, "ablation", "w/o") ? 0 : sella_settings_real(settings, "align.weight");
     sella_stage_align_config(settings, &s->align);
     SELLA_TRY(sella_vectors_init(settings, job->run->users, job->run->items, sella_backbone_shape(job->backbone)->C,
                                  sella_settings_bool(settings, "stage1.intercept"), job->run->seed, &s->v, err));
     SELLA_TRY(sella_vectors_distilled(&s->v, semantic, true, err));
-    if (sella_settings_bool(settings, "collab.bias") && sella_settings_is(settings, "stage2.start", "bias") && !s->mse) {
+    if (sella_settings_bool(settings, "collab.bias") && sella_settings_is(settings, "stage2.start", "bias") &&
+        !s->mse) {
         SELLA_TRY(start_from_bias(s, err));
     }
     SELLA_TRY(sella_stage_train_table(&s->v.projection.table, "proj.", s->align_weight > 0, err));
     SELLA_TRY(sella_stage_train_table(&s->v.projection.table, "warm.", false, err));
-    SELLA_TRY(sella_stage_train_table(&s->v.semantic, "semantic.", s->align_weight > 0 && sella_settings_bool(settings, "semantic.train"), err));
+    SELLA_TRY(sella_stage_train_table(&s->v.semantic, "semantic.",
+                                      s->align_weight > 0 && sella_settings_bool(settings, "semantic.train"), err));
     SELLA_TRY(sella_stage_train_table(&s->v.logit, "logit.", false, err));
     SELLA_TRY(prepare_rows(s, err));
 done:
@@ -391,7 +403,8 @@ static sella_status save(stage2 *s, const sella_loop_result *result, sella_err *
     json_object_set_new(record, "best_valid_auc", sella_json_real(result->best));
     json_object_set_new(record, "loss", sella_json_real(result->last_loss));
     SELLA_TRY(sella_run_stage_finish(run, "align", record, err));
-    sella_say(s->job->talk, SELLA_LEVEL_INFO, "stage 2: best valid AUC of the collaborative logit %.4f after %lld of %lld epochs", result->best,
+    sella_say(s->job->talk, SELLA_LEVEL_INFO,
+              "stage 2: best valid AUC of the collaborative logit %.4f after %lld of %lld epochs", result->best,
               (long long)result->best_epoch, (long long)result->epochs);
 done:
     free(collab);
@@ -404,7 +417,8 @@ static void release(stage2 *s)
 {
     sella_vectors_release(&s->v);
     sella_vector_batch_release(&s->valid);
-    void *const all[] = {s->query_n, s->text_n, s->seen_i, s->liked_i, s->order_n, s->mark_i, s->valid_n, s->valid_text, s->valid_z, s->valid_score};
+    void *const all[] = {s->query_n, s->text_n,  s->seen_i,     s->liked_i, s->order_n,
+                         s->mark_i,  s->valid_n, s->valid_text, s->valid_z, s->valid_score};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         free(all[i]);
     }
@@ -428,7 +442,10 @@ sella_status sella_align_run(sella_job *job, sella_err *err)
     const sella_loop loop = {.stage = "align",
                              .tables = tables,
                              .n = 4,
-                             .optimizer = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = sella_settings_real(settings, "stage2.weight_decay"),
+                             .optimizer = {.beta1 = 0.9,
+                                           .beta2 = 0.999,
+                                           .eps = 1e-8,
+                                           .weight_decay = sella_settings_real(settings, "stage2.weight_decay"),
                                            .coupled = true},
                              .schedule = SELLA_SCHEDULE_CONSTANT,
                              .lr = sella_settings_real(settings, "stage2.lr"),
@@ -447,7 +464,9 @@ sella_status sella_align_run(sella_job *job, sella_err *err)
                              .talk = job->talk,
                              .user = &s};
     if (!valid) {
-        sella_say(job->talk, SELLA_LEVEL_WARN, "stage 2: no valid split to stop early on; all %lld epochs are run (stage2.epochs)", (long long)loop.epochs);
+        sella_say(job->talk, SELLA_LEVEL_WARN,
+                  "stage 2: no valid split to stop early on; all %lld epochs are run (stage2.epochs)",
+                  (long long)loop.epochs);
     }
     SELLA_TRY(sella_loop_run(&loop, &result, err));
     SELLA_TRY(save(&s, &result, err));

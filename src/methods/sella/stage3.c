@@ -1,12 +1,16 @@
-/* stage3.c - stage 3: soft tokens of user, item and meaning enter the prompt, and what makes them is trained (methods/sella/stages.h).
+/* stage3.c - stage 3: soft tokens of user, item and meaning enter the prompt, and what makes them is trained
+ * (methods/sella/stages.h).
  *
- * Paper: section 4.3, eqs (10), (11). Frozen: backbone and adapter. Trained: Proj, Warm, and the three tables; with them logit.bias and logit.gain when they exist.
+ * Paper: section 4.3, eqs (10), (11). Frozen: backbone and adapter. Trained: Proj, Warm, and the three tables; with
+ *        them logit.bias and logit.gain when they exist.
  * Ablations (REFERENCE 7.1 row 21) name what is removed:
- *   w/o   alignment and warm token: only Proj is trained, from a random start, on the vectors of stage 2 without alignment (CoLLM-MF)
+ *   w/o   alignment and warm token: only Proj is trained, from a random start, on vectors of a stage 2 without
+ *         alignment (CoLLM-MF)
  *   proj  the Proj of stage 2: it starts at random here
  *   warm  the warm token (semantic table and Warm stay as they are)
  *   ui    user and item tokens (collaborative tables and Proj stay as they are)
- *   w-ui  joint training: half of the steps train {semantic table, Warm}, the other half {collaborative tables, Proj}; ui-w: the other way round.
+ *   w-ui  joint training: half of the steps train {semantic table, Warm}, the other half {collaborative tables, Proj};
+ *         ui-w: the other way round
  * logit.bias and logit.gain belong to the first-named group.
  */
 #include <math.h>
@@ -68,8 +72,8 @@ static void set_group(sella_param_table *table, const char *prefix, int group)
 static sella_status restart_projection(stage3 *s, sella_err *err)
 {
     sella_projection fresh;
-    sella_status status = sella_projection_init(s->v.C, s->v.projection.hidden, s->v.L, false, SELLA_WARM_RANDOM, sella_stage_seed(s->job->run, "stage3.proj"),
-                                                &fresh, err);
+    sella_status status = sella_projection_init(s->v.C, s->v.projection.hidden, s->v.L, false, SELLA_WARM_RANDOM,
+                                                sella_stage_seed(s->job->run, "stage3.proj"), &fresh, err);
     if (status != SELLA_OK) {
         return status;
     }
@@ -86,7 +90,8 @@ static sella_status choose_trained(stage3 *s, sella_err *err)
     sella_status status = SELLA_OK;
     const sella_settings *settings = s->job->settings;
     const char *ablation = sella_settings_text(settings, "ablation");
-    const bool without = strcmp(ablation, "w/o") == 0, ui_tokens = strcmp(ablation, "ui") != 0, warm_token = !without && strcmp(ablation, "warm") != 0;
+    const bool without = strcmp(ablation, "w/o") == 0, ui_tokens = strcmp(ablation, "ui") != 0,
+               warm_token = !without && strcmp(ablation, "warm") != 0;
     const bool tables = ui_tokens && !without, residual = sella_settings_bool(settings, "stage3.residual");
     sella_param_table *mf = &s->v.mf.table;
     if (without || strcmp(ablation, "proj") == 0) {
@@ -100,7 +105,8 @@ static sella_status choose_trained(stage3 *s, sella_err *err)
     }
     SELLA_TRY(sella_stage_train_table(&s->v.projection.table, "proj.", ui_tokens, err));
     SELLA_TRY(sella_stage_train_table(&s->v.projection.table, "warm.", warm_token, err));
-    SELLA_TRY(sella_stage_train_table(&s->v.semantic, "", warm_token && sella_settings_bool(settings, "semantic.train"), err));
+    SELLA_TRY(sella_stage_train_table(&s->v.semantic, "", warm_token && sella_settings_bool(settings, "semantic.train"),
+                                      err));
     SELLA_TRY(sella_stage_train_table(&s->v.logit, "text.", false, err));
     const bool warm_first = strcmp(ablation, "w-ui") == 0;
     if (warm_first || strcmp(ablation, "ui-w") == 0) {
@@ -122,7 +128,8 @@ static sella_status load_vectors(stage3 *s, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_run *run = s->job->run;
-    char *collab = sella_run_file(run, "stages/align/collab.safetensors"), *projection = sella_run_file(run, "stages/align/projection.safetensors");
+    char *collab = sella_run_file(run, "stages/align/collab.safetensors"),
+         *projection = sella_run_file(run, "stages/align/projection.safetensors");
     char *distilled = sella_run_file(run, "stages/distil/semantic.safetensors");
     if (!collab || !projection || !distilled) {
         status = sella_err_memory(err, "a path", 64);
@@ -187,7 +194,8 @@ static sella_status save(stage3 *s, const sella_loop_result *result, const sella
 {
     sella_status status = SELLA_OK;
     sella_run *run = s->job->run;
-    char *collab = sella_run_file(run, "collab.safetensors"), *projection = sella_run_file(run, "projection.safetensors");
+    char *collab = sella_run_file(run, "collab.safetensors"),
+         *projection = sella_run_file(run, "projection.safetensors");
     json_t *record = sella_stage_record_new("stage3", result->seconds);
     if (!collab || !projection || !record) {
         status = sella_err_memory(err, "stage 3", 256);
@@ -258,8 +266,10 @@ sella_status sella_stage3_run(sella_job *job, sella_err *err)
     loop.evaluate = s.valid.rows > 0 ? evaluate : NULL;
     loop.evaluate_steps = loop.evaluate ? loop.evaluate_steps : 0;
     loop.keep_best = loop.evaluate != NULL;
-    sella_say(job->talk, SELLA_LEVEL_INFO, "stage 3: %lld rows, %lld packed tokens an epoch (%lld one by one), %lld steps", (long long)s.train.rows,
-              (long long)s.train.tokens, (long long)s.train.row_tokens, (long long)(loop.epochs * loop.steps_per_epoch));
+    sella_say(job->talk, SELLA_LEVEL_INFO,
+              "stage 3: %lld rows, %lld packed tokens an epoch (%lld one by one), %lld steps", (long long)s.train.rows,
+              (long long)s.train.tokens, (long long)s.train.row_tokens,
+              (long long)(loop.epochs * loop.steps_per_epoch));
     SELLA_TRY(sella_loop_run(&loop, &result, err));
     SELLA_TRY(save(&s, &result, &start, err));
     SELLA_TRY(sella_path_remove(paths.checkpoints, err));

@@ -1,7 +1,10 @@
-/* stage_estimate.c - rows, tokens, steps, parameters, work and memory of the stages, from headers and titles alone (methods/sella/stages.h).
+/* stage_estimate.c - rows, tokens, steps, parameters, work and memory of the stages, from headers and titles alone
+ * (methods/sella/stages.h).
  *
- * Tokens are exact: the same plans are made as in training. Work: 2 P a token forward, 4 P with the adapter's backward, 4 P with soft rows' backward (P: weights
- * outside the embeddings). Recomputation and attention are in the share of the product rate that methods/estimate.c assumes.
+ * Tokens are exact: the same plans are made as in training. Work: 2 P a token forward, 4 P with the adapter's
+ *                   backward, 4 P with soft rows' backward (P: weights
+ * outside the embeddings). Recomputation and attention are in the share of the product rate that methods/estimate.c
+ * assumes.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -21,22 +24,27 @@ typedef struct figures {
 
 static void pass_of(figures *f, int tokens, bool lora_trained, bool soft_trained)
 {
-    const sella_pass_options options = {.max_tokens = tokens, .backward = lora_trained || soft_trained, .train_lora = lora_trained, .train_soft = soft_trained};
-    size_t bytes = sella_pass_bytes(&f->shape, &f->lora, &options) + (size_t)tokens * (size_t)f->shape.C * sizeof(float) * 4;
+    const sella_pass_options options = {.max_tokens = tokens,
+                                        .backward = lora_trained || soft_trained,
+                                        .train_lora = lora_trained,
+                                        .train_soft = soft_trained};
+    size_t bytes =
+        sella_pass_bytes(&f->shape, &f->lora, &options) + (size_t)tokens * (size_t)f->shape.C * sizeof(float) * 4;
     f->pass_bytes = bytes > f->pass_bytes ? bytes : f->pass_bytes;
 }
 
 /* Plan the rows of a split as a stage does. */
-static sella_status plan(figures *f, sella_split_id split, int64_t sample, sella_slot_set slots, const sella_corpus_options *options, int64_t *rows,
-                         int64_t *tokens, int64_t *steps, sella_err *err)
+static sella_status plan(figures *f, sella_split_id split, int64_t sample, sella_slot_set slots,
+                         const sella_corpus_options *options, int64_t *rows, int64_t *tokens, int64_t *steps,
+                         sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_dataset *dataset = f->ask->dataset;
     sella_lm lm = {0};
     sella_corpus corpus = {0};
     int64_t *index = NULL, k;
-    SELLA_TRY(sella_lm_open(f->ask->settings, sella_settings_text(f->ask->settings, "template"), NULL, f->tokenizer, dataset->title, dataset->items,
-                            dataset->noun, slots, &lm, err));
+    SELLA_TRY(sella_lm_open(f->ask->settings, sella_settings_text(f->ask->settings, "template"), NULL, f->tokenizer,
+                            dataset->title, dataset->items, dataset->noun, slots, &lm, err));
     SELLA_TRY(sella_sample_rows(sample, f->ask->seed, dataset, split, &index, &k, err));
     SELLA_TRY(sella_corpus_open(&lm, dataset, split, index, k, options, &corpus, err));
     *rows = corpus.rows;
@@ -86,16 +94,21 @@ static sella_status language_stages(figures *f, sella_slot_set slots, sella_err 
         options.batch = sella_settings_int(settings, "stage3.batch");
         SELLA_TRY(plan(f, SELLA_SPLIT_TRAIN, ask->train_rows, slots, &options, &rows, &tokens, &steps, err));
         most = sella_settings_int(settings, "stage3.steps");
-        double epochs = most >= 0 ? (double)most / (double)(steps > 0 ? steps : 1) : (double)sella_settings_int(settings, "stage3.epochs");
+        double epochs = most >= 0 ? (double)most / (double)(steps > 0 ? steps : 1)
+                                  : (double)sella_settings_int(settings, "stage3.epochs");
         f->out->rows = rows;
         f->out->steps += (int64_t)((double)steps * epochs + 0.5);
         f->out->tokens += (int64_t)((double)tokens * epochs);
         f->out->model_flops += 2 * f->token_flops * (double)tokens * epochs;
         pass_of(f, options.budget, false, true);
     }
-    options = (sella_corpus_options){.budget = (int)sella_settings_int(settings, "eval.tokens"), .share = true, .user_history = options.user_history, .batch = 1};
+    options = (sella_corpus_options){.budget = (int)sella_settings_int(settings, "eval.tokens"),
+                                     .share = true,
+                                     .user_history = options.user_history,
+                                     .batch = 1};
     if (sella_settings_is(settings, "score", "model") && ask->dataset->split[SELLA_SPLIT_VALID].rows > 0) {
-        SELLA_TRY(plan(f, SELLA_SPLIT_VALID, ask->eval_rows, ask->stage3 ? slots : 0, &options, &rows, &tokens, &steps, err));
+        SELLA_TRY(
+            plan(f, SELLA_SPLIT_VALID, ask->eval_rows, ask->stage3 ? slots : 0, &options, &rows, &tokens, &steps, err));
         f->out->tokens += tokens;
         f->out->model_flops += f->token_flops * (double)tokens;
         pass_of(f, options.budget, false, false);
@@ -115,9 +128,10 @@ static sella_status distillation(figures *f, sella_err *err)
     int32_t count;
     const int wording = sella_settings_is(ask->settings, "distil.wording", "eol");
     sella_rows_init(&rows);
-    SELLA_TRY(sella_distil_wanted(ask->settings, ask->seed, dataset, ask->train_rows, ask->eval_rows, &wanted, &count, err));
-    SELLA_TRY(sella_lm_open(ask->settings, sella_settings_text(ask->settings, "template"), NULL, f->tokenizer, dataset->title, dataset->items, dataset->noun, 0,
-                            &lm, err));
+    SELLA_TRY(
+        sella_distil_wanted(ask->settings, ask->seed, dataset, ask->train_rows, ask->eval_rows, &wanted, &count, err));
+    SELLA_TRY(sella_lm_open(ask->settings, sella_settings_text(ask->settings, "template"), NULL, f->tokenizer,
+                            dataset->title, dataset->items, dataset->noun, 0, &lm, err));
     for (int32_t i = 0; i < dataset->items; i++) {
         if (wanted[i]) {
             sella_rows_clear(&rows);
@@ -139,18 +153,26 @@ static void alignment(figures *f)
 {
     const sella_stages_ask *ask = f->ask;
     const sella_settings *settings = ask->settings;
-    const double U = ask->dataset->train_users, I = ask->dataset->items, C = (double)sella_settings_int(settings, "collab.width"), L = f->shape.C;
-    const double hidden = (double)sella_settings_int(settings, "proj.hidden"), rows = (double)ask->dataset->split[SELLA_SPLIT_TRAIN].rows;
-    const double batch = (double)sella_settings_int(settings, "stage2.batch"), epochs = (double)sella_settings_int(settings, "stage2.epochs");
+    const double U = ask->dataset->train_users, I = ask->dataset->items,
+                 C = (double)sella_settings_int(settings, "collab.width"), L = f->shape.C;
+    const double hidden = (double)sella_settings_int(settings, "proj.hidden"),
+                 rows = (double)ask->dataset->split[SELLA_SPLIT_TRAIN].rows;
+    const double batch = (double)sella_settings_int(settings, "stage2.batch"),
+                 epochs = (double)sella_settings_int(settings, "stage2.epochs");
     const double steps = epochs * (double)(int64_t)((rows + batch - 1) / batch);
     const double unique = sella_settings_is(settings, "align.negatives", "all") ? I : batch < I ? batch * 0.6 : I;
-    double tables = (U + I) * C + I * L + (sella_settings_bool(settings, "collab.bias") ? U + I + 1 : 0) + (sella_settings_bool(settings, "collab.history") ? I * C : 0);
+    double tables = (U + I) * C + I * L + (sella_settings_bool(settings, "collab.bias") ? U + I + 1 : 0) +
+                    (sella_settings_bool(settings, "collab.history") ? I * C : 0);
     double proj = hidden * (C + L + 1) + L, warm = L * L + L;
     // early stopping usually comes within a fifth of the epochs
-    const double likely = sella_settings_int(settings, "stage2.patience") > 0 && ask->dataset->split[SELLA_SPLIT_VALID].rows > 0 ? 0.2 : 1;
+    const double likely =
+        sella_settings_int(settings, "stage2.patience") > 0 && ask->dataset->split[SELLA_SPLIT_VALID].rows > 0 ? 0.2
+                                                                                                               : 1;
     f->out->steps += (int64_t)steps;
     f->out->trainable += (int64_t)(tables + proj + warm);
-    f->out->other_flops += likely * steps * (6 * unique * hidden * (C + L) + 6 * unique * unique * L + 40 * (tables + proj) + 8 * batch * C);
+    f->out->other_flops +=
+        likely * steps *
+        (6 * unique * hidden * (C + L) + 6 * unique * unique * L + 40 * (tables + proj) + 8 * batch * C);
     f->out->bytes += (size_t)((tables + proj + warm) * 5 * sizeof(float)); // value, gradient, two moments, best
     f->out->bytes += sella_settings_bool(settings, "stage2.text") ? (size_t)(I * L * (double)sizeof(float)) : 0;
 }
@@ -172,7 +194,8 @@ sella_status sella_stages_estimate(const sella_stages_ask *ask, sella_estimate *
     if (ask->align) {
         alignment(&f);
     }
-    out->frozen = (int64_t)(f.token_flops / 2) + (int64_t)f.shape.V * f.shape.C * (f.shape.tied ? 1 : 2) + (2 * (int64_t)f.shape.layers + 1) * f.shape.C;
+    out->frozen = (int64_t)(f.token_flops / 2) + (int64_t)f.shape.V * f.shape.C * (f.shape.tied ? 1 : 2) +
+                  (2 * (int64_t)f.shape.layers + 1) * f.shape.C;
     out->bytes += backbone_bytes + f.pass_bytes + (size_t)adapter_parameters(&f) * 5 * sizeof(float);
 done:
     sella_tokenizer_close(f.tokenizer);

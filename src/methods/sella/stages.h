@@ -1,10 +1,10 @@
 /* stages.h - the three stages of SeLLa-Rec and the distillation between the first two.
  *
  * Does:     Each *_run does one stage unless its done.json is there, and goes on from its checkpoint when there is one:
- *           stage1  adapter/, stages/stage1/collab.safetensors (logit.bias)                          trains the adapter
- *           distil  stages/distil/semantic.safetensors                                               trains nothing
- *           align   stages/align/{collab,projection}.safetensors                                     trains tables and Proj
- *           stage3  collab.safetensors, projection.safetensors                                       trains tables, Proj and Warm
+ *           stage1  adapter/, stages/stage1/collab.safetensors (logit.bias)     trains the adapter
+ *           distil  stages/distil/semantic.safetensors                          trains nothing
+ *           align   stages/align/{collab,projection}.safetensors                trains tables and Proj
+ *           stage3  collab.safetensors, projection.safetensors                  trains tables, Proj and Warm
  *           done.json names what was trained and what was frozen (Table 1 of the paper).
  * Threads:  one stage at a time.
  * Paper:    sections 4.1 to 4.3, eqs (1) to (11); REFERENCE section 7.
@@ -21,8 +21,8 @@ sella_status sella_distil_run(sella_job *job, sella_err *err);
 sella_status sella_align_run(sella_job *job, sella_err *err);
 sella_status sella_stage3_run(sella_job *job, sella_err *err);
 
-/* Copy a finished stage 1 (and a distillation that fits) of another run into this one; nothing to do when this run has them. Refused when data set, model, seeded
- * sample, template or adapter settings differ. */
+/* Copy a finished stage 1 (and a distillation that fits) of another run into this one; nothing to do when this run
+ * has them. Refused when data set, model, seeded sample, template or adapter settings differ. */
 sella_status sella_stages_reuse(sella_job *job, sella_err *err);
 
 /* Soft tokens that the ablation leaves in the prompt. */
@@ -30,11 +30,13 @@ sella_slot_set sella_ablation_slots(const sella_settings *settings);
 /* logit.bias of a run that has one, else 0. file: "stages/stage1/collab.safetensors" or "collab.safetensors". */
 sella_status sella_stage_bias(const sella_run *run, const char *file, float *bias, sella_err *err);
 
-/* Loop settings that stage 1 and stage 3 share: prefix "stage1" or "stage3". Strings are the caller's to free: checkpoint_dir, metrics_path. */
+/* Loop settings that stage 1 and stage 3 share: prefix "stage1" or "stage3". Strings are the caller's to free:
+ * checkpoint_dir, metrics_path. */
 typedef struct sella_stage_paths {
     char *checkpoints, *metrics;
 } sella_stage_paths;
-sella_status sella_stage_loop(const sella_job *job, const char *stage, const char *prefix, sella_loop *loop, sella_stage_paths *paths, sella_err *err);
+sella_status sella_stage_loop(const sella_job *job, const char *stage, const char *prefix, sella_loop *loop,
+                              sella_stage_paths *paths, sella_err *err);
 void sella_stage_paths_release(sella_stage_paths *paths);
 /* align.* of the settings. */
 void sella_stage_align_config(const sella_settings *settings, sella_align_config *out);
@@ -44,7 +46,8 @@ sella_status sella_stage_train_table(sella_param_table *table, const char *prefi
 uint64_t sella_stage_seed(const sella_run *run, const char *stage);
 
 /* Read or make RUN/stages/<stage>/start.json: what the stage began with is measured once. */
-sella_status sella_stage_start(const sella_job *job, const char *stage, sella_lm_step *step, double label_mean, sella_lm_start *out, sella_err *err);
+sella_status sella_stage_start(const sella_job *job, const char *stage, sella_lm_step *step, double label_mean,
+                               sella_lm_start *out, sella_err *err);
 
 /* New record for done.json with "stage" and "seconds"; then lists of what was trained and frozen are added. */
 json_t *sella_stage_record_new(const char *stage, double seconds);
@@ -64,7 +67,8 @@ typedef struct sella_stages_ask {
 sella_status sella_stages_estimate(const sella_stages_ask *ask, sella_estimate *out, sella_err *err);
 
 /* Items that the distillation covers: wanted_i [I] 1 or 0. *count how many. */
-sella_status sella_distil_wanted(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset, int64_t train_rows, int64_t eval_rows,
-                                 uint8_t **wanted_i, int32_t *count, sella_err *err);
+sella_status sella_distil_wanted(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset,
+                                 int64_t train_rows, int64_t eval_rows, uint8_t **wanted_i, int32_t *count,
+                                 sella_err *err);
 
 #endif
