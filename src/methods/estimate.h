@@ -16,7 +16,7 @@
 double sella_measure_rate(int C, int n, int tokens, sella_err *err);
 
 /* Seconds of an estimate at that rate: products reach a part of it in the language model and less in small
- *                                      collaborative steps. */
+ * collaborative steps. */
 double sella_estimate_seconds(const sella_estimate *estimate, double rate);
 
 /* Forward operations of one token: 2 P with P = weights outside the embeddings (SPEC section 5). */

@@ -35,7 +35,7 @@ sella_status sella_lm_open(const sella_settings *settings, const char *tmpl, sel
 void sella_lm_release(sella_lm *lm);
 
 /* Append the prompt of one query: the history window of the settings is applied here. ref [SELLA_SLOTS] or NULL
- *                                 without slots. */
+ * without slots. */
 sella_status sella_lm_render(const sella_lm *lm, const sella_query *query, const int32_t *ref, int64_t row, float label,
                              sella_rows *rows, sella_err *err);
 

@@ -1,8 +1,7 @@
 /* lm_step.c - one optimizer step of a language-model stage (methods/lm_step.h).
  *
  * Easy to get wrong: the loss is the mean over the step's rows, so gradients are divided by that number and not by a
- *                    batch's; two batches of one step have different
- * dropout, so that their numbers stay apart in the counter.
+ * batch's; two batches of one step have different dropout, so that their numbers stay apart in the counter.
  */
 #include "methods/lm_step.h"
 

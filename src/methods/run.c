@@ -1,8 +1,8 @@
 /* run.c - the run folder (methods/run.h).
  *
  * Easy to get wrong: run.json is written before any stage and again by every decision; what depends on the clock
- *                    (seconds) goes into done.json, metrics.jsonl and
- * result.json only, so that everything else has the same bytes after a kill and a resume.
+ * (seconds) goes into done.json, metrics.jsonl and result.json only, so that everything else has the same bytes after
+ * a kill and a resume.
  */
 #include "methods/run.h"
 

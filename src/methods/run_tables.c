@@ -148,7 +148,7 @@ done:
 /* ---- reading ---- */
 
 /* A copy of a file with its lines ended by NUL: line_n [n] point behind the header. A tab, when wanted, ends the
- *                                               first field. */
+ * first field. */
 static sella_status read_names(const char *dir, const char *file, const char *header, int32_t n, const char **id_n,
                                const char **title_n, char **text_out, sella_err *err)
 {

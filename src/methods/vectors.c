@@ -132,7 +132,7 @@ static sella_status centre(const float *weight, int32_t items, int L, float **ou
 }
 
 /* Rows of items that were not distilled become the mean of those that were: a warm token like the others, without
- *                                                                           news. */
+ * news. */
 static void fill_missing(float *weight, const uint8_t *distilled_i, int32_t items, size_t L)
 {
     int64_t rows = 0;

@@ -2,9 +2,8 @@
  * (methods/sella/stages.h).
  *
  * Tokens are exact: the same plans are made as in training. Work: 2 P a token forward, 4 P with the adapter's
- *                   backward, 4 P with soft rows' backward (P: weights
- * outside the embeddings). Recomputation and attention are in the share of the product rate that methods/estimate.c
- * assumes.
+ * backward, 4 P with soft rows' backward (P: weights outside the embeddings). Recomputation and attention are in the
+ * share of the product rate that methods/estimate.c assumes.
  */
 #include <stdlib.h>
 #include <string.h>
