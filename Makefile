@@ -22,8 +22,8 @@ ifeq ($(MAKELEVEL)$(filter clean,$(MAKECMDGOALS)),0)
   MAKEFLAGS += -j$(shell nproc)
 endif
 
-PACKAGES := jansson libpcre2-8 libutf8proc libarchive yaml-0.1 libxxhash
-DEBS := gcc libc6-dev pkg-config libopenblas-openmp-dev libjansson-dev libpcre2-dev libutf8proc-dev libarchive-dev libyaml-dev \
+PACKAGES := jansson libpcre2-8 libutf8proc libarchive zlib yaml-0.1 libxxhash
+DEBS := gcc libc6-dev pkg-config libopenblas-openmp-dev libjansson-dev libpcre2-dev libutf8proc-dev libarchive-dev zlib1g-dev libyaml-dev \
         libxxhash-dev librandom123-dev uthash-dev libcmocka-dev
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wmissing-prototypes $(if $(filter 1,$(DEV)),-Werror)

@@ -42,25 +42,38 @@ static inline void put(const char *folder, const char *name, const char *text)
     put_bytes(folder, name, text, strlen(text));
 }
 
-/* Import folder/in into folder/out, which is removed before; the error sentence stays in err. */
-static inline sella_status import_into(const char *folder, const char *in, const char *out, sella_import_options options, sella_err *err)
+/* Import folder/in_n[0 .. count) into folder/out, which is removed before; the error sentence stays in err. *json may be NULL. */
+static inline sella_status import_files(const char *folder, const char *const *in_n, int count, const char *out, sella_import_options options, char **json,
+                                        sella_err *err)
 {
-    char *from = sella_path_join(folder, in, NULL), *to = sella_path_join(folder, out, NULL);
+    char *from[8], *to = sella_path_join(folder, out, NULL);
+    const char *inputs[8];
+    assert_true(count <= 8);
+    for (int i = 0; i < count; i++) {
+        inputs[i] = from[i] = sella_path_join(folder, in_n[i], NULL);
+    }
     sella_path_remove(to, NULL);
-    const char *inputs[] = {from};
     options.inputs = inputs;
-    options.input_count = 1;
+    options.input_count = count;
     options.output = to;
     memset(err, 0, sizeof *err);
-    sella_status status = sella_import(&options, NULL, NULL, err);
+    sella_status status = sella_import(&options, NULL, json, err);
     if (status != SELLA_OK) {
         assert_int_equal(err->code, status);
         assert_true(err->text[0] != '\0');
         assert_false(sella_path_exists(to)); // nothing half-written
     }
-    free(from);
+    for (int i = 0; i < count; i++) {
+        free(from[i]);
+    }
     free(to);
     return status;
+}
+
+/* The same of one input. */
+static inline sella_status import_into(const char *folder, const char *in, const char *out, sella_import_options options, sella_err *err)
+{
+    return import_files(folder, &in, 1, out, options, NULL, err);
 }
 
 static inline sella_dataset *open_in(const char *folder, const char *name)

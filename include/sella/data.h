@@ -18,15 +18,16 @@ extern "C" {
 
 /* Zero-initialise; NULL and 0 mean the default. */
 typedef struct sella_import_options {
-    const char *format;        /* "split", "movielens" or "csv" (sella_import_formats) */
-    const char *const *inputs; /* [input_count] split, movielens: one folder (movielens: or zip); csv: one or more files */
+    const char *format;        /* "movielens", "amazon", "recbole", "csv" or "split" (sella_import_formats) */
+    const char *const *inputs; /* [input_count] split, movielens: one folder (movielens: or zip); csv: one or more files; amazon: reviews and
+                                  metadata; recbole: .inter and perhaps .item */
     int input_count;
     const char *output;        /* folder to write: new or empty */
     const char *protocol;      /* "time" (default), "ml-1m", "amazon-book", "leave-one-out"; split: must be NULL */
-    const char *noun;          /* "movie", "book" or "item"; default: movie for movielens, item otherwise */
+    const char *noun;          /* "movie", "book" or "item"; default: movie for movielens, book for amazon-book, else item */
     double like_at;            /* label = 1 when the rating is at least this; 0: 4, amazon-book 5 */
     double fractions[3];       /* time: parts of the rows of train, valid, test, sum 1; all 0: .8 .1 .1 */
-    const char *columns;       /* csv: "user=U,item=I,rating=R|label=L,time=T[,title=N]", header names; NULL: the words themselves */
+    const char *columns;       /* csv, recbole: "user=U,item=I,rating=R|label=L,time=T[,title=N]", header names; NULL: the usual ones */
     const char *items;         /* csv: file with item and title columns (same mapping), or NULL */
     int skip_bad;              /* 1: leave malformed rows out and say how many, instead of refusing the file */
 } sella_import_options;

@@ -12,9 +12,9 @@ static const sella_option option[] = {
      "How the log is cut into train, valid and test. Not for split, which is cut already.", false},
     {"fractions", 0, SELLA_TYPE_TEXT, "A,B,C", "(0.8,0.1,0.1)", 0, 0, NULL, "", "Protocol time: the parts of train, valid and test.", false},
     {"like-at", 0, SELLA_TYPE_REAL, "RATING", "(4; amazon-book 5)", -1e9, 1e9, NULL, "", "A rating of at least this is a like (label 1).", false},
-    {"noun", 0, SELLA_TYPE_WORD, "WORD", "(movie for movielens, else item)", 0, 0, "movie|book|item", "", "What prompts call an item.", false},
+    {"noun", 0, SELLA_TYPE_WORD, "WORD", "(movie for movielens, book for amazon-book, else item)", 0, 0, "movie|book|item", "", "What prompts call an item.", false},
     {"columns", 0, SELLA_TYPE_TEXT, "MAP", "(common names)", 0, 0, NULL, "",
-     "csv: user=NAME,item=NAME,rating=NAME,time=NAME,title=NAME with the names in the header; label=NAME (0 or 1) instead of rating.", false},
+     "csv, recbole: user=NAME,item=NAME,rating=NAME,time=NAME,title=NAME with the names in the header; label=NAME (0 or 1) instead of rating.", false},
     {"items", 0, SELLA_TYPE_TEXT, "FILE", NULL, 0, 0, NULL, "", "csv: a second table with the item and title columns: the catalogue.", false},
     {"skip-bad", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "", "Leave malformed rows out and count them, instead of refusing the file.", false},
 };
@@ -79,6 +79,8 @@ const sella_command sella_cmd_import = {
     .help = "Read a log and its titles into a data set folder.",
     .details = "FORMAT is one of\n"
                "  movielens  ml-1m (.dat), ml-100k (u.data), ml-latest (.csv): the folder or the zip\n"
+               "  amazon     REVIEWS METADATA of the 2014, 2018 or 2023 release, .json or .jsonl, plain or .gz; streamed\n"
+               "  recbole    NAME.inter [NAME.item] with typed headers\n"
                "  csv        any table with a header: users, items, ratings or labels, times, titles\n"
                "  split      a folder with train.tsv, valid.tsv, test.tsv and items.tsv that is cut already\n"
                "What each needs and the rules of the protocols: docs/import.md.\n",

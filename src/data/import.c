@@ -13,8 +13,9 @@
 #include "data/dataset_stats.h"
 #include "data/protocol.h"
 
-static const char *const format_names[] = {"movielens", "csv", "split", NULL};
-static sella_status (*const format_calls[])(sella_import_job *job, sella_err *err) = {sella_import_movielens, sella_import_csv, sella_import_split};
+static const char *const format_names[] = {"movielens", "amazon", "recbole", "csv", "split", NULL};
+static sella_status (*const format_calls[])(sella_import_job *job, sella_err *err) = {sella_import_movielens, sella_import_amazon, sella_import_recbole,
+                                                                                       sella_import_csv, sella_import_split};
 static const char *const protocol_names[] = {"time", "ml-1m", "amazon-book", "leave-one-out", NULL};
 
 const char *const *sella_import_formats(void)
@@ -52,17 +53,15 @@ sella_status sella_events_add(sella_events *events, int32_t user, int32_t item, 
     return SELLA_OK;
 }
 
-sella_status sella_reject(sella_rejects *rejects, const char *reason, sella_status status, const sella_err *why)
+/* False when there are more reasons than there is room for: our own list is short. */
+static bool reject_count(sella_rejects *rejects, const char *reason, const sella_err *why)
 {
-    if (!rejects->skip || (status != SELLA_FORMAT && status != SELLA_MISSING)) {
-        return status;
-    }
     int r = 0;
     while (r < rejects->reasons && strcmp(rejects->of[r].reason, reason) != 0) {
         r++;
     }
     if (r == SELLA_REJECT_REASONS) {
-        return status; // more reasons than there are: our own list is short
+        return false;
     }
     if (r == rejects->reasons) {
         rejects->of[r].reason = reason;
@@ -71,7 +70,22 @@ sella_status sella_reject(sella_rejects *rejects, const char *reason, sella_stat
         rejects->reasons++;
     }
     rejects->of[r].count++;
-    return SELLA_OK;
+    return true;
+}
+
+sella_status sella_reject(sella_rejects *rejects, const char *reason, sella_status status, const sella_err *why)
+{
+    bool bad_row = status == SELLA_FORMAT || status == SELLA_MISSING;
+    return rejects->skip && bad_row && reject_count(rejects, reason, why) ? SELLA_OK : status;
+}
+
+sella_status sella_reject_row(sella_import_job *job, const char *reason, sella_status status, sella_err *why, const char *path, int64_t line, sella_err *err)
+{
+    if (!why->text[0] || strncmp(why->text, path, strlen(path)) != 0) {
+        sella_err_prefix(why, status, "%s:%lld", path, (long long)line);
+    }
+    status = sella_reject(&job->rejects, reason, status, why);
+    return status == SELLA_OK ? SELLA_OK : sella_err_set(err, status, "%s", why->text);
 }
 
 sella_status sella_import_tick(sella_import_job *job, int64_t row, double done, double total, sella_err *err)
@@ -79,8 +93,12 @@ sella_status sella_import_tick(sella_import_job *job, int64_t row, double done, 
     if (row % 65536 != 0) {
         return SELLA_OK;
     }
+    char note[64];
+    double seconds = sella_now() - job->ticked;
+    job->rows_ticked += 65536;
+    snprintf(note, sizeof note, "%lld rows, %.0f a second", (long long)job->rows_ticked, seconds > 0 ? (double)job->rows_ticked / seconds : 0.0);
     sella_progress progress = {.talk = job->talk, .what = "import", .unit = "bytes", .total = total, .start_seconds = job->ticked};
-    sella_progress_step(&progress, done, NULL);
+    sella_progress_step(&progress, done, note);
     return sella_stop_wanted(job->talk) ? sella_err_set(err, SELLA_INTERRUPTED, "the import was stopped; nothing was written") : SELLA_OK;
 }
 
@@ -94,7 +112,9 @@ sella_status sella_import_need_titles(sella_import_job *job, sella_err *err)
         if (item >= draft->titles || !draft->title_n[item]) {
             sella_err why = {0};
             sella_err_set(&why, SELLA_MISSING, "item '%s' was rated and has no title", sella_intern_text(&draft->items, item));
-            if (sella_reject(&job->rejects, "item without title", SELLA_MISSING, &why) != SELLA_OK) {
+            if (job->drop_untitled) {
+                reject_count(&job->rejects, "item without title", &why);
+            } else if (sella_reject(&job->rejects, "item without title", SELLA_MISSING, &why) != SELLA_OK) {
                 return sella_err_set(err, SELLA_MISSING, "%s (--skip-bad leaves such rows out)", why.text);
             }
             continue;
@@ -214,6 +234,7 @@ static void job_release(sella_import_job *job)
     free(job->events.label_n);
     free(job->events.time_n);
     json_decref(job->rules);
+    json_decref(job->source);
 }
 
 static int find_word(const char *const *words, const char *word)
@@ -267,8 +288,15 @@ static sella_status options_check(const sella_import_options *o, int *format, se
         return sella_err_set(err, SELLA_ARG, "import needs an input and an output folder");
     }
     bool split = strcmp(o->format, "split") == 0;
-    bool csv = strcmp(o->format, "csv") == 0;
-    if (o->input_count > 1 && !csv) {
+    bool csv = strcmp(o->format, "csv") == 0, recbole = strcmp(o->format, "recbole") == 0, amazon = strcmp(o->format, "amazon") == 0;
+    if (amazon && o->input_count != 2) {
+        return sella_err_set(err, SELLA_ARG, "format amazon takes two inputs, the reviews and the metadata; %d %s given", o->input_count,
+                             o->input_count == 1 ? "was" : "were");
+    }
+    if (recbole && o->input_count > 2) {
+        return sella_err_set(err, SELLA_ARG, "format recbole takes NAME.inter and perhaps NAME.item; %d inputs were given", o->input_count);
+    }
+    if (o->input_count > 1 && !csv && !recbole && !amazon) {
         return sella_err_set(err, SELLA_ARG, "format %s takes one input; %d were given", o->format, o->input_count);
     }
     if (split && (o->protocol || o->like_at != 0 || o->fractions[0] != 0)) {
@@ -277,8 +305,11 @@ static sella_status options_check(const sella_import_options *o, int *format, se
     if (split && o->skip_bad) {
         return sella_err_set(err, SELLA_ARG, "format split is taken as it is; skip-bad does not apply");
     }
-    if ((o->columns || o->items) && !csv) {
-        return sella_err_set(err, SELLA_ARG, "columns and items apply to the format csv only");
+    if (o->columns && !csv && !recbole) {
+        return sella_err_set(err, SELLA_ARG, "columns applies to the formats csv and recbole only");
+    }
+    if (o->items && !csv) {
+        return sella_err_set(err, SELLA_ARG, "items applies to the format csv only");
     }
     if (o->protocol && find_word(protocol_names, o->protocol) < 0) {
         return unknown_word("protocol", o->protocol, protocol_names, err);
@@ -309,13 +340,25 @@ static json_t *source_json(const sella_import_options *o)
     return json_pack("{s:s, s:o}", "format", o->format, "inputs", names);
 }
 
+/* What was left out is a fact about the data set. */
+static sella_status note_rejects(sella_import_job *job, sella_err *err)
+{
+    if (job->rejects.reasons == 0) {
+        return SELLA_OK;
+    }
+    json_t *rejected = json_object();
+    for (int r = 0; r < job->rejects.reasons; r++) {
+        json_object_set_new(rejected, job->rejects.of[r].reason, json_integer(job->rejects.of[r].count));
+    }
+    return json_object_set_new(job->source, "rejected", rejected) == 0 ? SELLA_OK : sella_err_memory(err, "an import", 1024);
+}
+
 static sella_status report(const sella_import_job *job, char **json, sella_err *err)
 {
-    json_t *rejected = json_object(), *stats = NULL;
+    json_t *known = json_object_get(job->source, "rejected"), *rejected = known ? json_incref(known) : json_object(), *stats = NULL;
     for (int r = 0; r < job->rejects.reasons; r++) {
         sella_say(job->talk, SELLA_LEVEL_WARN, "rows left out: %lld (%s); the first: %s", (long long)job->rejects.of[r].count,
                   job->rejects.of[r].reason, job->rejects.of[r].example);
-        json_object_set_new(rejected, job->rejects.of[r].reason, json_integer(job->rejects.of[r].count));
     }
     sella_status status = SELLA_OK;
     if (json) {
@@ -335,7 +378,6 @@ sella_status sella_import(const sella_import_options *options, const sella_talk 
 {
     sella_status status = SELLA_OK;
     sella_import_job job = {.options = options, .talk = talk, .rejects.skip = options->skip_bad != 0};
-    json_t *source = NULL;
     int format;
     if (json) {
         *json = NULL;
@@ -345,10 +387,13 @@ sella_status sella_import(const sella_import_options *options, const sella_talk 
     job.protocol = options->protocol ? options->protocol : strcmp(options->format, "split") == 0 ? "split" : "time";
     job.like_at = options->like_at != 0 ? options->like_at : strcmp(job.protocol, "amazon-book") == 0 ? 5 : 4;
     job.ticked = sella_now();
-    job.noun = options->noun ? options->noun : strcmp(options->format, "movielens") == 0 ? "movie" : "item";
+    job.noun = options->noun                                   ? options->noun
+               : strcmp(options->format, "movielens") == 0     ? "movie"
+               : strcmp(job.protocol, "amazon-book") == 0      ? "book"
+                                                               : "item";
     job.rules = json_object();
-    source = source_json(options);
-    if (!job.rules || !source) {
+    job.source = source_json(options);
+    if (!job.rules || !job.source) {
         status = sella_err_memory(err, "an import", 1024);
         goto done;
     }
@@ -357,11 +402,11 @@ sella_status sella_import(const sella_import_options *options, const sella_talk 
         SELLA_TRY(sella_import_need_titles(&job, err));
         SELLA_TRY(sella_protocol_apply(&job, err));
     }
-    sella_draft_about about = {.noun = job.noun, .protocol = job.protocol, .source = source, .rules = job.rules};
+    SELLA_TRY(note_rejects(&job, err));
+    sella_draft_about about = {.noun = job.noun, .protocol = job.protocol, .source = job.source, .rules = job.rules};
     SELLA_TRY(sella_draft_write(&job.draft, &about, options->output, talk, err));
     SELLA_TRY(report(&job, json, err));
 done:
     job_release(&job);
-    json_decref(source);
     return status;
 }

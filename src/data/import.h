@@ -51,20 +51,25 @@ typedef struct sella_import_job {
     sella_draft draft;
     sella_events events;
     sella_rejects rejects;
-    json_t *rules; /* object, for dataset.json */
-    double ticked; /* monotonic start of the reading, for progress */
+    json_t *rules, *source; /* objects, for dataset.json */
+    bool drop_untitled;     /* rows of items without a title are left out and counted, also without skip */
+    int64_t outside;        /* ratings that the importer left out while reading, for being outside the protocol's window */
+    double ticked;          /* monotonic start of the reading, for progress */
+    int64_t rows_ticked;    /* rows read by the last report */
 } sella_import_job;
 
 sella_status sella_import_split(sella_import_job *job, sella_err *err);
 sella_status sella_import_movielens(sella_import_job *job, sella_err *err);
 sella_status sella_import_csv(sella_import_job *job, sella_err *err);
+sella_status sella_import_amazon(sella_import_job *job, sella_err *err);
+sella_status sella_import_recbole(sella_import_job *job, sella_err *err);
 
 sella_status sella_events_add(sella_events *events, int32_t user, int32_t item, bool label, int64_t time, sella_err *err);
 
-/* Every 64 Ki rows: progress, and SELLA_INTERRUPTED when the caller wants to stop. done, total in bytes of the source. */
+/* Every 64 Ki rows: progress with rows a second, and SELLA_INTERRUPTED when the caller wants to stop. done, total in bytes of the source. */
 sella_status sella_import_tick(sella_import_job *job, int64_t row, double done, double total, sella_err *err);
 
-/* Drop events of items without a title (skip) or name the first such item (SELLA_MISSING). */
+/* Drop events of items without a title (skip, drop_untitled) or name the first such item (SELLA_MISSING). */
 sella_status sella_import_need_titles(sella_import_job *job, sella_err *err);
 
 /* "2001-06-01T00:41:48Z", "2001-06-01 00:41:48+02:00", "2001-06-01", seconds, milliseconds (from 10^11 on, either sign) -> seconds UTC. */
@@ -72,5 +77,7 @@ sella_status sella_parse_time(const char *text, size_t bytes, int64_t *seconds, 
 
 /* With skip: count a SELLA_FORMAT or SELLA_MISSING under its reason and return SELLA_OK. Otherwise return status as it is. */
 sella_status sella_reject(sella_rejects *rejects, const char *reason, sella_status status, const sella_err *why);
+/* Put "path:line: " before a row's sentence if it is not there, then count it (SELLA_OK) or fail with it in err. */
+sella_status sella_reject_row(sella_import_job *job, const char *reason, sella_status status, sella_err *why, const char *path, int64_t line, sella_err *err);
 
 #endif

@@ -16,16 +16,6 @@
 enum { RATINGS_DAT, MOVIES_DAT, U_DATA, U_ITEM, RATINGS_CSV, MOVIES_CSV, FILES };
 static const char *const file_names[FILES] = {"ratings.dat", "movies.dat", "u.data", "u.item", "ratings.csv", "movies.csv"};
 
-/* Put "path:line: " before a row's sentence, then count it or fail. */
-static sella_status row_failed(sella_import_job *job, const char *reason, sella_status status, sella_err *why, const char *path, int64_t line, sella_err *err)
-{
-    if (!why->text[0] || strncmp(why->text, path, strlen(path)) != 0) {
-        sella_err_prefix(why, status, "%s:%lld", path, (long long)line);
-    }
-    status = sella_reject(&job->rejects, reason, status, why);
-    return status == SELLA_OK ? SELLA_OK : sella_err_set(err, status, "%s", why->text);
-}
-
 /* Split a line at a separator of one or two characters into at most `most` fields; the last takes the rest. Returns how many. */
 static int split_line(const char *text, size_t bytes, const char *separator, sella_field *field_n, int most)
 {
@@ -124,7 +114,7 @@ static sella_status read_lines_of_ratings(sella_import_job *job, const sella_blo
         } else if (status == SELLA_OK) {
             status = add_rating(job, field_n, &reason, &why);
         }
-        if (status != SELLA_OK && (status = row_failed(job, reason, status, &why, blob->path, lines.line, err)) != SELLA_OK) {
+        if (status != SELLA_OK && (status = sella_reject_row(job, reason, status, &why, blob->path, lines.line, err)) != SELLA_OK) {
             return status;
         }
         status = sella_import_tick(job, lines.line, (double)(lines.cursor - (const char *)blob->data), (double)blob->size, err);
@@ -167,7 +157,7 @@ static sella_status read_lines_of_movies(sella_import_job *job, const sella_blob
             }
             status = add_movie(job, field_n[0], title, latin1, &reason, &why);
         }
-        if (status != SELLA_OK && (status = row_failed(job, reason, status, &why, blob->path, lines.line, err)) != SELLA_OK) {
+        if (status != SELLA_OK && (status = sella_reject_row(job, reason, status, &why, blob->path, lines.line, err)) != SELLA_OK) {
             return status;
         }
     }
@@ -200,7 +190,7 @@ static sella_status read_csv(sella_import_job *job, const sella_blob *blob, bool
             status = ratings ? add_rating(job, field_n, &reason, &why) : add_movie(job, field_n[0], field_n[1], false, &reason, &why);
         }
         if (status != SELLA_OK) {
-            SELLA_TRY(row_failed(job, reason, status, &why, blob->path, table.line, err));
+            SELLA_TRY(sella_reject_row(job, reason, status, &why, blob->path, table.line, err));
         }
         SELLA_TRY(sella_import_tick(job, row, (double)(table.cursor - (const char *)blob->data), (double)blob->size, err));
     }

@@ -264,6 +264,13 @@ static void split_last_out(sella_import_job *job, const order_key *key_n, int64_
     job->draft.split[SELLA_SPLIT_VALID].present = job->draft.split[SELLA_SPLIT_TEST].present = true;
 }
 
+bool sella_protocol_window(const char *protocol, int64_t *from, int64_t *to)
+{
+    *from = INT64_C(1483228800); // 2017-01-01 UTC; ml-1m orders ties by the whole log
+    *to = *from + 365 * 86400;
+    return strcmp(protocol, "amazon-book") == 0;
+}
+
 sella_status sella_protocol_apply(sella_import_job *job, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -271,7 +278,9 @@ sella_status sella_protocol_apply(sella_import_job *job, sella_err *err)
     bool last_out = strcmp(job->protocol, "leave-one-out") == 0, ml_1m = strcmp(job->protocol, "ml-1m") == 0;
     int64_t count = 0;
     if (events->count == 0) {
-        return sella_err_set(err, SELLA_STATE, "there are no ratings in the log: the train split is empty");
+        return job->outside > 0 ? sella_err_set(err, SELLA_STATE, "none of %lld ratings is in the time that the protocol %s takes: the train split is empty",
+                                                (long long)job->outside, job->protocol)
+                                : sella_err_set(err, SELLA_STATE, "there are no ratings in the log: the train split is empty");
     }
     uint8_t *split_n = sella_alloc((size_t)events->count, 1, "rows", err);
     order_key *key_n = sella_alloc((size_t)events->count, sizeof *key_n, "rows", err);
@@ -298,9 +307,9 @@ sella_status sella_protocol_apply(sella_import_job *job, sella_err *err)
         SELLA_TRY(sella_draft_add(&job->draft, (sella_split_id)split_n[e], events->user_n[e], events->item_n[e], events->label_n[e],
                                   events->time_n[e], err));
     }
-    if (count < events->count) {
-        sella_say(job->talk, SELLA_LEVEL_INFO, "protocol %s leaves out %lld of %lld ratings", job->protocol, (long long)(events->count - count),
-                  (long long)events->count);
+    int64_t all = events->count + job->outside;
+    if (count < all) {
+        sella_say(job->talk, SELLA_LEVEL_INFO, "protocol %s leaves out %lld of %lld ratings", job->protocol, (long long)(all - count), (long long)all);
     }
 done:
     free(split_n);

@@ -17,4 +17,8 @@
  * The importer has checked names and fractions. */
 sella_status sella_protocol_apply(sella_import_job *job, sella_err *err);
 
+/* True when the protocol takes nothing from outside [*from, *to) seconds and does not look at it either, so that a reader may leave it out at once
+ * (and count it in job->outside). */
+bool sella_protocol_window(const char *protocol, int64_t *from, int64_t *to);
+
 #endif
