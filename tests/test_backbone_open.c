@@ -18,15 +18,15 @@ static void shapes(void **state)
 {
     sella_backbone *b = NULL;
     sella_backbone_config probe;
-    size_t bytes = 0;
+    sella_backbone_need need;
     float row[48];
     sella_err why = {0};
     CHECK(sella_backbone_open(ref_path("tiny_llama"), NULL, &b, err));
     /* per layer: (2 + 2 + 2) * 16 * 32 + 32 * 32 + 2 * 64 * 32 + 32 * 64 + 2 * 32; and the last norm */
     assert_int_equal(sella_backbone_parameters(b), 2 * (3072 + 1024 + 4096 + 2048 + 64) + 32);
     assert_true(sella_backbone_bytes(b) >= 4 * (size_t)sella_backbone_parameters(b));
-    CHECK(sella_backbone_probe(ref_path("tiny_llama"), &probe, &bytes, err));
-    assert_int_equal(bytes, sella_backbone_bytes(b));
+    CHECK(sella_backbone_probe(ref_path("tiny_llama"), &probe, &need, err));
+    assert_int_equal(need.expanded, sella_backbone_bytes(b));
     assert_int_equal(probe.V, 512);
     assert_true(sella_backbone_tokenizer(b) != NULL && probe.tied && probe.rope_theta == 10000.0 &&
                 probe.context == 2048);
@@ -34,11 +34,11 @@ static void shapes(void **state)
     assert_string_equal(why.text, "token id 512 is not in the vocabulary of 512");
     assert_int_equal(sella_backbone_head(b, (const int32_t[]){-1}, 1, row, &why), SELLA_ARG);
     sella_backbone_close(b);
-    CHECK(sella_backbone_probe(ref_path("backbone_qwen3_bias"), &probe, &bytes, err));
+    CHECK(sella_backbone_probe(ref_path("backbone_qwen3_bias"), &probe, &need, err));
     assert_true(strcmp(probe.family, "qwen3") == 0 && probe.layers == 3 && probe.C == 32 && probe.H == 3 &&
                 probe.G == 1 && probe.D == 16 && probe.F == 64 && probe.qkv_bias && probe.o_bias && probe.qk_norm &&
                 probe.tied);
-    CHECK(sella_backbone_probe(ref_path("backbone_llama3"), &probe, &bytes, err));
+    CHECK(sella_backbone_probe(ref_path("backbone_llama3"), &probe, &need, err));
     assert_true(!probe.tied && probe.rope_scaling.llama3 && probe.rope_scaling.factor == 8.0 &&
                 probe.rope_scaling.original_context == 32.0);
     sella_backbone_close(NULL);
@@ -56,10 +56,10 @@ static void gguf_equals_folder(void **state)
         const sella_layer *a = sella_backbone_layer(gguf, l), *b = sella_backbone_layer(folder, l);
         const size_t W = (size_t)(c->H + 2 * c->G) * (size_t)c->D, C = (size_t)c->C, F = (size_t)c->F,
                      f = sizeof(float);
-        assert_memory_equal(a->w_qkv, b->w_qkv, W * C * f);
-        assert_memory_equal(a->w_o, b->w_o, C * C * f);
-        assert_memory_equal(a->w_gate_up, b->w_gate_up, 2 * F * C * f);
-        assert_memory_equal(a->w_down, b->w_down, C * F * f);
+        assert_memory_equal(a->w_qkv.expanded, b->w_qkv.expanded, W * C * f);
+        assert_memory_equal(a->w_o.expanded, b->w_o.expanded, C * C * f);
+        assert_memory_equal(a->w_gate_up.expanded, b->w_gate_up.expanded, 2 * F * C * f);
+        assert_memory_equal(a->w_down.expanded, b->w_down.expanded, C * F * f);
         assert_memory_equal(a->norm_attention, b->norm_attention, C * f);
         assert_memory_equal(a->norm_ffn, b->norm_ffn, C * f);
     }

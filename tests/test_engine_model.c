@@ -17,7 +17,7 @@ static json_t *ask(const char *text, const char *logits_of)
     sella_err err = {0};
     char *json = NULL;
     json_t *answer = NULL;
-    if (sella_model_text(MODEL, text, logits_of, NULL, &json, &err) != SELLA_OK) {
+    if (sella_model_text(MODEL, text, logits_of, NULL, NULL, &json, &err) != SELLA_OK) {
         fail_msg("%s", err.text);
     }
     assert_int_equal(sella_json_parse(json, strlen(json), "answer", &answer, NULL), SELLA_OK);
@@ -86,19 +86,19 @@ static void refusals(void **state)
     (void)state;
     sella_err err = {0};
     char *json = NULL;
-    assert_int_equal(sella_model_text(MODEL, "", NULL, NULL, &json, &err), SELLA_ARG);
+    assert_int_equal(sella_model_text(MODEL, "", NULL, NULL, NULL, &json, &err), SELLA_ARG);
     assert_non_null(strstr(err.text, "at least one token"));
-    assert_int_equal(sella_model_text(MODEL, "x", "Yes,,No", NULL, &json, &err), SELLA_ARG);
+    assert_int_equal(sella_model_text(MODEL, "x", "Yes,,No", NULL, NULL, &json, &err), SELLA_ARG);
     assert_non_null(strstr(err.text, "empty text"));
-    assert_int_equal(sella_model_text("tests/ref/no_such_model", "x", NULL, NULL, &json, &err), SELLA_MISSING);
+    assert_int_equal(sella_model_text("tests/ref/no_such_model", "x", NULL, NULL, NULL, &json, &err), SELLA_MISSING);
     assert_non_null(strstr(err.text, "no_such_model"));
-    assert_int_not_equal(sella_model_text(MODEL, "\xff", NULL, NULL, &json, &err), SELLA_OK);
+    assert_int_not_equal(sella_model_text(MODEL, "\xff", NULL, NULL, NULL, &json, &err), SELLA_OK);
     char *text = malloc(3001);
     for (int i = 0; i < 3000; i++) {
         text[i] = i % 2 ? ' ' : 'q';
     }
     text[3000] = '\0';
-    assert_int_equal(sella_model_text(MODEL, text, NULL, NULL, &json, &err), SELLA_ARG);
+    assert_int_equal(sella_model_text(MODEL, text, NULL, NULL, NULL, &json, &err), SELLA_ARG);
     assert_non_null(strstr(err.text, "2048"));
     free(text);
     assert_null(json);

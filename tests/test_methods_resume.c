@@ -187,6 +187,54 @@ static int stop(void *user)
     return --p->left < 0;
 }
 
+/* How the weights are kept is recorded and taken again; so small a model gives the same bytes either way. */
+static void test_weights(void **state)
+{
+    sella_err why;
+    char *json = NULL, *whole = sella_path_join(folder, "tallrec-whole", NULL),
+         *run = sella_path_join(folder, "stored", NULL), *file = sella_path_join(run, "run.json", NULL);
+    patience p = {.left = 7};
+    const sella_talk talk = {.stop = stop, .user = &p};
+    sella_train_options options = {.method = "tallrec",
+                                   .dataset = dataset,
+                                   .run = run,
+                                   .model = TINY_MODEL,
+                                   .set = settings,
+                                   .set_count = sizeof settings / sizeof *settings - 1,
+                                   .seed = 5,
+                                   .threads = 1,
+                                   .weights = "stored"};
+    (void)state;
+    if (!sella_path_exists(whole)) {
+        fixture_train_ok("tallrec", dataset, whole, NULL, NULL, settings);
+    }
+    assert_int_equal(sella_train(&options, &talk, &json, &why), SELLA_INTERRUPTED);
+    json_t *document = NULL;
+    CHECK(sella_json_load(file, 1 << 20, &document, err));
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(document, "decided"), "weights.stored")), 1);
+    json_decref(document);
+    options.resume = 1;
+    options.weights = "expanded";
+    assert_int_equal(sella_train(&options, NULL, &json, &why), SELLA_STATE);
+    assert_non_null(strstr(why.text, "was begun with --weights stored; --resume was asked for expanded"));
+    options.weights = "auto"; /* there is room to expand it, but it was begun otherwise */
+    if (sella_train(&options, NULL, &json, &why) != SELLA_OK) {
+        fail_msg("%s", why.text);
+    }
+    expect_same_run(whole, run);
+    CHECK(sella_json_load(file, 1 << 20, &document, err));
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(document, "decided"), "weights.stored")), 1);
+    json_decref(document);
+    free(json);
+    json = NULL;
+    options = (sella_train_options){.method = "mf", .dataset = dataset, .run = run, .weights = "stored"};
+    assert_int_equal(sella_train(&options, NULL, &json, &why), SELLA_ARG);
+    assert_string_equal(why.text, "method mf has no language model whose weights could be stored");
+    free(whole);
+    free(run);
+    free(file);
+}
+
 static void test_interrupted(void **state)
 {
     sella_err why;
@@ -243,6 +291,7 @@ int main(void)
         cmocka_unit_test(test_sella),
         cmocka_unit_test(test_mf),
         cmocka_unit_test(test_tallrec),
+        cmocka_unit_test(test_weights),
         cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_other_run),
     };

@@ -26,6 +26,7 @@ typedef struct sella_bench_options {
     const char *lora_targets; /* train; NULL: "q_proj,v_proj" */
     int threads;              /* 0: physical cores */
     const sella_talk *talk;
+    const char *weights;      /* score and train: "expanded" to f32, as "stored", or "auto" (NULL): by free memory */
 } sella_bench_options;
 
 typedef struct sella_measurement {

@@ -23,6 +23,7 @@ typedef struct sella_engine_options {
     const char *model; /* backbone to use instead of the path recorded in the run; its fingerprint must agree. NULL: recorded path */
     int threads;       /* 0: physical cores */
     const sella_talk *talk; /* NULL: silent */
+    const char *weights; /* of the backbone: "expanded" to f32, as "stored", or "auto" (NULL): by free memory */
 } sella_engine_options;
 
 SELLA_API sella_status sella_engine_open(const char *run, const sella_engine_options *options, sella_engine **out, sella_err *err);

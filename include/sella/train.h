@@ -30,6 +30,7 @@ typedef struct sella_train_options {
     int threads;         /* 0: physical cores */
     int resume;
     int dry_run;         /* resolve, estimate, train nothing */
+    const char *weights; /* of the model: "expanded" to f32, as "stored", or "auto" (NULL): by free memory; resume takes what was recorded */
 } sella_train_options;
 
 /* Train (or resume, or estimate). *json: result.json's object, or the dry-run estimate {"method","rows","tokens","steps","parameters":{"trainable","frozen"},

@@ -1,7 +1,6 @@
 /* layer.c - the forward pass of one decoder layer (letters: pass_state.h and docs/math.md). */
 #include "backbone/pass_state.h"
 #include "kernels/activation.h"
-#include "kernels/gemm.h"
 #include "kernels/norm.h"
 #include "kernels/rope.h"
 
@@ -49,10 +48,11 @@ static void qkv_forward(sella_pass *pass, int l, sella_row_list list)
     const float *h = sella_rows_gather(pass->h, C, list, pass->rows);
     const int32_t *position = pass->batch->position_t;
     if (all) {
-        sella_gemm(false, true, T, W, C, 1.0f, h, C, w->w_qkv, C, 0.0f, q, W);
+        sella_weight_forward(&w->w_qkv, T, h, C, 0.0f, q, W, &pass->tile);
     } else {
-        sella_gemm(false, true, list.n, Q, C, 1.0f, h, C, w->w_qkv, C, 0.0f, q, ldq);
-        sella_gemm(false, true, T, 2 * K, C, 1.0f, pass->h, C, w->w_qkv + (size_t)Q * (size_t)C, C, 0.0f, k, W);
+        const sella_weight w_q = sella_weight_rows(&w->w_qkv, 0, Q), w_kv = sella_weight_rows(&w->w_qkv, Q, 2 * K);
+        sella_weight_forward(&w_q, list.n, h, C, 0.0f, q, ldq, &pass->tile);
+        sella_weight_forward(&w_kv, T, pass->h, C, 0.0f, k, W, &pass->tile);
         for (int i = 0; i < list.n; i++) {
             pass->position[i] = position[list.token[i]];
         }
@@ -104,7 +104,7 @@ void sella_layer_forward(sella_pass *pass, int l, float *y)
         sella_rows_scatter(s->x2, C, x, C, C, list);
     }
     sella_lap(pass, SELLA_PART_REST);
-    sella_gemm(false, true, n, C, Q, 1.0f, o, Q, w->w_o, Q, 1.0f, s->x2, C);
+    sella_weight_forward(&w->w_o, n, o, Q, 1.0f, s->x2, C, &pass->tile);
     if (w->b_o) {
         sella_bias_add(s->x2, C, w->b_o, n, C);
     }
@@ -112,13 +112,13 @@ void sella_layer_forward(sella_pass *pass, int l, float *y)
 
     sella_rmsnorm_forward(pass->h, C, s->r2, s->x2, C, w->norm_ffn, n, C, c->rms_eps);
     sella_lap(pass, SELLA_PART_NORM);
-    sella_gemm(false, true, n, 2 * F, C, 1.0f, pass->h, C, w->w_gate_up, C, 0.0f, s->gu, 2 * F);
+    sella_weight_forward(&w->w_gate_up, n, pass->h, C, 0.0f, s->gu, 2 * F, &pass->tile);
     sella_adapt_forward(pass, l, SELLA_MATRIX_GATE, pass->h, C, n, s->gu, 2 * F);
     sella_adapt_forward(pass, l, SELLA_MATRIX_UP, pass->h, C, n, s->gu + F, 2 * F);
     sella_swiglu_forward(pass->a, F, s->gu, 2 * F, n, F);
     sella_lap(pass, SELLA_PART_SWIGLU);
     sella_rows_scatter(y, C, s->x2, C, C, (sella_row_list){n, NULL});
     sella_lap(pass, SELLA_PART_REST);
-    sella_gemm(false, true, n, C, F, 1.0f, pass->a, F, w->w_down, F, 1.0f, y, C);
+    sella_weight_forward(&w->w_down, n, pass->a, F, 1.0f, y, C, &pass->tile);
     sella_adapt_forward(pass, l, SELLA_MATRIX_DOWN, pass->a, F, n, y, C);
 }

@@ -147,6 +147,7 @@ static void carve_pass(carver *from, const sella_backbone_config *c, const sella
     p->adapt = lora ? carve_f32(from, T, widest > c->C ? widest : c->C) : NULL;
     p->du = lora ? carve_f32(from, T, rank) : NULL;
     p->keep = lora && lora->dropout > 0.0 ? carve_f32(from, 256, 8) : NULL;
+    p->tile.data = p->tile.floats ? carve_f32(from, p->tile.floats, 1) : NULL;
     p->scratch = carve_f32(from, p->scratch_floats, 1);
     p->position = carve(from, T, sizeof *p->position);
     p->answer_token = carve(from, T, sizeof *p->answer_token);
@@ -187,7 +188,10 @@ sella_status sella_pass_new(const sella_backbone *backbone, sella_lora *lora, co
     p->options = *options;
     p->keep_from = first_kept(shape, config, options);
     p->threads = sella_threads();
-    const size_t bytes = sella_pass_bytes(shape, config, options);
+    p->tile.floats = sella_backbone_tile(backbone);
+    carver count = {NULL, 0};
+    carve_pass(&count, shape, config, options, p);
+    const size_t bytes = count.bytes;
     snprintf(what, sizeof what, "the activations of %d tokens", options->max_tokens);
     SELLA_TRY(sella_memory_check(bytes, what, err));
     SELLA_TRY(sella_arena_new(bytes, what, &p->arena, err));
@@ -277,6 +281,12 @@ static sella_status inputs_fill(sella_pass *p, const sella_tree_batch *b, const 
 
 /* ---- forward ---- */
 
+sella_status sella_pass_fault(const sella_pass *pass, sella_err *err)
+{
+    return sella_err_set(err, SELLA_FORMAT, "%s: tensor '%s' holds a value that is not finite",
+                         sella_backbone_path(pass->backbone), pass->tile.fault->name);
+}
+
 sella_status sella_pass_forward(sella_pass *pass, const sella_tree_batch *batch, const float *soft, uint64_t seed,
                                 int64_t step, float *answer, sella_err *err)
 {
@@ -305,6 +315,10 @@ sella_status sella_pass_forward(sella_pass *pass, const sella_tree_batch *batch,
     sella_lap(pass, SELLA_PART_EMBEDDING);
     for (int l = 0; l < c->layers; l++) {
         sella_layer_forward(pass, l, l + 1 < c->layers ? pass->state[l + 1].x : pass->final);
+        if (pass->tile.fault) {
+            pass->batch = NULL;
+            SELLA_TRY(sella_pass_fault(pass, err));
+        }
     }
     sella_rmsnorm_forward(pass->h, c->C, pass->r, pass->final, c->C, sella_backbone_norm(pass->backbone),
                           pass->answers.n, c->C, c->rms_eps);

@@ -13,7 +13,6 @@
 
 #include "backbone/pass_state.h"
 #include "kernels/activation.h"
-#include "kernels/gemm.h"
 #include "kernels/norm.h"
 #include "kernels/rope.h"
 
@@ -54,7 +53,7 @@ static void ffn_backward(sella_pass *p, int l, sella_row_list kept, layer_needs 
     }
     sella_lap(p, SELLA_PART_SWIGLU);
     if (needs.gate_up) {
-        sella_gemm(false, false, n, F, C, 1.0f, p->d, C, w->w_down, F, 0.0f, p->da, F);
+        sella_weight_backward(&w->w_down, n, p->d, C, p->da, F, &p->tile);
     }
     sella_adapt_backward(p, l, SELLA_MATRIX_DOWN, p->d, C, p->a, F, kept, needs.gate_up ? p->da : NULL, F);
     if (!needs.gate_up) {
@@ -70,7 +69,7 @@ static void ffn_backward(sella_pass *p, int l, sella_row_list kept, layer_needs 
     }
     float *dh = needs.attention ? p->dh : NULL;
     if (dh) {
-        sella_gemm(false, false, n, C, 2 * F, 1.0f, p->dgu, 2 * F, w->w_gate_up, C, 0.0f, dh, C);
+        sella_weight_backward(&w->w_gate_up, n, p->dgu, 2 * F, dh, C, &p->tile);
     }
     sella_adapt_backward(p, l, SELLA_MATRIX_GATE, p->dgu, 2 * F, p->h, C, kept, dh, C);
     sella_adapt_backward(p, l, SELLA_MATRIX_UP, p->dgu + F, 2 * F, p->h, C, kept, dh, C);
@@ -208,10 +207,11 @@ static void qkv_backward(sella_pass *p, int l, sella_row_list query, sella_row_l
     }
     float *dh = input ? p->dh : NULL, *dh_q = same ? dh : input ? p->rows : NULL;
     if (input && same) { // one product for q, k, v
-        sella_gemm(false, false, live.n, C, Q + 2 * K, 1.0f, dq, lddq, w->w_qkv, C, 0.0f, dh, C);
+        sella_weight_backward(&w->w_qkv, live.n, dq, lddq, dh, C, &p->tile);
     } else if (input) {
-        sella_gemm(false, false, live.n, C, 2 * K, 1.0f, dkv, lddkv, w->w_qkv + (size_t)Q * (size_t)C, C, 0.0f, dh, C);
-        sella_gemm(false, false, query.n, C, Q, 1.0f, dq, lddq, w->w_qkv, C, 0.0f, dh_q, C);
+        const sella_weight w_q = sella_weight_rows(&w->w_qkv, 0, Q), w_kv = sella_weight_rows(&w->w_qkv, Q, 2 * K);
+        sella_weight_backward(&w_kv, live.n, dkv, lddkv, dh, C, &p->tile);
+        sella_weight_backward(&w_q, query.n, dq, lddq, dh_q, C, &p->tile);
     }
     const float *h_q = trains ? sella_rows_gather(p->h, C, last ? query : (sella_row_list){T, NULL}, p->da) : NULL;
     sella_adapt_backward(p, l, SELLA_MATRIX_Q, dq, lddq, h_q, C, kept_rows(p, l, query), dh_q, C);
@@ -233,7 +233,7 @@ static void attention_backward(sella_pass *p, int l, sella_row_list query, sella
     float *dense = all ? p->dheads : p->q;
     const float *o = sella_adapt_trains(p, l, SELLA_MATRIX_O) ? sella_rows_gather(s->o, Q, query, p->rows) : NULL;
     if (needs.qkv) {
-        sella_gemm(false, false, query.n, Q, C, 1.0f, p->d, C, w->w_o, Q, 0.0f, dense, Q);
+        sella_weight_backward(&w->w_o, query.n, p->d, C, dense, Q, &p->tile);
     }
     sella_adapt_backward(p, l, SELLA_MATRIX_O, p->d, C, o, Q, kept_rows(p, l, query), needs.qkv ? dense : NULL, Q);
     if (!needs.qkv) {
@@ -358,6 +358,9 @@ sella_status sella_pass_backward(sella_pass *pass, const float *danswer, float *
         ffn_backward(pass, l, kept_rows(pass, l, query), needs);
         if (needs.attention) {
             attention_backward(pass, l, query, live, needs);
+        }
+        if (pass->tile.fault) {
+            return sella_pass_fault(pass, err);
         }
         float *d = pass->d;
         pass->d = pass->dx;

@@ -57,6 +57,7 @@ struct sella_pass {
     float *adapt;   /* [T, max in] an adapter's dropped input, or its gradient */
     float *du;      /* [T, R] */
     float *keep;    /* [256, 8] sella_adapt_table, or NULL */
+    sella_weight_tile tile; /* of weights that stay as stored */
     float *scratch; /* attention */
     size_t scratch_floats;
     int32_t *position; /* [T] of a row list */
@@ -105,6 +106,8 @@ static inline void sella_lap_begin(sella_pass *pass, bool backward)
     pass->lap_start = pass->profile ? sella_now() : 0.0;
 }
 
+/* SELLA_FORMAT: the tensor that pass->tile met with a value that is not finite. */
+sella_status sella_pass_fault(const sella_pass *pass, sella_err *err);
 /* rows of `from` [*, width] that the list names: `from` itself for a list without tokens, else copied into buffer. */
 const float *sella_rows_gather(const float *from, int width, sella_row_list list, float *buffer);
 /* to[token] = from[i] for every row of the list; nothing for a list without tokens and to == from. */

@@ -1,8 +1,8 @@
 /* weights.c - the handle of a pretrained decoder: opening, expansion to f32, embedding and head rows (backbone/backbone.h).
  *
  * Easy to get wrong:
- * - llama.cpp's converter stores the rows of q and k (weights and biases) of architecture llama with the two halves of a head
- *   interleaved: file row h D + 2 i + j is Hugging Face row h D + j D/2 + i. Qwen2 and Qwen3 files are not permuted;
+ * - llama.cpp's converter interleaves the halves of q's and k's heads (weights and biases) of architecture llama; Qwen2 and Qwen3
+ *   files are not permuted;
  * - Llama 3's rope scaling stands in a GGUF as a tensor of factors: inverse frequency d is divided by factor d.
  */
 #include "backbone/backbone.h"
@@ -28,128 +28,218 @@ struct sella_backbone {
     double *inv;        /* [D/2] */
     const sella_tensor *embedding;
     const sella_tensor *head;
+    bool stored;        /* matrices stay in the files */
     size_t bytes;
     int64_t parameters;
     char fingerprint[17];
 };
 
-/* ---- sizes ---- */
+/* ---- a layer's tensors ---- */
 
-static size_t part_values(const sella_backbone_config *config, sella_part part)
+/* What stands in one matrix or vector of a layer. */
+typedef struct piece {
+    int n;
+    sella_part part[SELLA_WEIGHT_PARTS];
+} piece;
+
+static const piece piece_norm_attention = {1, {SELLA_PART_NORM_ATTENTION}}, piece_norm_ffn = {1, {SELLA_PART_NORM_FFN}},
+                   piece_qkv = {3, {SELLA_PART_Q, SELLA_PART_K, SELLA_PART_V}}, piece_o = {1, {SELLA_PART_O}},
+                   piece_gate_up = {2, {SELLA_PART_GATE, SELLA_PART_UP}}, piece_down = {1, {SELLA_PART_DOWN}},
+                   piece_b_qkv = {3, {SELLA_PART_Q_BIAS, SELLA_PART_K_BIAS, SELLA_PART_V_BIAS}},
+                   piece_b_o = {1, {SELLA_PART_O_BIAS}}, piece_norm_q = {1, {SELLA_PART_Q_NORM}},
+                   piece_norm_k = {1, {SELLA_PART_K_NORM}}, piece_norm = {1, {SELLA_PART_NORM}};
+
+static bool permuted(const sella_source *source, sella_part part)
 {
-    int64_t rows, cols;
-    sella_part_shape(config, part, &rows, &cols);
-    return (size_t)rows * (size_t)(cols ? cols : 1);
+    return source->permuted && (part == SELLA_PART_Q || part == SELLA_PART_K || part == SELLA_PART_Q_BIAS ||
+                                part == SELLA_PART_K_BIAS);
 }
 
-/* Values of one layer that are expanded, in `blocks` aligned pieces. */
-static size_t layer_bytes(const sella_backbone_config *c)
+/* A piece as it stands in the files; a vector is a matrix of one column. */
+static sella_weight stored_weight(const sella_source *source, const piece *p, int layer)
 {
-    const size_t wide = (size_t)(c->H + 2 * c->G) * (size_t)c->D, C = (size_t)c->C, f = sizeof(float);
-    size_t bytes = 2 * sella_arena_need(C, f) + sella_arena_need(wide * C, f) +
-                   sella_arena_need(C * (size_t)c->H * (size_t)c->D, f) + sella_arena_need(2 * (size_t)c->F * C, f) +
-                   sella_arena_need(C * (size_t)c->F, f);
-    bytes += c->qkv_bias ? sella_arena_need(wide, f) : 0;
-    bytes += c->o_bias ? sella_arena_need(C, f) : 0;
-    bytes += c->qk_norm ? 2 * sella_arena_need((size_t)c->D, f) : 0;
+    sella_weight w = {.parts = p->n};
+    for (int i = 0; i < p->n; i++) {
+        int64_t rows, cols;
+        sella_part_shape(&source->config, p->part[i], &rows, &cols);
+        w.part[i] = (sella_weight_part){.tensor = sella_source_find(source, p->part[i], layer),
+                                        .head = permuted(source, p->part[i]) ? source->config.D : 0};
+        w.out += (int)rows;
+        w.in = cols ? (int)cols : 1;
+    }
+    return w;
+}
+
+/* ---- sizes ---- */
+
+static size_t piece_values(const sella_backbone_config *c, const piece *p)
+{
+    size_t values = 0;
+    for (int i = 0; i < p->n; i++) {
+        int64_t rows, cols;
+        sella_part_shape(c, p->part[i], &rows, &cols);
+        values += (size_t)rows * (size_t)(cols ? cols : 1);
+    }
+    return values;
+}
+
+static size_t piece_bytes(const sella_backbone_config *c, const piece *p)
+{
+    return sella_arena_need(piece_values(c, p), sizeof(float));
+}
+
+/* Bytes of the arena. */
+static size_t weights_bytes(const sella_backbone_config *c, bool stored)
+{
+    size_t layer = piece_bytes(c, &piece_norm_attention) + piece_bytes(c, &piece_norm_ffn);
+    layer += c->qkv_bias ? piece_bytes(c, &piece_b_qkv) : 0;
+    layer += c->o_bias ? piece_bytes(c, &piece_b_o) : 0;
+    layer += c->qk_norm ? piece_bytes(c, &piece_norm_q) + piece_bytes(c, &piece_norm_k) : 0;
+    if (!stored) {
+        layer += piece_bytes(c, &piece_qkv) + piece_bytes(c, &piece_o) + piece_bytes(c, &piece_gate_up) +
+                 piece_bytes(c, &piece_down);
+    }
+    return (size_t)c->layers * layer + piece_bytes(c, &piece_norm);
+}
+
+static size_t tile_floats(const sella_backbone_config *c)
+{
+    const int Q = c->H * c->D;
+    const size_t each[] = {sella_weight_tile_floats(Q + 2 * c->G * c->D, c->C), sella_weight_tile_floats(c->C, Q),
+                           sella_weight_tile_floats(2 * c->F, c->C), sella_weight_tile_floats(c->C, c->F)};
+    size_t most = 0;
+    for (size_t i = 0; i < sizeof each / sizeof *each; i++) {
+        most = each[i] > most ? each[i] : most;
+    }
+    return most;
+}
+
+/* Bytes of the layers' matrices in the files. */
+static size_t mapped_bytes(const sella_source *source)
+{
+    static const sella_part matrix[] = {SELLA_PART_Q,    SELLA_PART_K,  SELLA_PART_V,   SELLA_PART_O,
+                                        SELLA_PART_GATE, SELLA_PART_UP, SELLA_PART_DOWN};
+    size_t bytes = 0;
+    for (int l = 0; l < source->config.layers; l++) {
+        for (size_t i = 0; i < sizeof matrix / sizeof *matrix; i++) {
+            bytes += (size_t)sella_source_find(source, matrix[i], l)->bytes;
+        }
+    }
     return bytes;
 }
 
-static size_t weights_bytes(const sella_backbone_config *c)
+static sella_backbone_need need_of(const sella_source *source)
 {
-    return (size_t)c->layers * layer_bytes(c) + sella_arena_need((size_t)c->C, sizeof(float));
+    const sella_backbone_config *c = &source->config;
+    return (sella_backbone_need){.expanded = weights_bytes(c, false),
+                                 .stored = weights_bytes(c, true) + mapped_bytes(source) +
+                                           sella_arena_need(tile_floats(c), sizeof(float))};
 }
 
 static int64_t parameters_of(const sella_backbone_config *c)
 {
     size_t layer = 0;
     for (int part = SELLA_PART_NORM_ATTENTION; part < SELLA_PARTS; part++) {
-        layer += sella_part_wanted(c, (sella_part)part) ? part_values(c, (sella_part)part) : 0;
+        const piece p = {1, {(sella_part)part}};
+        layer += sella_part_wanted(c, (sella_part)part) ? piece_values(c, &p) : 0;
     }
     return (int64_t)(layer * (size_t)c->layers + (size_t)c->C);
 }
 
-/* ---- expansion ---- */
+/* ---- expanded or stored ---- */
 
-/* Hugging Face row of row r of a permuted file. */
-static int64_t unpermuted(int64_t r, int D)
-{
-    int64_t head = r / D, within = r % D;
-    return head * D + (within % 2) * (D / 2) + within / 2;
-}
+static const char *const weights_words[] = {"auto", "expanded", "stored"};
 
-/* One tensor to f32 rows at y. */
-static sella_status expand(const sella_backbone *b, sella_part part, int layer, float *y, sella_err *err)
+sella_status sella_weights_of(const char *word, sella_weights *out, sella_err *err)
 {
-    const sella_tensor *t = sella_source_find(&b->source, part, layer);
-    const bool permuted = b->source.permuted && (part == SELLA_PART_Q || part == SELLA_PART_K ||
-                                                 part == SELLA_PART_Q_BIAS || part == SELLA_PART_K_BIAS);
-    const int D = b->source.config.D;
-    const bool vector = t->rank == 1;
-    const int64_t rows = vector && !permuted ? 1 : t->shape[0];
-    const size_t cols = (size_t)(vector ? (permuted ? 1 : t->shape[0]) : t->shape[1]);
-    const size_t stride = sella_dtype_size(t->dtype, cols);
-    bool finite = true;
-#pragma omp parallel for schedule(static) reduction(&& : finite) if (t->bytes > 65536)
-    for (int64_t r = 0; r < rows; r++) {
-        int64_t to = permuted ? unpermuted(r, D) : r;
-        finite =
-            sella_dequantize(y + (size_t)to * cols, (const uint8_t *)t->data + (size_t)r * stride, t->dtype, cols) &&
-            finite;
-    }
-    if (!finite) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: tensor '%s' holds a value that is not finite", b->source.path,
-                             t->name);
-    }
-    return SELLA_OK;
-}
-
-/* A block of the arena filled with up to three tensors one after another. */
-static sella_status expand_block(sella_backbone *b, int layer, const sella_part *part_n, int n, const float **out,
-                                 sella_err *err)
-{
-    size_t values = 0;
-    for (int i = 0; i < n; i++) {
-        values += part_values(&b->source.config, part_n[i]);
-    }
-    float *y = sella_arena_alloc(b->arena, values, sizeof *y);
-    *out = y;
-    for (int i = 0; i < n; i++) {
-        sella_status status = expand(b, part_n[i], layer, y, err);
-        if (status != SELLA_OK) {
-            return status;
+    *out = SELLA_WEIGHTS_AUTO;
+    for (int i = 0; word && i < 3; i++) {
+        if (strcmp(word, weights_words[i]) == 0) {
+            *out = (sella_weights)i;
+            return SELLA_OK;
         }
-        y += part_values(&b->source.config, part_n[i]);
     }
-    return SELLA_OK;
+    return word ? sella_err_set(err, SELLA_ARG, "weights '%s' are unknown; expected auto, expanded or stored", word)
+                : SELLA_OK;
 }
 
-static sella_status expand_layer(sella_backbone *b, int l, sella_err *err)
+const char *sella_weights_word(sella_weights weights)
 {
-    static const sella_part norms[] = {SELLA_PART_NORM_ATTENTION, SELLA_PART_NORM_FFN, SELLA_PART_Q_NORM,
-                                       SELLA_PART_K_NORM};
-    static const sella_part qkv[] = {SELLA_PART_Q, SELLA_PART_K, SELLA_PART_V};
-    static const sella_part biases[] = {SELLA_PART_Q_BIAS, SELLA_PART_K_BIAS, SELLA_PART_V_BIAS};
-    static const sella_part o[] = {SELLA_PART_O}, o_bias[] = {SELLA_PART_O_BIAS};
-    static const sella_part gate_up[] = {SELLA_PART_GATE, SELLA_PART_UP}, down[] = {SELLA_PART_DOWN};
+    return weights_words[weights];
+}
+
+sella_weights sella_weights_choose(sella_weights asked, const sella_backbone_need *need, size_t rest, const sella_talk *talk)
+{
+    const size_t free_bytes = sella_memory_available(), most = free_bytes / 4 * 3;
+    const bool fits = need->expanded <= most && rest <= most - need->expanded;
+    if (asked != SELLA_WEIGHTS_AUTO) {
+        return asked;
+    }
+    sella_say(talk, SELLA_LEVEL_INFO, "weights %s: expanded they take %.2f GiB, as stored %.2f GiB; %.2f GiB can be had",
+              fits ? "are expanded" : "stay as stored", (double)need->expanded / 0x1p30, (double)need->stored / 0x1p30,
+              (double)free_bytes / 0x1p30);
+    return fits ? SELLA_WEIGHTS_EXPANDED : SELLA_WEIGHTS_STORED;
+}
+
+size_t sella_weights_bytes(sella_weights weights, const sella_backbone_need *need)
+{
+    return weights == SELLA_WEIGHTS_STORED ? need->stored : need->expanded;
+}
+
+/* Expanded or stored; SELLA_MEMORY when it has no room. */
+static sella_status weights_decide(sella_backbone *b, sella_weights asked, const sella_talk *talk, sella_err *err)
+{
+    const sella_backbone_config *c = &b->source.config;
+    const sella_backbone_need need = need_of(&b->source);
+    char what[128];
+    const sella_weights chosen = sella_weights_choose(asked, &need, 0, talk);
+    b->stored = chosen == SELLA_WEIGHTS_STORED;
+    b->bytes = weights_bytes(c, b->stored);
+    snprintf(what, sizeof what, "the %s weights of %d layers of width %d", b->stored ? "stored" : "expanded", c->layers,
+             c->C);
+    return sella_memory_check(sella_weights_bytes(chosen, &need), what, err);
+}
+
+/* ---- reading ---- */
+
+/* A piece expanded into the arena. */
+static sella_status expand(sella_backbone *b, int layer, const piece *p, const float **out, sella_err *err)
+{
+    const sella_weight w = stored_weight(&b->source, p, layer);
+    float *y = sella_arena_alloc(b->arena, (size_t)w.out * (size_t)w.in, sizeof *y);
+    const sella_tensor *fault = sella_weight_read(&w, 0, w.out, y);
+    *out = y;
+    return fault ? sella_err_set(err, SELLA_FORMAT, "%s: tensor '%s' holds a value that is not finite", b->source.path,
+                                 fault->name)
+                 : SELLA_OK;
+}
+
+static sella_status matrix(sella_backbone *b, int layer, const piece *p, sella_weight *out, sella_err *err)
+{
+    *out = stored_weight(&b->source, p, layer);
+    return b->stored ? SELLA_OK : expand(b, layer, p, &out->expanded, err);
+}
+
+static sella_status layer_read(sella_backbone *b, int l, sella_err *err)
+{
     sella_status status = SELLA_OK;
     const sella_backbone_config *c = &b->source.config;
     sella_layer *layer = &b->layer[l];
-    SELLA_TRY(expand_block(b, l, &norms[0], 1, &layer->norm_attention, err));
-    SELLA_TRY(expand_block(b, l, &norms[1], 1, &layer->norm_ffn, err));
-    SELLA_TRY(expand_block(b, l, qkv, 3, &layer->w_qkv, err));
-    SELLA_TRY(expand_block(b, l, o, 1, &layer->w_o, err));
-    SELLA_TRY(expand_block(b, l, gate_up, 2, &layer->w_gate_up, err));
-    SELLA_TRY(expand_block(b, l, down, 1, &layer->w_down, err));
+    SELLA_TRY(expand(b, l, &piece_norm_attention, &layer->norm_attention, err));
+    SELLA_TRY(expand(b, l, &piece_norm_ffn, &layer->norm_ffn, err));
+    SELLA_TRY(matrix(b, l, &piece_qkv, &layer->w_qkv, err));
+    SELLA_TRY(matrix(b, l, &piece_o, &layer->w_o, err));
+    SELLA_TRY(matrix(b, l, &piece_gate_up, &layer->w_gate_up, err));
+    SELLA_TRY(matrix(b, l, &piece_down, &layer->w_down, err));
     if (c->qkv_bias) {
-        SELLA_TRY(expand_block(b, l, biases, 3, &layer->b_qkv, err));
+        SELLA_TRY(expand(b, l, &piece_b_qkv, &layer->b_qkv, err));
     }
     if (c->o_bias) {
-        SELLA_TRY(expand_block(b, l, o_bias, 1, &layer->b_o, err));
+        SELLA_TRY(expand(b, l, &piece_b_o, &layer->b_o, err));
     }
     if (c->qk_norm) {
-        SELLA_TRY(expand_block(b, l, &norms[2], 1, &layer->norm_q, err));
-        SELLA_TRY(expand_block(b, l, &norms[3], 1, &layer->norm_k, err));
+        SELLA_TRY(expand(b, l, &piece_norm_q, &layer->norm_q, err));
+        SELLA_TRY(expand(b, l, &piece_norm_k, &layer->norm_k, err));
     }
 done:
     return status;
@@ -229,8 +319,13 @@ done:
 
 sella_status sella_backbone_open(const char *path, const sella_talk *talk, sella_backbone **out, sella_err *err)
 {
+    return sella_backbone_open_as(path, SELLA_WEIGHTS_EXPANDED, talk, out, err);
+}
+
+sella_status sella_backbone_open_as(const char *path, sella_weights weights, const sella_talk *talk, sella_backbone **out,
+                                    sella_err *err)
+{
     sella_status status = SELLA_OK;
-    char what[128];
     *out = NULL;
     sella_backbone *b = sella_alloc(1, sizeof *b, "a backbone", err);
     if (b == NULL) {
@@ -240,22 +335,19 @@ sella_status sella_backbone_open(const char *path, const sella_talk *talk, sella
     SELLA_TRY(sella_source_check(&b->source, err));
     SELLA_TRY(tokenizer_open(b, err));
     const sella_backbone_config *c = &b->source.config;
-    b->bytes = weights_bytes(c);
-    snprintf(what, sizeof what, "the expanded weights of %d layers of width %d", c->layers, c->C);
-    SELLA_TRY(sella_memory_check(b->bytes, what, err));
-    SELLA_TRY(sella_arena_new(b->bytes, what, &b->arena, err));
+    SELLA_TRY(weights_decide(b, weights, talk, err));
+    SELLA_TRY(sella_arena_new(b->bytes, "the weights", &b->arena, err));
     b->layer = sella_alloc((size_t)c->layers, sizeof *b->layer, "layers", err);
     b->inv = sella_alloc((size_t)c->D / 2, sizeof *b->inv, "rotary frequencies", err);
     if (b->layer == NULL || b->inv == NULL) {
         status = SELLA_MEMORY;
         goto done;
     }
-    static const sella_part norm[] = {SELLA_PART_NORM};
-    SELLA_TRY(expand_block(b, 0, norm, 1, &b->norm, err));
+    SELLA_TRY(expand(b, 0, &piece_norm, &b->norm, err));
     sella_progress progress;
     sella_progress_start(&progress, talk, "opening the model", "layers", c->layers, 0);
     for (int l = 0; l < c->layers; l++) {
-        SELLA_TRY(expand_layer(b, l, err));
+        SELLA_TRY(layer_read(b, l, err));
         sella_progress_step(&progress, l + 1, NULL);
         if (sella_stop_wanted(talk)) {
             status = sella_err_set(err, SELLA_INTERRUPTED, "%s: opening was interrupted", path);
@@ -287,14 +379,14 @@ void sella_backbone_close(sella_backbone *backbone)
     }
 }
 
-sella_status sella_backbone_probe(const char *path, sella_backbone_config *config, size_t *bytes, sella_err *err)
+sella_status sella_backbone_probe(const char *path, sella_backbone_config *config, sella_backbone_need *need, sella_err *err)
 {
     sella_source source = {0};
     sella_status status = SELLA_OK;
     SELLA_TRY(sella_source_open(path, &source, err));
     SELLA_TRY(sella_source_check(&source, err));
     *config = source.config;
-    *bytes = weights_bytes(&source.config);
+    *need = need_of(&source);
 done:
     sella_source_close(&source);
     return status;
@@ -340,6 +432,16 @@ const char *sella_backbone_fingerprint(const sella_backbone *backbone)
 size_t sella_backbone_bytes(const sella_backbone *backbone)
 {
     return backbone->bytes;
+}
+
+bool sella_backbone_stored(const sella_backbone *backbone)
+{
+    return backbone->stored;
+}
+
+size_t sella_backbone_tile(const sella_backbone *backbone)
+{
+    return backbone->stored ? tile_floats(&backbone->source.config) : 0;
 }
 
 int64_t sella_backbone_parameters(const sella_backbone *backbone)

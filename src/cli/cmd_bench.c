@@ -13,6 +13,7 @@ static const sella_option option[] = {
     {"runs", 0, SELLA_TYPE_INT, "N", "5", 1, 10000, NULL, "", "Measurements of each kind; best and median are told.", false},
     {"lora-rank", 0, SELLA_TYPE_INT, "R", "8", 1, 4096, NULL, "", "train: rank of the adapters.", false},
     {"lora-targets", 0, SELLA_TYPE_TEXT, "LIST", "q_proj,v_proj", 0, 0, NULL, "", "train: matrices with an adapter, or all.", false},
+    SELLA_WEIGHTS_OPTION,
 };
 
 typedef struct print {
@@ -54,6 +55,7 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
 {
     const sella_bench_options options = {.what = args->positional[0],
                                          .model = sella_args_text(args, "model"),
+                                         .weights = sella_args_text(args, "weights"),
                                          .tokens = (int)sella_args_int(args, "tokens"),
                                          .runs = (int)sella_args_int(args, "runs"),
                                          .lora_rank = (int)sella_args_int(args, "lora-rank"),

@@ -15,6 +15,7 @@ static const sella_option option[] = {
     {"rows", 0, SELLA_TYPE_INT, "N", "(all)", 1, 1e12, NULL, "rows", "Evaluate one seeded sample of so many rows; a larger sample holds a smaller one.", false},
     {"seed", 0, SELLA_TYPE_INT, "N", "0", 0, 4294967295.0, NULL, "", "Seed of that sample.", false},
     {"predictions", 0, SELLA_TYPE_TEXT, "FILE", "(RUN/predictions-PART.csv)", 0, 0, NULL, "", "Where each row's score is written.", false},
+    SELLA_WEIGHTS_OPTION,
 };
 
 static sella_status run(const sella_args *args, const sella_cli *cli, sella_err *err)
@@ -23,7 +24,10 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
     sella_engine *engine = NULL;
     char *json = NULL;
     json_t *figures = NULL;
-    const sella_engine_options open = {.model = sella_args_text(args, "model"), .threads = cli->threads, .talk = &cli->talk};
+    const sella_engine_options open = {.model = sella_args_text(args, "model"),
+                                       .threads = cli->threads,
+                                       .talk = &cli->talk,
+                                       .weights = sella_args_text(args, "weights")};
     const sella_eval_options options = {.dataset = sella_args_text(args, "data"),
                                         .split = sella_args_text(args, "split"),
                                         .rows = sella_args_given(args, "rows") ? sella_args_int(args, "rows") : 0,

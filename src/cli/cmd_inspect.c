@@ -16,6 +16,7 @@ static const sella_option option[] = {
     {"text", 0, SELLA_TYPE_TEXT, "TEXT", NULL, 0, 0, NULL, "",
      "MODEL: run this text, and show its tokens, the ten likeliest next ones and the last hidden state. No special tokens are added.", false},
     {"logits-of", 0, SELLA_TYPE_TEXT, "LIST", NULL, 0, 0, NULL, "", "MODEL --text: the logits of these texts' first tokens too, between commas.", false},
+    SELLA_WEIGHTS_OPTION,
 };
 
 static const char *word(const json_t *object, const char *key)
@@ -196,15 +197,22 @@ static sella_status ask(const sella_args *args, const sella_cli *cli, char **jso
     if ((prompt && text != NULL) || (text == NULL && sella_args_given(args, "logits-of"))) {
         return sella_err_set(err, SELLA_ARG, "--text and --logits-of belong together, to: sella inspect MODEL");
     }
+    if (!prompt && text == NULL && sella_args_given(args, "weights")) {
+        return sella_err_set(err, SELLA_ARG, "--weights belongs to --text, and to: sella inspect prompt RUN");
+    }
     if (text != NULL) {
         *shown = show_model_text;
-        return sella_model_text(args->positional[0], text, sella_args_text(args, "logits-of"), &cli->talk, json, err);
+        return sella_model_text(args->positional[0], text, sella_args_text(args, "logits-of"), sella_args_text(args, "weights"), &cli->talk, json,
+                                err);
     }
     if (!prompt) {
         *shown = show;
         return sella_inspect(args->positional[0], json, err);
     }
-    const sella_engine_options open = {.model = sella_args_text(args, "model"), .threads = cli->threads, .talk = &cli->talk};
+    const sella_engine_options open = {.model = sella_args_text(args, "model"),
+                                       .threads = cli->threads,
+                                       .talk = &cli->talk,
+                                       .weights = sella_args_text(args, "weights")};
     sella_engine *engine = NULL;
     *shown = show_prompt;
     sella_status status = sella_engine_open(args->positional[1], &open, &engine, err);

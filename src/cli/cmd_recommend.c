@@ -22,6 +22,7 @@ static const sella_option option[] = {
     {"include-seen", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "", "Do not leave out what is in the history.", false},
     {"model", 0, SELLA_TYPE_TEXT, "MODEL", "(the one it was trained on)", 0, 0, NULL, "",
      "Where the language model is now: a Hugging Face folder or a GGUF file with the recorded fingerprint.", false},
+    SELLA_WEIGHTS_OPTION,
 };
 
 /* Texts cut out of one buffer. */
@@ -147,7 +148,10 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
     if (request.user == NULL && liked == NULL) {
         return sella_err_set(err, SELLA_ARG, "for whom? expected --user, --history, or both");
     }
-    const sella_engine_options open = {.model = sella_args_text(args, "model"), .threads = cli->threads, .talk = &cli->talk};
+    const sella_engine_options open = {.model = sella_args_text(args, "model"),
+                                       .threads = cli->threads,
+                                       .talk = &cli->talk,
+                                       .weights = sella_args_text(args, "weights")};
     if (liked != NULL) {
         SELLA_TRY(list_cut(liked, strlen(liked), ';', &history, err));
         request.history = history.text_n;

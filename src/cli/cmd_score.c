@@ -12,6 +12,7 @@ static const sella_option option[] = {
     {"output", 'o', SELLA_TYPE_TEXT, "FILE", "(standard output)", 0, 0, NULL, "", "File to write, whole or not at all.", false},
     {"model", 0, SELLA_TYPE_TEXT, "MODEL", "(the one it was trained on)", 0, 0, NULL, "",
      "Where the language model is now: a Hugging Face folder or a GGUF file with the recorded fingerprint.", false},
+    SELLA_WEIGHTS_OPTION,
 };
 
 static int to_stdout(void *user, const char *data, size_t bytes)
@@ -72,7 +73,10 @@ done:
 static sella_status run(const sella_args *args, const sella_cli *cli, sella_err *err)
 {
     sella_engine *engine = NULL;
-    const sella_engine_options open = {.model = sella_args_text(args, "model"), .threads = cli->threads, .talk = &cli->talk};
+    const sella_engine_options open = {.model = sella_args_text(args, "model"),
+                                       .threads = cli->threads,
+                                       .talk = &cli->talk,
+                                       .weights = sella_args_text(args, "weights")};
     if (cli->json) {
         return sella_err_set(err, SELLA_ARG, "the answer is a CSV file; there is no --json form of it");
     }

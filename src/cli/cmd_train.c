@@ -21,6 +21,7 @@ static const sella_option option[] = {
      "Go on where an interrupted run stopped, with its recorded settings; start when there is none.", false},
     {"dry-run", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "",
      "Show settings, rows, tokens, parameters, estimated time and peak memory, and stop.", false},
+    SELLA_WEIGHTS_OPTION,
 };
 
 static void entry_text(const sella_setting_info *s, char *text, size_t room)
@@ -119,6 +120,7 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
                                          .dataset = args->positional[1],
                                          .run = sella_args_text(args, "output"),
                                          .model = sella_args_text(args, "model"),
+                                         .weights = sella_args_text(args, "weights"),
                                          .preset = sella_args_given(args, "preset") ? sella_args_text(args, "preset") : NULL,
                                          .config = sella_args_text(args, "config"),
                                          .set = set,

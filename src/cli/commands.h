@@ -8,6 +8,13 @@
 
 #include "cli/options.h"
 
+/* Row of the option table of every command that runs a language model. */
+#define SELLA_WEIGHTS_OPTION                                                                                                       \
+    {"weights", 0, SELLA_TYPE_WORD, "HOW", "auto", 0, 0, "auto|expanded|stored", "",                                               \
+     "How the language model's matrices are kept: expanded to f32, or as stored in the mapped file and dequantized at every use, " \
+     "which takes less memory and some time. auto: expanded when that fits comfortably.",                                          \
+     false}
+
 extern const sella_command sella_cmd_import;
 extern const sella_command sella_cmd_stats;
 extern const sella_command sella_cmd_train;

@@ -234,7 +234,9 @@ static sella_status make_head(bench *b, sella_err *err)
 static sella_status open_model(bench *b, bool train, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    SELLA_TRY(sella_backbone_open(b->options.model, b->options.talk, &b->backbone, err));
+    sella_weights weights;
+    SELLA_TRY(sella_weights_of(b->options.weights, &weights, err));
+    SELLA_TRY(sella_backbone_open_as(b->options.model, weights, b->options.talk, &b->backbone, err));
     SELLA_TRY(make_rows(b, err));
     SELLA_TRY(make_head(b, err));
     const size_t values = (size_t)b->batch.N * (size_t)sella_backbone_shape(b->backbone)->C;
@@ -343,7 +345,8 @@ static void tell_work(bench *b, bool train, const sink *out)
     const double flop = (train ? 4.0 : 2.0) * (double)sella_backbone_parameters(b->backbone);
     const int T = b->batch.T;
     char work[128];
-    int used = snprintf(work, sizeof work, "%s%d tokens in %d rows", train ? "LoRA step, " : "forward pass, ", T, b->batch.N);
+    int used = snprintf(work, sizeof work, "%s%d tokens in %d rows%s", train ? "LoRA step, " : "forward pass, ", T, b->batch.N,
+                        sella_backbone_stored(b->backbone) ? ", stored weights" : "");
     if (train && used > 0 && (size_t)used < sizeof work) {
         snprintf(work + used, sizeof work - (size_t)used, ", rank %d on %s", b->options.lora_rank, b->options.lora_targets);
     }
@@ -393,8 +396,8 @@ sella_status sella_bench(const sella_bench_options *options, void (*each)(void *
         shape = *sella_backbone_shape(b.backbone);
         SELLA_TRY(work_once(&b, err)); /* touches every page once */
     } else if (b.options.model != NULL) {
-        size_t bytes = 0;
-        SELLA_TRY(sella_backbone_probe(b.options.model, &shape, &bytes, err));
+        sella_backbone_need need;
+        SELLA_TRY(sella_backbone_probe(b.options.model, &shape, &need, err));
     }
     SELLA_TRY(roof_init(&b.roof, &shape, b.options.tokens, b.options.runs, err));
     for (int run = 0; run < b.options.runs; run++) {

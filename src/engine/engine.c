@@ -7,14 +7,14 @@
 #include "kernels/gemm.h"
 
 /* The backbone that the run was trained with: from `model` or the recorded path, with the recorded fingerprint. */
-static sella_status open_backbone(sella_engine *engine, const char *model, sella_err *err)
+static sella_status open_backbone(sella_engine *engine, const char *model, sella_weights weights, sella_err *err)
 {
     const sella_run *run = engine->run;
     const char *path = model != NULL ? model : run->model_path;
     if (path == NULL) {
         return sella_err_set(err, SELLA_STATE, "%s: run.json names no model, but the method '%s' needs one", run->path, run->method);
     }
-    sella_status status = sella_backbone_open(path, engine->talk, &engine->backbone, err);
+    sella_status status = sella_backbone_open_as(path, weights, engine->talk, &engine->backbone, err);
     if (status != SELLA_OK) {
         return model != NULL ? status : sella_err_prefix(err, status, "the model recorded in %s does not open; give its new place with --model", run->path);
     }
@@ -30,7 +30,9 @@ sella_status sella_engine_open(const char *run, const sella_engine_options *opti
 {
     sella_status status = SELLA_OK;
     sella_engine *engine = NULL;
+    sella_weights weights;
     *out = NULL;
+    SELLA_TRY(sella_weights_of(options != NULL ? options->weights : NULL, &weights, err));
     if (run == NULL) {
         return sella_err_set(err, SELLA_ARG, "the path of a run is needed");
     }
@@ -54,9 +56,10 @@ sella_status sella_engine_open(const char *run, const sella_engine_options *opti
     }
     const char *model = options != NULL ? options->model : NULL;
     if (engine->method->needs_model && !sella_settings_is(engine->run->settings, "score", "vectors")) {
-        SELLA_TRY(open_backbone(engine, model, err));
-    } else if (model != NULL) {
-        SELLA_TRY(sella_err_set(err, SELLA_ARG, "%s ('%s') scores without a language model: leave --model out", run, engine->run->method));
+        SELLA_TRY(open_backbone(engine, model, weights, err));
+    } else if (model != NULL || weights != SELLA_WEIGHTS_AUTO) {
+        SELLA_TRY(sella_err_set(err, SELLA_ARG, "%s ('%s') scores without a language model: leave --%s out", run, engine->run->method,
+                                model != NULL ? "model" : "weights"));
     }
     SELLA_TRY(engine->method->open(engine->run, engine->backbone, &engine->scorer, err));
     *out = engine;

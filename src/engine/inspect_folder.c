@@ -20,8 +20,8 @@ static int64_t layer_parameters(const sella_backbone_config *c)
 sella_status sella_inspect_shape(const char *path, json_t **out, sella_err *err)
 {
     sella_backbone_config c = {0};
-    size_t bytes = 0;
-    sella_status status = sella_backbone_probe(path, &c, &bytes, err);
+    sella_backbone_need need;
+    sella_status status = sella_backbone_probe(path, &c, &need, err);
     if (status != SELLA_OK) {
         return status;
     }
@@ -45,7 +45,8 @@ sella_status sella_inspect_shape(const char *path, json_t **out, sella_err *err)
     json_object_set_new(shape, "tied", json_boolean(c.tied));
     json_object_set_new(shape, "parameters", json_integer(layers + embedding));
     json_object_set_new(shape, "parameters_outside_embedding", json_integer(layers));
-    json_object_set_new(shape, "bytes_open", json_integer((json_int_t)bytes));
+    json_object_set_new(shape, "bytes_expanded", json_integer((json_int_t)need.expanded));
+    json_object_set_new(shape, "bytes_stored", json_integer((json_int_t)need.stored));
     *out = shape;
     return SELLA_OK;
 }

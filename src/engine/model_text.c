@@ -158,18 +158,21 @@ done:
     return status;
 }
 
-sella_status sella_model_text(const char *model, const char *text, const char *logits_of, const sella_talk *talk, char **json, sella_err *err)
+sella_status sella_model_text(const char *model, const char *text, const char *logits_of, const char *weights, const sella_talk *talk, char **json,
+                              sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_backbone *backbone = NULL;
     sella_ids ids = {0};
     float *hidden = NULL;
     float *logit_v = NULL;
+    sella_weights how;
     *json = NULL;
     if (model == NULL || text == NULL) {
         return sella_err_set(err, SELLA_ARG, "a model and a text are needed");
     }
-    SELLA_TRY(sella_backbone_open(model, talk, &backbone, err));
+    SELLA_TRY(sella_weights_of(weights, &how, err));
+    SELLA_TRY(sella_backbone_open_as(model, how, talk, &backbone, err));
     const sella_backbone_config *shape = sella_backbone_shape(backbone);
     SELLA_TRY(sella_tokenizer_encode(sella_backbone_tokenizer(backbone), text, strlen(text), true, &ids, err));
     if (ids.count == 0) {

@@ -34,7 +34,8 @@ typedef struct sella_estimate {
     int64_t frozen;        /* parameters that no stage trains */
     double model_flops;    /* of language-model stages and scoring */
     double other_flops;    /* of collaborative stages */
-    size_t bytes;          /* peak memory */
+    size_t bytes;          /* peak memory without the language model's weights */
+    sella_backbone_need weights; /* of the language model */
 } sella_estimate;
 
 typedef struct sella_method {

@@ -28,6 +28,7 @@ typedef struct training {
     sella_backbone *backbone;
     sella_run *run;
     bool made; /* the run folder is this call's */
+    sella_weights weights;
     double start;
 } training;
 
@@ -64,6 +65,22 @@ static sella_status check_labels(const sella_dataset *dataset, sella_err *err)
                              "%s: all %lld labels of the train split are %d; nothing can be learnt from one class",
                              dataset->path, (long long)train->rows, likes > 0);
     }
+    return SELLA_OK;
+}
+
+/* How the weights were kept, refusing what this call asks otherwise. */
+static sella_status recorded_weights(training *t, const sella_run *recorded, sella_err *err)
+{
+    int64_t stored;
+    if (!sella_run_decided(recorded, "weights.stored", &stored)) {
+        return SELLA_OK;
+    }
+    const sella_weights was = stored ? SELLA_WEIGHTS_STORED : SELLA_WEIGHTS_EXPANDED;
+    if (t->weights != SELLA_WEIGHTS_AUTO && t->weights != was) {
+        return sella_err_set(err, SELLA_STATE, "%s: was begun with --weights %s; --resume was asked for %s",
+                             t->options->run, sella_weights_word(was), sella_weights_word(t->weights));
+    }
+    t->weights = was;
     return SELLA_OK;
 }
 
@@ -104,6 +121,7 @@ static sella_status recorded_settings(training *t, sella_err *err)
     if (options->threads == 0) {
         sella_threads_set(recorded->threads);
     }
+    SELLA_TRY(recorded_weights(t, recorded, err));
     t->settings = asked;
     asked = NULL;
 done:
@@ -120,11 +138,17 @@ static sella_status check_all(training *t, sella_err *err)
     const sella_train_options *options = t->options;
     SELLA_TRY(check_options(options, err));
     SELLA_TRY(sella_method_get(options->method, &t->method, err));
+    SELLA_TRY(sella_weights_of(options->weights, &t->weights, err));
     SELLA_TRY(sella_blas_check(err));
     sella_threads_set(options->threads);
     if (t->method->needs_model && !options->model) {
         status =
             sella_err_set(err, SELLA_ARG, "method %s needs a language model: --model FILE or FOLDER", t->method->name);
+        goto done;
+    }
+    if (!t->method->needs_model && t->weights != SELLA_WEIGHTS_AUTO) {
+        status = sella_err_set(err, SELLA_ARG, "method %s has no language model whose weights could be %s",
+                               t->method->name, options->weights);
         goto done;
     }
     if (options->from && !t->method->reuses) {
@@ -156,8 +180,8 @@ static sella_status rate_of(const training *t, double *rate, sella_err *err)
     int C = 576, n = 1536, tokens = (int)sella_settings_int(t->settings, "train.tokens");
     if (t->method->needs_model) {
         sella_backbone_config shape;
-        size_t bytes;
-        sella_status status = sella_backbone_probe(t->options->model, &shape, &bytes, err);
+        sella_backbone_need need;
+        sella_status status = sella_backbone_probe(t->options->model, &shape, &need, err);
         if (status != SELLA_OK) {
             return status;
         }
@@ -176,6 +200,16 @@ static sella_status estimate_of(const training *t, int64_t train_rows, int64_t e
                ? t->method->estimate(t->settings, t->options->seed, t->dataset,
                                      t->method->needs_model ? t->options->model : NULL, train_rows, eval_rows, out, err)
                : SELLA_OK;
+}
+
+/* AUTO becomes what fits; returns the peak memory with these weights. */
+static size_t choose_weights(const training *t, const sella_estimate *estimate, sella_weights *weights)
+{
+    if (!t->method->needs_model) {
+        return estimate->bytes;
+    }
+    *weights = sella_weights_choose(t->weights, &estimate->weights, estimate->bytes, t->talk);
+    return estimate->bytes + sella_weights_bytes(*weights, &estimate->weights);
 }
 
 /* Rows of the samples: the settings, or what a budget of minutes affords. */
@@ -203,15 +237,18 @@ static sella_status dry_run(const training *t, char **json, sella_err *err)
     int64_t train_rows, eval_rows;
     sella_estimate estimate;
     double rate;
+    sella_weights weights = t->weights;
     json_t *out = NULL;
     SELLA_TRY(sample_sizes(t, &train_rows, &eval_rows, err));
     SELLA_TRY(estimate_of(t, train_rows, eval_rows, &estimate, err));
     SELLA_TRY(rate_of(t, &rate, err));
-    out = json_pack("{s:s, s:s, s:I, s:I, s:I, s:{s:I, s:I}, s:o, s:o, s:o}", "method", t->method->name, "preset",
+    const size_t bytes = choose_weights(t, &estimate, &weights);
+    out = json_pack("{s:s, s:s, s:I, s:I, s:I, s:{s:I, s:I}, s:o, s:o, s:s*, s:o}", "method", t->method->name, "preset",
                     t->preset, "rows", (json_int_t)estimate.rows, "tokens", (json_int_t)estimate.tokens, "steps",
                     (json_int_t)estimate.steps, "parameters", "trainable", (json_int_t)estimate.trainable, "frozen",
                     (json_int_t)estimate.frozen, "seconds", sella_json_real(sella_estimate_seconds(&estimate, rate)),
-                    "peak_mb", sella_json_real((double)estimate.bytes / 1048576.0), "settings",
+                    "peak_mb", sella_json_real((double)bytes / 1048576.0), "weights",
+                    t->method->needs_model ? sella_weights_word(weights) : NULL, "settings",
                     sella_settings_json(t->settings));
     *json = out ? sella_json_line(out) : NULL;
     if (!*json) {
@@ -222,6 +259,29 @@ done:
     return status;
 }
 
+/* Weights are chosen; what memory has no room for is refused with the figure. Only the memory matters here: the
+ * smallest sample is planned. */
+static sella_status check_memory(training *t, sella_err *err)
+{
+    sella_estimate estimate;
+    if (!t->method->estimate) {
+        return SELLA_OK;
+    }
+    sella_status status = estimate_of(t, 1, 1, &estimate, err);
+    if (status != SELLA_OK) {
+        return status;
+    }
+    status = sella_memory_check(choose_weights(t, &estimate, &t->weights), t->method->name, err);
+    if (status != SELLA_OK) {
+        const bool smaller =
+            t->weights == SELLA_WEIGHTS_EXPANDED && estimate.weights.stored < estimate.weights.expanded;
+        return sella_err_set(err, status, "%s; lower train.tokens, lora.rank or collab.width, or take %s",
+                             err ? err->text : "",
+                             smaller ? "--weights stored or a smaller model" : "a smaller model");
+    }
+    return SELLA_OK;
+}
+
 /* ---- the run ---- */
 
 static sella_status open_run(training *t, sella_err *err)
@@ -230,7 +290,7 @@ static sella_status open_run(training *t, sella_err *err)
     const sella_train_options *options = t->options;
     const char *fingerprint = NULL;
     if (t->method->needs_model) {
-        SELLA_TRY(sella_backbone_open(options->model, t->talk, &t->backbone, err));
+        SELLA_TRY(sella_backbone_open_as(options->model, t->weights, t->talk, &t->backbone, err));
         fingerprint = sella_backbone_fingerprint(t->backbone);
     }
     const sella_run_new make = {.method = t->method->name,
@@ -254,6 +314,14 @@ static sella_status open_run(training *t, sella_err *err)
     }
 done:
     return status;
+}
+
+static sella_status decide_weights(training *t, sella_err *err)
+{
+    int64_t decided;
+    return t->backbone
+               ? sella_run_decide(t->run, "weights.stored", sella_backbone_stored(t->backbone), &decided, err)
+               : SELLA_OK;
 }
 
 static sella_status decide_rows(training *t, sella_job *job, sella_err *err)
@@ -400,16 +468,7 @@ sella_status sella_train(const sella_train_options *options, const sella_talk *t
         status = dry_run(&t, json, err);
         goto done;
     }
-    if (t.method->estimate) { // only the memory matters here: the smallest sample is planned
-        sella_estimate estimate;
-        SELLA_TRY(estimate_of(&t, 1, 1, &estimate, err));
-        status = sella_memory_check(estimate.bytes, t.method->name, err);
-        if (status != SELLA_OK) {
-            sella_err_set(err, status, "%s; lower train.tokens, lora.rank or collab.width, or take a smaller model",
-                          err ? err->text : "");
-            goto done;
-        }
-    }
+    SELLA_TRY(check_memory(&t, err));
     SELLA_TRY(open_run(&t, err));
     if (t.run->complete) {
         sella_say(talk, SELLA_LEVEL_INFO, "%s is complete", options->run);
@@ -422,6 +481,7 @@ sella_status sella_train(const sella_train_options *options, const sella_talk *t
                      .backbone = t.backbone,
                      .from = t.run->from,
                      .talk = talk};
+    SELLA_TRY(decide_weights(&t, err));
     SELLA_TRY(decide_rows(&t, &job, err));
     SELLA_TRY(t.method->train(&job, err));
     SELLA_TRY(finish(&t, &job, json, err));

@@ -180,9 +180,8 @@ sella_status sella_stages_estimate(const sella_stages_ask *ask, sella_estimate *
 {
     sella_status status = SELLA_OK;
     figures f = {.ask = ask, .out = out};
-    size_t backbone_bytes;
     *out = (sella_estimate){0};
-    SELLA_TRY(sella_backbone_probe(ask->model, &f.shape, &backbone_bytes, err));
+    SELLA_TRY(sella_backbone_probe(ask->model, &f.shape, &out->weights, err));
     SELLA_TRY(sella_lm_tokenizer(ask->model, &f.tokenizer, err));
     SELLA_TRY(sella_lm_lora_config(ask->settings, &f.lora, err));
     f.token_flops = sella_token_flops(&f.shape);
@@ -195,7 +194,7 @@ sella_status sella_stages_estimate(const sella_stages_ask *ask, sella_estimate *
     }
     out->frozen = (int64_t)(f.token_flops / 2) + (int64_t)f.shape.V * f.shape.C * (f.shape.tied ? 1 : 2) +
                   (2 * (int64_t)f.shape.layers + 1) * f.shape.C;
-    out->bytes += backbone_bytes + f.pass_bytes + (size_t)adapter_parameters(&f) * 5 * sizeof(float);
+    out->bytes += f.pass_bytes + (size_t)adapter_parameters(&f) * 5 * sizeof(float);
 done:
     sella_tokenizer_close(f.tokenizer);
     return status;
