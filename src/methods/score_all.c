@@ -83,7 +83,6 @@ sella_status sella_score_all(sella_scorer *scorer, const sella_query *query_n, i
             continue;
         }
         if (sella_stop_wanted(talk)) {
-            SELLA_TRY(tape ? sella_tape_flush(tape, err) : SELLA_OK);
             status = sella_err_set(err, SELLA_INTERRUPTED, "%s was stopped after %lld of %lld rows", what,
                                    (long long)first, (long long)N);
             goto done;
@@ -101,6 +100,9 @@ sella_status sella_score_all(sella_scorer *scorer, const sella_query *query_n, i
         logit_n[order[n].query] = sorted_n[n];
     }
 done:
+    if (status == SELLA_INTERRUPTED && tape) { // whoever stopped: what is finished stays
+        sella_tape_flush(tape, NULL);
+    }
     sella_tape_close(tape);
     free(order);
     free(sorted_n);
