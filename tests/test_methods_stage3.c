@@ -117,7 +117,7 @@ static void open_room(room *r, bool share)
                               .corpus = &r->corpus,
                               .v = &r->v,
                               .logit = &r->v.logit,
-                              .residual = true,
+                              .residual = SELLA_RESIDUAL_ALL,
                               .align_weight = 0.5,
                               .align = {.tau = 0.2}};
     CHECK(sella_lm_step_open(&r->step, err));
@@ -227,6 +227,45 @@ static void test_frozen_tables(void **state)
     close_room(&r);
 }
 
+/* stage3.residual=bias: the same without p'_u . q_i, and what the biases get is what the logits get. */
+static void test_bias_residual(void **state)
+{
+    room r;
+    const int64_t *tree;
+    double loss, dz[7], expected[USERS] = {0};
+    int64_t rows;
+    float z[7];
+    (void)state;
+    open_room(&r, true);
+    r.step.residual = SELLA_RESIDUAL_BIAS;
+    r.step.align_weight = 0;
+    int64_t trees = sella_corpus_step(&r.corpus, 0, 0, &tree);
+    CHECK(sella_lm_step_run(&r.step, tree, trees, 0, true, &loss, &rows, z, err));
+    const int32_t *user = ref_i32(&r.ref, "user", NULL), *item = ref_i32(&r.ref, "item", NULL);
+    const int32_t *start = ref_i32(&r.ref, "history_start", NULL), *history = ref_i32(&r.ref, "history", NULL);
+    const float *p = ref_f32(&r.ref, "user.weight", NULL), *q = ref_f32(&r.ref, "item.weight", NULL);
+    const float *y = ref_f32(&r.ref, "history.weight", NULL), *label = ref_f32(&r.ref, "label", NULL);
+    for (int n = 0; n < 7; n++) {
+        double product = 0;
+        int count = start[n + 1] - start[n];
+        for (int c = 0; c < 5; c++) {
+            double x = p[user[n] * 5 + c];
+            for (int j = 0; j < count; j++) {
+                x += y[history[start[n] + j] * 5 + c] / sqrt(count);
+            }
+            product += x * q[item[n] * 5 + c];
+        }
+        double want = ref_f32(&r.ref, "z", NULL)[n] - product;
+        assert_true(fabs(z[n] - want) < 1e-5);
+        dz[n] = (1 / (1 + exp(-want)) - label[n]) / 7;
+        expected[user[n]] += dz[n];
+    }
+    for (int u = 0; u < USERS; u++) {
+        assert_true(fabs(sella_param_find(&r.v.mf.table, "user.bias")->grad[u] - expected[u]) < 1e-6);
+    }
+    close_room(&r);
+}
+
 int main(void)
 {
     sella_threads_set(2);
@@ -234,6 +273,7 @@ int main(void)
         cmocka_unit_test(test_shared),
         cmocka_unit_test(test_single_rows),
         cmocka_unit_test(test_frozen_tables),
+        cmocka_unit_test(test_bias_residual),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

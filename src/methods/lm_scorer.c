@@ -99,7 +99,7 @@ static sella_status lm_score(sella_scorer *scorer, const sella_query *query_n, i
             status = SELLA_MEMORY;
             goto done;
         }
-        SELLA_TRY(sella_vectors_logits(v, query_n, N, residual, err));
+        SELLA_TRY(sella_vectors_residual(v, query_n, N, s->options.residual, residual, err));
         for (int64_t n = 0; n < N; n++) {
             logit_n[n] += residual[n];
         }

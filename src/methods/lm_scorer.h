@@ -16,7 +16,7 @@
 typedef struct sella_lm_scorer_options {
     bool adapter;         /* load RUN/adapter */
     sella_slot_set slots;
-    bool residual;        /* add z_cf */
+    sella_residual residual; /* what of z_cf is added */
     float bias;           /* logit.bias */
     float gain;           /* logit.gain; 1 without */
     sella_vectors *vectors; /* allocated by sella_alloc, ready; taken over also on failure; NULL: no soft tokens */

@@ -241,17 +241,6 @@ done:
     return status;
 }
 
-static sella_status residual_backward(sella_lm_step *step, work *w, sella_err *err)
-{
-    sella_vector_batch batch = {0};
-    sella_status status = sella_vector_batch_make(step->v, w->copy_n, NULL, w->rows, true, &batch, err);
-    if (status == SELLA_OK) {
-        sella_mf_backward(&step->v->mf, &batch.mf, w->dz_n, NULL, NULL);
-    }
-    sella_vector_batch_release(&batch);
-    return status;
-}
-
 sella_status sella_lm_step_run(sella_lm_step *step, const int64_t *tree_k, int64_t k, int64_t at, bool backward,
                                double *loss, int64_t *rows, float *z_n, sella_err *err)
 {
@@ -263,7 +252,7 @@ sella_status sella_lm_step_run(sella_lm_step *step, const int64_t *tree_k, int64
         SELLA_TRY(sella_soft_make(step->v, w.copy_n, &w.refs, step->lm->slots, backward, &w.soft, err));
     }
     if (step->residual) {
-        SELLA_TRY(sella_vectors_logits(step->v, w.copy_n, w.rows, w.residual_n, err));
+        SELLA_TRY(sella_vectors_residual(step->v, w.copy_n, w.rows, step->residual, w.residual_n, err));
     }
     SELLA_TRY(all_batches(step, tree_k, k, at, backward, &w, z_n, err));
     if (backward && step->v) {
@@ -272,7 +261,7 @@ sella_status sella_lm_step_run(sella_lm_step *step, const int64_t *tree_k, int64
         }
         SELLA_TRY(sella_soft_backward(&w.soft, ds, err));
         if (step->residual) {
-            SELLA_TRY(residual_backward(step, &w, err));
+            SELLA_TRY(sella_vectors_residual_backward(step->v, w.copy_n, w.rows, step->residual, w.dz_n, err));
         }
     }
     *loss = w.loss / (double)w.rows;
@@ -333,7 +322,7 @@ sella_status sella_lm_step_start(sella_lm_step *step, double label_mean, sella_l
             status = SELLA_MEMORY;
             goto done;
         }
-        SELLA_TRY(sella_vectors_logits(step->v, query, at, residual, err));
+        SELLA_TRY(sella_vectors_residual(step->v, query, at, step->residual, residual, err));
     }
     for (int64_t n = 0; n < at; n++) {
         mean += z[place[n]] / (double)at;

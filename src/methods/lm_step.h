@@ -21,7 +21,7 @@ typedef struct sella_lm_step {
     sella_corpus *corpus;
     sella_vectors *v;          /* NULL: no soft tokens, no residual (stage 1) */
     sella_param_table *logit;  /* logit.bias, logit.gain: rows may be missing */
-    bool residual;             /* add z_cf */
+    sella_residual residual;   /* what of z_cf is added */
     bool dropout;              /* of the adapter */
     uint64_t seed;             /* of dropout */
     double align_weight;       /* stage 3: alignment loss over the step's items */

@@ -129,7 +129,10 @@ static const sella_setting training_table[] = {
     REAL("stage3.align_weight", "0", 0, 1e6, "", "Weight of the alignment loss in stage 3."),
     YESNO("stage3.dropout", "no",
           "Keep the dropout of the frozen adapter active while stage 3 trains (the authors' code does)."),
-    YESNO("stage3.residual", "yes", "Add the collaborative logit of stage 2 to the language model's logit."),
+    WORD("stage3.residual", "yes", "no|bias|yes",
+         "Added to the language model's logit: nothing; the biases alone, so that stage 3 learns what they leave; or "
+         "the "
+         "whole collaborative logit of stage 2."),
     REAL("stage3.gain", "0.3", 0, 1000, "",
          "Factor on the language model's logit beside the residual, trained as logit.gain; used with "
          "stage3.residual only."),

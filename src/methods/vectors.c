@@ -52,7 +52,7 @@ sella_status sella_vectors_init(const sella_settings *settings, int32_t users, i
     if (intercept) {
         SELLA_TRY(add_number(&out->logit, "logit.bias", 0, err));
     }
-    if (sella_settings_bool(settings, "stage3.residual")) {
+    if (sella_residual_of(settings) != SELLA_RESIDUAL_NO) {
         SELLA_TRY(add_number(&out->logit, "logit.gain", sella_settings_real(settings, "stage3.gain"), err));
     }
     if (sella_settings_bool(settings, "stage2.text")) {
@@ -369,6 +369,58 @@ done:
     free(f);
     sella_vector_batch_release(&batch);
     return status;
+}
+
+sella_residual sella_residual_of(const sella_settings *settings)
+{
+    return sella_settings_is(settings, "stage3.residual", "no")     ? SELLA_RESIDUAL_NO
+           : sella_settings_is(settings, "stage3.residual", "bias") ? SELLA_RESIDUAL_BIAS
+                                                                    : SELLA_RESIDUAL_ALL;
+}
+
+sella_status sella_vectors_residual(const sella_vectors *v, const sella_query *query_n, int64_t N, sella_residual which,
+                                    float *z, sella_err *err)
+{
+    const sella_param *user = sella_param_find(&v->mf.table, "user.bias");
+    const sella_param *item = sella_param_find(&v->mf.table, "item.bias");
+    const sella_param *global = sella_param_find(&v->mf.table, "global.bias");
+    if (which == SELLA_RESIDUAL_ALL) {
+        return sella_vectors_logits(v, query_n, N, z, err);
+    }
+    for (int64_t n = 0; n < N; n++) {
+        z[n] = global->data[0] + (query_n[n].user >= 0 ? user->data[query_n[n].user] : 0) +
+               (query_n[n].item >= 0 ? item->data[query_n[n].item] : 0);
+    }
+    return SELLA_OK;
+}
+
+sella_status sella_vectors_residual_backward(sella_vectors *v, const sella_query *query_n, int64_t N,
+                                             sella_residual which, const float *dz, sella_err *err)
+{
+    if (which == SELLA_RESIDUAL_ALL) {
+        sella_vector_batch batch = {0};
+        sella_status status = sella_vector_batch_make(v, query_n, NULL, N, true, &batch, err);
+        if (status == SELLA_OK) {
+            sella_mf_backward(&v->mf, &batch.mf, dz, NULL, NULL);
+        }
+        sella_vector_batch_release(&batch);
+        return status;
+    }
+    sella_param *user = sella_param_find(&v->mf.table, "user.bias"),
+                *item = sella_param_find(&v->mf.table, "item.bias");
+    sella_param *global = sella_param_find(&v->mf.table, "global.bias");
+    for (int64_t n = 0; n < N; n++) {
+        if (query_n[n].user >= 0 && user->grad) {
+            user->grad[query_n[n].user] += dz[n];
+        }
+        if (query_n[n].item >= 0 && item->grad) {
+            item->grad[query_n[n].item] += dz[n];
+        }
+        if (global->grad) {
+            global->grad[0] += dz[n];
+        }
+    }
+    return SELLA_OK;
 }
 
 float sella_vectors_number(const sella_vectors *v, const char *name, float otherwise)

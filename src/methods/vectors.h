@@ -19,6 +19,9 @@
 #include "collab/projection.h"
 #include "methods/refs.h"
 
+/* What stage 3 adds to the language model's logit (stage3.residual). */
+typedef enum sella_residual { SELLA_RESIDUAL_NO, SELLA_RESIDUAL_ALL, SELLA_RESIDUAL_BIAS } sella_residual;
+
 typedef enum sella_unseen { SELLA_UNSEEN_ZERO, SELLA_UNSEEN_MEAN, SELLA_UNSEEN_HISTORY } sella_unseen;
 
 typedef struct sella_vectors {
@@ -77,6 +80,14 @@ sella_status sella_vectors_logits(const sella_vectors *v, const sella_query *que
  * when it is frozen. */
 void sella_rows_take(const sella_param *param, const int32_t *item_i, int n, float *out);
 void sella_rows_give(sella_param *param, const int32_t *item_i, int n, const float *drows);
+
+sella_residual sella_residual_of(const sella_settings *settings);
+/* z_cf, or b_u + b_i + b_0 alone: z out [N]. Requires: which is not NO; biases for BIAS. */
+sella_status sella_vectors_residual(const sella_vectors *v, const sella_query *query_n, int64_t N, sella_residual which,
+                                    float *z, sella_err *err);
+/* Its gradient into trainable tables (not through the text term: text.gain is frozen in stage 3). */
+sella_status sella_vectors_residual_backward(sella_vectors *v, const sella_query *query_n, int64_t N,
+                                             sella_residual which, const float *dz, sella_err *err);
 
 /* Value of a row of the logit table, or `otherwise`. */
 float sella_vectors_number(const sella_vectors *v, const char *name, float otherwise);

@@ -103,7 +103,7 @@ static sella_status sella_method_open(const sella_run *run, sella_backbone *back
         free(v);
         return status;
     }
-    const bool residual = sella_settings_bool(run->settings, "stage3.residual");
+    const sella_residual residual = sella_residual_of(run->settings);
     const sella_lm_scorer_options options = {.adapter = true,
                                              .slots = sella_ablation_slots(run->settings),
                                              .residual = residual,
@@ -119,9 +119,12 @@ static sella_status sella_method_check(const sella_settings *settings, const sel
     const bool vectors = sella_settings_is(settings, "score", "vectors");
     (void)dataset;
     if (sella_settings_is(settings, "stage2.loss", "mse") &&
-        (vectors || sella_settings_bool(settings, "stage3.residual"))) {
+        (vectors || sella_residual_of(settings) != SELLA_RESIDUAL_NO)) {
         return sella_err_set(err, SELLA_ARG, "stage2.loss=mse gives no logit; %s needs stage2.loss=bce",
-                             vectors ? "score=vectors" : "stage3.residual=yes");
+                             vectors ? "score=vectors" : "stage3.residual");
+    }
+    if (sella_residual_of(settings) == SELLA_RESIDUAL_BIAS && !sella_settings_bool(settings, "collab.bias")) {
+        return sella_err_set(err, SELLA_ARG, "stage3.residual=bias needs collab.bias=yes");
     }
     if (vectors && !sella_settings_is(settings, "ablation", "none")) {
         return sella_err_set(err, SELLA_ARG, "ablation=%s removes a part of stage 3, which score=vectors does not have",

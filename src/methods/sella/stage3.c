@@ -92,7 +92,7 @@ static sella_status choose_trained(stage3 *s, sella_err *err)
     const char *ablation = sella_settings_text(settings, "ablation");
     const bool without = strcmp(ablation, "w/o") == 0, ui_tokens = strcmp(ablation, "ui") != 0,
                warm_token = !without && strcmp(ablation, "warm") != 0;
-    const bool tables = ui_tokens && !without, residual = sella_settings_bool(settings, "stage3.residual");
+    const bool tables = ui_tokens && !without, residual = sella_residual_of(settings) != SELLA_RESIDUAL_NO;
     sella_param_table *mf = &s->v.mf.table;
     if (without || strcmp(ablation, "proj") == 0) {
         SELLA_TRY(restart_projection(s, err));
@@ -179,7 +179,7 @@ static sella_status prepare(stage3 *s, sella_err *err)
                               .corpus = &s->train,
                               .v = &s->v,
                               .logit = &s->v.logit,
-                              .residual = sella_settings_bool(settings, "stage3.residual"),
+                              .residual = sella_residual_of(settings),
                               .dropout = sella_settings_bool(settings, "stage3.dropout"),
                               .seed = options.seed,
                               .align_weight = sella_settings_real(settings, "stage3.align_weight")};
