@@ -5,30 +5,34 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <math.h>
-#include <string.h>
-
+#include "methods_fixture.h"
 #include "sella/bench.h"
 
-#define MODEL "tests/ref/tiny_llama"
+#define MODEL TINY_MODEL
 
 typedef struct seen {
-    sella_measurement m[32];
+    sella_measurement m[64];
     int count;
 } seen;
 
 static void take(void *user, const sella_measurement *measurement)
 {
     seen *s = user;
-    assert_true(s->count < 32);
+    assert_true(s->count < 64);
     s->m[s->count++] = *measurement;
 }
 
 static void sane(const sella_measurement *m)
 {
-    assert_true(m->seconds > 0 && m->rate > 0 && m->bound_share > 0 && m->rss_mb > 1);
-    assert_true(isfinite(m->seconds) && isfinite(m->rate) && isfinite(m->bound_share));
+    assert_true(m->seconds >= 0 && m->rate >= 0 && m->rss_mb > 1);
+    assert_true(isfinite(m->seconds) && isfinite(m->rate));
     assert_int_equal(m->threads, 1);
+    assert_true(isnan(m->foreign_load) || (m->foreign_load >= 0 && m->foreign_load < 1.5));
+    if (strstr(m->work, "profile")) {
+        return;
+    }
+    assert_true(m->seconds > 0 && m->rate > 0 && m->bound_share > 0 && isfinite(m->bound_share));
+    assert_true(m->cpu_seconds >= 0 && m->cpu_seconds < 10 * m->seconds + 0.1);
 }
 
 static void run(const sella_bench_options *options, seen *s)
@@ -41,7 +45,7 @@ static void run(const sella_bench_options *options, seen *s)
     for (int i = 0; i < s->count; i++) {
         sane(&s->m[i]);
     }
-    for (int i = 0; i + 1 < s->count; i += 2) { /* best, then median */
+    for (int i = 0; i + 1 < s->count && !strstr(s->m[i].work, "profile"); i += 2) { /* best, then median */
         assert_non_null(strstr(s->m[i].work, "best of"));
         assert_non_null(strstr(s->m[i + 1].work, "median of"));
         assert_true(s->m[i].rate >= s->m[i + 1].rate);
@@ -93,6 +97,136 @@ static void training(void **state)
     work("train", 4);
 }
 
+/* Every row as long as asked, the rest of the pass in a shorter one; the same rows give the same answer. */
+static void rows_of_one_length(void **state)
+{
+    (void)state;
+    seen s, again;
+    run(&(sella_bench_options){.what = "score", .model = MODEL, .tokens = 220, .runs = 1, .threads = 1, .row_tokens = 50}, &s);
+    run(&(sella_bench_options){.what = "score", .model = MODEL, .tokens = 220, .runs = 2, .threads = 1, .row_tokens = 50}, &again);
+    assert_non_null(strstr(s.m[2].work, "220 tokens in 5 rows"));
+    assert_true(isfinite(s.m[2].answer) && s.m[2].answer != 0);
+    assert_true(s.m[2].answer == again.m[2].answer);
+    assert_true(isnan(s.m[0].answer));
+}
+
+/* The parts of a pass and what is around it make up the whole; without an adapter no time is spent on one. */
+static void profile(const char *what, int lines, bool adapters)
+{
+    seen s;
+    double all = 0, adapted = 0, products = 0;
+    run(&(sella_bench_options){.what = what, .model = MODEL, .tokens = 200, .runs = 3, .threads = 1, .profile = 1}, &s);
+    assert_int_equal(s.count, 4 + lines);
+    for (int i = 4; i < s.count; i++) {
+        all += s.m[i].rate;
+        assert_string_equal(s.m[i].unit, "% of time");
+        adapted += strstr(s.m[i].work, "adapters") ? s.m[i].seconds : 0;
+        products += strstr(s.m[i].work, "products") ? s.m[i].seconds : 0;
+    }
+    assert_true(fabs(all - 100) < 1e-6);
+    assert_true(products > 0);
+    assert_true(adapters ? adapted > 0 : adapted < 0.1 * products); /* the laps themselves */
+}
+
+static void profiles(void **state)
+{
+    (void)state;
+    profile("score", 9, false);
+    profile("train", 17, true);
+}
+
+/* The number before " tokens". */
+static double tokens_of(const sella_measurement *m)
+{
+    const char *at = strstr(m->work, " tokens, ");
+    assert_non_null(at);
+    while (at[-1] >= '0' && at[-1] <= '9') {
+        at--;
+    }
+    return strtod(at, NULL);
+}
+
+/* Four lines a case: one by one, then trees, each best and median. Returns the token ratio. */
+static double prefix_case_sane(const sella_measurement *m)
+{
+    const double ratio = tokens_of(&m[0]) / tokens_of(&m[2]);
+    for (int which = 0; which < 2; which++) {
+        const sella_measurement *tree = &m[2 + which];
+        assert_true(isnan(m[which].token_ratio));
+        assert_string_equal(tree->name, "prefix");
+        assert_true(fabs(tree->token_ratio - ratio) < 1e-9);
+        assert_true(fabs(tree->speed_up - m[which].seconds / tree->seconds) < 1e-9 * tree->speed_up);
+        assert_true(fabs(tree->share - tree->speed_up / ratio) < 1e-9 * tree->share);
+        assert_true(tree->difference >= 0 && tree->difference < 1e-4);
+        assert_true(fabs(tree->rate * tree->seconds - tokens_of(&m[2])) < 1e-6 * tokens_of(&m[2]));
+    }
+    return ratio;
+}
+
+static void prefixes(void **state)
+{
+    (void)state;
+    seen s;
+    double ratio[8];
+    run(&(sella_bench_options){.what = "prefix", .model = MODEL, .tokens = 512, .runs = 1, .threads = 1}, &s);
+    assert_int_equal(s.count, 2 + 8 * 4);
+    for (int i = 0; i < 8; i++) {
+        ratio[i] = prefix_case_sane(&s.m[2 + 4 * i]);
+        assert_non_null(strstr(s.m[2 + 4 * i].work, i < 4 ? "scoring" : "training"));
+    }
+    /* n (P + S) / (P + n S) with P = 123 and S = 14 on average; longer trees than the batch are cut */
+    assert_true(fabs(ratio[0] - 1) < 1e-9 && fabs(ratio[4] - 1) < 1e-9);
+    assert_true(fabs(ratio[1] - 10.0 * 137 / 263) < 0.5 && fabs(ratio[5] - ratio[1]) < 1e-9);
+    assert_true(ratio[2] > 6 && ratio[2] < 9);
+    assert_true(ratio[3] > 4 && ratio[7] > 4 && ratio[7] <= ratio[3]); /* trees of training are capped */
+}
+
+static void prefixes_of_data(void **state)
+{
+    (void)state;
+    seen s;
+    sella_err err = {0};
+    char *folder = scratch_make(), *data = sella_path_join(folder, "films", NULL);
+    fixture_dataset(data, &(fixture_shape){.users = 6, .items = 30, .train = 300, .valid = 20, .seed = 3});
+    run(&(sella_bench_options){.what = "prefix", .model = MODEL, .tokens = 1024, .runs = 1, .threads = 1, .data = data}, &s);
+    assert_int_equal(s.count, 2 + 2 * 4);
+    for (int i = 0; i < 2; i++) {
+        assert_non_null(strstr(s.m[2 + 4 * i].work, "a step of films"));
+        assert_true(prefix_case_sane(&s.m[2 + 4 * i]) > 1.5);
+    }
+    s.count = 0;
+    assert_int_equal(sella_bench(&(sella_bench_options){.what = "prefix", .model = MODEL, .data = "nowhere"}, take, &s, &err), SELLA_MISSING);
+    assert_int_equal(s.count, 0);
+    free(data);
+    scratch_remove(folder);
+}
+
+static int names_in(const char *folder)
+{
+    char **name = NULL;
+    size_t count = 0;
+    assert_int_equal(sella_dir_list(folder, &name, &count, NULL), SELLA_OK);
+    sella_names_free(name, count);
+    return (int)count;
+}
+
+static void collab(void **state)
+{
+    (void)state;
+    seen s;
+    char *folder = scratch_make();
+    assert_int_equal(setenv("TMPDIR", folder, 1), 0);
+    run(&(sella_bench_options){.what = "collab", .tokens = 64, .runs = 3, .threads = 1, .ratings = 3000}, &s);
+    unsetenv("TMPDIR");
+    assert_int_equal(s.count, 4);
+    assert_string_equal(s.m[2].name, "collab");
+    assert_string_equal(s.m[2].unit, "rows/s");
+    assert_true(fabs(s.m[2].rate * s.m[2].seconds - 3000) < 1e-6);
+    assert_true(fabs(s.m[2].bound_share / (6 * 64 * s.m[2].rate / (s.m[0].rate * 1e9)) - 1) < 1e-6);
+    assert_int_equal(names_in(folder), 0); /* nothing is left behind */
+    scratch_remove(folder);
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -104,6 +238,9 @@ static void refusals(void **state)
     assert_int_equal(sella_bench(&(sella_bench_options){.what = "gemm", .tokens = 3}, take, &s, &err), SELLA_ARG);
     assert_int_equal(sella_bench(&(sella_bench_options){.what = "train", .model = MODEL, .lora_targets = "p_proj"}, take, &s, &err), SELLA_ARG);
     assert_non_null(strstr(err.text, "p_proj"));
+    assert_int_equal(sella_bench(&(sella_bench_options){.what = "prefix"}, take, &s, &err), SELLA_ARG);
+    assert_int_equal(sella_bench(&(sella_bench_options){.what = "score", .model = MODEL, .tokens = 64, .row_tokens = 65}, take, &s, &err), SELLA_ARG);
+    assert_int_equal(sella_bench(&(sella_bench_options){.what = "collab", .ratings = 1}, take, &s, &err), SELLA_ARG);
     assert_int_equal(sella_bench(&(sella_bench_options){.what = "score", .model = "nowhere"}, take, &s, &err), SELLA_MISSING);
     assert_int_equal(s.count, 0);
 }
@@ -114,6 +251,11 @@ int main(void)
         cmocka_unit_test(gemm_counts_the_work),
         cmocka_unit_test(scoring),
         cmocka_unit_test(training),
+        cmocka_unit_test(rows_of_one_length),
+        cmocka_unit_test(profiles),
+        cmocka_unit_test(prefixes),
+        cmocka_unit_test(prefixes_of_data),
+        cmocka_unit_test(collab),
         cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

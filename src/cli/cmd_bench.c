@@ -1,4 +1,5 @@
 /* cmd_bench.c - sella bench: how fast this machine runs the engine, beside the sgemm roof of the same run. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,12 +9,17 @@
 
 static const sella_option option[] = {
     {"model", 0, SELLA_TYPE_TEXT, "MODEL", "(gemm: the shapes of a 135M Llama)", 0, 0, NULL, "",
-     "Hugging Face folder or GGUF file; score and train need it, gemm takes its shapes.", false},
+     "Hugging Face folder or GGUF file; score, train and prefix need it, gemm and collab take its shapes.", false},
     {"tokens", 0, SELLA_TYPE_INT, "N", "1024", 16, 1048576, NULL, "tokens", "Packed tokens of one pass or step.", false},
     {"runs", 0, SELLA_TYPE_INT, "N", "5", 1, 10000, NULL, "", "Measurements of each kind; best and median are told.", false},
-    {"lora-rank", 0, SELLA_TYPE_INT, "R", "8", 1, 4096, NULL, "", "train: rank of the adapters.", false},
-    {"lora-targets", 0, SELLA_TYPE_TEXT, "LIST", "q_proj,v_proj", 0, 0, NULL, "", "train: matrices with an adapter, or all.", false},
+    {"lora-rank", 0, SELLA_TYPE_INT, "R", "8", 1, 4096, NULL, "", "train, prefix: rank of the adapters.", false},
+    {"lora-targets", 0, SELLA_TYPE_TEXT, "LIST", "q_proj,v_proj", 0, 0, NULL, "", "train, prefix: matrices with an adapter, or all.", false},
     SELLA_WEIGHTS_OPTION,
+    {"row-tokens", 0, SELLA_TYPE_INT, "N", "(105 to 169)", 1, 1048576, NULL, "tokens", "score, train: tokens of every row.", false},
+    {"profile", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "", "score, train: tell where the time goes, too.", false},
+    {"data", 0, SELLA_TYPE_TEXT, "DATASET", "(made-up users)", 0, 0, NULL, "",
+     "prefix: measure rows of this data set's train split, as `train tallrec` renders them.", false},
+    {"ratings", 0, SELLA_TYPE_INT, "N", "1000000", 2, 100000000, NULL, "rows", "collab: ratings drawn.", false},
 };
 
 typedef struct print {
@@ -32,6 +38,17 @@ static void print_json(const sella_measurement *m)
     json_object_set_new(object, "bound_share", sella_json_real(m->bound_share));
     json_object_set_new(object, "rss_mb", sella_json_real(m->rss_mb));
     json_object_set_new(object, "threads", json_integer(m->threads));
+    json_object_set_new(object, "cpu_seconds", sella_json_real(m->cpu_seconds));
+    json_object_set_new(object, "foreign_load", sella_json_real(m->foreign_load));
+    if (!isnan(m->answer)) {
+        json_object_set_new(object, "answer", sella_json_real(m->answer));
+    }
+    if (!isnan(m->token_ratio)) {
+        json_object_set_new(object, "token_ratio", sella_json_real(m->token_ratio));
+        json_object_set_new(object, "speed_up", sella_json_real(m->speed_up));
+        json_object_set_new(object, "share", sella_json_real(m->share));
+        json_object_set_new(object, "difference", sella_json_real(m->difference));
+    }
     char *line = sella_json_line(object);
     puts(line != NULL ? line : "");
     free(line);
@@ -46,9 +63,20 @@ static void each(void *user, const sella_measurement *m)
         return;
     }
     if (p->lines++ == 0) {
-        printf("%-5s  %9s  %9s  %-8s  %5s  %7s  %s\n", "bench", "seconds", "rate", "unit", "share", "MB peak", "work");
+        printf("%-6s  %9s  %9s  %10s  %-9s  %5s  %7s  %s\n", "bench", "seconds", "cpu", "rate", "unit", "share", "MB peak", "work");
     }
-    printf("%-5s  %9.4f  %9.1f  %-8s  %4.0f%%  %7.0f  %s\n", m->name, m->seconds, m->rate, m->unit, 100.0 * m->bound_share, m->rss_mb, m->work);
+    char cpu[32] = "-", share[32] = "-";
+    if (!isnan(m->cpu_seconds)) {
+        snprintf(cpu, sizeof cpu, "%.4f", m->cpu_seconds);
+    }
+    if (!isnan(m->bound_share)) {
+        snprintf(share, sizeof share, "%.0f%%", 100.0 * m->bound_share);
+    }
+    printf("%-6s  %9.4f  %9s  %10.1f  %-9s  %5s  %7.0f  %s", m->name, m->seconds, cpu, m->rate, m->unit, share, m->rss_mb, m->work);
+    if (!isnan(m->token_ratio)) {
+        printf("; %.2f times fewer tokens, %.2f times faster: %.0f%%; results differ by %.1e", m->token_ratio, m->speed_up, 100.0 * m->share, m->difference);
+    }
+    putchar('\n');
 }
 
 static sella_status run(const sella_args *args, const sella_cli *cli, sella_err *err)
@@ -60,6 +88,10 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
                                          .runs = (int)sella_args_int(args, "runs"),
                                          .lora_rank = (int)sella_args_int(args, "lora-rank"),
                                          .lora_targets = sella_args_text(args, "lora-targets"),
+                                         .row_tokens = sella_args_given(args, "row-tokens") ? (int)sella_args_int(args, "row-tokens") : 0,
+                                         .profile = sella_args_flag(args, "profile"),
+                                         .data = sella_args_given(args, "data") ? sella_args_text(args, "data") : NULL,
+                                         .ratings = (int)sella_args_int(args, "ratings"),
                                          .threads = cli->threads,
                                          .talk = &cli->talk};
     print p = {.json = cli->json};
@@ -69,11 +101,14 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
 const sella_command sella_cmd_bench = {
     .computes = true,
     .name = "bench",
-    .usage = "gemm|score|train",
+    .usage = "gemm|score|train|prefix|collab",
     .help = "Measure the engine's speed as a share of the matrix products' roof.",
-    .details = "gemm   the four matrix products of a decoder layer: the roof of this machine, now\n"
-               "score  real tokens a second through the forward pass; share = 2 P tokens/s / roof\n"
-               "train  LoRA steps (forward, backward, optimizer); share = 4 P tokens/s / roof\n"
+    .details = "gemm    the four matrix products of a decoder layer: the roof of this machine, now\n"
+               "score   real tokens a second through the forward pass; share = 2 P tokens/s / roof\n"
+               "train   LoRA steps (forward, backward, optimizer); share = 4 P tokens/s / roof\n"
+               "prefix  rows that share a prefix, in trees against one by one, scored and trained: how many tokens\n"
+               "        are saved, how much of that turns into time, by how much the results differ\n"
+               "collab  epochs of matrix factorisation (method mf, 64 wide) on made-up ratings\n"
                "P is the number of frozen weights outside the embeddings. The roof is measured in turns with the\n"
                "work. Run it on an idle machine.\n",
     .option = option,
