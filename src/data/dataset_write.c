@@ -44,17 +44,28 @@ void sella_draft_release(sella_draft *draft)
     *draft = (sella_draft){0};
 }
 
-/* Enlarge an array to `count` elements with zeroed new ones; the old array stays on failure. */
-static bool enlarge(void *array_pointer, size_t old, size_t count, size_t size)
+/* Enlarge an array to `count` elements; the old array stays on failure. What is new is not touched, so that room to grow costs no memory. */
+static bool stretch(void *array_pointer, size_t count, size_t size)
 {
     void *before, *bigger;
     memcpy(&before, array_pointer, sizeof before);
     bigger = count <= SIZE_MAX / size ? realloc(before, count * size) : NULL;
     if (bigger) {
-        memset((char *)bigger + old * size, 0, (count - old) * size);
         memcpy(array_pointer, &bigger, sizeof bigger);
     }
     return bigger != NULL;
+}
+
+/* The same with zeroed new elements. */
+static bool enlarge(void *array_pointer, size_t old, size_t count, size_t size)
+{
+    char *array;
+    if (!stretch(array_pointer, count, size)) {
+        return false;
+    }
+    memcpy(&array, array_pointer, sizeof array);
+    memset(array + old * size, 0, (count - old) * size);
+    return true;
 }
 
 /* ---- titles and small checks ---- */
@@ -142,13 +153,19 @@ sella_status sella_target_check(const char *path, sella_err *err)
 static sella_status split_push(sella_draft_split *p, int32_t user, int32_t item, int label, int64_t time, int64_t own, int32_t count, sella_err *err)
 {
     if (p->rows == p->capacity) {
-        size_t old = (size_t)p->capacity, n = old * 2 + 1024;
-        if (!enlarge(&p->user_n, old, n, sizeof *p->user_n) || !enlarge(&p->item_n, old, n, sizeof *p->item_n) ||
-            !enlarge(&p->label_n, old, n, sizeof *p->label_n) || !enlarge(&p->time_n, old, n, sizeof *p->time_n) ||
-            !enlarge(&p->own_n, old, n, sizeof *p->own_n) || !enlarge(&p->count_n, old, n, sizeof *p->count_n)) {
+        size_t n = (size_t)p->capacity * 2 + 1024;
+        if (!stretch(&p->user_n, n, sizeof *p->user_n) || !stretch(&p->item_n, n, sizeof *p->item_n) ||
+            !stretch(&p->label_n, n, sizeof *p->label_n) || !stretch(&p->time_n, n, sizeof *p->time_n) ||
+            !stretch(&p->count_n, n, sizeof *p->count_n) || (p->own_n && !stretch(&p->own_n, n, sizeof *p->own_n))) {
             return sella_err_memory(err, "rows", n * 29);
         }
         p->capacity = (int64_t)n;
+    }
+    if (own >= 0 && !p->own_n) { // logs never come here: eight bytes a row less
+        if (!stretch(&p->own_n, (size_t)p->capacity, sizeof *p->own_n)) {
+            return sella_err_memory(err, "rows", (size_t)p->capacity * sizeof *p->own_n);
+        }
+        memset(p->own_n, 0xff, (size_t)p->rows * sizeof *p->own_n); // -1
     }
     int64_t r = p->rows++;
     p->present = true;
@@ -156,7 +173,9 @@ static sella_status split_push(sella_draft_split *p, int32_t user, int32_t item,
     p->item_n[r] = item;
     p->label_n[r] = (uint8_t)(label != 0);
     p->time_n[r] = time;
-    p->own_n[r] = own;
+    if (p->own_n) {
+        p->own_n[r] = own;
+    }
     p->count_n[r] = count;
     return SELLA_OK;
 }
@@ -181,7 +200,7 @@ static sella_status list_extend(sella_draft_list *list, const int32_t *item_n, i
     }
     if (list->count + count > list->capacity) {
         int32_t capacity = (list->count + count) * 2;
-        if (!enlarge(&list->item_n, (size_t)list->capacity, (size_t)capacity, sizeof *list->item_n)) {
+        if (!stretch(&list->item_n, (size_t)capacity, sizeof *list->item_n)) {
             return sella_err_memory(err, "histories", (size_t)capacity * sizeof *list->item_n);
         }
         list->capacity = capacity;
@@ -216,7 +235,7 @@ sella_status sella_draft_add_history(sella_draft *draft, sella_split_id split, i
     if (common > 0 && memcmp(list->item_n, history_n, (size_t)common * sizeof *history_n) != 0) {
         if (draft->own_count + count > draft->own_capacity) {
             int64_t capacity = (draft->own_count + count) * 2;
-            if (!enlarge(&draft->own, (size_t)draft->own_capacity, (size_t)capacity, sizeof *draft->own)) {
+            if (!stretch(&draft->own, (size_t)capacity, sizeof *draft->own)) {
                 return sella_err_memory(err, "histories", (size_t)capacity * sizeof *draft->own);
             }
             draft->own_capacity = capacity;
@@ -394,7 +413,7 @@ static sella_status lay_histories(const sella_draft *draft, image *im, sella_err
             return SELLA_MEMORY;
         }
         for (int64_t r = 0; r < p->rows; r++) {
-            start[r] = p->own_n[r] >= 0 ? own_start + p->own_n[r] : im->list_start[p->user_n[r]];
+            start[r] = p->own_n && p->own_n[r] >= 0 ? own_start + p->own_n[r] : im->list_start[p->user_n[r]];
         }
     }
     return SELLA_OK;

@@ -28,7 +28,7 @@ typedef struct sella_draft_split {
     int32_t *user_n, *item_n; /* [rows] numbers of sella_draft.users and .items */
     uint8_t *label_n;         /* [rows] */
     int64_t *time_n;          /* [rows] */
-    int64_t *own_n;           /* [rows] start in sella_draft.own, -1: the first `count` of the user's list */
+    int64_t *own_n;           /* [rows] start in sella_draft.own, -1: the first `count` of the user's list; NULL: -1 for all */
     int32_t *count_n;         /* [rows] */
 } sella_draft_split;
 

@@ -226,13 +226,19 @@ sella_status sella_parse_time(const char *text, size_t bytes, int64_t *seconds, 
     return SELLA_OK;
 }
 
+static void events_release(sella_events *events)
+{
+    free(events->user_n);
+    free(events->item_n);
+    free(events->label_n);
+    free(events->time_n);
+    *events = (sella_events){0};
+}
+
 static void job_release(sella_import_job *job)
 {
     sella_draft_release(&job->draft);
-    free(job->events.user_n);
-    free(job->events.item_n);
-    free(job->events.label_n);
-    free(job->events.time_n);
+    events_release(&job->events);
     json_decref(job->rules);
     json_decref(job->source);
 }
@@ -401,6 +407,7 @@ sella_status sella_import(const sella_import_options *options, const sella_talk 
     if (job.events.count > 0 || strcmp(options->format, "split") != 0) {
         SELLA_TRY(sella_import_need_titles(&job, err));
         SELLA_TRY(sella_protocol_apply(&job, err));
+        events_release(&job.events); // they are rows now
     }
     SELLA_TRY(note_rejects(&job, err));
     sella_draft_about about = {.noun = job.noun, .protocol = job.protocol, .source = job.source, .rules = job.rules};

@@ -15,16 +15,12 @@ enum { LEFT_OUT = SELLA_SPLITS };
 typedef struct order_key {
     int64_t time;
     int64_t event; // makes the order total, so that qsort is as good as a stable sort
-    int32_t user;  // rank by id
     int32_t tie;
 } order_key;
 
 static int compare_keys(const void *a, const void *b)
 {
     const order_key *x = a, *y = b;
-    if (x->user != y->user) {
-        return x->user < y->user ? -1 : 1;
-    }
     if (x->time != y->time) {
         return x->time < y->time ? -1 : 1;
     }
@@ -87,14 +83,42 @@ static void rank_items(const sella_events *events, int32_t items, int32_t *rank_
     }
 }
 
-/* Events in row order into key_n [events]; those left out (split_n[e] == LEFT_OUT) are not among them; split_n may be NULL. */
-static sella_status order_events(const sella_import_job *job, const uint8_t *split_n, bool tie_by_item, order_key *key_n, int64_t *count, sella_err *err)
+/* Row order within the users' parts of order_n, which are in the order of the log; start_u [users + 1]. */
+static sella_status order_parts(const sella_events *events, const int32_t *rank_i, const int64_t *start_u, int32_t users, int64_t *order_n, sella_err *err)
+{
+    int64_t most = 0;
+    for (int32_t u = 0; u < users; u++) {
+        most = start_u[u + 1] - start_u[u] > most ? start_u[u + 1] - start_u[u] : most;
+    }
+    order_key *key = sella_alloc((size_t)most, sizeof *key, "rows", err);
+    if (!key) {
+        return SELLA_MEMORY;
+    }
+    for (int32_t u = 0; u < users; u++) {
+        int64_t *part = order_n + start_u[u], count = start_u[u + 1] - start_u[u];
+        for (int64_t k = 0; k < count; k++) {
+            key[k] = (order_key){events->time_n[part[k]], part[k], rank_i ? rank_i[events->item_n[part[k]]] : 0};
+        }
+        qsort(key, (size_t)count, sizeof *key, compare_keys);
+        for (int64_t k = 0; k < count; k++) {
+            part[k] = key[k].event;
+        }
+    }
+    free(key);
+    return SELLA_OK;
+}
+
+/* Numbers of events in row order into order_n [events]: by user (counted, since there are many events and eight bytes each are enough), then
+ * time. Those left out (split_n[e] == LEFT_OUT) are not among them; split_n may be NULL. */
+static sella_status order_events(const sella_import_job *job, const uint8_t *split_n, bool tie_by_item, int64_t *order_n, int64_t *count, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_events *events = &job->events;
-    int32_t *rank_u = sella_alloc((size_t)job->draft.users.count, sizeof *rank_u, "users", err);
+    int32_t users = job->draft.users.count;
+    int32_t *rank_u = sella_alloc((size_t)users, sizeof *rank_u, "users", err);
     int32_t *rank_i = sella_alloc((size_t)job->draft.items.count, sizeof *rank_i, "items", err);
-    if (!rank_u || !rank_i) {
+    int64_t *start_u = sella_alloc((size_t)users + 2, sizeof *start_u, "users", err);
+    if (!rank_u || !rank_i || !start_u) {
         status = SELLA_MEMORY;
         goto done;
     }
@@ -102,16 +126,23 @@ static sella_status order_events(const sella_import_job *job, const uint8_t *spl
     if (tie_by_item) {
         rank_items(events, job->draft.items.count, rank_i);
     }
-    *count = 0;
+    for (int64_t e = 0; e < events->count; e++) { // start_u is two ahead, then one ahead, then right
+        start_u[rank_u[events->user_n[e]] + 2] += !split_n || split_n[e] != LEFT_OUT;
+    }
+    for (int32_t u = 0; u < users; u++) {
+        start_u[u + 2] += start_u[u + 1];
+    }
     for (int64_t e = 0; e < events->count; e++) {
         if (!split_n || split_n[e] != LEFT_OUT) {
-            key_n[(*count)++] = (order_key){events->time_n[e], e, rank_u[events->user_n[e]], tie_by_item ? rank_i[events->item_n[e]] : 0};
+            order_n[start_u[rank_u[events->user_n[e]] + 1]++] = e;
         }
     }
-    qsort(key_n, (size_t)*count, sizeof *key_n, compare_keys);
+    *count = start_u[users];
+    SELLA_TRY(order_parts(events, tie_by_item ? rank_i : NULL, start_u, users, order_n, err));
 done:
     free(rank_u);
     free(rank_i);
+    free(start_u);
     return status;
 }
 
@@ -248,18 +279,14 @@ done:
 
 /* Rows are in order: of each user's, the last is test and the one before valid. A user with two rows has no valid row, with one only
  * a train row. */
-static void split_last_out(sella_import_job *job, const order_key *key_n, int64_t count, uint8_t *split_n)
+static void split_last_out(sella_import_job *job, const int64_t *order_n, int64_t count, uint8_t *split_n)
 {
+    const int32_t *user_n = job->events.user_n;
     for (int64_t k = 0; k < count; k++) {
-        int64_t begin = k, end = k;
-        while (begin > 0 && k - begin < 2 && key_n[begin - 1].user == key_n[k].user) {
-            begin--;
-        }
-        while (end + 1 < count && end - k < 2 && key_n[end + 1].user == key_n[k].user) {
-            end++;
-        }
-        bool first = begin == k;
-        split_n[key_n[k].event] = first || end - k >= 2 ? SELLA_SPLIT_TRAIN : end == k ? SELLA_SPLIT_TEST : SELLA_SPLIT_VALID;
+        int32_t user = user_n[order_n[k]];
+        bool first = k == 0 || user_n[order_n[k - 1]] != user;
+        int64_t behind = k + 1 < count && user_n[order_n[k + 1]] == user ? k + 2 < count && user_n[order_n[k + 2]] == user ? 2 : 1 : 0;
+        split_n[order_n[k]] = first || behind == 2 ? SELLA_SPLIT_TRAIN : behind == 0 ? SELLA_SPLIT_TEST : SELLA_SPLIT_VALID;
     }
     job->draft.split[SELLA_SPLIT_VALID].present = job->draft.split[SELLA_SPLIT_TEST].present = true;
 }
@@ -283,15 +310,15 @@ sella_status sella_protocol_apply(sella_import_job *job, sella_err *err)
                                 : sella_err_set(err, SELLA_STATE, "there are no ratings in the log: the train split is empty");
     }
     uint8_t *split_n = sella_alloc((size_t)events->count, 1, "rows", err);
-    order_key *key_n = sella_alloc((size_t)events->count, sizeof *key_n, "rows", err);
-    if (!split_n || !key_n) {
+    int64_t *order_n = sella_alloc((size_t)events->count, sizeof *order_n, "rows", err);
+    if (!split_n || !order_n) {
         status = SELLA_MEMORY;
         goto done;
     }
     json_object_set_new(job->rules, "like_at", json_real(job->like_at));
     if (last_out) {
-        SELLA_TRY(order_events(job, NULL, false, key_n, &count, err));
-        split_last_out(job, key_n, count, split_n);
+        SELLA_TRY(order_events(job, NULL, false, order_n, &count, err));
+        split_last_out(job, order_n, count, split_n);
     } else {
         if (ml_1m) {
             split_ml_1m(job, split_n);
@@ -300,10 +327,10 @@ sella_status sella_protocol_apply(sella_import_job *job, sella_err *err)
         } else {
             SELLA_TRY(split_by_time(job, split_n, err));
         }
-        SELLA_TRY(order_events(job, split_n, ml_1m, key_n, &count, err));
+        SELLA_TRY(order_events(job, split_n, ml_1m, order_n, &count, err));
     }
     for (int64_t k = 0; k < count; k++) {
-        int64_t e = key_n[k].event;
+        int64_t e = order_n[k];
         SELLA_TRY(sella_draft_add(&job->draft, (sella_split_id)split_n[e], events->user_n[e], events->item_n[e], events->label_n[e],
                                   events->time_n[e], err));
     }
@@ -313,6 +340,6 @@ sella_status sella_protocol_apply(sella_import_job *job, sella_err *err)
     }
 done:
     free(split_n);
-    free(key_n);
+    free(order_n);
     return status;
 }
