@@ -1,11 +1,13 @@
-/* import_amazon.c - Amazon's reviews and metadata as McAuley's group published them in 2014, 2018 and 2023, one object a line.
+/* import_amazon.c - Amazon's reviews and metadata as McAuley's group published them in 2014, 2018 and 2023, one object
+ * a line.
  *
  *           user        item                    rating   time                          metadata
  * 2014      reviewerID  asin                    overall  unixReviewTime (seconds)      Python literals: asin, title
  * 2018      reviewerID  asin                    overall  unixReviewTime (seconds)      JSON: asin, title
  * 2023      user_id     parent_asin, else asin  rating   timestamp (milliseconds)      JSON: parent_asin, title
  *
- * Reviews are read first, so that of the metadata, which covers every product that ever was, only titles of reviewed items are kept.
+ * Reviews are read first, so that of the metadata, which covers every product that ever was, only titles of reviewed
+ * items are kept.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -24,19 +26,36 @@ static const char *const release_names[] = {"2014 or 2018", "2014", "2018", "202
 
 enum { REVIEWS, METADATA };
 
-enum { R_USER, R_ITEM, R_RATING, R_TIME, R_HELPFUL, R_VERIFIED, R_USER_23, R_PARENT, R_RATING_23, R_TIME_23, R_SORT_TIME, R_FIELDS };
+enum {
+    R_USER,
+    R_ITEM,
+    R_RATING,
+    R_TIME,
+    R_HELPFUL,
+    R_VERIFIED,
+    R_USER_23,
+    R_PARENT,
+    R_RATING_23,
+    R_TIME_23,
+    R_SORT_TIME,
+    R_FIELDS
+};
 static const sella_line_name review_names[R_FIELDS] = {
-    [R_USER] = SELLA_LINE_NAME("reviewerID"),      [R_ITEM] = SELLA_LINE_NAME("asin"),         [R_RATING] = SELLA_LINE_NAME("overall"),
-    [R_TIME] = SELLA_LINE_NAME("unixReviewTime"),  [R_HELPFUL] = SELLA_LINE_NAME("helpful"),   [R_VERIFIED] = SELLA_LINE_NAME("verified"),
-    [R_USER_23] = SELLA_LINE_NAME("user_id"),      [R_PARENT] = SELLA_LINE_NAME("parent_asin"), [R_RATING_23] = SELLA_LINE_NAME("rating"),
-    [R_TIME_23] = SELLA_LINE_NAME("timestamp"),    [R_SORT_TIME] = SELLA_LINE_NAME("sort_timestamp"),
+    [R_USER] = SELLA_LINE_NAME("reviewerID"),          [R_ITEM] = SELLA_LINE_NAME("asin"),
+    [R_RATING] = SELLA_LINE_NAME("overall"),           [R_TIME] = SELLA_LINE_NAME("unixReviewTime"),
+    [R_HELPFUL] = SELLA_LINE_NAME("helpful"),          [R_VERIFIED] = SELLA_LINE_NAME("verified"),
+    [R_USER_23] = SELLA_LINE_NAME("user_id"),          [R_PARENT] = SELLA_LINE_NAME("parent_asin"),
+    [R_RATING_23] = SELLA_LINE_NAME("rating"),         [R_TIME_23] = SELLA_LINE_NAME("timestamp"),
+    [R_SORT_TIME] = SELLA_LINE_NAME("sort_timestamp"),
 };
 
 enum { M_ITEM, M_PARENT, M_TITLE, M_IMAGE_14, M_RANK_14, M_ALSO_18, M_MAIN_18, M_USER, M_USER_23, M_FIELDS };
 static const sella_line_name metadata_names[M_FIELDS] = {
-    [M_ITEM] = SELLA_LINE_NAME("asin"),       [M_PARENT] = SELLA_LINE_NAME("parent_asin"), [M_TITLE] = SELLA_LINE_NAME("title"),
-    [M_IMAGE_14] = SELLA_LINE_NAME("imUrl"),  [M_RANK_14] = SELLA_LINE_NAME("salesRank"),  [M_ALSO_18] = SELLA_LINE_NAME("also_buy"),
-    [M_MAIN_18] = SELLA_LINE_NAME("main_cat"), [M_USER] = SELLA_LINE_NAME("reviewerID"),   [M_USER_23] = SELLA_LINE_NAME("user_id"),
+    [M_ITEM] = SELLA_LINE_NAME("asin"),         [M_PARENT] = SELLA_LINE_NAME("parent_asin"),
+    [M_TITLE] = SELLA_LINE_NAME("title"),       [M_IMAGE_14] = SELLA_LINE_NAME("imUrl"),
+    [M_RANK_14] = SELLA_LINE_NAME("salesRank"), [M_ALSO_18] = SELLA_LINE_NAME("also_buy"),
+    [M_MAIN_18] = SELLA_LINE_NAME("main_cat"),  [M_USER] = SELLA_LINE_NAME("reviewerID"),
+    [M_USER_23] = SELLA_LINE_NAME("user_id"),
 };
 
 typedef struct amazon {
@@ -53,7 +72,8 @@ typedef struct amazon {
 } amazon;
 
 /* A field that must be a text, without its escapes. */
-static sella_status need_text(const sella_line_value *value, const char *name, sella_text *room, const char **text, size_t *bytes, sella_err *err)
+static sella_status need_text(const sella_line_value *value, const char *name, sella_text *room, const char **text,
+                              size_t *bytes, sella_err *err)
 {
     if (value->kind == SELLA_LINE_ABSENT) {
         return sella_err_set(err, SELLA_FORMAT, "the line has no '%s'", name);
@@ -77,9 +97,9 @@ static sella_status need_number(const sella_line_value *value, const char *name,
     if (value->kind == SELLA_LINE_NUMBER) {
         return SELLA_OK;
     }
-    return value->kind == SELLA_LINE_ABSENT
-               ? sella_err_set(err, SELLA_FORMAT, "the line has no '%s'", name)
-               : sella_err_set(err, SELLA_FORMAT, "'%s' is %s; expected a number", name, sella_line_kind_text(value->kind));
+    return value->kind == SELLA_LINE_ABSENT ? sella_err_set(err, SELLA_FORMAT, "the line has no '%s'", name)
+                                            : sella_err_set(err, SELLA_FORMAT, "'%s' is %s; expected a number", name,
+                                                            sella_line_kind_text(value->kind));
 }
 
 /* ---- reviews ---- */
@@ -88,7 +108,8 @@ static sella_status take_review(amazon *a, const sella_line_value *value_n, cons
 {
     sella_status status = SELLA_OK;
     sella_import_job *job = a->job;
-    bool old = value_n[R_USER].kind != SELLA_LINE_ABSENT, new = value_n[R_USER_23].kind != SELLA_LINE_ABSENT, is_2023 = a->started ? a->is_2023 : new;
+    bool old = value_n[R_USER].kind != SELLA_LINE_ABSENT, new = value_n[R_USER_23].kind != SELLA_LINE_ABSENT,
+         is_2023 = a->started ? a->is_2023 : new;
     const char *user = "", *item = "";
     size_t user_bytes = 0, item_bytes = 0;
     double rating;
@@ -96,12 +117,17 @@ static sella_status take_review(amazon *a, const sella_line_value *value_n, cons
     int32_t u, i;
     *reason = "user id";
     if (!a->started && old == new) {
-        return sella_err_set(err, SELLA_FORMAT, "the line has %s 'reviewerID' (2014, 2018) %s 'user_id' (2023); expected reviews, then metadata", old ? "both" : "neither",
-                             old ? "and" : "nor");
+        return sella_err_set(
+            err, SELLA_FORMAT,
+            "the line has %s 'reviewerID' (2014, 2018) %s 'user_id' (2023); expected reviews, then metadata",
+            old ? "both" : "neither", old ? "and" : "nor");
     }
     int user_field = is_2023 ? R_USER_23 : R_USER, rating_field = is_2023 ? R_RATING_23 : R_RATING;
     int item_field = is_2023 && value_n[R_PARENT].kind != SELLA_LINE_ABSENT ? R_PARENT : R_ITEM;
-    int time_field = !is_2023 ? R_TIME : value_n[R_TIME_23].kind == SELLA_LINE_ABSENT && value_n[R_SORT_TIME].kind != SELLA_LINE_ABSENT ? R_SORT_TIME : R_TIME_23;
+    int time_field = !is_2023 ? R_TIME
+                     : value_n[R_TIME_23].kind == SELLA_LINE_ABSENT && value_n[R_SORT_TIME].kind != SELLA_LINE_ABSENT
+                         ? R_SORT_TIME
+                         : R_TIME_23;
     SELLA_TRY(need_text(&value_n[user_field], review_names[user_field].text, &a->user, &user, &user_bytes, err));
     SELLA_TRY(sella_id_check(user, user_bytes, "user", err));
     *reason = "item id";
@@ -139,10 +165,12 @@ static release metadata_release(const sella_line_value *value_n)
     if (value_n[M_PARENT].kind != SELLA_LINE_ABSENT) {
         return OF_2023;
     }
-    if (value_n[M_TITLE].python || value_n[M_ITEM].python || value_n[M_IMAGE_14].kind != SELLA_LINE_ABSENT || value_n[M_RANK_14].kind != SELLA_LINE_ABSENT) {
+    if (value_n[M_TITLE].python || value_n[M_ITEM].python || value_n[M_IMAGE_14].kind != SELLA_LINE_ABSENT ||
+        value_n[M_RANK_14].kind != SELLA_LINE_ABSENT) {
         return OF_2014;
     }
-    return value_n[M_ALSO_18].kind != SELLA_LINE_ABSENT || value_n[M_MAIN_18].kind != SELLA_LINE_ABSENT ? OF_2018 : UNKNOWN;
+    return value_n[M_ALSO_18].kind != SELLA_LINE_ABSENT || value_n[M_MAIN_18].kind != SELLA_LINE_ABSENT ? OF_2018
+                                                                                                        : UNKNOWN;
 }
 
 /* The last record of an item decides, also when it has no title. */
@@ -182,7 +210,8 @@ static sella_status take_metadata(amazon *a, const sella_line_value *value_n, co
         return sella_err_set(err, SELLA_FORMAT, "the line is a review; expected metadata");
     }
     if (a->is_2023 && value_n[M_PARENT].kind == SELLA_LINE_ABSENT && value_n[M_ITEM].kind != SELLA_LINE_ABSENT) {
-        return sella_err_set(err, SELLA_FORMAT, "the line has no 'parent_asin'; expected metadata of 2023 as the reviews are");
+        return sella_err_set(err, SELLA_FORMAT,
+                             "the line has no 'parent_asin'; expected metadata of 2023 as the reviews are");
     }
     sella_status status = need_text(&value_n[field], metadata_names[field].text, &a->item, &item, &bytes, err);
     if (status != SELLA_OK) {
@@ -214,17 +243,20 @@ static sella_status read_lines(amazon *a, int which, sella_line_stream *stream, 
             continue;
         }
         if (status == SELLA_OK) {
-            status = sella_line_scan(text, bytes, which == REVIEWS ? review_names : metadata_names, which == REVIEWS ? (int)R_FIELDS : (int)M_FIELDS, value_n, &why);
+            status = sella_line_scan(text, bytes, which == REVIEWS ? review_names : metadata_names,
+                                     which == REVIEWS ? (int)R_FIELDS : (int)M_FIELDS, value_n, &why);
         }
         if (status == SELLA_OK) {
-            status = which == REVIEWS ? take_review(a, value_n, &reason, &why) : take_metadata(a, value_n, &reason, &why);
+            status =
+                which == REVIEWS ? take_review(a, value_n, &reason, &why) : take_metadata(a, value_n, &reason, &why);
         }
         if (status != SELLA_OK) {
             SELLA_TRY(sella_reject_row(job, reason, status, &why, path, sella_line_stream_line(stream), err));
             why.text[0] = '\0';
         }
         a->rows[which]++;
-        SELLA_TRY(sella_import_tick(job, a->rows[which], a->done_before + sella_line_stream_done(stream), a->total, err));
+        SELLA_TRY(
+            sella_import_tick(job, a->rows[which], a->done_before + sella_line_stream_done(stream), a->total, err));
     }
     a->done_before += sella_line_stream_done(stream);
 done:
@@ -248,9 +280,11 @@ static sella_status probe_metadata(amazon *a, sella_err *err)
     status = sella_line_stream_next(stream, &text, &bytes, err);
     if (status == SELLA_FORMAT) {
         status = SELLA_OK; // the reading proper says it or skips it
-    } else if (status == SELLA_OK && text && sella_line_scan(text, bytes, metadata_names, M_FIELDS, value_n, NULL) == SELLA_OK &&
+    } else if (status == SELLA_OK && text &&
+               sella_line_scan(text, bytes, metadata_names, M_FIELDS, value_n, NULL) == SELLA_OK &&
                (value_n[M_USER].kind != SELLA_LINE_ABSENT || value_n[M_USER_23].kind != SELLA_LINE_ABSENT)) {
-        status = sella_err_set(err, SELLA_FORMAT, "%s:1: the line is a review; expected the reviews first, then the metadata", path);
+        status = sella_err_set(err, SELLA_FORMAT,
+                               "%s:1: the line is a review; expected the reviews first, then the metadata", path);
     }
 done:
     sella_line_stream_close(stream);
@@ -262,22 +296,26 @@ static void say_what_was_read(const amazon *a)
     const sella_talk *talk = a->job->talk;
     double seconds = sella_now() - a->job->ticked;
     const char *path = a->job->options->inputs[METADATA];
-    sella_say(talk, SELLA_LEVEL_INFO, "read %lld reviews of %s and %lld records of metadata in %.1f s (%.0f lines a second)", (long long)a->rows[REVIEWS],
-              release_names[a->of[REVIEWS]], (long long)a->rows[METADATA], seconds,
+    sella_say(talk, SELLA_LEVEL_INFO,
+              "read %lld reviews of %s and %lld records of metadata in %.1f s (%.0f lines a second)",
+              (long long)a->rows[REVIEWS], release_names[a->of[REVIEWS]], (long long)a->rows[METADATA], seconds,
               seconds > 0 ? (double)(a->rows[REVIEWS] + a->rows[METADATA]) / seconds : 0.0);
     if (a->of[METADATA] != UNKNOWN && a->of[METADATA] != a->of[REVIEWS]) {
-        sella_say(talk, SELLA_LEVEL_WARN, "%s: is metadata of %s beside reviews of %s; dataset.json says so", path, release_names[a->of[METADATA]],
-                  release_names[a->of[REVIEWS]]);
+        sella_say(talk, SELLA_LEVEL_WARN, "%s: is metadata of %s beside reviews of %s; dataset.json says so", path,
+                  release_names[a->of[METADATA]], release_names[a->of[REVIEWS]]);
     }
     if (a->repeated > 0) {
-        sella_say(talk, SELLA_LEVEL_WARN, "%s: %lld records repeat an item; the last one is kept", path, (long long)a->repeated);
+        sella_say(talk, SELLA_LEVEL_WARN, "%s: %lld records repeat an item; the last one is kept", path,
+                  (long long)a->repeated);
     }
     if (a->cut > 0) {
-        sella_say(talk, SELLA_LEVEL_WARN, "%s: %lld titles have more than %d bytes and are cut there", path, (long long)a->cut, (int)SELLA_TITLE_MAX);
+        sella_say(talk, SELLA_LEVEL_WARN, "%s: %lld titles have more than %d bytes and are cut there", path,
+                  (long long)a->cut, (int)SELLA_TITLE_MAX);
     }
     if (a->scripts > 0) {
-        sella_say(talk, SELLA_LEVEL_WARN, "%s: %lld titles hold a script of the page ('getTime') in place of a name; they are kept as they are", path,
-                  (long long)a->scripts);
+        sella_say(talk, SELLA_LEVEL_WARN,
+                  "%s: %lld titles hold a script of the page ('getTime') in place of a name; they are kept as they are",
+                  path, (long long)a->scripts);
     }
 }
 
@@ -319,8 +357,10 @@ sella_status sella_import_amazon(sella_import_job *job, sella_err *err)
         titled = job->draft.title_n[i] != NULL;
     }
     if (job->events.count > 0 && !titled) {
-        status = sella_err_set(err, SELLA_MISSING, "%s: has a title for none of the %d items that were reviewed; expected metadata of the same category",
-                               job->options->inputs[METADATA], job->draft.items.count);
+        status = sella_err_set(
+            err, SELLA_MISSING,
+            "%s: has a title for none of the %d items that were reviewed; expected metadata of the same category",
+            job->options->inputs[METADATA], job->draft.items.count);
         goto done;
     }
     say_what_was_read(&a);

@@ -25,12 +25,16 @@ sella_status sella_column_map_parse(const char *text, sella_column_map *map, sel
         size_t part = strcspn(text, ",");
         const char *equal = memchr(text, '=', part);
         int column = 0;
-        while (equal && column < SELLA_COLUMNS && !(strlen(word_n[column]) == (size_t)(equal - text) && memcmp(word_n[column], text, (size_t)(equal - text)) == 0)) {
+        while (equal && column < SELLA_COLUMNS &&
+               !(strlen(word_n[column]) == (size_t)(equal - text) &&
+                 memcmp(word_n[column], text, (size_t)(equal - text)) == 0)) {
             column++;
         }
         if (!equal || column == SELLA_COLUMNS || equal + 1 == text + part) {
-            return sella_err_set(err, SELLA_ARG, "columns has '%.*s'; expected user=NAME, item=NAME, rating=NAME or label=NAME, time=NAME, title=NAME",
-                                 (int)(part < 60 ? part : 60), text);
+            return sella_err_set(
+                err, SELLA_ARG,
+                "columns has '%.*s'; expected user=NAME, item=NAME, rating=NAME or label=NAME, time=NAME, title=NAME",
+                (int)(part < 60 ? part : 60), text);
         }
         if (map->name_n[column]) {
             return sella_err_set(err, SELLA_ARG, "columns maps %s twice", word_n[column]);
@@ -48,7 +52,8 @@ sella_status sella_column_map_parse(const char *text, sella_column_map *map, sel
 }
 
 /* Column of a word, -1 when it is not there and not `needed`. */
-static sella_status map_find(const sella_table_form *form, const sella_column_map *map, const sella_delimited *table, int word, bool needed, int *column, sella_err *err)
+static sella_status map_find(const sella_table_form *form, const sella_column_map *map, const sella_delimited *table,
+                             int word, bool needed, int *column, sella_err *err)
 {
     *column = -1;
     if (map->name_n[word]) {
@@ -64,8 +69,9 @@ static sella_status map_find(const sella_table_form *form, const sella_column_ma
     return sella_err_prefix(err, status, "no column for %s (see --columns)", word_n[word]);
 }
 
-static sella_status find_columns(const sella_table_form *form, const sella_column_map *map, const sella_delimited *table, bool catalogue, bool has_catalogue,
-                                 int *column, sella_err *err)
+static sella_status find_columns(const sella_table_form *form, const sella_column_map *map,
+                                 const sella_delimited *table, bool catalogue, bool has_catalogue, int *column,
+                                 sella_err *err)
 {
     sella_status status = SELLA_OK;
     for (int c = 0; c < SELLA_COLUMNS; c++) {
@@ -89,9 +95,11 @@ static sella_status find_columns(const sella_table_form *form, const sella_colum
         SELLA_TRY(map_find(form, map, table, SELLA_COLUMN_LABEL, false, &column[SELLA_COLUMN_LABEL], err));
     }
     if (column[SELLA_COLUMN_RATING] < 0 && column[SELLA_COLUMN_LABEL] < 0) {
-        status = sella_err_set(err, SELLA_FORMAT, "%s:1: there is no column 'rating' nor 'label'%s", table->path, form->no_ratings);
+        status = sella_err_set(err, SELLA_FORMAT, "%s:1: there is no column 'rating' nor 'label'%s", table->path,
+                               form->no_ratings);
     } else if (column[SELLA_COLUMN_TITLE] < 0 && !has_catalogue) {
-        status = sella_err_set(err, SELLA_FORMAT, "%s:1: there is no column for titles%s", table->path, form->no_titles);
+        status =
+            sella_err_set(err, SELLA_FORMAT, "%s:1: there is no column for titles%s", table->path, form->no_titles);
     }
 done:
     return status;
@@ -121,7 +129,8 @@ static sella_status parse_label(sella_field value, int64_t *label, sella_err *er
 }
 
 /* One record of a catalogue or of a log. */
-static sella_status take_record(sella_import_job *job, const sella_field *field_n, const int *column, int64_t *retitled, const char **reason, sella_err *err)
+static sella_status take_record(sella_import_job *job, const sella_field *field_n, const int *column, int64_t *retitled,
+                                const char **reason, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_draft *draft = &job->draft;
@@ -154,7 +163,8 @@ static sella_status take_record(sella_import_job *job, const sella_field *field_
     // An empty title in a log is no title: the catalogue or another row may have one.
     if (column[SELLA_COLUMN_TITLE] >= 0 && (!is_log || trimmed(field_n[column[SELLA_COLUMN_TITLE]]).bytes > 0)) {
         *reason = "title";
-        SELLA_TRY(sella_draft_title(draft, item, field_n[column[SELLA_COLUMN_TITLE]].data, field_n[column[SELLA_COLUMN_TITLE]].bytes, &again, err));
+        SELLA_TRY(sella_draft_title(draft, item, field_n[column[SELLA_COLUMN_TITLE]].data,
+                                    field_n[column[SELLA_COLUMN_TITLE]].bytes, &again, err));
         *retitled += again;
     }
     if (is_log) {
@@ -165,8 +175,8 @@ done:
     return status;
 }
 
-sella_status sella_import_table(sella_import_job *job, const sella_table_form *form, const sella_column_map *map, const char *path, bool catalogue,
-                                bool has_catalogue, sella_err *err)
+sella_status sella_import_table(sella_import_job *job, const sella_table_form *form, const sella_column_map *map,
+                                const char *path, bool catalogue, bool has_catalogue, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_map file = {0};
@@ -174,7 +184,8 @@ sella_status sella_import_table(sella_import_job *job, const sella_table_form *f
     int column[SELLA_COLUMNS];
     int64_t retitled = 0;
     SELLA_TRY(sella_map_open(path, &file, err));
-    SELLA_TRY(sella_delimited_open(&table, path, file.data, file.size, form->delimiter, form->quotes, SELLA_LINE_MAX, err));
+    SELLA_TRY(
+        sella_delimited_open(&table, path, file.data, file.size, form->delimiter, form->quotes, SELLA_LINE_MAX, err));
     if (form->header) {
         SELLA_TRY(form->header(&table, err));
     }
@@ -193,10 +204,13 @@ sella_status sella_import_table(sella_import_job *job, const sella_table_form *f
         if (status != SELLA_OK) {
             SELLA_TRY(sella_reject_row(job, reason, status, &why, path, table.line, err));
         }
-        SELLA_TRY(sella_import_tick(job, row, (double)(table.cursor - (const char *)file.data), (double)file.size, err));
+        SELLA_TRY(
+            sella_import_tick(job, row, (double)(table.cursor - (const char *)file.data), (double)file.size, err));
     }
     if (retitled > 0) {
-        sella_say(job->talk, SELLA_LEVEL_WARN, "%s: %lld records give an item another title than before; the first one is kept", path, (long long)retitled);
+        sella_say(job->talk, SELLA_LEVEL_WARN,
+                  "%s: %lld records give an item another title than before; the first one is kept", path,
+                  (long long)retitled);
     }
 done:
     sella_delimited_release(&table);

@@ -1,7 +1,7 @@
 /* line_object.c - chosen fields of a JSON object or Python dict on one line (data/line_object.h).
  *
- * Easy to get wrong: the scanner passes strings unread (escapes are checked to be escapes, not to name a character); what a string means
- * is told by sella_line_text alone, for the few that are wanted.
+ * Easy to get wrong: the scanner passes strings unread (escapes are checked to be escapes, not to name a character);
+ * what a string means is told by sella_line_text alone, for the few that are wanted.
  */
 #include "data/line_object.h"
 
@@ -17,7 +17,8 @@ typedef struct scanner {
 
 const char *sella_line_kind_text(sella_line_kind kind)
 {
-    static const char *const words[] = {"nothing", "null", "true or false", "a number", "a text", "a list", "an object"};
+    static const char *const words[] = {"nothing", "null",   "true or false", "a number",
+                                        "a text",  "a list", "an object"};
     return words[kind];
 }
 
@@ -45,7 +46,10 @@ static bool next_is(scanner *s, char c)
 
 static int hex_digit(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 static bool hex_digits(const char *at, const char *end, int count, uint32_t *value)
@@ -99,10 +103,12 @@ static sella_status scan_string(scanner *s, sella_line_value *out)
     out->escaped = false;
     out->python = s->python;
     for (;;) {
-        while (s->end - s->at >= (ptrdiff_t)sizeof word && (memcpy(&word, s->at, sizeof word), !stops_in(word, quotes))) {
+        while (s->end - s->at >= (ptrdiff_t)sizeof word &&
+               (memcpy(&word, s->at, sizeof word), !stops_in(word, quotes))) {
             s->at += sizeof word;
         }
-        for (int i = 0; i < 8 && s->at < s->end && *s->at != quote && *s->at != '\\' && (unsigned char)*s->at >= 0x20; i++) {
+        for (int i = 0; i < 8 && s->at < s->end && *s->at != quote && *s->at != '\\' && (unsigned char)*s->at >= 0x20;
+             i++) {
             s->at++;
         }
         if (s->at == s->end) {
@@ -164,7 +170,8 @@ static sella_status scan_word(scanner *s, sella_line_value *out)
                  {"None", SELLA_LINE_NULL, true},  {"True", SELLA_LINE_BOOL, true},  {"False", SELLA_LINE_BOOL, true}};
     for (size_t w = 0; w < sizeof words / sizeof *words; w++) {
         size_t bytes = strlen(words[w].text);
-        if (words[w].python == s->python && (size_t)(s->end - s->at) >= bytes && memcmp(s->at, words[w].text, bytes) == 0) {
+        if (words[w].python == s->python && (size_t)(s->end - s->at) >= bytes &&
+            memcmp(s->at, words[w].text, bytes) == 0) {
             *out = (sella_line_value){.data = s->at, .bytes = bytes, .kind = words[w].kind};
             s->at += bytes;
             return SELLA_OK;
@@ -173,7 +180,8 @@ static sella_status scan_word(scanner *s, sella_line_value *out)
     return broken(s, "there is no value");
 }
 
-static sella_status scan_members(scanner *s, const sella_line_name *name_n, int count, sella_line_value *value_n, int depth);
+static sella_status scan_members(scanner *s, const sella_line_name *name_n, int count, sella_line_value *value_n,
+                                 int depth);
 static sella_status scan_list(scanner *s, char close, int depth);
 
 static sella_status scan_value(scanner *s, sella_line_value *out, int depth)
@@ -198,7 +206,8 @@ static sella_status scan_value(scanner *s, sella_line_value *out, int depth)
     s->at++;
     out->kind = c == '{' ? SELLA_LINE_OBJECT : SELLA_LINE_LIST;
     out->data = s->at;
-    sella_status status = c == '{' ? scan_members(s, NULL, 0, NULL, depth + 1) : scan_list(s, c == '[' ? ']' : ')', depth + 1);
+    sella_status status =
+        c == '{' ? scan_members(s, NULL, 0, NULL, depth + 1) : scan_list(s, c == '[' ? ']' : ')', depth + 1);
     out->bytes = status == SELLA_OK ? (size_t)(s->at - out->data) - 1 : 0;
     return status;
 }
@@ -230,7 +239,8 @@ static sella_status scan_list(scanner *s, char close, int depth)
 static int find_name(const sella_line_value *key, const sella_line_name *name_n, int count)
 {
     for (int n = 0; n < count; n++) {
-        if (name_n[n].bytes == key->bytes && name_n[n].text[0] == key->data[0] && memcmp(name_n[n].text, key->data, key->bytes) == 0) {
+        if (name_n[n].bytes == key->bytes && name_n[n].text[0] == key->data[0] &&
+            memcmp(name_n[n].text, key->data, key->bytes) == 0) {
             return n;
         }
     }
@@ -238,7 +248,8 @@ static int find_name(const sella_line_value *key, const sella_line_name *name_n,
 }
 
 /* Behind '{' -> behind '}'. */
-static sella_status scan_members(scanner *s, const sella_line_name *name_n, int count, sella_line_value *value_n, int depth)
+static sella_status scan_members(scanner *s, const sella_line_name *name_n, int count, sella_line_value *value_n,
+                                 int depth)
 {
     if (next_is(s, '}')) {
         return SELLA_OK;
@@ -278,7 +289,8 @@ static sella_status scan_members(scanner *s, const sella_line_name *name_n, int 
     }
 }
 
-sella_status sella_line_scan(const char *line, size_t bytes, const sella_line_name *name_n, int count, sella_line_value *value_n, sella_err *err)
+sella_status sella_line_scan(const char *line, size_t bytes, const sella_line_name *name_n, int count,
+                             sella_line_value *value_n, sella_err *err)
 {
     scanner s = {.start = line, .at = line, .end = line + bytes, .err = err};
     for (int n = 0; n < count; n++) {
@@ -316,22 +328,25 @@ static uint32_t take_utf16(const char **at, const char *end)
     uint32_t code, low;
     hex_digits(*at + 1, end, 4, &code);
     *at += 5;
-    if (code >= 0xd800 && code < 0xdc00 && end - *at >= 6 && (*at)[0] == '\\' && (*at)[1] == 'u' && hex_digits(*at + 2, end, 4, &low) && low >= 0xdc00 &&
-        low < 0xe000) {
+    if (code >= 0xd800 && code < 0xdc00 && end - *at >= 6 && (*at)[0] == '\\' && (*at)[1] == 'u' &&
+        hex_digits(*at + 2, end, 4, &low) && low >= 0xdc00 && low < 0xe000) {
         *at += 6;
         code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
     }
     return code;
 }
 
-/* A run of "\xHH" at the backslash: bytes of UTF-8 when they are such (repr of Python 2), else characters below U+0100 (Python 3). */
+/* A run of "\xHH" at the backslash: bytes of UTF-8 when they are such (repr of Python 2), else characters below U+0100
+ * (Python 3). */
 static sella_status take_bytes(sella_text *out, const char **at, const char *end, sella_err *err)
 {
     sella_status status = SELLA_OK;
     size_t begin = out->size;
     const char *run = *at;
     uint32_t value;
-    for (; status == SELLA_OK && end - *at >= 4 && (*at)[0] == '\\' && (*at)[1] == 'x' && hex_digits(*at + 2, end, 2, &value); *at += 4) {
+    for (; status == SELLA_OK && end - *at >= 4 && (*at)[0] == '\\' && (*at)[1] == 'x' &&
+           hex_digits(*at + 2, end, 2, &value);
+         *at += 4) {
         char byte = (char)(unsigned char)value;
         status = sella_text_append(out, &byte, 1, err);
     }

@@ -71,10 +71,13 @@ static sella_status check_magic(const sella_line_stream *s, size_t bytes, sella_
     static const struct {
         const char *magic, *what;
         size_t bytes;
-    } other[] = {{"PK\3\4", "a zip archive", 4}, {"\xfd" "7zXZ", "xz", 5}, {"\x28\xb5\x2f\xfd", "zstd", 4}, {"BZh", "bzip2", 3}};
+    } other[] = {{"PK\3\4", "a zip archive", 4}, {"\xfd\x37zXZ", "xz", 5}, {"\x28\xb5\x2f\xfd", "zstd", 4},
+                 {"BZh", "bzip2", 3}};
     for (size_t o = 0; o < sizeof other / sizeof *other; o++) {
         if (bytes >= other[o].bytes && memcmp(s->packed, other[o].magic, other[o].bytes) == 0) {
-            return sella_err_set(err, SELLA_FORMAT, "%s: is compressed as %s; expected lines of text, plain or compressed with gzip", s->path, other[o].what);
+            return sella_err_set(err, SELLA_FORMAT,
+                                 "%s: is compressed as %s; expected lines of text, plain or compressed with gzip",
+                                 s->path, other[o].what);
         }
     }
     return SELLA_OK;
@@ -134,7 +137,9 @@ done:
 
 static sella_status damaged(const sella_line_stream *s, const char *what, sella_err *err)
 {
-    return sella_err_set(err, SELLA_IO, "%s: the gzip stream %s behind line %lld; expected a complete file: fetch it again", s->path, what, (long long)s->line);
+    return sella_err_set(err, SELLA_IO,
+                         "%s: the gzip stream %s behind line %lld; expected a complete file: fetch it again", s->path,
+                         what, (long long)s->line);
 }
 
 /* Some bytes of text at `end`, or ended. Room is there. */
