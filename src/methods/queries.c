@@ -86,7 +86,9 @@ done:
     return status;
 }
 
-enum { SAMPLE_RUN = 16 }; // rows of one user that are drawn together
+/* Rows of one user that are drawn together. They share their history, which saves tokens, but their labels go together too: with 16, 4,096 rows of ML-1M
+ * (32 steps of 8 users each) left stage 1 at chance. */
+enum { SAMPLE_RUN = 4 };
 
 typedef struct sample_place {
     int32_t user;

@@ -16,7 +16,7 @@
 
 static const sella_setting training_table[] = {
     INT("train.rows", "0", 0, 1e12, "rows",
-        "Train rows that the language-model stages see: a seeded sample of runs of up to 16 rows of one user, "
+        "Train rows that the language-model stages see: a seeded sample of runs of up to 4 rows of one user, "
         "larger ones hold smaller ones; 0: all."),
     INT("train.tokens", "1024", 16, 1048576, "tokens",
         "Tokens of one packed batch in training: what memory follows; a step accumulates as many batches as it "
