@@ -254,7 +254,7 @@ static void test_samples(void **state)
         }
         runs += !follows;
     }
-    assert_true(runs <= 14);
+    assert_in_range(runs, 20, 34); // 25 runs of four, some cut by a user's end, some next to each other
     free(again);
     CHECK(sella_sample_rows(100, 4, dataset, SELLA_SPLIT_TRAIN, &again, &a, err));
     assert_memory_not_equal(small, again, 100 * sizeof *small);
