@@ -24,8 +24,8 @@ void sella_line_stream_close(sella_line_stream *stream);
 
 /* The next line as [*text, *text + *bytes), not NUL-terminated; *text = NULL at the end.
  * Returns: SELLA_FORMAT for a line that is too long: the stream then stands behind it and may go on. SELLA_IO when the
- *           file cannot be read
- * on, which includes a gzip stream that is damaged (its checksum is verified) or ends early: there is no going on. */
+ * file cannot be read on, which includes a gzip stream that is damaged (its checksum is verified) or ends early: there
+ * is no going on. */
 sella_status sella_line_stream_next(sella_line_stream *stream, const char **text, size_t *bytes, sella_err *err);
 
 /* Number of the line last returned, from 1. */

@@ -14,8 +14,12 @@
 #include "base/error.h"
 #include "base/text.h"
 
-/* Replaces the contents of out; out->size = 0 when nothing is left.   text in [bytes] valid UTF-8   cut out  (may be
- * NULL) was it too long Returns: SELLA_OK or SELLA_MEMORY. */
+/* Replaces the contents of out; out->size = 0 when nothing is left.
+ *
+ *   text  in   [bytes] valid UTF-8
+ *   cut   out  was it too long; may be NULL
+ *
+ * Returns: SELLA_OK or SELLA_MEMORY. */
 sella_status sella_title_clean(const char *text, size_t bytes, sella_text *out, bool *cut, sella_err *err);
 
 #endif
