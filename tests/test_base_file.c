@@ -273,6 +273,60 @@ static void publish(void **state)
     free(tmp), free(run);
 }
 
+/* Files that killed writers left are swept at every depth; names that only look like it stay. */
+static void sweep(void **state)
+{
+    (void)state;
+    sella_err err = {0};
+    static const char *const left[] = {"p.csv.new-12-345", "sub/q.new-1-2", "sub/a.new-b.new-1-2"};
+    static const char *const kept[] = {"p.csv", "p.new-1", "p.new-12-", "p.new-1-2.csv", "sub/new-1-2"};
+    char *root = sella_path_join(folder, "sweep", NULL), *sub = sella_path_join(root, "sub", NULL);
+    char *odd = sella_path_join(root, "d.new-1-2", NULL);
+    assert_int_equal(sella_dir_make(sub, &err), SELLA_OK);
+    assert_int_equal(sella_dir_make(odd, &err), SELLA_OK); // no writer makes a folder
+    for (size_t i = 0; i < sizeof left / sizeof *left; i++) {
+        free(scratch_file(root, left[i], "x", 1));
+    }
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {
+        free(scratch_file(root, kept[i], "x", 1));
+    }
+    assert_int_equal(sella_dir_sweep(root, &err), SELLA_OK);
+    for (size_t i = 0; i < sizeof left / sizeof *left; i++) {
+        char *path = sella_path_join(root, left[i], NULL);
+        assert_false(sella_path_exists(path));
+        free(path);
+    }
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {
+        char *path = sella_path_join(root, kept[i], NULL);
+        assert_true(sella_path_exists(path));
+        free(path);
+    }
+    assert_true(sella_path_is_dir(odd));
+    assert_int_equal(sella_path_remove(root, &err), SELLA_OK);
+    assert_int_equal(sella_dir_sweep(root, &err), SELLA_MISSING);
+    free(root), free(sub), free(odd);
+}
+
+/* Trying a place tells what writing there would, and changes nothing. */
+static void write_try(void **state)
+{
+    (void)state;
+    sella_err err = {0};
+    char *path = scratch_file(folder, "tried", "old", 3), *new = sella_path_join(folder, "untried", NULL);
+    const size_t before = entries();
+    assert_int_equal(sella_write_try(path, &err), SELLA_OK);
+    assert_true(scratch_holds(path, "old"));
+    assert_int_equal(sella_write_try(new, &err), SELLA_OK);
+    assert_false(sella_path_exists(new));
+    assert_int_equal(entries(), before);
+    assert_int_equal(sella_write_try("no/such/file", &err), SELLA_IO);
+    assert_string_equal(err.text, "no/such/file: could not be written: its folder does not exist");
+    assert_int_equal(sella_write_try(folder, &err), SELLA_IO);
+    assert_int_equal(sella_write_try("/dev/null", &err), SELLA_OK);
+    assert_int_equal(sella_path_remove(path, &err), SELLA_OK);
+    free(path), free(new);
+}
+
 static void hash(void **state)
 {
     (void)state;
@@ -295,6 +349,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(map),    cmocka_unit_test(write_and_replace), cmocka_unit_test(write_through_link), cmocka_unit_test(write_failures),
         cmocka_unit_test(full),   cmocka_unit_test(append),            cmocka_unit_test(join),               cmocka_unit_test(folders),
-        cmocka_unit_test(publish), cmocka_unit_test(hash)};
+        cmocka_unit_test(publish), cmocka_unit_test(hash), cmocka_unit_test(sweep), cmocka_unit_test(write_try)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -27,6 +27,7 @@ typedef struct sella_train_options {
     int set_count;
     const char *from;    /* RUN whose finished stages are reused, or NULL */
     uint64_t seed;
+    int seed_given;      /* 1: seed was asked for, so a run that was begun with another one is not resumed */
     int threads;         /* 0: physical cores */
     int resume;
     int dry_run;         /* resolve, estimate, train nothing */

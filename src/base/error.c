@@ -114,6 +114,7 @@ sella_status sella_err_memory(sella_err *err, const char *what, size_t bytes)
 sella_status sella_err_errno(sella_err *err, const char *path, const char *verb, int errno_value)
 {
     const char *reason = strerrordesc_np(errno_value);
-    return sella_err_set(err, errno_value == ENOENT ? SELLA_MISSING : SELLA_IO, "%s: could not be %s: %s", path, verb,
+    return sella_err_set(err, errno_value == ENOENT ? SELLA_MISSING : SELLA_IO, "%s: could not be %s: %s", 
+                         path[0] ? path : "an empty path", verb,
                          reason ? reason : "unknown reason");
 }

@@ -216,6 +216,18 @@ void sella_write_abandon(sella_writer *writer)
     }
 }
 
+sella_status sella_write_try(const char *path, sella_err *err)
+{
+    struct stat info;
+    sella_writer *writer = NULL;
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)) {
+        return SELLA_OK; // a reader at the other end would see it close
+    }
+    sella_status status = sella_write_open(path, &writer, err);
+    sella_write_abandon(writer);
+    return status;
+}
+
 sella_status sella_write_file(const char *path, const void *data, size_t bytes, sella_err *err)
 {
     sella_writer *writer = NULL;

@@ -33,6 +33,9 @@ sella_status sella_write_format(sella_writer *writer, sella_err *err, const char
 sella_status sella_write_commit(sella_writer *writer, sella_err *err);
 /* Drop what was written; NULL is fine. */
 void sella_write_abandon(sella_writer *writer);
+/* Can PATH be written? Tells it as sella_write_open would, before long work; nothing stays behind, devices and pipes
+ * are not opened. */
+sella_status sella_write_try(const char *path, sella_err *err);
 /* Whole file at once, atomically. */
 sella_status sella_write_file(const char *path, const void *data, size_t bytes, sella_err *err);
 /* Append one line (adds '\n') in one write(2) call; used for metrics.jsonl. */
@@ -49,6 +52,8 @@ sella_status sella_dir_list(const char *path, char ***names, size_t *count, sell
 void sella_names_free(char **names, size_t count);
 /* Remove a file or a folder with all it holds; a missing path is fine. */
 sella_status sella_path_remove(const char *path, sella_err *err);
+/* Remove what killed writers left behind in a folder and below it: files NAME.new-DIGITS-DIGITS. */
+sella_status sella_dir_sweep(const char *path, sella_err *err);
 /* fsync the folder that holds path, so that a new name survives a power cut. Returns 0 or an errno. */
 int sella_path_sync_parent(const char *path);
 /* Put a finished folder into its place: fsync its files, rename(tmp, path). Refused when PATH exists and is not empty. */

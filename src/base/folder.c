@@ -171,6 +171,35 @@ sella_status sella_path_remove(const char *path, sella_err *err)
     return SELLA_OK;
 }
 
+/* Is it the name of a file that sella_write_open began? */
+static bool is_aside(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *last = slash ? slash : path, *at = NULL;
+    while ((last = strstr(last, ".new-")) != NULL) {
+        at = last += 5;
+    }
+    size_t pid = at ? strspn(at, "0123456789") : 0;
+    const char *number = pid > 0 && at[pid] == '-' ? at + pid + 1 : "";
+    return *number != '\0' && number[strspn(number, "0123456789")] == '\0';
+}
+
+static sella_status sweep_entry(const char *path, sella_err *err)
+{
+    struct stat info;
+    if (lstat(path, &info) != 0) {
+        return errno == ENOENT ? SELLA_OK : sella_err_errno(err, path, "opened", errno);
+    }
+    if (S_ISDIR(info.st_mode)) {
+        return each_entry(path, sweep_entry, err);
+    }
+    return S_ISREG(info.st_mode) && is_aside(path) ? sella_path_remove(path, err) : SELLA_OK;
+}
+
+sella_status sella_dir_sweep(const char *path, sella_err *err)
+{
+    return each_entry(path, sweep_entry, err);
+}
+
 static sella_status sync_path(const char *path, sella_err *err)
 {
     struct stat info;

@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/show.h"
@@ -76,17 +77,22 @@ static sella_status read_candidates(const char *path, list *out, sella_err *err)
     sella_map map = {0};
     SELLA_TRY(sella_map_open(path, &map, err));
     const char *data = map.size > 0 ? (const char *)map.data : "";
+    size_t size = map.size;
+    if (size >= 3 && memcmp(data, "\xEF\xBB\xBF", 3) == 0) { // a byte order mark
+        data += 3;
+        size -= 3;
+    }
     sella_lines lines;
     const char *line;
     size_t bytes;
-    sella_lines_init(&lines, path, data, map.size, LINE_LIMIT);
+    sella_lines_init(&lines, path, data, size, LINE_LIMIT);
     do {
         SELLA_TRY(sella_lines_next(&lines, &line, &bytes, err));
         if (line != NULL && (sella_utf8_valid(line, bytes) != bytes || memchr(line, '\0', bytes) != NULL)) {
             SELLA_TRY(sella_err_set(err, SELLA_FORMAT, "%s:%lld: not UTF-8 text; expected an item id", path, (long long)lines.line));
         }
     } while (line != NULL);
-    SELLA_TRY(list_cut(data, map.size, '\n', out, err));
+    SELLA_TRY(list_cut(data, size, '\n', out, err));
     if (out->count == 0) {
         SELLA_TRY(sella_err_set(err, SELLA_FORMAT, "%s: there are no item ids in it; expected one a line", path));
     }
@@ -167,6 +173,10 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
     SELLA_TRY(sella_engine_open(args->positional[0], &open, &engine, err));
     SELLA_TRY(sella_engine_recommend(engine, &request, file != NULL ? candidates.text_n : NULL, candidates.count, k,
                                      sella_args_flag(args, "include-seen"), item_k, &count, err));
+    if (count == 0) {
+        sella_say(&cli->talk, SELLA_LEVEL_WARN,
+                  "nothing is left to recommend: every candidate is in the history (--include-seen keeps them)");
+    }
     if (cli->json) {
         SELLA_TRY(print_json(request.user, item_k, count, err));
     } else {

@@ -17,8 +17,10 @@ static const sella_option option[] = {
 
 static int to_stdout(void *user, const char *data, size_t bytes)
 {
-    (void)user;
-    return fwrite(data, 1, bytes, stdout) != bytes;
+    int *reason = user;
+    const bool failed = fwrite(data, 1, bytes, stdout) != bytes;
+    *reason = failed ? errno : 0;
+    return failed;
 }
 
 static sella_status read_stdin(sella_text *out, sella_err *err)
@@ -55,11 +57,19 @@ static sella_status score(sella_engine *engine, const char *pairs, const char *o
     const char *data = from_stdin ? input.data : (const char *)map.data;
     const size_t bytes = from_stdin ? input.size : map.size;
     if (output == NULL || strcmp(output, "-") == 0) {
-        SELLA_TRY(sella_engine_score_csv(engine, name, data, bytes, to_stdout, NULL, err));
+        int reason = 0;
+        status = sella_engine_score_csv(engine, name, data, bytes, to_stdout, &reason, err);
+        if (reason != 0) {
+            status = sella_err_errno(err, "standard output", "written", reason);
+        }
         goto done;
     }
     SELLA_TRY(sella_write_open(output, &writer, err));
-    SELLA_TRY(sella_engine_score_csv(engine, name, data, bytes, to_writer, writer, err));
+    status = sella_engine_score_csv(engine, name, data, bytes, to_writer, writer, err);
+    if (status != SELLA_OK) {
+        sella_write_bytes(writer, NULL, 0, err); // names the file and the reason when it was the writing that failed
+        goto done;
+    }
     sella_writer *finished = writer;
     writer = NULL;
     SELLA_TRY(sella_write_commit(finished, err));

@@ -108,7 +108,8 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
     const char **set = NULL;
     const int set_count = sella_args_count(args, "set");
     const bool dry_run = sella_args_flag(args, "dry-run");
-    if (!sella_args_given(args, "output") && !dry_run) {
+    const char *output = sella_args_text(args, "output");
+    if ((output == NULL || output[0] == '\0') && !dry_run) {
         return sella_err_set(err, SELLA_ARG, "where to? expected: -o RUN");
     }
     set = sella_alloc((size_t)set_count, sizeof *set, "settings", err);
@@ -118,7 +119,7 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
     sella_args_list(args, "set", set, set_count);
     const sella_train_options options = {.method = args->positional[0],
                                          .dataset = args->positional[1],
-                                         .run = sella_args_text(args, "output"),
+                                         .run = output,
                                          .model = sella_args_text(args, "model"),
                                          .weights = sella_args_text(args, "weights"),
                                          .preset = sella_args_given(args, "preset") ? sella_args_text(args, "preset") : NULL,
@@ -127,6 +128,7 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
                                          .set_count = set_count,
                                          .from = sella_args_text(args, "from"),
                                          .seed = (uint64_t)sella_args_int(args, "seed"),
+                                         .seed_given = sella_args_given(args, "seed"),
                                          .threads = cli->threads,
                                          .resume = sella_args_flag(args, "resume"),
                                          .dry_run = dry_run};

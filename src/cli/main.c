@@ -1,5 +1,6 @@
 /* main.c - the table of commands. Exit status: 0 ok, 1 the run failed, 2 wrong usage. Data on stdout, talk on stderr. */
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -59,6 +60,11 @@ static void print_help(FILE *out)
     fprintf(out, "\n'sella --version' shows the version and what it was built with.\n");
 }
 
+static bool wants_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
 /* sella help [COMMAND] */
 static int help(int argc, char **argv)
 {
@@ -69,7 +75,7 @@ static int help(int argc, char **argv)
     const sella_command *command = argc == 1 ? command_by_name(argv[0]) : NULL;
     if (command) {
         sella_command_help(command, stdout);
-    } else if (argc == 0 || strcmp(argv[0], "help") == 0) {
+    } else if (argc == 0 || strcmp(argv[0], "help") == 0 || wants_help(argv[0])) {
         print_help(stdout);
     } else {
         return unknown_command(argv[0]);
@@ -129,8 +135,9 @@ static int run_command(const sella_command *command, int argc, char **argv)
 int main(int argc, char **argv)
 {
     int result = 0;
+    signal(SIGXFSZ, SIG_IGN); // a file size limit is then an error of write(2), told in a sentence
     if (argc < 2) {
-        print_help(stderr);
+        fputs("sella: no command is given; expected: sella COMMAND [arguments] [options]\nTry 'sella help'.\n", stderr);
         return 2;
     }
     const sella_command *command = command_by_name(argv[1]);
@@ -141,7 +148,7 @@ int main(int argc, char **argv)
         result = run_command(command, argc - 2, argv + 2);
     } else if (strcmp(argv[1], "--version") == 0) {
         printf("sella %s, commit %s\nbuilt with %s\n", SELLA_VERSION, SELLA_COMMIT, SELLA_FEATURES);
-    } else if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+    } else if (strcmp(argv[1], "help") == 0 || wants_help(argv[1])) {
         result = help(argc - 2, argv + 2);
     } else if (argv[1][0] == '-') {
         sella_err err = {0};

@@ -146,6 +146,7 @@ sella_status sella_engine_eval(sella_engine *engine, const sella_eval_options *o
     if (path == NULL) {
         SELLA_TRY(sella_err_memory(err, "a path", 0));
     }
+    SELLA_TRY(sella_write_try(path, err));
     SELLA_TRY(eval_score(engine, dataset, id, &rows, err));
     SELLA_TRY(sella_figures_json(engine->run->method, dataset->name, split, rows.user_n, rows.label_n, rows.score_n, rows.warm_n, rows.count, &figures,
                                  err));

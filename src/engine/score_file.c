@@ -326,7 +326,11 @@ sella_status sella_engine_score_file(sella_engine *engine, const char *pairs_csv
     }
     SELLA_TRY(sella_map_open(pairs_csv, &map, err));
     SELLA_TRY(sella_write_open(output_path, &writer, err));
-    SELLA_TRY(sella_engine_score_csv(engine, pairs_csv, (const char *)map.data, map.size, to_writer, writer, err));
+    status = sella_engine_score_csv(engine, pairs_csv, (const char *)map.data, map.size, to_writer, writer, err);
+    if (status != SELLA_OK) {
+        sella_write_bytes(writer, NULL, 0, err); // names the file and the reason when it was the writing that failed
+        goto done;
+    }
     sella_writer *finished = writer;
     writer = NULL;
     SELLA_TRY(sella_write_commit(finished, err));

@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/file.h"
@@ -105,7 +106,7 @@ sella_status sella_run_create(const char *path, const sella_run_new *make, sella
         length--;
     }
     SELLA_TRY(sella_text_append(&aside, path, length, err));
-    SELLA_TRY(sella_text_append(&aside, ".partial", 8, err));
+    SELLA_TRY(sella_text_format(&aside, err, ".train-%ld", (long)getpid())); // no folder of somebody else
     SELLA_TRY(sella_path_remove(aside.data, err));
     SELLA_TRY(sella_dir_make(aside.data, err));
     SELLA_TRY(sella_run_tables_write(aside.data, make->dataset, err));
@@ -201,7 +202,13 @@ static sella_status read_document(sella_run *run, const char *file, sella_err *e
     size_t rows;
     const sella_setting *table = sella_training_settings(&rows);
     SELLA_TRY(sella_settings_new(table, rows, &run->settings, err));
-    SELLA_TRY(sella_settings_from_json(run->settings, settings, file, err));
+    status = sella_settings_from_json(run->settings, settings, file, err);
+    if (status == SELLA_ARG) { // nobody typed it: a damaged file, or one of another version
+        status = SELLA_FORMAT;
+        if (err) {
+            err->code = status;
+        }
+    }
 done:
     return status;
 }
@@ -294,6 +301,8 @@ sella_status sella_run_resume(const char *path, const sella_run_new *make, sella
             err, SELLA_STATE,
             "%s: was begun with %d threads, and its bytes follow from that; --resume with %d would change them", path,
             run->threads, make->threads);
+    } else if (!run->complete) {
+        SELLA_TRY(sella_dir_sweep(path, err));
     }
 done:
     if (status != SELLA_OK) {

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "eval/metrics.h"
 #include "eval/predictions.h"
 #include "kernels/activation.h"
@@ -150,6 +151,9 @@ static sella_status check_all(training *t, sella_err *err)
         status = sella_err_set(err, SELLA_ARG, "method %s has no language model whose weights could be %s",
                                t->method->name, options->weights);
         goto done;
+    }
+    if (!t->method->needs_model && options->model) {
+        sella_say(t->talk, SELLA_LEVEL_WARN, "method %s has no language model: --model is not used", t->method->name);
     }
     if (options->from && !t->method->reuses) {
         status = sella_err_set(err, SELLA_ARG, "method %s has no stages that --from could reuse", t->method->name);
@@ -304,6 +308,13 @@ static sella_status open_run(training *t, sella_err *err)
                                 .threads = sella_threads()};
     if (options->resume && sella_run_there(options->run)) {
         SELLA_TRY(sella_run_resume(options->run, &make, &t->run, err));
+        if (t->run->seed != options->seed && options->seed_given) {
+            status = sella_err_set(
+                err, SELLA_STATE,
+                "%s: was begun with seed %llu; --resume goes on with it, --seed %llu needs a run of its own",
+                options->run, (unsigned long long)t->run->seed, (unsigned long long)options->seed);
+            goto done;
+        }
         if (t->run->seed != options->seed) {
             sella_say(t->talk, SELLA_LEVEL_INFO, "going on with the recorded seed %llu",
                       (unsigned long long)t->run->seed);
@@ -427,6 +438,17 @@ done:
     return status;
 }
 
+/* What a kill right after result.json left; a run on a read-only disk keeps it. */
+static void tidy_complete(const sella_run *run)
+{
+    char *checkpoints = sella_run_file(run, "checkpoints");
+    if (checkpoints && sella_path_exists(checkpoints)) {
+        sella_path_remove(checkpoints, NULL);
+    }
+    sella_dir_sweep(run->path, NULL);
+    free(checkpoints);
+}
+
 /* result.json of a run that was complete already. */
 static sella_status tell_result(const sella_run *run, char **json, sella_err *err)
 {
@@ -439,6 +461,32 @@ static sella_status tell_result(const sella_run *run, char **json, sella_err *er
     }
     json_decref(result);
     free(file);
+    return status;
+}
+
+/* The resolved settings as the lines of a config file, several on a line. */
+static sella_status say_settings(const training *t, sella_err *err)
+{
+    enum { COLUMNS = 100 };
+    sella_status status = SELLA_OK;
+    sella_text yaml = {0}, line = {0};
+    SELLA_TRY(sella_settings_yaml(t->run->settings, &yaml, err));
+    sella_say(t->talk, SELLA_LEVEL_INFO, "%s, preset %s, seed %llu, %d threads, settings:", t->method->name,
+              t->run->preset, (unsigned long long)t->run->seed, t->run->threads);
+    for (const char *at = yaml.data ? yaml.data : ""; *at;) {
+        const size_t bytes = strcspn(at, "\n");
+        if (line.size > 0 && line.size + bytes + 2 > COLUMNS) {
+            sella_say(t->talk, SELLA_LEVEL_INFO, "%s", line.data);
+            line.size = 0;
+        }
+        SELLA_TRY(sella_text_append(&line, "  ", 2, err));
+        SELLA_TRY(sella_text_append(&line, at, bytes, err));
+        at += bytes + (at[bytes] == '\n');
+    }
+    sella_say(t->talk, SELLA_LEVEL_INFO, "%s", line.data ? line.data : "");
+done:
+    sella_text_release(&yaml);
+    sella_text_release(&line);
     return status;
 }
 
@@ -472,6 +520,7 @@ sella_status sella_train(const sella_train_options *options, const sella_talk *t
     SELLA_TRY(open_run(&t, err));
     if (t.run->complete) {
         sella_say(talk, SELLA_LEVEL_INFO, "%s is complete", options->run);
+        tidy_complete(t.run);
         status = tell_result(t.run, json, err);
         goto done;
     }
@@ -481,6 +530,7 @@ sella_status sella_train(const sella_train_options *options, const sella_talk *t
                      .backbone = t.backbone,
                      .from = t.run->from,
                      .talk = talk};
+    SELLA_TRY(say_settings(&t, err));
     SELLA_TRY(decide_weights(&t, err));
     SELLA_TRY(decide_rows(&t, &job, err));
     SELLA_TRY(t.method->train(&job, err));
