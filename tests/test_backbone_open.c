@@ -408,6 +408,57 @@ static void open_mutation(const uint8_t *data, size_t bytes, void *user)
     sella_backbone_close(b);
 }
 
+/* ---- split files ---- */
+
+#define SPLIT(n) "tests/ref/backbone_split-0000" n "-of-00003.gguf"
+
+/* A model that the gguf package cut into three files is the model that it was; parts that are not its own are refused. */
+static void split(void **state)
+{
+    char whole[32], parts[32], *dir = scratch_make();
+    char *file[3];
+    sella_map map;
+    fingerprint_of("tests/ref/backbone_qwen2.gguf", whole);
+    fingerprint_of(SPLIT("1"), parts);
+    assert_string_equal(whole, parts);
+    expect(SPLIT("2"), SELLA_ARG, "is part 2 of 3 of a split model; open the first, NAME-00001-of-00003.gguf");
+    static const char *const from[] = {SPLIT("1"), SPLIT("2"), SPLIT("3")};
+    for (int i = 0; i < 3; i++) {
+        file[i] = sella_path_join(dir, strrchr(from[i], '/') + 1, NULL);
+        CHECK(sella_file_copy(from[i], file[i], err));
+    }
+    expect(file[0], SELLA_OK, "");
+    CHECK(sella_file_copy(from[1], file[2], err));
+    expect(file[0], SELLA_FORMAT, "is part 2 of 3 of a split model; its name says 3 of 3");
+    patch(from[1], file[2], "split.no\x02\0\0\0\x01", "split.no\x02\0\0\0\x02", 13, 0);
+    expect(file[0], SELLA_FORMAT, "tensor 'blk.0.ffn_down.weight' is in another part of the split model, too");
+    patch(from[2], file[2], "blk.1.ffn_up.weight", "blk.1.ffn_xx.weight", 19, 0);
+    expect(file[0], SELLA_SHAPE, "'blk.1.ffn_up.weight' is missing");
+    CHECK(sella_path_remove(file[2], err));
+    expect(file[0], SELLA_MISSING, "-00003-of-00003.gguf");
+    CHECK(sella_file_copy("tests/ref/backbone_qwen2.gguf", file[2], err));
+    expect(file[0], SELLA_MISSING, "split.no");
+    CHECK(sella_file_copy(from[2], file[2], err));
+    patch(from[0], file[0], "split.tensors.count\x05\0\0\0\x1a", "split.tensors.count\x05\0\0\0\x1b", 24, 0);
+    expect(file[0], SELLA_FORMAT, "hold 26 tensors; expected 27");
+    patch(from[0], file[0], "split.count\x02\0\0\0\x03", "split.count\x02\0\0\0\0", 16, 0);
+    expect(file[0], SELLA_FORMAT, "is part 1 of 0 of a split model");
+    char *other = sella_path_join(dir, "m.gguf", NULL);
+    CHECK(sella_file_copy(from[0], other, err));
+    expect(other, SELLA_ARG, "open the first");
+    CHECK(sella_map_open(from[1], &map, err));
+    CHECK(sella_file_copy(from[0], file[0], err));
+    mutate_run(map.data, map.size, mutate_rounds(60, 5000), open_mutation,
+               &(target){dir, strrchr(from[1], '/') + 1, file[0]});
+    sella_map_close(&map);
+    free(other);
+    for (int i = 0; i < 3; i++) {
+        free(file[i]);
+    }
+    scratch_remove(dir);
+    (void)state;
+}
+
 static void mutations(void **state)
 {
     char *dir = copy_tiny(), *gguf = sella_path_join(dir, "m.gguf", NULL);
@@ -429,7 +480,8 @@ int main(void)
         cmocka_unit_test(shapes),  cmocka_unit_test(gguf_equals_folder),
         cmocka_unit_test(configs), cmocka_unit_test(tensors),
         cmocka_unit_test(files),   cmocka_unit_test(fingerprints),
-        cmocka_unit_test(memory),  cmocka_unit_test(mutations),
+        cmocka_unit_test(memory),  cmocka_unit_test(split),
+        cmocka_unit_test(mutations),
     };
     sella_threads_set(1); // the models are tiny: threads would mostly wait for each other
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -312,9 +312,10 @@ done:
     return status;
 }
 
-sella_status sella_config_read_gguf(const sella_gguf *file, sella_backbone_config *config, sella_err *err)
+sella_status sella_config_read_gguf(const sella_source *source, sella_backbone_config *config, sella_err *err)
 {
     sella_status status = SELLA_OK;
+    const sella_gguf *file = source->gguf;
     const char *path = sella_gguf_path(file);
     sella_span name = {NULL, 0};
     int64_t layers = 0, C = 0, H = 0, G = 0, D = 0, F = 0;
@@ -339,15 +340,16 @@ sella_status sella_config_read_gguf(const sella_gguf *file, sella_backbone_confi
     config->F = (int)F;
     config->rms_eps = (float)eps;
     SELLA_TRY(gguf_refuse_others(file, config, err));
-    const sella_tensor *embedding = sella_gguf_find(file, "token_embd.weight");
+    const sella_tensor *embedding = sella_source_find_name(source, "token_embd.weight");
     if (embedding == NULL || embedding->rank != 2 || embedding->shape[0] < 1 || embedding->shape[0] > VOCABULARY_MAX) {
         status = sella_err_set(err, SELLA_FORMAT, "%s: tensor 'token_embd.weight' is missing or not a matrix", path);
         goto done;
     }
     config->V = (int)embedding->shape[0];
-    config->tied = sella_gguf_find(file, "output.weight") == NULL;
-    config->qkv_bias = strcmp(config->family, "qwen2") == 0 || sella_gguf_find(file, "blk.0.attn_q.bias") != NULL;
-    config->o_bias = sella_gguf_find(file, "blk.0.attn_output.bias") != NULL;
+    config->tied = sella_source_find_name(source, "output.weight") == NULL;
+    config->qkv_bias =
+        strcmp(config->family, "qwen2") == 0 || sella_source_find_name(source, "blk.0.attn_q.bias") != NULL;
+    config->o_bias = sella_source_find_name(source, "blk.0.attn_output.bias") != NULL;
     config->qk_norm = strcmp(config->family, "qwen3") == 0;
     status = shape_check(config, path, err);
 done:

@@ -9,11 +9,12 @@
 #define SELLA_BACKBONE_CONFIG_H
 
 #include "backbone/backbone.h"
-#include "formats/gguf.h"
+#include "backbone/source.h"
 
 /* path: of a config.json. */
 sella_status sella_config_read_json(const char *path, sella_backbone_config *config, sella_err *err);
-/* The vocabulary's size and the flags of biases, head norms and the tied head come from the tensors that are there. */
-sella_status sella_config_read_gguf(const sella_gguf *file, sella_backbone_config *config, sella_err *err);
+/* source: with its GGUF files open. The vocabulary's size and the flags of biases, head norms and the tied head come from the
+ * tensors that are there. */
+sella_status sella_config_read_gguf(const sella_source *source, sella_backbone_config *config, sella_err *err);
 
 #endif

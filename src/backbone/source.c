@@ -168,6 +168,96 @@ done:
     return status;
 }
 
+/* File number `no` of a split model: the first one's path with its number changed. NULL: memory is out. */
+static char *split_path(const char *first, size_t stem, int64_t no, int64_t count)
+{
+    char *path = malloc(stem + 64);
+    if (path) {
+        memcpy(path, first, stem);
+        snprintf(path + stem, 64, "-%05lld-of-%05lld.gguf", (long long)no + 1, (long long)count);
+    }
+    return path;
+}
+
+/* One of the other files, which must be of the same split and hold no tensor a second time. */
+static sella_status split_add(const char *path, int64_t no, int64_t count, sella_source *out, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    int64_t its_no, its_count;
+    sella_gguf *file = NULL;
+    SELLA_TRY(sella_gguf_open(path, &file, err));
+    SELLA_TRY(sella_gguf_int(file, "split.no", &its_no, err));
+    SELLA_TRY(sella_gguf_int(file, "split.count", &its_count, err));
+    if (its_no != no || its_count != count) {
+        status = sella_err_set(err, SELLA_FORMAT,
+                               "%s: is part %lld of %lld of a split model; its name says %lld of %lld", path,
+                               (long long)its_no + 1, (long long)its_count, (long long)no + 1, (long long)count);
+        goto done;
+    }
+    for (int i = 0; i < sella_gguf_count(file); i++) {
+        const char *name = sella_gguf_at(file, i)->name;
+        if (sella_source_find_name(out, name)) {
+            status = sella_err_set(err, SELLA_FORMAT, "%s: tensor '%s' is in another part of the split model, too", path,
+                                   name);
+            goto done;
+        }
+    }
+    out->rest[out->rests++] = file;
+    file = NULL;
+done:
+    sella_gguf_close(file);
+    return status;
+}
+
+/* The other files of a split model; nothing for a whole one. */
+static sella_status split_open(const char *path, sella_source *out, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    int64_t no = 0, count = 1, tensors = 0, found = sella_gguf_count(out->gguf);
+    char *name = NULL;
+    if (!sella_gguf_has(out->gguf, "split.count")) {
+        return SELLA_OK;
+    }
+    SELLA_TRY(sella_gguf_int(out->gguf, "split.count", &count, err));
+    SELLA_TRY(sella_gguf_int(out->gguf, "split.no", &no, err));
+    SELLA_TRY(sella_gguf_int(out->gguf, "split.tensors.count", &tensors, err));
+    const size_t bytes = strlen(path), tail = sizeof "-00001-of-00001.gguf" - 1, stem = bytes > tail ? bytes - tail : 0;
+    if (count < 1 || count > SHARDS_MAX || no < 0 || no >= count) {
+        status = sella_err_set(err, SELLA_FORMAT, "%s: is part %lld of %lld of a split model; expected 1 to %d parts", path,
+                               (long long)no + 1, (long long)count, SHARDS_MAX);
+        goto done;
+    }
+    name = split_path(path, stem, 0, count);
+    out->rest = calloc((size_t)count, sizeof *out->rest);
+    if (name == NULL || out->rest == NULL) {
+        status = sella_err_memory(err, "a path", bytes);
+        goto done;
+    }
+    if (no > 0 || (count > 1 && strcmp(path, name) != 0)) {
+        status = sella_err_set(err, SELLA_ARG,
+                               "%s: is part %lld of %lld of a split model; open the first, NAME-00001-of-%05lld.gguf", path,
+                               (long long)no + 1, (long long)count, (long long)count);
+        goto done;
+    }
+    for (int64_t i = 1; i < count; i++) {
+        free(name);
+        name = split_path(path, stem, i, count);
+        if (name == NULL) {
+            status = sella_err_memory(err, "a path", bytes);
+            goto done;
+        }
+        SELLA_TRY(split_add(name, i, count, out, err));
+        found += sella_gguf_count(out->rest[out->rests - 1]);
+    }
+    if (found != tensors) {
+        status = sella_err_set(err, SELLA_FORMAT, "%s: the parts of this split model hold %lld tensors; expected %lld", path,
+                               (long long)found, (long long)tensors);
+    }
+done:
+    free(name);
+    return status;
+}
+
 sella_status sella_source_open(const char *path, sella_source *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -180,7 +270,8 @@ sella_status sella_source_open(const char *path, sella_source *out, sella_err *e
         SELLA_TRY(folder_open(path, out, err));
     } else {
         SELLA_TRY(sella_gguf_open(path, &out->gguf, err));
-        SELLA_TRY(sella_config_read_gguf(out->gguf, &out->config, err));
+        SELLA_TRY(split_open(path, out, err));
+        SELLA_TRY(sella_config_read_gguf(out, &out->config, err));
         out->permuted = strcmp(out->config.family, "llama") == 0;
     }
 done:
@@ -193,6 +284,10 @@ done:
 void sella_source_close(sella_source *source)
 {
     sella_gguf_close(source->gguf);
+    for (int i = 0; i < source->rests; i++) {
+        sella_gguf_close(source->rest[i]);
+    }
+    free(source->rest);
     for (int i = 0; i < source->shards; i++) {
         sella_safetensors_close(source->shard[i].file);
         free(source->shard[i].name);
@@ -218,6 +313,9 @@ const char *sella_source_name(const sella_source *source, sella_part part, int l
 const sella_tensor *sella_source_find_name(const sella_source *source, const char *name)
 {
     const sella_tensor *tensor = source->gguf ? sella_gguf_find(source->gguf, name) : NULL;
+    for (int i = 0; tensor == NULL && i < source->rests; i++) {
+        tensor = sella_gguf_find(source->rest[i], name);
+    }
     for (int i = 0; tensor == NULL && i < source->shards; i++) {
         tensor = sella_safetensors_find(source->shard[i].file, name);
     }

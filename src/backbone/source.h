@@ -1,7 +1,8 @@
 /* source.h - the files of a pretrained model: where each tensor stands, whatever it is called there.
  *
- * Does:     open(path) reads the configuration and maps the files; find(part, layer) gives a tensor as stored; check lists
- *           everything that is missing, mis-shaped or of an unreadable type in one sentence.
+ * Does:     open(path) reads the configuration and maps the files: a folder's shards, a GGUF file, or all files of a GGUF that
+ *           llama.cpp's gguf-split cut (NAME-00001-of-00003.gguf is given); find(part, layer) gives a tensor as stored; check
+ *           lists everything that is missing, mis-shaped or of an unreadable type in one sentence.
  * Memory:   tensors are borrowed from the mapped files until sella_source_close.
  * Threads:  one handle may be read by many.
  * Not here: expansion to f32 (backbone/weights.c).
@@ -44,7 +45,9 @@ typedef struct sella_shard {
 typedef struct sella_source {
     char *path; /* as given */
     sella_backbone_config config;
-    sella_gguf *gguf;   /* or NULL: a folder */
+    sella_gguf *gguf;   /* or NULL: a folder; of a split model the first file, which has the keys */
+    sella_gguf **rest;  /* [rests] the other files of a split model */
+    int rests;
     sella_shard *shard; /* [shards] */
     int shards;
     bool permuted; /* rows of q and k stand in GGUF's order for architecture llama */

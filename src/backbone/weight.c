@@ -114,6 +114,7 @@ void sella_weight_backward(const sella_weight *w, int n, const float *dy, int ld
     for (int row = 0, rows; row < w->out && n > 0; row += rows) {
         rows = w->out - row < most ? w->out - row : most;
         tile_fill(w, row, rows, tile);
-        sella_gemm(false, false, n, w->in, rows, 1.0f, dy + row, lddy, tile->data, w->in, row > 0 ? 1.0f : 0.0f, dx, lddx);
+        const float beta = row > 0 ? 1.0f : 0.0f;
+        sella_gemm(false, false, n, w->in, rows, 1.0f, dy + row, lddy, tile->data, w->in, beta, dx, lddx);
     }
 }

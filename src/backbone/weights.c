@@ -252,7 +252,7 @@ static sella_status rope_frequencies(sella_backbone *b, sella_err *err)
     const sella_backbone_config *c = &b->source.config;
     const size_t n = (size_t)c->D / 2;
     sella_rope_frequencies(b->inv, c->D, c->rope_theta, &c->rope_scaling);
-    const sella_tensor *t = b->source.gguf ? sella_gguf_find(b->source.gguf, "rope_freqs.weight") : NULL;
+    const sella_tensor *t = b->source.gguf ? sella_source_find_name(&b->source, "rope_freqs.weight") : NULL;
     if (t == NULL) {
         return SELLA_OK;
     }
