@@ -229,7 +229,9 @@ static void kill_rounds(double seconds, bool groups)
                 .seed = 9, .stream = SELLA_STREAM_TEST, .a = (uint32_t)round, .b = (uint32_t)attempt};
             const pid_t pid = start_child(dir, attempt < 25 ? 400 : 0, seconds, groups);
             if (attempt < 25) {
-                nap(1000 + (int)sella_rng_below(&rng, 0, 40000));
+                // the first moments are early ones, so that a quick machine does not finish before it is killed
+                const uint64_t range = attempt < 19 ? 2000u * ((unsigned)attempt + 1) : 40000;
+                nap(1000 + (int)sella_rng_below(&rng, 0, range));
                 kill(pid, SIGKILL);
             }
             assert_int_equal(waitpid(pid, &how, 0), pid);
