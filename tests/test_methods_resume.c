@@ -26,6 +26,8 @@ static const char *const settings[] = {"stage1.batch=20",
                                        "checkpoint.seconds=0",
                                        "eval.rows=50",
                                        NULL};
+static const char *const adam[] = {"collab.optimizer=adam", "collab.width=8",         "collab.batch=64",
+                                   "collab.epochs=12",      "checkpoint.seconds=0", NULL};
 static char *folder, *dataset;
 
 static int setup(void **state)
@@ -57,14 +59,14 @@ static void wait_microseconds(long n)
 }
 
 /* Train in a child that is killed after some time; true when it came to its end before. */
-static bool killed_round(const char *method, const char *run, long microseconds)
+static bool killed_round(const char *method, const char *run, const char *const *set, long microseconds)
 {
     fflush(NULL);
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
         sella_err err;
-        int failed = fixture_train(method, dataset, run, NULL, NULL, true, settings, NULL, &err) != SELLA_OK;
+        int failed = fixture_train(method, dataset, run, NULL, NULL, true, set, NULL, &err) != SELLA_OK;
         if (failed) {
             fprintf(stderr, "child: %s\n", err.text);
         }
@@ -136,22 +138,22 @@ static void expect_same_run(const char *a, const char *b)
     free(left);
 }
 
-static void killed(const char *method, int rounds, unsigned seed)
+static void killed(const char *method, const char *label, const char *const *set, int rounds, unsigned seed)
 {
     char name[64];
-    snprintf(name, sizeof name, "%s-whole", method);
+    snprintf(name, sizeof name, "%s-whole", label);
     char *whole = sella_path_join(folder, name, NULL);
     if (!sella_path_exists(whole)) {
-        fixture_train_ok(method, dataset, whole, NULL, NULL, settings);
+        fixture_train_ok(method, dataset, whole, NULL, NULL, set);
     }
     for (int round = 0; round < rounds; round++) {
         int kills = 0;
-        snprintf(name, sizeof name, "%s-killed-%d", method, round);
+        snprintf(name, sizeof name, "%s-killed-%d", label, round);
         char *run = sella_path_join(folder, name, NULL);
-        while (!killed_round(method, run, 3000 + (long)(fixture_draw(&seed) % 20000) * (1 + kills / 20))) {
+        while (!killed_round(method, run, set, 3000 + (long)(fixture_draw(&seed) % 20000) * (1 + kills / 20))) {
             assert_true(++kills < 500);
         }
-        print_message("%s: killed %d times\n", method, kills);
+        print_message("%s: killed %d times\n", label, kills);
         expect_same_run(whole, run);
         free(run);
     }
@@ -161,19 +163,20 @@ static void killed(const char *method, int rounds, unsigned seed)
 static void test_sella(void **state)
 {
     (void)state;
-    killed("sella", 4, 17);
+    killed("sella", "sella", settings, 4, 17);
 }
 
 static void test_mf(void **state)
 {
     (void)state;
-    killed("mf", 3, 29);
+    killed("mf", "mf", settings, 3, 29); // the default: stochastic gradients
+    killed("mf", "mf-adam", adam, 2, 31);
 }
 
 static void test_tallrec(void **state)
 {
     (void)state;
-    killed("tallrec", 3, 23);
+    killed("tallrec", "tallrec", settings, 3, 23);
 }
 
 /* Ctrl-C: the caller's stop leaves a checkpoint and says so; a complete run is left alone. */

@@ -16,6 +16,8 @@
 
 struct sella_attention_tile;
 struct sella_attention_size;
+struct sella_factor_block;
+struct sella_factor_sums;
 
 /* C [M, N] = alpha op(A) op(B), added to C or not; layouts as in gemm.h. */
 typedef struct sella_fast_product {
@@ -49,6 +51,9 @@ typedef struct sella_fast {
     void (*attention_size)(struct sella_attention_size *size, int D, int ratio);
     void (*attention_forward)(const struct sella_attention_tile *tile);
     void (*attention_backward)(const struct sella_attention_tile *tile);
+
+    /* gradient steps of a factor model (kernels/factor.h); NULL: use the plain twin */
+    void (*factor_steps)(const struct sella_factor_block *block, struct sella_factor_sums *sums);
 } sella_fast;
 
 enum { SELLA_FAST_LEVELS = 3 }; /* 0 plain, 1 AVX2 + FMA + F16C, 2 AVX-512 F + DQ + BW + VL */

@@ -4,6 +4,7 @@
 #if defined(__AVX512F__)
 #include "kernels/attention_body.h"
 #include "kernels/dequant_avx2.h"
+#include "kernels/factor_body.h"
 #include "kernels/product_body.h"
 #include "kernels/rows_body.h"
 

@@ -13,3 +13,4 @@
 .attention_size = tile_size,
 .attention_forward = tile_forward,
 .attention_backward = tile_backward,
+.factor_steps = factor_steps_any,

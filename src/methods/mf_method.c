@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/rng.h"
+#include "collab/mf_sgd.h"
 #include "eval/metrics.h"
 #include "kernels/activation.h"
 #include "kernels/loss.h"
@@ -17,8 +18,13 @@
 #include "methods/tensor_file.h"
 #include "methods/vectors.h"
 
+/* Start of the sums of squares of sgd: about what a row gathers in its first visits once vectors have some length, so
+ * that they do not leap from their small start. */
+#define SQUARES 0.1
+
 typedef struct fit {
     const sella_job *job;
+    sella_mf_sgd *sgd; /* NULL with collab.optimizer=adam */
     sella_vectors v; /* mf alone: no semantic table, no projection */
     uint64_t seed;
     int64_t rows, batch;
@@ -80,6 +86,29 @@ done:
     return status;
 }
 
+static sella_status prepare_sgd(fit *f, sella_err *err)
+{
+    const sella_mf_sgd_config config = {.decay = sella_settings_real(f->job->settings, "collab.weight_decay"),
+                                        .squares = SQUARES,
+                                        .seed = f->seed};
+    const size_t rows = (size_t)f->rows;
+    int32_t *user = sella_alloc(rows, sizeof *user, "rows of train", err);
+    int32_t *item = sella_alloc(rows, sizeof *item, "rows of train", err);
+    sella_status status = user && item ? SELLA_OK : SELLA_MEMORY;
+    for (size_t r = 0; status == SELLA_OK && r < rows; r++) {
+        user[r] = f->train[r].user;
+        item[r] = f->train[r].item;
+    }
+    if (status == SELLA_OK) {
+        const sella_interactions all = {.rows = f->rows, .user_n = user, .item_n = item,
+                                        .label_n = f->job->dataset->split[SELLA_SPLIT_TRAIN].label_n};
+        status = sella_mf_sgd_new(&f->v.mf, &all, &config, &f->sgd, err);
+    }
+    free(user);
+    free(item);
+    return status;
+}
+
 static sella_status prepare(fit *f, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -116,6 +145,9 @@ static sella_status prepare(fit *f, sella_err *err)
     }
     if (job->dataset->split[SELLA_SPLIT_VALID].rows > 0) {
         SELLA_TRY(prepare_valid(f, err));
+    }
+    if (sella_settings_is(job->settings, "collab.optimizer", "sgd")) {
+        SELLA_TRY(prepare_sgd(f, err));
     }
 done:
     return status;
@@ -164,6 +196,16 @@ static sella_status run_step(void *user, sella_loop_step *at, sella_err *err)
     sella_scale(f->dz, 1.0f / (float)N, (size_t)N);
     sella_mf_backward(&f->v.mf, &batch.mf, f->dz, NULL, NULL);
     sella_vector_batch_release(&batch);
+    return SELLA_OK;
+}
+
+/* A whole epoch is one step: it takes about 50 ns a row. */
+static sella_status run_sgd(void *user, sella_loop_step *at, sella_err *err)
+{
+    fit *f = user;
+    (void)err;
+    at->loss = sella_mf_sgd_epoch(f->sgd, &f->v.mf, at->epoch, at->lr);
+    at->units = (double)f->rows;
     return SELLA_OK;
 }
 
@@ -224,6 +266,7 @@ done:
 
 static void fit_release(fit *f)
 {
+    sella_mf_sgd_free(f->sgd);
     sella_vectors_release(&f->v);
     free(f->train);
     free(f->train_pool);
@@ -258,11 +301,12 @@ static sella_status mf_train(sella_job *job, sella_err *err)
     }
     SELLA_TRY(sella_run_place(job->run, "checkpoints/mf", &checkpoints, err));
     SELLA_TRY(prepare(&f, err));
-    sella_param_table *const tables[] = {&f.v.mf.table};
+    sella_param_table *const tables[] = {&f.v.mf.table, f.sgd ? sella_mf_sgd_state(f.sgd) : NULL};
     const sella_loop loop = {
         .stage = "mf",
         .tables = tables,
-        .n = 1,
+        .n = f.sgd ? 2 : 1,
+        .own_steps = f.sgd != NULL,
         .optimizer = {.beta1 = .9,
                       .beta2 = .999,
                       .eps = 1e-8,
@@ -271,10 +315,10 @@ static sella_status mf_train(sella_job *job, sella_err *err)
         .schedule = SELLA_SCHEDULE_CONSTANT,
         .lr = sella_settings_real(settings, "collab.lr"),
         .epochs = sella_settings_int(settings, "collab.epochs"),
-        .steps_per_epoch = (f.rows + f.batch - 1) / f.batch,
+        .steps_per_epoch = f.sgd ? 1 : (f.rows + f.batch - 1) / f.batch,
         .units_per_epoch = (double)f.rows,
         .unit = "rows",
-        .run_step = run_step,
+        .run_step = f.sgd ? run_sgd : run_step,
         .evaluate = f.valid_rows > 0 ? evaluate : NULL,
         .evaluate_every = 1,
         .patience = sella_settings_int(settings, "collab.patience"),
@@ -368,6 +412,10 @@ static sella_status mf_check(const sella_settings *settings, const sella_dataset
         return sella_err_set(err, SELLA_ARG, "collab.width is %lld; expected at most %d", (long long)width,
                              SELLA_MF_WIDTH_MAX);
     }
+    if (sella_settings_is(settings, "collab.optimizer", "sgd") && sella_settings_bool(settings, "collab.history")) {
+        return sella_err_set(err, SELLA_ARG,
+                             "collab.optimizer=sgd does not train the history part; expected collab.history=no with it");
+    }
     return SELLA_OK;
 }
 
@@ -378,7 +426,9 @@ static sella_status mf_estimate(const sella_settings *settings, uint64_t seed, c
     const int64_t rows = dataset->split[SELLA_SPLIT_TRAIN].rows, batch = sella_settings_int(settings, "collab.batch");
     const int64_t epochs = sella_settings_int(settings, "collab.epochs"),
                   C = sella_settings_int(settings, "collab.width");
-    const int64_t steps = (rows + batch - 1) / batch, users = dataset->train_users, items = dataset->items;
+    const bool sgd = sella_settings_is(settings, "collab.optimizer", "sgd");
+    const int64_t steps = sgd ? 1 : (rows + batch - 1) / batch;
+    const int64_t users = dataset->train_users, items = dataset->items;
     const bool history = sella_settings_bool(settings, "collab.history");
     (void)seed;
     (void)model;
@@ -389,9 +439,11 @@ static sella_status mf_estimate(const sella_settings *settings, uint64_t seed, c
     out->steps = steps * epochs;
     out->trainable = (users + items + (history ? items : 0)) * C +
                      (sella_settings_bool(settings, "collab.bias") ? users + items + 1 : 0);
-    out->other_flops =
-        (double)epochs * ((double)rows * 8.0 * (double)C + (double)steps * 12.0 * (double)out->trainable);
-    out->bytes = (size_t)out->trainable * 5 * sizeof(float); // value, gradient, two moments, best
+    out->other_flops = (double)epochs * ((double)rows * (sgd ? 12.0 : 8.0) * (double)C +
+                                         (sgd ? 0 : (double)steps * 12.0 * (double)out->trainable));
+    // value, gradient, two moments (sgd: the packed copy with its padding), best
+    out->bytes = (size_t)out->trainable * 5 * sizeof(float);
+    out->bytes += sgd ? (size_t)rows * 20 : 0;               // entries, and their order once
     const int64_t queries = rows + dataset->split[SELLA_SPLIT_VALID].rows,
                   length = sella_settings_int(settings, "collab.history_length");
     const int64_t window = length > 0 && length < dataset->history_total ? length : dataset->history_total;
@@ -405,7 +457,8 @@ static sella_status mf_estimate(const sella_settings *settings, uint64_t seed, c
     return SELLA_OK;
 }
 
-static const char *const paper[] = {"collab.width=256",
+static const char *const paper[] = {"collab.optimizer=adam",
+                                    "collab.width=256",
                                     "collab.bias=no",
                                     "collab.history=no",
                                     "collab.init=0.1",
@@ -416,13 +469,14 @@ static const char *const paper[] = {"collab.width=256",
                                     "collab.epochs=5000",
                                     "collab.patience=100",
                                     NULL};
-static const char *const usual[] = {"collab.width=64",
+static const char *const usual[] = {"collab.optimizer=sgd",
+                                    "collab.width=64",
                                     "collab.bias=yes",
                                     "collab.history=no",
                                     "collab.init=0.01",
-                                    "collab.unseen=zero",
-                                    "collab.lr=1e-3",
-                                    "collab.weight_decay=1e-4",
+                                    "collab.unseen=history",
+                                    "collab.lr=0.03",
+                                    "collab.weight_decay=7e-5",
                                     "collab.batch=2048",
                                     "collab.epochs=500",
                                     "collab.patience=20",

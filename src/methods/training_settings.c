@@ -80,9 +80,12 @@ static const sella_setting training_table[] = {
     WORD("collab.unseen", "history", "zero|mean|history",
          "Vector of a user never seen: zero, the mean of trained ones, or made from the history; items never "
          "trained: zero, else the mean."),
-    REAL("collab.lr", "1e-3", 0, 10, "", "Learning rate of mf (Adam)."),
-    REAL("collab.weight_decay", "1e-4", 0, 100, "", "Coupled L2 of mf."),
-    INT("collab.batch", "1024", 1, 100000000, "rows", "Rows of one step of mf."),
+    WORD("collab.optimizer", "adam", "adam|sgd",
+         "How mf trains: Adam in batches, or stochastic gradients with a rate for each row of the tables (fast; "
+         "without collab.history)."),
+    REAL("collab.lr", "1e-3", 0, 10, "", "Learning rate of mf."),
+    REAL("collab.weight_decay", "1e-4", 0, 100, "", "L2 of mf (adam: coupled; sgd: on rows as they come)."),
+    INT("collab.batch", "1024", 1, 100000000, "rows", "Rows of one step of mf with adam."),
     INT("collab.epochs", "200", 0, 1000000, "epochs", "Most passes of mf."),
     INT("collab.min_epochs", "0", 0, 1000000, "epochs", "Passes of mf before it may stop early."),
     INT("collab.patience", "10", 0, 1000000, "epochs",

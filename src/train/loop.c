@@ -371,8 +371,9 @@ static sella_status one_step(run *r, sella_err *err)
 {
     const sella_loop *loop = r->loop;
     const int64_t step = r->at.step;
-    sella_loop_step s = {.epoch = step / loop->steps_per_epoch, .index = step % loop->steps_per_epoch, .step = step};
     const double lr = sella_schedule_lr(loop->schedule, loop->lr, step, r->total, r->warmup);
+    sella_loop_step s = {
+        .epoch = step / loop->steps_per_epoch, .index = step % loop->steps_per_epoch, .step = step, .lr = lr};
     const int group = loop->group ? loop->group(loop->user, step, r->total) : -1;
     sella_status status = loop->run_step(loop->user, &s, err);
     json_decref(r->step_record);
@@ -386,7 +387,13 @@ static sella_status one_step(run *r, sella_err *err)
             "%s: the loss of epoch %lld, step %lld is not finite (%g); a lower learning rate may help", loop->stage,
             (long long)s.epoch + 1, (long long)s.index + 1, s.loss);
     }
-    status = sella_optimizer_step(r->optimizer, lr, group, loop->optimizer.clip > 0 ? &r->at.last_norm : NULL, err);
+    if (r->optimizer) {
+        status = sella_optimizer_step(r->optimizer, lr, group, loop->optimizer.clip > 0 ? &r->at.last_norm : NULL, err);
+    } else {
+        for (int t = 0; status == SELLA_OK && t < loop->n; t++) {
+            status = sella_param_check_finite(loop->tables[t], false, "a step", err);
+        }
+    }
     if (status != SELLA_OK) {
         return sella_err_prefix(err, status, "%s: epoch %lld, step %lld", loop->stage, (long long)s.epoch + 1,
                                 (long long)s.index + 1);
@@ -412,7 +419,7 @@ static sella_status write_step_record(run *r, sella_err *err)
         json_object_set_new(
             record, "lr",
             sella_json_real(sella_schedule_lr(r->loop->schedule, r->loop->lr, r->at.step - 1, r->total, r->warmup)));
-        if (r->loop->optimizer.clip > 0) {
+        if (r->optimizer && r->loop->optimizer.clip > 0) {
             json_object_set_new(record, "norm", sella_json_real(r->at.last_norm));
         }
     }
@@ -576,7 +583,9 @@ sella_status sella_loop_run(const sella_loop *loop, sella_loop_result *result, s
              .at = {.best = NAN, .last_loss = NAN}};
     r.warmup = (int64_t)ceil(loop->warmup_ratio * (double)r.total);
     r.saved = r.started;
-    SELLA_TRY(sella_optimizer_new(loop->tables, loop->n, &loop->optimizer, &r.optimizer, err));
+    if (!loop->own_steps) {
+        SELLA_TRY(sella_optimizer_new(loop->tables, loop->n, &loop->optimizer, &r.optimizer, err));
+    }
     if (loop->keep_best && loop->evaluate) {
         SELLA_TRY(best_init(&r, err));
     }

@@ -30,6 +30,7 @@ typedef struct sella_loop_step {
     int64_t epoch;  /* from 0 */
     int64_t index;  /* step inside the epoch, from 0 */
     int64_t step;   /* from 0 over all epochs */
+    double lr;      /* rate of this step */
     double loss;    /* out: mean loss of the step */
     double units;   /* out: units of progress done (rows), > 0 */
     json_t *record; /* out, may stay NULL: object with further figures for metrics.jsonl (the loop takes it) */
@@ -49,6 +50,9 @@ typedef struct sella_loop {
     const char *unit;        /* "rows" */
     /* Which training group a step updates (-1 all); NULL: all. */
     int (*group)(void *user, int64_t step, int64_t total);
+    /* True: run_step moves the tables itself, at step->lr; there is no optimizer (`optimizer` is not read) and no group. What
+     * such a step remembers must be in the tables, and one of them must not end half done. */
+    bool own_steps;
     /* Accumulates gradients of one step. SELLA_INTERRUPTED is allowed: the step is done again on resume. */
     sella_status (*run_step)(void *user, sella_loop_step *step, sella_err *err);
     /* Evaluation after every `evaluate_every` epochs (0: never) and, when evaluate_steps > 0, every so many
