@@ -84,7 +84,7 @@ static void mask_apply(const sella_pass *pass, const uint8_t *mask, sella_row_li
 void sella_adapt_forward(sella_pass *pass, int l, sella_matrix matrix, const float *x, int ldx, int n, float *y,
                          int ldy)
 {
-    sella_lap(pass, SELLA_PART_PRODUCTS);
+    sella_lap(pass, SELLA_LAP_PRODUCTS);
     const sella_lora_pair pair = pass->lora ? sella_lora_at(pass->lora, l, matrix) : (sella_lora_pair){NULL, NULL};
     if (pair.a == NULL) {
         return;
@@ -99,7 +99,7 @@ void sella_adapt_forward(sella_pass *pass, int l, sella_matrix matrix, const flo
     }
     sella_gemm(false, true, n, R, in, 1.0f, x, ldx, pair.a->data, in, 0.0f, u, R);
     sella_gemm(false, true, n, out, R, sella_lora_scale(pass->lora), u, R, pair.b->data, R, 1.0f, y, ldy);
-    sella_lap(pass, SELLA_PART_ADAPTERS);
+    sella_lap(pass, SELLA_LAP_ADAPTERS);
 }
 
 bool sella_adapt_trains(const sella_pass *pass, int l, sella_matrix matrix)
@@ -114,7 +114,7 @@ bool sella_adapt_trains(const sella_pass *pass, int l, sella_matrix matrix)
 void sella_adapt_backward(sella_pass *pass, int l, sella_matrix matrix, const float *dy, int lddy, const float *x,
                           int ldx, sella_row_list list, float *dx, int lddx)
 {
-    sella_lap(pass, SELLA_PART_PRODUCTS);
+    sella_lap(pass, SELLA_LAP_PRODUCTS);
     const sella_lora_pair pair = pass->lora ? sella_lora_at(pass->lora, l, matrix) : (sella_lora_pair){NULL, NULL};
     const bool trains = sella_adapt_trains(pass, l, matrix);
     if (pair.a == NULL || (!trains && dx == NULL)) {
@@ -140,5 +140,5 @@ void sella_adapt_backward(sella_pass *pass, int l, sella_matrix matrix, const fl
         sella_gemm(false, false, n, in, R, 1.0f, pass->du, R, pair.a->data, in, 0.0f, pass->adapt, in);
         mask_apply(pass, mask, list, dx, lddx, pass->adapt, in, in, true);
     }
-    sella_lap(pass, SELLA_PART_ADAPTERS);
+    sella_lap(pass, SELLA_LAP_ADAPTERS);
 }

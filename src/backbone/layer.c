@@ -71,14 +71,14 @@ static void qkv_forward(sella_pass *pass, int l, sella_row_list list)
         }
         heads_norm(pass, q, ldq, list.n, c->H, w->norm_q, s->rq);
         heads_norm(pass, k, W, T, c->G, w->norm_k, s->rk);
-        sella_lap(pass, SELLA_PART_NORM);
+        sella_lap(pass, SELLA_LAP_NORM);
     }
     sella_rope_apply(q, ldq, list.n, c->H, c->D, all ? position : pass->position, pass->cosine, pass->sine, 0);
     sella_rope_apply(k, W, T, c->G, c->D, position, pass->cosine, pass->sine, 0);
     if (!all) {
         sella_rows_scatter(s->qkv, W, q, ldq, Q, list);
     }
-    sella_lap(pass, SELLA_PART_ROPE);
+    sella_lap(pass, SELLA_LAP_ROPE);
 }
 
 /* y = x + attention(norm(x)); y += ffn(norm(y)). In the last layer only k and v are needed of all tokens, the rest of the answers. */
@@ -92,18 +92,18 @@ void sella_layer_forward(sella_pass *pass, int l, float *y)
     const int n = list.n;
 
     sella_rmsnorm_forward(pass->h, C, s->r1, s->x, C, w->norm_attention, T, C, c->rms_eps);
-    sella_lap(pass, SELLA_PART_NORM);
+    sella_lap(pass, SELLA_LAP_NORM);
     qkv_forward(pass, l, list);
     sella_attention_forward(s->o, Q, s->lse, s->qkv, W, s->qkv + Q, W, s->qkv + Q + K, W, list.token, n,
                             &pass->attention, pass->scratch);
-    sella_lap(pass, SELLA_PART_ATTENTION);
+    sella_lap(pass, SELLA_LAP_ATTENTION);
 
     const float *o = sella_rows_gather(s->o, Q, list, pass->rows);
     const float *x = sella_rows_gather(s->x, C, list, s->x2);
     if (x != s->x2) {
         sella_rows_scatter(s->x2, C, x, C, C, list);
     }
-    sella_lap(pass, SELLA_PART_REST);
+    sella_lap(pass, SELLA_LAP_REST);
     sella_weight_forward(&w->w_o, n, o, Q, 1.0f, s->x2, C, &pass->tile);
     if (w->b_o) {
         sella_bias_add(s->x2, C, w->b_o, n, C);
@@ -111,14 +111,14 @@ void sella_layer_forward(sella_pass *pass, int l, float *y)
     sella_adapt_forward(pass, l, SELLA_MATRIX_O, o, Q, n, s->x2, C);
 
     sella_rmsnorm_forward(pass->h, C, s->r2, s->x2, C, w->norm_ffn, n, C, c->rms_eps);
-    sella_lap(pass, SELLA_PART_NORM);
+    sella_lap(pass, SELLA_LAP_NORM);
     sella_weight_forward(&w->w_gate_up, n, pass->h, C, 0.0f, s->gu, 2 * F, &pass->tile);
     sella_adapt_forward(pass, l, SELLA_MATRIX_GATE, pass->h, C, n, s->gu, 2 * F);
     sella_adapt_forward(pass, l, SELLA_MATRIX_UP, pass->h, C, n, s->gu + F, 2 * F);
     sella_swiglu_forward(pass->a, F, s->gu, 2 * F, n, F);
-    sella_lap(pass, SELLA_PART_SWIGLU);
+    sella_lap(pass, SELLA_LAP_SWIGLU);
     sella_rows_scatter(y, C, s->x2, C, C, (sella_row_list){n, NULL});
-    sella_lap(pass, SELLA_PART_REST);
+    sella_lap(pass, SELLA_LAP_REST);
     sella_weight_forward(&w->w_down, n, pass->a, F, 1.0f, y, C, &pass->tile);
     sella_adapt_forward(pass, l, SELLA_MATRIX_DOWN, pass->a, F, n, y, C);
 }

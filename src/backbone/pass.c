@@ -312,7 +312,7 @@ sella_status sella_pass_forward(sella_pass *pass, const sella_tree_batch *batch,
                                               .threads = pass->threads};
     assert(sella_attention_scratch(&pass->attention) <= pass->scratch_floats);
     answers_list(pass, batch);
-    sella_lap(pass, SELLA_PART_EMBEDDING);
+    sella_lap(pass, SELLA_LAP_EMBEDDING);
     for (int l = 0; l < c->layers; l++) {
         sella_layer_forward(pass, l, l + 1 < c->layers ? pass->state[l + 1].x : pass->final);
         if (pass->tile.fault) {
@@ -322,7 +322,7 @@ sella_status sella_pass_forward(sella_pass *pass, const sella_tree_batch *batch,
     }
     sella_rmsnorm_forward(pass->h, c->C, pass->r, pass->final, c->C, sella_backbone_norm(pass->backbone),
                           pass->answers.n, c->C, c->rms_eps);
-    sella_lap(pass, SELLA_PART_NORM);
+    sella_lap(pass, SELLA_LAP_NORM);
     for (int n = 0; n < batch->N; n++) {
         const float *from = pass->h + (size_t)pass->answer_place[batch->answer_n[n]] * (size_t)c->C;
         for (int i = 0; i < c->C; i++) {
@@ -336,7 +336,7 @@ sella_status sella_pass_forward(sella_pass *pass, const sella_tree_batch *batch,
         }
         memcpy(answer + (size_t)n * (size_t)c->C, from, (size_t)c->C * sizeof *answer);
     }
-    sella_lap(pass, SELLA_PART_REST);
+    sella_lap(pass, SELLA_LAP_REST);
 done:
     return status;
 }

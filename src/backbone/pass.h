@@ -24,20 +24,20 @@ typedef struct sella_pass_options {
 typedef struct sella_pass sella_pass;
 
 /* Where the time of a pass goes. */
-typedef enum sella_part {
-    SELLA_PART_PRODUCTS,  /* with frozen matrices, their biases */
-    SELLA_PART_ATTENTION,
-    SELLA_PART_NORM,
-    SELLA_PART_ROPE,
-    SELLA_PART_SWIGLU,
-    SELLA_PART_ADAPTERS,  /* low-rank products and dropout */
-    SELLA_PART_EMBEDDING, /* with the check of the batch */
-    SELLA_PART_REST,      /* copies of the residual stream, answers */
-    SELLA_PARTS
-} sella_part;
+typedef enum sella_lap_part {
+    SELLA_LAP_PRODUCTS,  /* with frozen matrices, their biases */
+    SELLA_LAP_ATTENTION,
+    SELLA_LAP_NORM,
+    SELLA_LAP_ROPE,
+    SELLA_LAP_SWIGLU,
+    SELLA_LAP_ADAPTERS,  /* low-rank products and dropout */
+    SELLA_LAP_EMBEDDING, /* with the check of the batch */
+    SELLA_LAP_REST,      /* copies of the residual stream, answers */
+    SELLA_LAPS
+} sella_lap_part;
 
 typedef struct sella_pass_profile {
-    double second[2][SELLA_PARTS]; /* [0] of forward, [1] of backward passes */
+    double second[2][SELLA_LAPS]; /* [0] of forward, [1] of backward passes */
 } sella_pass_profile;
 
 size_t sella_pass_bytes(const sella_backbone_config *shape, const sella_lora_config *lora, const sella_pass_options *options);

@@ -51,7 +51,7 @@ static void ffn_backward(sella_pass *p, int l, sella_row_list kept, layer_needs 
     if (sella_adapt_trains(p, l, SELLA_MATRIX_DOWN)) {
         sella_swiglu_forward(p->a, F, gu, 2 * F, n, F);
     }
-    sella_lap(p, SELLA_PART_SWIGLU);
+    sella_lap(p, SELLA_LAP_SWIGLU);
     if (needs.gate_up) {
         sella_weight_backward(&w->w_down, n, p->d, C, p->da, F, &p->tile);
     }
@@ -62,10 +62,10 @@ static void ffn_backward(sella_pass *p, int l, sella_row_list kept, layer_needs 
     const float *x2 = sella_rows_gather(s->x2, C, kept, p->live_x);
     const float *r2 = sella_rows_gather(s->r2, 1, kept, p->live_r);
     sella_swiglu_backward(p->dgu, 2 * F, p->da, F, gu, 2 * F, n, F);
-    sella_lap(p, SELLA_PART_SWIGLU);
+    sella_lap(p, SELLA_LAP_SWIGLU);
     if (sella_adapt_trains(p, l, SELLA_MATRIX_GATE) || sella_adapt_trains(p, l, SELLA_MATRIX_UP)) {
         sella_rmsnorm_forward(p->h, C, NULL, x2, C, w->norm_ffn, n, C, c->rms_eps);
-        sella_lap(p, SELLA_PART_NORM);
+        sella_lap(p, SELLA_LAP_NORM);
     }
     float *dh = needs.attention ? p->dh : NULL;
     if (dh) {
@@ -75,7 +75,7 @@ static void ffn_backward(sella_pass *p, int l, sella_row_list kept, layer_needs 
     sella_adapt_backward(p, l, SELLA_MATRIX_UP, p->dgu + F, 2 * F, p->h, C, kept, dh, C);
     if (dh) {
         sella_rmsnorm_backward(p->d, C, dh, C, x2, C, w->norm_ffn, r2, n, C);
-        sella_lap(p, SELLA_PART_NORM);
+        sella_lap(p, SELLA_LAP_NORM);
     }
 }
 
@@ -86,7 +86,7 @@ static void heads_backward(sella_pass *p, float *dx, int lddx, int n, int heads,
 {
     const int D = p->shape->D;
     sella_rope_apply(dx, lddx, n, heads, D, position, p->cosine, p->sine, 1);
-    sella_lap(p, SELLA_PART_ROPE);
+    sella_lap(p, SELLA_LAP_ROPE);
     if (w == NULL) {
         return;
     }
@@ -99,7 +99,7 @@ static void heads_backward(sella_pass *p, float *dx, int lddx, int n, int heads,
                                r + (size_t)h * (size_t)n, n, D);
     }
     sella_rows_scatter(dx, lddx, p->draw, width, width, (sella_row_list){n, NULL});
-    sella_lap(p, SELLA_PART_NORM);
+    sella_lap(p, SELLA_LAP_NORM);
 }
 
 /* Rows of a list of r [heads, from_n] as [heads, n]. */
@@ -203,7 +203,7 @@ static void qkv_backward(sella_pass *p, int l, sella_row_list query, sella_row_l
                         sella_adapt_trains(p, l, SELLA_MATRIX_V);
     if (trains) { // live is then all tokens
         sella_rmsnorm_forward(p->h, C, NULL, s->x, C, w->norm_attention, T, C, c->rms_eps);
-        sella_lap(p, SELLA_PART_NORM);
+        sella_lap(p, SELLA_LAP_NORM);
     }
     float *dh = input ? p->dh : NULL, *dh_q = same ? dh : input ? p->rows : NULL;
     if (input && same) { // one product for q, k, v
@@ -244,7 +244,7 @@ static void attention_backward(sella_pass *p, int l, sella_row_list query, sella
     }
     sella_attention_backward(p->dqkv, W, p->dqkv + Q, W, p->dqkv + Q + K, W, p->dheads, Q, s->o, Q, s->lse, s->qkv, W,
                              s->qkv + Q, W, s->qkv + Q + K, W, query.token, query.n, &p->attention, p->scratch);
-    sella_lap(p, SELLA_PART_ATTENTION);
+    sella_lap(p, SELLA_LAP_ATTENTION);
     qkv_backward(p, l, query, live, needs.input);
     if (!needs.input) {
         return;
@@ -255,11 +255,11 @@ static void attention_backward(sella_pass *p, int l, sella_row_list query, sella
         memset(p->dx, 0, (size_t)live.n * (size_t)C * sizeof *p->dx);
         rows_add(p, p->dx, p->d, query, live);
     }
-    sella_lap(p, SELLA_PART_REST);
+    sella_lap(p, SELLA_LAP_REST);
     const float *x = sella_rows_gather(s->x, C, live, p->live_x);
     const float *r1 = sella_rows_gather(s->r1, 1, live, p->live_r);
     sella_rmsnorm_backward(p->dx, C, p->dh, C, x, C, w->norm_attention, r1, live.n, C);
-    sella_lap(p, SELLA_PART_NORM);
+    sella_lap(p, SELLA_LAP_NORM);
 }
 
 /* ---- bounds of the work ---- */
@@ -351,7 +351,7 @@ sella_status sella_pass_backward(sella_pass *pass, const float *danswer, float *
     const sella_row_list live = trained < c->layers ? everything : live_tokens(pass);
     sella_lap_begin(pass, true);
     answers_backward(pass, danswer);
-    sella_lap(pass, SELLA_PART_NORM);
+    sella_lap(pass, SELLA_LAP_NORM);
     for (int l = c->layers - 1; l >= low; l--) {
         const sella_row_list query = l == c->layers - 1 ? pass->answers : live;
         const layer_needs needs = needs_of(pass, l, soft || l > low);
@@ -369,6 +369,6 @@ sella_status sella_pass_backward(sella_pass *pass, const float *danswer, float *
     if (soft && dsoft) {
         soft_backward(pass, live, dsoft);
     }
-    sella_lap(pass, SELLA_PART_REST);
+    sella_lap(pass, SELLA_LAP_REST);
     return SELLA_OK;
 }

@@ -92,7 +92,7 @@ struct sella_pass {
 };
 
 /* The time since the lap before was spent on `part`. Free when nobody asked. */
-static inline void sella_lap(sella_pass *pass, sella_part part)
+static inline void sella_lap(sella_pass *pass, sella_lap_part part)
 {
     if (pass->profile) {
         const double now = sella_now();

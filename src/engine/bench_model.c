@@ -217,10 +217,10 @@ static double products_flop(const model_bench *b, bool backward)
     return (c->layers - 1) * T * all + last - below;
 }
 
-static const char *const part_names[SELLA_PARTS] = {
-    [SELLA_PART_PRODUCTS] = "products",  [SELLA_PART_ATTENTION] = "attention", [SELLA_PART_NORM] = "norms",
-    [SELLA_PART_ROPE] = "rope",          [SELLA_PART_SWIGLU] = "swiglu",       [SELLA_PART_ADAPTERS] = "adapters",
-    [SELLA_PART_EMBEDDING] = "embedding", [SELLA_PART_REST] = "rest",
+static const char *const part_names[SELLA_LAPS] = {
+    [SELLA_LAP_PRODUCTS] = "products",  [SELLA_LAP_ATTENTION] = "attention", [SELLA_LAP_NORM] = "norms",
+    [SELLA_LAP_ROPE] = "rope",          [SELLA_LAP_SWIGLU] = "swiglu",       [SELLA_LAP_ADAPTERS] = "adapters",
+    [SELLA_LAP_EMBEDDING] = "embedding", [SELLA_LAP_REST] = "rest",
 };
 
 /* Mean seconds of each part over the runs; its rate is its share of the whole. The products' share of the roof counts their own FLOP. */
@@ -236,9 +236,9 @@ static void tell_profile(const model_bench *b, const sella_bench_sink *out)
     }
     rest = all;
     for (int backward = 0; backward < (b->train ? 2 : 1); backward++) {
-        for (int p = 0; p < SELLA_PARTS; p++) {
+        for (int p = 0; p < SELLA_LAPS; p++) {
             const double seconds = b->profile.second[backward][p];
-            const bool roof = p == SELLA_PART_PRODUCTS && (!backward || counted) && seconds > 0.0;
+            const bool roof = p == SELLA_LAP_PRODUCTS && (!backward || counted) && seconds > 0.0;
             const double share = roof ? products_flop(b, backward) * runs / seconds / sella_roof_rate(&b->roof) : NAN;
             snprintf(work, sizeof work, "profile, %s: %s", backward ? "backward" : "forward", part_names[p]);
             sella_bench_tell(out, b->options->what, work, -1, (sella_sample){seconds / runs, NAN},
