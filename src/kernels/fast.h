@@ -18,6 +18,7 @@ struct sella_attention_tile;
 struct sella_attention_size;
 struct sella_factor_block;
 struct sella_factor_sums;
+struct sella_plane;
 
 /* C [M, N] = alpha op(A) op(B), added to C or not; layouts as in gemm.h. */
 typedef struct sella_fast_product {
@@ -54,6 +55,9 @@ typedef struct sella_fast {
 
     /* gradient steps of a factor model (kernels/factor.h); NULL: use the plain twin */
     void (*factor_steps)(const struct sella_factor_block *block, struct sella_factor_sums *sums);
+
+    /* pairs of points of t-SNE (kernels/repulsion.h); NULL: use the plain twin */
+    double (*repulsion)(const struct sella_plane *plane, int i0, int i1, int j0, int j1);
 } sella_fast;
 
 enum { SELLA_FAST_LEVELS = 3 }; /* 0 plain, 1 AVX2 + FMA + F16C, 2 AVX-512 F + DQ + BW + VL */

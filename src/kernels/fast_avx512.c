@@ -6,6 +6,7 @@
 #include "kernels/dequant_avx2.h"
 #include "kernels/factor_body.h"
 #include "kernels/product_body.h"
+#include "kernels/repulsion_body.h"
 #include "kernels/rows_body.h"
 
 extern const sella_fast sella_fast_avx512;

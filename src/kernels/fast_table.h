@@ -14,3 +14,4 @@
 .attention_forward = tile_forward,
 .attention_backward = tile_backward,
 .factor_steps = factor_steps_any,
+.repulsion = repulsion_pairs
