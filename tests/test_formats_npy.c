@@ -91,6 +91,31 @@ static void empty_arrays_round_trip(void **state)
     assert_int_equal(sella_npy_write(path, SELLA_NPY_F32, NULL, INT64_MAX, 8, &err), SELLA_ARG);
 }
 
+/* Headers padded to 16 bytes, as numpy before 1.14 wrote them, and to no alignment at all, as others do. */
+static void any_alignment(void **state)
+{
+    (void)state;
+    static const char header[] = "{'descr': '<f8', 'fortran_order': False, 'shape': (3,), }";
+    static const double values[] = {1.5, -2.25, 1e300};
+    for (size_t total = 10 + sizeof header; total < 10 + sizeof header + 64; total++) {
+        uint8_t file[256];
+        sella_npy a;
+        sella_err err = {0};
+        memcpy(file, "\x93NUMPY\x01\x00", 8);
+        memset(file + 10, ' ', total - 10);
+        memcpy(file + 10, header, sizeof header - 1);
+        file[total - 1] = '\n';
+        file[8] = (uint8_t)(total - 10);
+        file[9] = 0;
+        memcpy(file + total, values, sizeof values);
+        const char *path = room_write("aligned.npy", file, total + sizeof values);
+        assert_int_equal(sella_npy_open(path, SELLA_NPY_F64, &a, &err), SELLA_OK);
+        assert_int_equal((uintptr_t)a.data % sizeof(double), 0);
+        assert_memory_equal(a.data, values, sizeof values);
+        sella_npy_close(&a);
+    }
+}
+
 static void refuses(const char *header, size_t data_bytes, sella_status status, const char *part)
 {
     uint8_t file[512] = {0};
@@ -175,7 +200,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_what_numpy_wrote),    cmocka_unit_test(writes_the_bytes_that_numpy_writes),
         cmocka_unit_test(empty_arrays_round_trip),   cmocka_unit_test(damaged_headers_are_named),
-        cmocka_unit_test(mutations_never_crash),
+        cmocka_unit_test(any_alignment),             cmocka_unit_test(mutations_never_crash),
     };
     return cmocka_run_group_tests(tests, room_make, room_remove);
 }

@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <unistd.h>
+
 #include "methods/estimate.h"
 #include "methods/refs.h"
 #include "methods/tape.h"
@@ -160,6 +162,8 @@ static void test_hostile_runs(void **state)
         {"run.json", "{"},
         {"run.json", "[]"},
         {"run.json", "{\"format\": 2}"},
+        {"run.json", "{\"format\": 0}"},
+        {"run.json", "{\"format\": true}"},
         {"run.json", "{\"format\": 1, \"method\": \"nothing\"}"},
         {"run.json", "{\"format\": 1, \"format\": 1}"},
         {"users.tsv", "uid\n"},
@@ -189,6 +193,87 @@ static void test_hostile_runs(void **state)
         free(where);
     }
     sella_settings_free(settings);
+}
+
+/* Damaged records of stages are refused before a stage is skipped because of them. */
+static void test_hostile_stages(void **state)
+{
+    static const char *const text[] = {
+        "", "{", "{\"stage\": \"mf\", \"seconds\": 1.0, \"trained\": [", "[]", "garbage\n", "{}",
+        "{\"stage\": \"mf\"}", "{\"stage\": \"align\", \"seconds\": 1.0, \"trained\": [], \"frozen\": []}",
+        "{\"stage\": \"mf\", \"seconds\": \"x\", \"trained\": [], \"frozen\": []}"};
+    sella_settings *settings = defaults();
+    const sella_run_new make = make_of(settings);
+    sella_run *run = NULL;
+    sella_err why = {0};
+    (void)state;
+    char *where = sella_path_join(folder, "runs/stages", NULL), *stages = sella_path_join(where, "stages/mf", NULL);
+    CHECK(sella_run_create(where, &make, &run, err));
+    CHECK(sella_dir_make(stages, err));
+    CHECK(sella_run_stages_check(run, err)); // a stage that is not finished
+    for (size_t i = 0; i < sizeof text / sizeof *text; i++) {
+        sella_run *again = NULL;
+        free(scratch_file(stages, "done.json", text[i], strlen(text[i])));
+        if (sella_run_resume(where, &make, &again, &why) != SELLA_FORMAT) {
+            fail_msg("'%s' was accepted: %s", text[i], why.text);
+        }
+        assert_non_null(strstr(why.text, "done.json"));
+        assert_null(again);
+    }
+    static const char good[] = "{\"stage\": \"mf\", \"seconds\": 1.0, \"trained\": [], \"frozen\": [\"a\"]}";
+    free(scratch_file(stages, "done.json", good, strlen(good)));
+    CHECK(sella_run_stages_check(run, err));
+    sella_run_close(run);
+    CHECK(sella_run_resume(where, &make, &run, err));
+    sella_run_close(run);
+    sella_settings_free(settings);
+    free(where);
+    free(stages);
+}
+
+/* Format 1 had a boolean where format 2 has a word; a later format is refused; paths are recorded as seen from
+ * everywhere. */
+static void test_format(void **state)
+{
+    static const struct {
+        int format;
+        const char *was;
+        bool residual_bool;
+        const char *word; // NULL: refused
+    } cases[] = {{1, "true", true, "yes"},  {1, "false", true, "no"}, {1, "\"bias\"", false, "bias"},
+                 {2, "\"yes\"", false, "yes"}, {2, "true", true, NULL}, {3, "\"yes\"", false, NULL}};
+    sella_settings *settings = defaults();
+    sella_run_new make = make_of(settings);
+    sella_run *run = NULL;
+    sella_err why = {0};
+    (void)state;
+    char *where = sella_path_join(folder, "runs/format", NULL), *file = sella_path_join(where, "run.json", NULL),
+         *model = scratch_file(folder, "model.gguf", "x", 1), *real = realpath(model, NULL), here[4096];
+    assert_non_null(getcwd(here, sizeof here));
+    assert_int_equal(chdir(folder), 0);
+    CHECK(sella_run_create(where, &make, &run, err)); // "model.gguf" is in the working folder now
+    assert_int_equal(chdir(here), 0);
+    assert_string_equal(run->model_path, real);
+    assert_int_equal(run->dataset_path[0], '/');
+    json_t *document = json_deep_copy(run->document);
+    sella_run_close(run);
+    assert_int_equal(json_integer_value(json_object_get(document, "format")), 2);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_object_set_new(document, "format", json_integer(cases[i].format));
+        json_object_set_new(json_object_get(document, "settings"), "stage3.residual",
+                            json_loads(cases[i].was, JSON_DECODE_ANY, NULL));
+        CHECK(sella_json_save(file, document, err));
+        const sella_status status = sella_run_open(where, &run, &why);
+        assert_int_equal(status == SELLA_OK, cases[i].word != NULL);
+        if (cases[i].word) {
+            assert_string_equal(sella_settings_text(run->settings, "stage3.residual"), cases[i].word);
+        }
+        sella_run_close(run);
+    }
+    assert_non_null(strstr(why.text, "has format 3"));
+    json_decref(document);
+    sella_settings_free(settings);
+    free(where), free(file), free(model), free(real);
 }
 
 /* ---- settings ---- */
@@ -317,6 +402,15 @@ static void test_queries(void **state)
     assert_true(unseen > 0 && unknown > 0);
     free(query);
     free(pool);
+    // the run's own data set: nothing is copied
+    CHECK(sella_queries_from_split(run, dataset, SELLA_SPLIT_VALID, NULL, 90, &query, &pool, err));
+    assert_null(pool);
+    for (int q = 0; q < 90; q++) {
+        const int32_t *items;
+        assert_int_equal(query[q].history_count, sella_dataset_history(dataset, SELLA_SPLIT_VALID, q, &items));
+        assert_true(query[q].history_count == 0 || query[q].history_n == items);
+    }
+    free(query);
     sella_dataset_close(other);
     sella_run_close(run);
     sella_settings_free(settings);
@@ -422,6 +516,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_create),   cmocka_unit_test(test_histories), cmocka_unit_test(test_hostile_runs),
+        cmocka_unit_test(test_hostile_stages), cmocka_unit_test(test_format),
         cmocka_unit_test(test_settings), cmocka_unit_test(test_samples),   cmocka_unit_test(test_queries),
         cmocka_unit_test(test_refs),     cmocka_unit_test(test_tape),      cmocka_unit_test(test_estimate),
     };

@@ -67,10 +67,14 @@ typedef struct sella_eval_options {
     const char *split;   /* NULL: "test" */
     int64_t rows;        /* 0: all; otherwise one seeded sample of so many rows */
     uint64_t sample_seed;
-    const char *predictions; /* file to write; NULL: RUN/predictions-SPLIT.csv */
+    const char *predictions; /* file to write; NULL: RUN/predictions-SPLIT.csv, of a sample RUN/predictions-SPLIT-rows-N-seed-S.csv */
 } sella_eval_options;
-/* *json: the figures object of docs/eval.md on one line. Writes predictions-SPLIT.csv. */
+/* *json: the figures object of docs/eval.md on one line. Writes the predictions file. */
 SELLA_API sella_status sella_engine_eval(sella_engine *engine, const sella_eval_options *options, char **json, sella_err *err);
+
+/* Are the run, its data set and the split there, and the row (NULL: any)? dataset and split as above. Reads no weights: what eval and prompt would
+ * refuse anyway is told before a model is opened for them. Returns: SELLA_OK; what sella_engine_eval returns; SELLA_ARG for a row that is not there. */
+SELLA_API sella_status sella_engine_check(const char *run, const char *dataset, const char *split, const int64_t *row, sella_err *err);
 
 /* One row's prompt: {"text","ids","soft","answer_position","label_ids","label","score"}. dataset and split as above; row from 0. */
 SELLA_API sella_status sella_engine_prompt(sella_engine *engine, const char *dataset, const char *split, int64_t row, char **json, sella_err *err);

@@ -15,18 +15,33 @@
 
 #include "base/arena.h"
 
+sella_status sella_file_open(const char *path, int flags, int *fd, sella_err *err)
+{
+    struct stat info = {0};
+    *fd = open(path, flags | O_CLOEXEC | O_NONBLOCK, 0666); // non-blocking: a named pipe must not hang us
+    const int reason = *fd < 0 || fstat(*fd, &info) != 0 ? errno : 0;
+    if (reason == 0 && S_ISREG(info.st_mode)) {
+        return SELLA_OK;
+    }
+    if (*fd >= 0) {
+        close(*fd);
+        *fd = -1;
+    }
+    if (reason != 0 && reason != ENXIO) { // that is a pipe without a reader
+        return sella_err_errno(err, path, (flags & O_ACCMODE) == O_RDONLY ? "opened" : "written", reason);
+    }
+    return sella_err_set(err, SELLA_IO, "%s: is %s; expected a file", path, S_ISDIR(info.st_mode) ? "a folder" : "a pipe or device");
+}
+
 sella_status sella_map_open(const char *path, sella_map *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     struct stat info;
+    int fd;
     *out = (sella_map){0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // non-blocking: a named pipe must not hang us
-    if (fd < 0 || fstat(fd, &info) != 0) {
+    SELLA_TRY(sella_file_open(path, O_RDONLY, &fd, err));
+    if (fstat(fd, &info) != 0) {
         status = sella_err_errno(err, path, "opened", errno);
-        goto done;
-    }
-    if (!S_ISREG(info.st_mode)) {
-        status = sella_err_set(err, SELLA_IO, "%s: is %s; expected a file", path, S_ISDIR(info.st_mode) ? "a folder" : "a pipe or device");
         goto done;
     }
     out->path = strdup(path);
@@ -103,6 +118,17 @@ static int create_aside(sella_writer *writer)
     return -1;
 }
 
+/* A pipe that nobody reads is refused (ENXIO) instead of waited for; writing then waits for the reader as usual. */
+static int open_direct(const char *path)
+{
+    const int fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+    const int flags = fd >= 0 ? fcntl(fd, F_GETFL) : -1;
+    if (flags >= 0) {
+        (void)fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+    }
+    return fd;
+}
+
 sella_status sella_write_open(const char *path, sella_writer **out, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -124,7 +150,7 @@ sella_status sella_write_open(const char *path, sella_writer **out, sella_err *e
         goto done;
     }
     bool direct = exists && !S_ISREG(info.st_mode); // renaming over /dev/null would replace the device
-    fd = direct ? open(path, O_WRONLY | O_CLOEXEC) : create_aside(writer);
+    fd = direct ? open_direct(path) : create_aside(writer);
     if (fd < 0) {
         int reason = errno;
         free(writer->aside); // was not created: nothing to unlink
@@ -249,8 +275,9 @@ sella_status sella_append_line(const char *path, const char *line, sella_err *er
     char *text = NULL;
     size_t bytes = strlen(line) + 1;
     struct stat info;
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
-    if (fd < 0 || fstat(fd, &info) != 0) {
+    int fd;
+    SELLA_TRY(sella_file_open(path, O_WRONLY | O_APPEND | O_CREAT, &fd, err));
+    if (fstat(fd, &info) != 0) {
         status = sella_err_errno(err, path, "written", errno);
         goto done;
     }

@@ -24,6 +24,10 @@ typedef struct sella_map {
 sella_status sella_map_open(const char *path, sella_map *out, sella_err *err);
 void sella_map_close(sella_map *map);
 
+/* open(2), with O_CLOEXEC and mode 0666, of what must be a regular file: a named pipe or a device is refused, and never
+ * waited for. *fd is -1 on failure. */
+sella_status sella_file_open(const char *path, int flags, int *fd, sella_err *err);
+
 typedef struct sella_writer sella_writer;
 /* Start writing PATH aside. */
 sella_status sella_write_open(const char *path, sella_writer **out, sella_err *err);
@@ -43,6 +47,9 @@ sella_status sella_append_line(const char *path, const char *line, sella_err *er
 
 /* "a/b" joined into a new string (free()); NULL only when memory is out. Variadic list ends with NULL. */
 char *sella_path_join(const char *first, ...);
+/* The path as seen from everywhere, links resolved (free()); what does not exist stays as it is. NULL only when memory is
+ * out. */
+char *sella_path_absolute(const char *path);
 bool sella_path_exists(const char *path);
 bool sella_path_is_dir(const char *path);
 /* mkdir -p. */

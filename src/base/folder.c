@@ -31,6 +31,12 @@ char *sella_path_join(const char *first, ...)
     return path.data;
 }
 
+char *sella_path_absolute(const char *path)
+{
+    char *real = realpath(path, NULL);
+    return real ? real : strdup(path);
+}
+
 bool sella_path_exists(const char *path)
 {
     struct stat info;

@@ -27,7 +27,7 @@ typedef struct reader {
 
 static sella_status fail(const reader *r, const yaml_event_t *event, sella_err *err, const char *what)
 {
-    return sella_err_set(err, SELLA_FORMAT, "%s:%zu: %s; expected nested 'key: value' lines", r->path, event->start_mark.line + 1, what);
+    return sella_err_set(err, SELLA_ARG, "%s:%zu: %s; expected nested 'key: value' lines", r->path, event->start_mark.line + 1, what);
 }
 
 /* Is there a setting called name, or (group) one below it? */
@@ -48,7 +48,7 @@ static sella_status remember(reader *r, const yaml_event_t *event, sella_err *er
 {
     for (size_t i = 0; i < r->seen_count; i++) {
         if (strcmp(r->seen[i], r->name) == 0) {
-            return sella_err_set(err, SELLA_FORMAT, "%s:%zu: duplicate key '%s'", r->path, event->start_mark.line + 1, r->name);
+            return sella_err_set(err, SELLA_ARG, "%s:%zu: duplicate key '%s'", r->path, event->start_mark.line + 1, r->name);
         }
     }
     char **seen = realloc(r->seen, (r->seen_count + 1) * sizeof *seen);
@@ -110,7 +110,7 @@ static sella_status read_scalar(reader *r, const yaml_event_t *event, sella_err 
     }
     if (!known(r->settings, r->name, false) && known(r->settings, r->name, true)) {
         if (length > 0) {
-            return sella_err_set(err, SELLA_FORMAT, "%s:%zu: '%s' is a group of settings; expected keys below it", r->path,
+            return sella_err_set(err, SELLA_ARG, "%s:%zu: '%s' is a group of settings; expected keys below it", r->path,
                                  event->start_mark.line + 1, r->name);
         }
         return remember(r, event, err); // a group whose keys are all commented out

@@ -14,7 +14,7 @@ static const sella_option option[] = {
      "Where the language model is now: a Hugging Face folder or a GGUF file with the recorded fingerprint.", false},
     {"rows", 0, SELLA_TYPE_INT, "N", "(all)", 1, 1e12, NULL, "rows", "Evaluate one seeded sample of so many rows; a larger sample holds a smaller one.", false},
     {"seed", 0, SELLA_TYPE_INT, "N", "0", 0, 4294967295.0, NULL, "", "Seed of that sample.", false},
-    {"predictions", 0, SELLA_TYPE_TEXT, "FILE", "(RUN/predictions-PART.csv)", 0, 0, NULL, "", "Where each row's score is written.", false},
+    {"predictions", 0, SELLA_TYPE_TEXT, "FILE", "(RUN/predictions-PART.csv, of a sample RUN/predictions-PART-rows-N-seed-S.csv)", 0, 0, NULL, "", "Where each row's score is written.", false},
     SELLA_WEIGHTS_OPTION,
 };
 
@@ -33,6 +33,7 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
                                         .rows = sella_args_given(args, "rows") ? sella_args_int(args, "rows") : 0,
                                         .sample_seed = (uint64_t)sella_args_int(args, "seed"),
                                         .predictions = sella_args_text(args, "predictions")};
+    SELLA_TRY(sella_engine_check(args->positional[0], options.dataset, options.split, NULL, err));
     SELLA_TRY(sella_engine_open(args->positional[0], &open, &engine, err));
     SELLA_TRY(sella_engine_eval(engine, &options, &json, err));
     if (cli->json) {

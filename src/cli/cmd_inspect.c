@@ -214,10 +214,15 @@ static sella_status ask(const sella_args *args, const sella_cli *cli, char **jso
                                        .talk = &cli->talk,
                                        .weights = sella_args_text(args, "weights")};
     sella_engine *engine = NULL;
+    const int64_t row = sella_args_int(args, "row");
     *shown = show_prompt;
-    sella_status status = sella_engine_open(args->positional[1], &open, &engine, err);
+    sella_status status = sella_engine_check(args->positional[1], sella_args_text(args, "data"), sella_args_text(args, "split"), &row, err);
+    if (status != SELLA_OK) {
+        return status;
+    }
+    status = sella_engine_open(args->positional[1], &open, &engine, err);
     if (status == SELLA_OK) {
-        status = sella_engine_prompt(engine, sella_args_text(args, "data"), sella_args_text(args, "split"), sella_args_int(args, "row"), json, err);
+        status = sella_engine_prompt(engine, sella_args_text(args, "data"), sella_args_text(args, "split"), row, json, err);
     }
     sella_engine_close(engine);
     return status;

@@ -10,9 +10,9 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/arena.h"
+#include "base/aside.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -127,24 +127,6 @@ sella_status sella_draft_title(sella_draft *draft, int32_t item, const char *tit
         *again = strcmp(clean, draft->title_n[item]) != 0;
     }
     free(clean);
-    return status;
-}
-
-sella_status sella_target_check(const char *path, sella_err *err)
-{
-    char **names = NULL;
-    size_t count = 0;
-    if (!sella_path_exists(path)) {
-        return SELLA_OK;
-    }
-    if (!sella_path_is_dir(path)) {
-        return sella_err_set(err, SELLA_STATE, "%s: is a file; expected a new or an empty folder", path);
-    }
-    sella_status status = sella_dir_list(path, &names, &count, err);
-    sella_names_free(names, count);
-    if (status == SELLA_OK && count > 0) {
-        status = sella_err_set(err, SELLA_STATE, "%s: exists and is not empty; expected a new or an empty folder", path);
-    }
     return status;
 }
 
@@ -552,37 +534,24 @@ sella_status sella_draft_write(sella_draft *draft, const sella_draft_about *abou
 {
     sella_status status = SELLA_OK;
     image im = {0};
-    sella_text aside = {0};
+    sella_aside *aside = NULL;
     assert(sella_noun_known(about->noun));
-    SELLA_TRY(sella_target_check(path, err));
+    SELLA_TRY(sella_aside_check(path, err));
     SELLA_TRY(check_rows(draft, talk, err));
     SELLA_TRY(number_users(draft, &im, err));
     SELLA_TRY(number_items(draft, &im, err));
     SELLA_TRY(lay_histories(draft, &im, err));
     SELLA_TRY(lay_rows(draft, &im, err));
     sella_dataset_checksum(&im.view, im.view.checksum);
-    size_t length = strlen(path);
-    while (length > 1 && path[length - 1] == '/') {
-        length--;
-    }
-    SELLA_TRY(sella_text_format(&aside, err, "%.*s.import-%ld", (int)length, path, (long)getpid()));
-    SELLA_TRY(sella_path_remove(aside.data, err));
-    SELLA_TRY(sella_dir_make(aside.data, err));
-    status = write_ids(aside.data, &im, err);
-    if (status == SELLA_OK) {
-        status = write_columns(aside.data, &im.view, err);
-    }
-    if (status == SELLA_OK) {
-        status = write_description(aside.data, about, &im.view, err);
-    }
-    if (status == SELLA_OK) {
-        status = sella_dir_publish(aside.data, path, err);
-    }
-    if (status != SELLA_OK) {
-        sella_path_remove(aside.data, NULL);
-    }
+    SELLA_TRY(sella_aside_begin(path, "import", &aside, err));
+    SELLA_TRY(write_ids(aside->path, &im, err));
+    SELLA_TRY(write_columns(aside->path, &im.view, err));
+    SELLA_TRY(write_description(aside->path, about, &im.view, err));
+    sella_aside *finished = aside;
+    aside = NULL;
+    SELLA_TRY(sella_aside_publish(finished, err));
 done:
     image_release(&im);
-    sella_text_release(&aside);
+    sella_aside_abandon(aside);
     return status;
 }

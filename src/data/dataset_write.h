@@ -77,7 +77,5 @@ sella_status sella_draft_write(sella_draft *draft, const sella_draft_about *abou
 /* A title as it is stored: valid UTF-8, 1 to SELLA_TITLE_MAX bytes, no control characters. */
 sella_status sella_title_check(const char *title, size_t bytes, sella_err *err);
 bool sella_noun_known(const char *noun);
-/* Refuse a target that is a file or a folder with contents (asked before work starts; publishing asks again). */
-sella_status sella_target_check(const char *path, sella_err *err);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/aside.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -389,7 +390,7 @@ sella_status sella_import(const sella_import_options *options, const sella_talk 
         *json = NULL;
     }
     SELLA_TRY(options_check(options, &format, err));
-    SELLA_TRY(sella_target_check(options->output, err));
+    SELLA_TRY(sella_aside_check(options->output, err));
     job.protocol = options->protocol ? options->protocol : strcmp(options->format, "split") == 0 ? "split" : "time";
     job.like_at = options->like_at != 0 ? options->like_at : strcmp(job.protocol, "amazon-book") == 0 ? 5 : 4;
     job.ticked = sella_now();

@@ -11,7 +11,6 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/arena.h"
 #include "base/log.h"
@@ -271,10 +270,6 @@ static sella_status probe_metadata(amazon *a, sella_err *err)
     sella_line_value value_n[M_FIELDS];
     const char *text, *path = a->job->options->inputs[METADATA];
     size_t bytes;
-    struct stat about;
-    if (stat(path, &about) == 0 && !S_ISREG(about.st_mode) && !S_ISDIR(about.st_mode)) {
-        return SELLA_OK; // a pipe gives its lines once
-    }
     SELLA_TRY(sella_line_stream_open(path, SELLA_LINE_MAX, &stream, err));
     a->total += sella_line_stream_size(stream);
     status = sella_line_stream_next(stream, &text, &bytes, err);

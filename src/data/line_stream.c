@@ -14,6 +14,7 @@
 #include <zlib.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 
 enum { CHUNK = 1 << 18, PACKED = 1 << 16, MAGIC = 6, GZIP_WINDOW = 15 + 16 };
 
@@ -101,17 +102,13 @@ sella_status sella_line_stream_open(const char *path, size_t limit, sella_line_s
         status = sella_err_memory(err, "a reader", CHUNK);
         goto done;
     }
-    s->file = open(path, O_RDONLY | O_CLOEXEC);
-    if (s->file < 0 || fstat(s->file, &about) != 0) {
+    SELLA_TRY(sella_file_open(path, O_RDONLY, &s->file, err));
+    if (fstat(s->file, &about) != 0) {
         status = sella_err_errno(err, path, "opened", errno);
         goto done;
     }
-    if (S_ISDIR(about.st_mode)) {
-        status = sella_err_set(err, SELLA_IO, "%s: is a folder; expected a file", path);
-        goto done;
-    }
-    s->size = S_ISREG(about.st_mode) ? (double)about.st_size : 0;
-    for (size_t n = 1; n > 0 && s->packed_bytes < MAGIC; s->packed_bytes += n) { // a pipe may give one byte at a time
+    s->size = (double)about.st_size;
+    for (size_t n = 1; n > 0 && s->packed_bytes < MAGIC; s->packed_bytes += n) {
         SELLA_TRY(read_some(s, s->packed + s->packed_bytes, PACKED - s->packed_bytes, &n, err));
     }
     SELLA_TRY(check_magic(s, s->packed_bytes, err));

@@ -17,7 +17,8 @@
 
 typedef struct sella_line_stream sella_line_stream;
 
-/* limit: bytes a line may have. Returns SELLA_MISSING or SELLA_IO when the file cannot be read, SELLA_FORMAT when it is
+/* limit: bytes a line may have. Returns SELLA_MISSING or SELLA_IO when the file cannot be read or is none (a folder, a
+ * pipe, a device), SELLA_FORMAT when it is
  * compressed in another way than with gzip. */
 sella_status sella_line_stream_open(const char *path, size_t limit, sella_line_stream **out, sella_err *err);
 void sella_line_stream_close(sella_line_stream *stream);
@@ -30,7 +31,7 @@ sella_status sella_line_stream_next(sella_line_stream *stream, const char **text
 
 /* Number of the line last returned, from 1. */
 int64_t sella_line_stream_line(const sella_line_stream *stream);
-/* Bytes of the file read so far, and its size (0 for what has none, such as a pipe). */
+/* Bytes of the file read so far, and its size. */
 double sella_line_stream_done(const sella_line_stream *stream);
 double sella_line_stream_size(const sella_line_stream *stream);
 

@@ -16,7 +16,7 @@ static sella_status open_backbone(sella_engine *engine, const char *model, sella
     }
     sella_status status = sella_backbone_open_as(path, weights, engine->talk, &engine->backbone, err);
     if (status != SELLA_OK) {
-        return model != NULL ? status : sella_err_prefix(err, status, "the model recorded in %s does not open; give its new place with --model", run->path);
+        return model != NULL ? status : sella_err_prefix(err, status, "%s: the model that it was trained with does not open; give its new place with --model", run->path);
     }
     const char *found = sella_backbone_fingerprint(engine->backbone);
     if (strcmp(found, run->model_fingerprint) != 0) {

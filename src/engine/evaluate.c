@@ -13,12 +13,11 @@
 #include "methods/score_all.h"
 
 /* Open `path`, or the data set recorded in the run, whose checksum must still agree. */
-static sella_status open_dataset(const sella_engine *engine, const char *path, sella_dataset **out, sella_err *err)
+static sella_status open_dataset(const sella_run *run, const char *path, sella_dataset **out, sella_err *err)
 {
-    const sella_run *run = engine->run;
     sella_status status = sella_dataset_open(path != NULL ? path : run->dataset_path, out, err);
     if (status != SELLA_OK) {
-        return path != NULL ? status : sella_err_prefix(err, status, "the data set recorded in %s does not open; name one with --data", run->path);
+        return path != NULL ? status : sella_err_prefix(err, status, "%s: the data set that it was trained on does not open; name one with --data", run->path);
     }
     if (path == NULL && strcmp((*out)->checksum, run->dataset_checksum) != 0) {
         status = sella_err_set(err, SELLA_STATE, "%s was trained on a data set with checksum %s; %s now has checksum %s: name it with --data to use it anyway",
@@ -40,6 +39,34 @@ static sella_status find_split(const sella_dataset *dataset, const char *name, s
         return sella_err_set(err, SELLA_STATE, "%s has no rows in its %s part", dataset->path, name);
     }
     return SELLA_OK;
+}
+
+static sella_status find_row(const sella_dataset *dataset, sella_split_id id, int64_t row, sella_err *err)
+{
+    if (row < 0 || row >= dataset->split[id].rows) {
+        return sella_err_set(err, SELLA_ARG, "row %lld is not in the %s part of %s; expected 0 to %lld", (long long)row, sella_split_name(id),
+                             dataset->path, (long long)(dataset->split[id].rows - 1));
+    }
+    return SELLA_OK;
+}
+
+sella_status sella_engine_check(const char *run_path, const char *dataset_path, const char *split, const int64_t *row, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    sella_run *run = NULL;
+    sella_dataset *dataset = NULL;
+    sella_split_id id = SELLA_SPLIT_TEST;
+    if (run_path == NULL) {
+        return sella_err_set(err, SELLA_ARG, "the path of a run is needed");
+    }
+    SELLA_TRY(sella_run_open(run_path, &run, err));
+    SELLA_TRY(open_dataset(run, dataset_path, &dataset, err));
+    SELLA_TRY(find_split(dataset, split != NULL ? split : "test", &id, err));
+    SELLA_TRY(row != NULL ? find_row(dataset, id, *row, err) : SELLA_OK);
+done:
+    sella_dataset_close(dataset);
+    sella_run_close(run);
+    return status;
 }
 
 /* What eval gathers about the rows it scores, in the order of the split. */
@@ -109,14 +136,18 @@ done:
     return status;
 }
 
-/* RUN/predictions-SPLIT.csv unless another file is named. */
-static char *predictions_path(const sella_engine *engine, const char *named, const char *split)
+/* RUN/predictions-SPLIT.csv unless another file is named; a sample has a name of its own, so that it replaces neither all rows nor what training wrote. */
+static char *predictions_path(const sella_engine *engine, const sella_eval_options *options, const char *split, bool sample)
 {
-    if (named != NULL) {
-        return sella_path_join(named, (char *)NULL);
+    if (options->predictions != NULL) {
+        return sella_path_join(options->predictions, (char *)NULL);
     }
-    char name[64];
-    snprintf(name, sizeof name, "predictions-%s.csv", split);
+    char name[128];
+    if (sample) {
+        snprintf(name, sizeof name, "predictions-%s-rows-%lld-seed-%llu.csv", split, (long long)options->rows, (unsigned long long)options->sample_seed);
+    } else {
+        snprintf(name, sizeof name, "predictions-%s.csv", split);
+    }
     return sella_run_file(engine->run, name);
 }
 
@@ -135,14 +166,14 @@ sella_status sella_engine_eval(sella_engine *engine, const sella_eval_options *o
     if (options->rows < 0) {
         return sella_err_set(err, SELLA_ARG, "a sample of %lld rows cannot be drawn", (long long)options->rows);
     }
-    SELLA_TRY(open_dataset(engine, options->dataset, &dataset, err));
+    SELLA_TRY(open_dataset(engine->run, options->dataset, &dataset, err));
     SELLA_TRY(find_split(dataset, split, &id, err));
     SELLA_TRY(eval_rows_gather(dataset, id, options, &rows, err));
     if (rows.count < dataset->split[id].rows) {
         sella_say(engine->talk, SELLA_LEVEL_INFO, "a seeded sample of %lld of the %lld %s rows is evaluated (seed %llu)", (long long)rows.count,
                   (long long)dataset->split[id].rows, split, (unsigned long long)options->sample_seed);
     }
-    path = predictions_path(engine, options->predictions, split);
+    path = predictions_path(engine, options, split, rows.count < dataset->split[id].rows);
     if (path == NULL) {
         SELLA_TRY(sella_err_memory(err, "a path", 0));
     }
@@ -233,12 +264,9 @@ sella_status sella_engine_prompt(sella_engine *engine, const char *dataset_path,
     if (engine->scorer->ops->prompt == NULL || engine->backbone == NULL) {
         SELLA_TRY(sella_err_set(err, SELLA_UNSUPPORTED, "%s ('%s') scores without prompts", engine->run->path, engine->run->method));
     }
-    SELLA_TRY(open_dataset(engine, dataset_path, &dataset, err));
+    SELLA_TRY(open_dataset(engine->run, dataset_path, &dataset, err));
     SELLA_TRY(find_split(dataset, split, &id, err));
-    if (row < 0 || row >= dataset->split[id].rows) {
-        SELLA_TRY(sella_err_set(err, SELLA_ARG, "row %lld is not in the %s part of %s; expected 0 to %lld", (long long)row, split, dataset->path,
-                                (long long)(dataset->split[id].rows - 1)));
-    }
+    SELLA_TRY(find_row(dataset, id, row, err));
     SELLA_TRY(sella_queries_from_split(engine->run, dataset, id, &row, 1, &query, &pool, err));
     SELLA_TRY(engine->scorer->ops->prompt(engine->scorer, query, &rows, err));
     if (rows.count != 1) {

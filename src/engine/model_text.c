@@ -88,6 +88,16 @@ static sella_status top_json(const sella_backbone *backbone, const float *logit_
     return SELLA_OK;
 }
 
+/* A list of texts between commas: none of them empty. Asked before the model is opened. */
+static sella_status check_list(const char *list, sella_err *err)
+{
+    const size_t bytes = strlen(list);
+    if (bytes == 0 || list[0] == ',' || list[bytes - 1] == ',' || strstr(list, ",,") != NULL) {
+        return sella_err_set(err, SELLA_ARG, "logits-of '%s' holds an empty text; expected texts between commas", list);
+    }
+    return SELLA_OK;
+}
+
 /* {text: logit of its first token} for a list of texts between commas. */
 static sella_status logits_of_json(const sella_backbone *backbone, const float *logit_v, const char *list, json_t *out, sella_err *err)
 {
@@ -99,7 +109,7 @@ static sella_status logits_of_json(const sella_backbone *backbone, const float *
         ids.count = 0;
         SELLA_TRY(sella_tokenizer_encode(sella_backbone_tokenizer(backbone), at, bytes, true, &ids, err));
         if (ids.count == 0) {
-            SELLA_TRY(sella_err_set(err, SELLA_ARG, "logits-of '%s' holds an empty text; expected texts between commas", list));
+            SELLA_TRY(sella_err_set(err, SELLA_ARG, "logits-of: '%.*s' has no token in this model", (int)bytes, at));
         }
         json_t *key = json_stringn(at, bytes);
         json_object_set_new(out, json_string_value(key), sella_json_real((double)logit_v[ids.id[0]]));
@@ -171,6 +181,10 @@ sella_status sella_model_text(const char *model, const char *text, const char *l
     if (model == NULL || text == NULL) {
         return sella_err_set(err, SELLA_ARG, "a model and a text are needed");
     }
+    if (text[0] == '\0') {
+        return sella_err_set(err, SELLA_ARG, "the text is empty; expected at least one token");
+    }
+    SELLA_TRY(logits_of != NULL ? check_list(logits_of, err) : SELLA_OK);
     SELLA_TRY(sella_weights_of(weights, &how, err));
     SELLA_TRY(sella_backbone_open_as(model, how, talk, &backbone, err));
     const sella_backbone_config *shape = sella_backbone_shape(backbone);

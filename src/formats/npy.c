@@ -6,7 +6,10 @@
 #include "formats/npy.h"
 
 #include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "base/arena.h"
 #include "base/text.h"
 
 enum { NPY_PREAMBLE = 10, NPY_ALIGN = 64 };
@@ -159,10 +162,6 @@ static sella_status npy_check(const npy_header *h, sella_npy_type want, const se
     if (h->fortran) {
         return sella_err_set(err, SELLA_SHAPE, "%s: the array is stored in Fortran order; expected C order", map->path);
     }
-    if (data_start % NPY_ALIGN != 0) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: the array's data starts at byte %zu; expected a multiple of %d", map->path, data_start,
-                             NPY_ALIGN);
-    }
     int64_t bytes = 0;
     if (__builtin_mul_overflow(h->shape[0], h->shape[1], &bytes) || __builtin_mul_overflow(bytes, npy_types[want].size, &bytes) ||
         (uint64_t)bytes != map->size - data_start) {
@@ -182,6 +181,24 @@ static sella_status npy_type_find(const char *descr, const char *path, sella_npy
         }
     }
     return sella_err_set(err, SELLA_UNSUPPORTED, "%s: the array's type is '%s'; expected |u1, <i4, <i8, <f4 or <f8", path, descr);
+}
+
+/* Values that do not begin at a multiple of their size are copied to where they do. numpy aligns to 64 bytes, before 1.14 to 16, other
+ * writers as they like. */
+static sella_status npy_place(sella_npy *npy, size_t data_start, sella_err *err)
+{
+    const size_t bytes = npy->map.size - data_start;
+    npy->data = npy->map.data + data_start;
+    if (data_start % (size_t)npy_types[npy->type].size == 0) {
+        return SELLA_OK;
+    }
+    npy->copy = sella_alloc(bytes, 1, "an array", err);
+    if (npy->copy == NULL) {
+        return SELLA_MEMORY;
+    }
+    memcpy(npy->copy, npy->data, bytes);
+    npy->data = npy->copy;
+    return SELLA_OK;
 }
 
 /* want NULL: the type that the header names. */
@@ -212,11 +229,14 @@ static sella_status npy_open_as(const char *path, const sella_npy_type *want, se
         SELLA_TRY(npy_type_find(h.descr, path, &type, err));
     }
     SELLA_TRY(npy_check(&h, type, &map, NPY_PREAMBLE + header, err));
-    *out = (sella_npy){.map = map, .type = type, .rank = h.rank, .shape = {h.shape[0], h.shape[1]},
-                       .data = map.data + NPY_PREAMBLE + header};
+    *out = (sella_npy){.map = map, .type = type, .rank = h.rank, .shape = {h.shape[0], h.shape[1]}};
     map = (sella_map){0};
+    SELLA_TRY(npy_place(out, NPY_PREAMBLE + header, err));
 done:
     sella_map_close(&map);
+    if (status != SELLA_OK) {
+        sella_npy_close(out);
+    }
     return status;
 }
 
@@ -239,6 +259,7 @@ void sella_npy_close(sella_npy *npy)
 {
     if (npy != NULL) {
         sella_map_close(&npy->map);
+        free(npy->copy);
         *npy = (sella_npy){0};
     }
 }

@@ -1,6 +1,7 @@
 /* npy.h - numpy .npy version 1.0 columns and matrices, little-endian, C order.
  *
- * Memory:   reading maps the file; data is borrowed until sella_npy_close and aligned to 64 bytes.
+ * Memory:   reading maps the file; data is borrowed until sella_npy_close and aligned to its values' size. Files written here align
+ *           to 64 bytes; any alignment is read.
  */
 #ifndef SELLA_FORMATS_NPY_H
 #define SELLA_FORMATS_NPY_H
@@ -17,7 +18,8 @@ typedef struct sella_npy {
     sella_npy_type type;
     int rank;         /* 1 or 2 */
     int64_t shape[2]; /* rank 1: [n, 1] */
-    const void *data;
+    const void *data; /* of map, or copy */
+    void *copy;       /* NULL, or the values of a file that does not align them */
 } sella_npy;
 
 /* Refuses another type than wanted, Fortran order, other versions, and sizes that disagree with the file. */

@@ -92,8 +92,8 @@ sella_status sella_training_resolve(const sella_method *method, const char *pres
                                     const char *const *assignment, int count, sella_settings **out, sella_err *err);
 
 /* Queries for rows of a data set that may be another one than the run was trained on (matched by external ids).
- * index_k NULL: rows 0..k-1. *query_n [k] is allocated (free()); histories borrow from `dataset` mapped to the run's
- * items in *pool (free()). */
+ * index_k NULL: rows 0..k-1. *query_n [k] is allocated (free()); histories borrow from `dataset`, or, when its
+ * catalogue is another one than the run's, from *pool (free(); else NULL). */
 sella_status sella_queries_from_split(const sella_run *run, const sella_dataset *dataset, sella_split_id split,
                                       const int64_t *index_k, int64_t k, sella_query **query_n, int32_t **pool,
                                       sella_err *err);

@@ -2,7 +2,8 @@
  *
  * The data set may be another one than the run's: users and items are matched by external ids once, and what the run
  * does not know is -1. An item of a history that the run's catalogue lacks cannot be named in a prompt and is left
- * out.
+ * out. Histories are not copied row by row: where both catalogues are one they point into the data set's pool, else
+ * into one translation of that pool, in which every history is a run of entries again.
  */
 #include <stdlib.h>
 
@@ -11,9 +12,43 @@
 #include "methods/method.h"
 
 typedef struct maps {
-    int32_t *user_u; // [dataset users] row of the run, -1: not in train
-    int32_t *item_i; // [dataset items] row of the run, -1: not in the catalogue
+    int32_t *user_u;       // [dataset users] row of the run, -1: not in train
+    int32_t *item_i;       // [dataset items] row of the run, -1: not in the catalogue
+    bool same;             // both catalogues are one: item_i[i] = i
+    const int32_t *pool;   // what histories point into: the data set's pool, or translated
+    int32_t *translated;   // [entries that are kept] rows of the run; NULL when same
+    int64_t *place;        // [history_total + 1] entries kept before each one of the data set's pool; NULL when same
 } maps;
+
+static void maps_release(maps *map)
+{
+    free(map->user_u);
+    free(map->item_i);
+    free(map->translated);
+    free(map->place);
+}
+
+/* The data set's pool in the run's numbers, without what the run does not know. */
+static sella_status translate_pool(const sella_dataset *dataset, maps *map, sella_err *err)
+{
+    const size_t total = (size_t)dataset->history_total;
+    int64_t kept = 0;
+    map->translated = sella_alloc(total, sizeof *map->translated, "histories of queries", err);
+    map->place = sella_alloc(total + 1, sizeof *map->place, "histories of queries", err);
+    if (!map->translated || !map->place) {
+        return SELLA_MEMORY;
+    }
+    for (size_t p = 0; p < total; p++) {
+        const int32_t item = map->item_i[dataset->history[p]];
+        map->place[p] = kept;
+        if (item >= 0) {
+            map->translated[kept++] = item;
+        }
+    }
+    map->place[total] = kept;
+    map->pool = map->translated;
+    return SELLA_OK;
+}
 
 static sella_status maps_init(const sella_run *run, const sella_dataset *dataset, maps *out, sella_err *err)
 {
@@ -25,10 +60,13 @@ static sella_status maps_init(const sella_run *run, const sella_dataset *dataset
     for (int32_t u = 0; u < dataset->users; u++) {
         out->user_u[u] = sella_run_find_user(run, dataset->user_id[u]);
     }
+    out->same = dataset->items == run->items;
     for (int32_t i = 0; i < dataset->items; i++) {
         out->item_i[i] = sella_run_find_item(run, dataset->item_id[i]);
+        out->same = out->same && out->item_i[i] == i;
     }
-    return SELLA_OK;
+    out->pool = dataset->history;
+    return out->same ? SELLA_OK : translate_pool(dataset, out, err);
 }
 
 sella_status sella_queries_from_split(const sella_run *run, const sella_dataset *dataset, sella_split_id split,
@@ -38,51 +76,36 @@ sella_status sella_queries_from_split(const sella_run *run, const sella_dataset 
     sella_status status = SELLA_OK;
     maps map = {0};
     sella_query *queries = NULL;
-    int32_t *histories = NULL;
+    *query_n = NULL;
+    *pool = NULL;
     const sella_split *rows = &dataset->split[split];
     SELLA_TRY(maps_init(run, dataset, &map, err));
-    size_t total = 0;
-    for (int64_t q = 0; q < k; q++) {
-        total += (size_t)rows->history_count_n[index_k ? index_k[q] : q];
-    }
     queries = sella_alloc((size_t)k, sizeof *queries, "queries", err);
-    histories = sella_alloc(total, sizeof *histories, "histories of queries", err);
-    if (!queries || !histories) {
+    if (!queries) {
         status = SELLA_MEMORY;
         goto done;
     }
-    int32_t *cursor = histories;
     for (int64_t q = 0; q < k; q++) {
-        int64_t row = index_k ? index_k[q] : q;
-        const int32_t *items;
-        int32_t n = sella_dataset_history(dataset, split, row, &items), kept = 0;
-        for (int32_t j = 0; j < n; j++) {
-            int32_t item = map.item_i[items[j]];
-            if (item >= 0) {
-                cursor[kept++] = item;
-            }
+        const int64_t row = index_k ? index_k[q] : q;
+        int64_t first = rows->history_start_n[row], end = first + rows->history_count_n[row];
+        if (!map.same) {
+            first = map.place[first];
+            end = map.place[end];
         }
         queries[q] = (sella_query){.user = map.user_u[rows->user_n[row]],
                                    .item = map.item_i[rows->item_n[row]],
-                                   .history_n = cursor,
-                                   .history_count = kept,
+                                   .history_n = end > first ? map.pool + first : NULL,
+                                   .history_count = (int32_t)(end - first),
                                    .group = rows->user_n[row]};
         if (queries[q].item < 0) {
             queries[q].target_text = dataset->title[rows->item_n[row]];
         }
-        cursor += kept;
-    }
-done:
-    free(map.user_u);
-    free(map.item_i);
-    if (status != SELLA_OK) {
-        free(queries);
-        free(histories);
-        queries = NULL;
-        histories = NULL;
     }
     *query_n = queries;
-    *pool = histories;
+    *pool = map.translated;
+    map.translated = NULL;
+done:
+    maps_release(&map);
     return status;
 }
 

@@ -8,9 +8,9 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/arena.h"
+#include "base/aside.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/text.h"
@@ -22,7 +22,8 @@
 #define SELLA_VERSION "unknown"
 #endif
 
-enum { RUN_FORMAT = 1, RUN_JSON_LIMIT = 16 << 20 };
+/* 1: stage3.residual was a boolean; 2: it is a word. Both are read. */
+enum { RUN_FORMAT = 2, RUN_JSON_LIMIT = 16 << 20 };
 
 struct sella_run_impl {
     sella_run_tables tables;
@@ -60,71 +61,63 @@ bool sella_run_there(const char *path)
 
 /* ---- making one ---- */
 
-static json_t *document_of(const sella_run_new *make)
+/* {"path", "fingerprint"} or null. */
+static json_t *model_of(const sella_run_new *make)
 {
-    json_t *model = make->model_path
-                        ? json_pack("{s:s, s:s}", "path", make->model_path, "fingerprint", make->model_fingerprint)
-                        : json_null();
-    const sella_dataset *dataset = make->dataset;
-    return json_pack("{s:i, s:s, s:s, s:I, s:i, s:{s:s, s:s, s:s, s:s}, s:o, s:s?, s:i, s:i, s:{s:s, s:s}, s:o, s:{}}",
-                     "format", RUN_FORMAT, "method", make->method, "preset", make->preset, "seed",
-                     (json_int_t)make->seed, "threads", make->threads, "dataset", "name", dataset->name, "path",
-                     dataset->path, "checksum", dataset->checksum, "noun", dataset->noun, "model", model, "from",
-                     make->from, "users", dataset->train_users, "items", dataset->items, "versions", "sella",
-                     SELLA_VERSION, "blas", sella_blas_name(), "settings", sella_settings_json(make->settings),
-                     "decided");
+    char *path = make->model_path ? sella_path_absolute(make->model_path) : NULL;
+    json_t *model = path                ? json_pack("{s:s, s:s}", "path", path, "fingerprint", make->model_fingerprint)
+                    : make->model_path ? NULL
+                                       : json_null();
+    free(path);
+    return model;
 }
 
-static sella_status check_free(const char *path, sella_err *err)
+/* Paths are recorded as seen from everywhere, so that a run is used from any folder. NULL: memory is out. */
+static json_t *document_of(const sella_run_new *make)
 {
-    char **names = NULL;
-    size_t count = 0;
-    if (!sella_path_exists(path)) {
-        return SELLA_OK;
+    const sella_dataset *dataset = make->dataset;
+    char *path = sella_path_absolute(dataset->path), *from = make->from ? sella_path_absolute(make->from) : NULL;
+    json_t *document = NULL;
+    if (path && (from || !make->from)) {
+        document = json_pack(
+            "{s:i, s:s, s:s, s:I, s:i, s:{s:s, s:s, s:s, s:s}, s:o, s:s?, s:i, s:i, s:{s:s, s:s}, s:o, s:{}}", "format",
+            RUN_FORMAT, "method", make->method, "preset", make->preset, "seed", (json_int_t)make->seed, "threads",
+            make->threads, "dataset", "name", dataset->name, "path", path, "checksum", dataset->checksum, "noun",
+            dataset->noun, "model", model_of(make), "from", from, "users", dataset->train_users, "items",
+            dataset->items, "versions", "sella", SELLA_VERSION, "blas", sella_blas_name(), "settings",
+            sella_settings_json(make->settings), "decided");
     }
-    if (sella_run_there(path)) {
-        return sella_err_set(err, SELLA_STATE, "%s: holds a run already; --resume goes on with it", path);
-    }
-    sella_status status = sella_dir_list(path, &names, &count, err);
-    sella_names_free(names, count);
-    if (status == SELLA_OK && count > 0) {
-        status = sella_err_set(err, SELLA_STATE, "%s: is not empty and holds no run; expected a new folder", path);
-    }
-    return status;
+    free(path);
+    free(from);
+    return document;
 }
 
 sella_status sella_run_create(const char *path, const sella_run_new *make, sella_run **out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     json_t *document = NULL;
-    sella_text aside = {0};
+    sella_aside *aside = NULL;
     char *file = NULL;
     *out = NULL;
-    SELLA_TRY(check_free(path, err));
-    size_t length = strlen(path);
-    while (length > 1 && path[length - 1] == '/') {
-        length--;
+    if (sella_run_there(path)) {
+        return sella_err_set(err, SELLA_STATE, "%s: holds a run already; --resume goes on with it", path);
     }
-    SELLA_TRY(sella_text_append(&aside, path, length, err));
-    SELLA_TRY(sella_text_format(&aside, err, ".train-%ld", (long)getpid())); // no folder of somebody else
-    SELLA_TRY(sella_path_remove(aside.data, err));
-    SELLA_TRY(sella_dir_make(aside.data, err));
-    SELLA_TRY(sella_run_tables_write(aside.data, make->dataset, err));
+    SELLA_TRY(sella_aside_begin(path, "train", &aside, err));
+    SELLA_TRY(sella_run_tables_write(aside->path, make->dataset, err));
     document = document_of(make);
-    file = sella_path_join(aside.data, "run.json", NULL);
+    file = sella_path_join(aside->path, "run.json", NULL);
     if (!document || !file) {
         status = sella_err_memory(err, "run.json", 4096);
         goto done;
     }
     SELLA_TRY(sella_json_save(file, document, err));
-    SELLA_TRY(sella_dir_publish(aside.data, path, err));
+    sella_aside *finished = aside;
+    aside = NULL;
+    SELLA_TRY(sella_aside_publish(finished, err));
     SELLA_TRY(sella_run_open(path, out, err));
 done:
-    if (status != SELLA_OK && aside.data) {
-        sella_path_remove(aside.data, NULL);
-    }
+    sella_aside_abandon(aside);
     json_decref(document);
-    sella_text_release(&aside);
     free(file);
     return status;
 }
@@ -156,6 +149,24 @@ static sella_status copy_digits(const json_t *object, const char *key, const cha
     return status;
 }
 
+/* What format 1 meant, in the words of this one. */
+static sella_status read_format(json_t *document, const char *file, sella_err *err)
+{
+    int64_t format;
+    const json_t *residual = json_object_get(json_object_get(document, "settings"), "stage3.residual");
+    sella_status status = sella_json_get_int(document, "format", file, 1, INT32_MAX, &format, err);
+    if (status == SELLA_OK && format > RUN_FORMAT) {
+        return sella_err_set(err, SELLA_UNSUPPORTED, "%s: has format %lld; this version reads formats 1 to %d", file,
+                             (long long)format, RUN_FORMAT);
+    }
+    if (status == SELLA_OK && format == 1 && json_is_boolean(residual) &&
+        json_object_set_new(json_object_get(document, "settings"), "stage3.residual",
+                            json_string(json_is_true(residual) ? "yes" : "no")) != 0) {
+        return sella_err_memory(err, "settings", 64);
+    }
+    return status;
+}
+
 static sella_status read_document(sella_run *run, const char *file, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -163,7 +174,7 @@ static sella_status read_document(sella_run *run, const char *file, sella_err *e
     const char *name;
     const sella_method *method;
     int64_t number;
-    SELLA_TRY(sella_json_get_int(run->document, "format", file, RUN_FORMAT, RUN_FORMAT, &number, err));
+    SELLA_TRY(read_format(run->document, file, err));
     SELLA_TRY(sella_json_get_string(run->document, "method", file, &name, err));
     method = sella_method_find(name);
     if (!method) {
@@ -301,8 +312,9 @@ sella_status sella_run_resume(const char *path, const sella_run_new *make, sella
             err, SELLA_STATE,
             "%s: was begun with %d threads, and its bytes follow from that; --resume with %d would change them", path,
             run->threads, make->threads);
-    } else if (!run->complete) {
-        SELLA_TRY(sella_dir_sweep(path, err));
+    } else {
+        SELLA_TRY(sella_run_stages_check(run, err));
+        SELLA_TRY(run->complete ? SELLA_OK : sella_dir_sweep(path, err));
     }
 done:
     if (status != SELLA_OK) {
@@ -385,6 +397,51 @@ sella_status sella_run_stage_record(const sella_run *run, const char *stage, jso
     }
     sella_status status = sella_json_load(file, RUN_JSON_LIMIT, out, err);
     free(file);
+    return status;
+}
+
+/* One done.json, if it is there. */
+static sella_status check_stage(const sella_run *run, const char *stage, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    json_t *record = NULL;
+    const json_t *list;
+    const char *name;
+    double seconds;
+    char *file = stage_file(run, stage);
+    if (!file) {
+        return sella_err_memory(err, "a path", strlen(stage));
+    }
+    if (sella_path_exists(file)) {
+        SELLA_TRY(sella_json_load(file, RUN_JSON_LIMIT, &record, err));
+        SELLA_TRY(sella_json_get_string(record, "stage", file, &name, err));
+        SELLA_TRY(sella_json_get_real(record, "seconds", file, &seconds, err));
+        SELLA_TRY(sella_json_get_array(record, "trained", file, &list, err));
+        SELLA_TRY(sella_json_get_array(record, "frozen", file, &list, err));
+        if (strcmp(name, stage) != 0) {
+            status = sella_err_set(err, SELLA_FORMAT, "%s: is the record of stage '%s'; expected '%s'", file, name,
+                                   stage);
+        }
+    }
+done:
+    json_decref(record);
+    free(file);
+    return status;
+}
+
+sella_status sella_run_stages_check(const sella_run *run, sella_err *err)
+{
+    char *dir = sella_run_file(run, "stages"), **names = NULL;
+    size_t count = 0;
+    sella_status status = dir ? SELLA_OK : sella_err_memory(err, "a path", 16);
+    if (status == SELLA_OK && sella_path_exists(dir)) {
+        status = sella_dir_list(dir, &names, &count, err);
+    }
+    for (size_t i = 0; i < count && status == SELLA_OK; i++) {
+        status = check_stage(run, names[i], err);
+    }
+    sella_names_free(names, count);
+    free(dir);
     return status;
 }
 

@@ -90,6 +90,9 @@ sella_status sella_run_place(const sella_run *run, const char *name, char **path
 bool sella_run_stage_done(const sella_run *run, const char *stage);
 sella_status sella_run_stage_finish(sella_run *run, const char *stage, const json_t *record, sella_err *err);
 sella_status sella_run_stage_record(const sella_run *run, const char *stage, json_t **out, sella_err *err);
+/* Read every done.json that is there: a damaged one is refused (SELLA_FORMAT) before a stage is skipped because of
+ * it. */
+sella_status sella_run_stages_check(const sella_run *run, sella_err *err);
 
 /* What was decided from the machine or a measured rate, recorded once and reused by --resume (key -> value in
  * run.json "decided"). */

@@ -112,8 +112,8 @@ sella_status sella_tape_open(const char *path, size_t record, uint64_t key, doub
         good = read_good(&map, tape, key, data, capacity, count);
         sella_map_close(&map);
     }
-    tape->fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-    if (tape->fd < 0 || ftruncate(tape->fd, (off_t)good) != 0 || lseek(tape->fd, 0, SEEK_END) < 0) {
+    SELLA_TRY(sella_file_open(path, O_WRONLY | O_CREAT, &tape->fd, err));
+    if (ftruncate(tape->fd, (off_t)good) != 0 || lseek(tape->fd, 0, SEEK_END) < 0) {
         status = sella_err_errno(err, path, "opened for writing", errno);
         goto done;
     }

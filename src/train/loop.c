@@ -190,13 +190,13 @@ static sella_status records_sync(const run *r, sella_err *err)
     if (!path || r->at.records_bytes == 0) {
         return SELLA_OK;
     }
-    const int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0 || fsync(fd) != 0) {
+    int fd;
+    SELLA_TRY(sella_file_open(path, O_WRONLY, &fd, err));
+    if (fsync(fd) != 0) {
         status = sella_err_errno(err, path, "synced", errno);
     }
-    if (fd >= 0) {
-        close(fd);
-    }
+    close(fd);
+done:
     return status;
 }
 

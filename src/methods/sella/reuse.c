@@ -86,6 +86,7 @@ static sella_status check_source(const sella_job *job, const sella_run *source, 
     if (!sella_run_stage_done(source, "stage1")) {
         return sella_err_set(err, SELLA_STATE, "--from %s: holds no finished stage 1", source->path);
     }
+    SELLA_TRY(sella_run_stages_check(source, err));
     if (strcmp(source->dataset_checksum, run->dataset_checksum) != 0) {
         return sella_err_set(err, SELLA_STATE, "--from %s: was trained on data with checksum %s; %s has %s",
                              source->path, source->dataset_checksum, run->dataset_path, run->dataset_checksum);
