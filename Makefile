@@ -22,9 +22,9 @@ ifeq ($(MAKELEVEL)$(filter clean,$(MAKECMDGOALS)),0)
   MAKEFLAGS += -j$(shell nproc)
 endif
 
-PACKAGES := jansson libpcre2-8 libutf8proc libarchive zlib yaml-0.1 libxxhash
+PACKAGES := jansson libpcre2-8 libutf8proc libarchive zlib yaml-0.1 libxxhash libmicrohttpd sqlite3
 DEBS := gcc libc6-dev pkg-config libopenblas-openmp-dev libjansson-dev libpcre2-dev libutf8proc-dev libarchive-dev zlib1g-dev libyaml-dev \
-        libxxhash-dev librandom123-dev uthash-dev libcmocka-dev
+        libxxhash-dev librandom123-dev uthash-dev libmicrohttpd-dev libsqlite3-dev libcmocka-dev
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wmissing-prototypes $(if $(filter 1,$(DEV)),-Werror)
 BASE := -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -fopenmp -ffp-contract=off -fno-math-errno -g -pthread -include src/base/banned.h
@@ -68,7 +68,8 @@ LIB_SRC  := $(filter-out src/cli/%,$(wildcard src/*/*.c src/*/*/*.c))
 CLI_SRC  := $(wildcard src/cli/*.c)
 TEST_SRC := $(wildcard tests/test_*.c)
 EXAMPLE_SRC := $(wildcard examples/*.c)
-LIB_OBJ  := $(LIB_SRC:%.c=$(OUT)/%.o)
+EMBEDDED := src/serve/page.html src/serve/openapi.json
+LIB_OBJ  := $(LIB_SRC:%.c=$(OUT)/%.o) $(EMBEDDED:%=$(OUT)/%.o)
 CLI_OBJ  := $(CLI_SRC:%.c=$(OUT)/%.o)
 TEST_BIN := $(TEST_SRC:tests/%.c=$(OUT)/%)
 EXAMPLE_BIN := $(EXAMPLE_SRC:examples/%.c=$(OUT)/example-%)
@@ -99,6 +100,14 @@ $(OUT)/%.o: %.c
 	@mkdir -p $(@D)
 	@echo 'CC   $<'
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(EXTRA) -MMD -MP -c $< -o $@
+
+# A file as it is, between sella_embedded_NAME and sella_embedded_NAME_end (src/serve/embedded.h).
+$(EMBEDDED:%=$(OUT)/%.o): $(OUT)/%.o: %
+	@mkdir -p $(@D)
+	@echo 'DATA $<'
+	$(Q)name=sella_embedded_$$(echo $(<F) | tr .- __); \
+	printf '.section .rodata\n.global %s, %s_end\n.hidden %s, %s_end\n%s:\n.incbin "%s"\n%s_end:\n.byte 0\n.section .note.GNU-stack,"",%%progbits\n' \
+	    $$name $$name $$name $$name $$name $< $$name | $(CC) -c -x assembler - -o $@
 
 $(OUT)/libsella.a: $(LIB_OBJ)
 	@rm -f $@

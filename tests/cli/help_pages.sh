@@ -2,4 +2,5 @@
 for command in train eval score metrics compare recommend inspect bench doctor; do
     grep -qx "<!-- sella $command --help -->" "$SELLA_ROOT/docs/$command.md" || echo "docs/$command.md lacks its help block"
 done
+grep -qx "<!-- sella serve --help -->" "$SELLA_ROOT/docs/serving.md" || echo "docs/serving.md lacks its help block"
 "$SELLA_ROOT/scripts/help-in-docs" "$SELLA"

@@ -13,6 +13,10 @@ try score run pairs.csv --json
 try recommend run
 try recommend run --user 1 -k 0
 try recommend run --user 1 --candidate x
+try serve
+try serve run --prot 80
+try serve run --port 70000
+try serve run --timeout 0
 try inspect
 try inspect prompt
 try inspect a b

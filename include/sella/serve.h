@@ -1,0 +1,60 @@
+/* serve.h - a trained run over HTTP.
+ *
+ * Does:     sella_serve_start opens the run and listens; sella_serve_reload swaps in what stands at the run's path now;
+ *           sella_serve_stop finishes what was accepted and frees. Routes and their JSON: docs/serving.md.
+ * Memory:   options are copied.
+ * Threads:  a server has its own threads; start, reload and stop are called from one. It takes no signal handlers: a
+ *           program that wants them blocks the signals before it starts the server.
+ * Not here: answering without HTTP (sella/engine.h).
+ */
+#ifndef SELLA_SERVE_H
+#define SELLA_SERVE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sella/status.h"
+#include "sella/talk.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Zero-initialise; NULL and 0 mean the default. */
+typedef struct sella_serve_options {
+    const char *run;           /* RUN folder */
+    const char *model;         /* as sella_engine_options */
+    const char *weights;       /* as sella_engine_options */
+    int threads;               /* that scoring uses; 0: physical cores */
+    const char *host;          /* address to listen on, numeric; NULL: 127.0.0.1 */
+    int port;                  /* 0: any that is free (sella_serve_port) */
+    const char *api_key_file;  /* first line: the key that requests must show; NULL: none is asked for */
+    const char *tls_cert;      /* PEM files, both or none */
+    const char *tls_key;
+    const char *access_log;    /* file that gets a JSON line a request; "-": standard output; NULL: none */
+    const char *client_header; /* header whose last entry names the client (behind a proxy that sets it); NULL: the
+                                  peer's address is the client */
+    int queue;                 /* requests that may wait for scoring; 0: 256 */
+    int connections;           /* open at once; 0: 1024 */
+    double timeout;            /* seconds: an idle connection, a slow request, a wait in the queue; 0: 30 */
+    size_t body_limit;         /* bytes of a request's body; 0: 1 MiB */
+    const sella_talk *talk;    /* NULL: silent */
+} sella_serve_options;
+
+typedef struct sella_server sella_server;
+
+/* Listening and ready when it returns. SELLA_ARG: wrong options; SELLA_IO: the address cannot be had; others: the run does not open. */
+SELLA_API sella_status sella_serve_start(const sella_serve_options *options, sella_server **out, sella_err *err);
+/* The port that it listens on. */
+SELLA_API int sella_serve_port(const sella_server *server);
+/* "http://127.0.0.1:8080", borrowed from the server. */
+SELLA_API const char *sella_serve_url(const sella_server *server);
+/* Open the run's path anew, beside the loaded one, and swap between requests; also reopens the access log. On failure the loaded one goes on. */
+SELLA_API sella_status sella_serve_reload(sella_server *server, sella_err *err);
+/* Take no new requests, finish the accepted ones, close. NULL is fine. */
+SELLA_API void sella_serve_stop(sella_server *server);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,214 @@
+/* server.c - starting, reloading and stopping a server; who works on what (sella/serve.h). */
+#include "serve/server.h"
+
+#include <time.h>
+
+#include "base/arena.h"
+#include "base/log.h"
+#include "serve/credential.h"
+#include "serve/problem.h"
+#include "serve/routes.h"
+
+enum { QUEUE = 256, CONNECTIONS = 1024, BODY = 1 << 20 };
+#define TIMEOUT 30.0
+
+/* While an engine is opened it may say things; afterwards requests would make it talk ("user 'x' is not in ..."). */
+static void engine_line(void *user, sella_level level, const char *text)
+{
+    sella_server *server = user;
+    if (atomic_load(&server->opening)) {
+        sella_say(server->options.talk, level, "%s", text);
+    }
+}
+
+sella_loaded *sella_server_loaded(sella_server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    sella_loaded *loaded = sella_loaded_take(server->loaded);
+    pthread_mutex_unlock(&server->lock);
+    return loaded;
+}
+
+void sella_server_gauges(sella_server *server, sella_gauges *out)
+{
+    *out = (sella_gauges){.capacity = server->options.queue,
+                          .under_way = atomic_load(&server->under_way),
+                          .ready = atomic_load(&server->ready) && !atomic_load(&server->stopping),
+                          .started = server->started,
+                          .score_depth = sella_queue_depth(server->score.queue),
+                          .look_depth = sella_queue_depth(server->look.queue)};
+}
+
+void sella_server_dispatch(sella_server *server, sella_exchange *x)
+{
+    sella_queue *queue = NULL;
+    switch (x->route->place) {
+    case SELLA_PLACE_LOOK: queue = server->look.queue; break;
+    case SELLA_PLACE_SCORE: queue = server->score.queue; break;
+    case SELLA_PLACE_STORE:
+    case SELLA_PLACE_HERE: break;
+    }
+    x->enqueued = sella_now();
+    sella_exchange *away = sella_queue_push(queue, x);
+    if (away != NULL) {
+        away->retry_after = 1;
+        sella_problem(away, 503, "%d requests are waiting already; try again in a second", server->options.queue);
+        sella_exchange_answer(away);
+    }
+}
+
+static sella_status copy(const char *text, char **out, sella_err *err)
+{
+    if (text == NULL) {
+        return SELLA_OK;
+    }
+    *out = strdup(text);
+    return *out != NULL ? SELLA_OK : sella_err_memory(err, "an option", strlen(text));
+}
+
+static sella_status check(sella_serve_options *o, sella_err *err)
+{
+    if (o->run == NULL) {
+        return sella_err_set(err, SELLA_ARG, "the path of a run is needed");
+    }
+    if ((o->tls_cert == NULL) != (o->tls_key == NULL)) {
+        return sella_err_set(err, SELLA_ARG, "TLS needs both a certificate and its key");
+    }
+    o->queue = o->queue == 0 ? QUEUE : o->queue;
+    o->connections = o->connections == 0 ? CONNECTIONS : o->connections;
+    o->timeout = o->timeout > 0 ? o->timeout : TIMEOUT;
+    o->body_limit = o->body_limit == 0 ? BODY : o->body_limit;
+    if (o->queue < 1 || o->connections < 1 || o->port < 0 || o->port > 65535) {
+        return sella_err_set(err, SELLA_ARG, "queue %d, connections %d, port %d; expected 1 or more, 1 or more, 0 to 65535", o->queue, o->connections,
+                             o->port);
+    }
+    return SELLA_OK;
+}
+
+static sella_status prepare(sella_server *server, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    const sella_serve_options *o = &server->options;
+    pthread_mutex_init(&server->lock, NULL);
+    server->started = (double)time(NULL);
+    server->engine_talk = (sella_talk){.line = engine_line, .user = server};
+    SELLA_TRY(copy(o->run, &server->run_path, err));
+    SELLA_TRY(copy(o->model, &server->model, err));
+    SELLA_TRY(copy(o->weights, &server->weights, err));
+    SELLA_TRY(copy(o->host != NULL ? o->host : "127.0.0.1", &server->host, err));
+    SELLA_TRY(copy(o->client_header, &server->client_header, err));
+    if (o->api_key_file != NULL) {
+        SELLA_TRY(sella_credential_read(o->api_key_file, &server->key, err));
+    }
+    if (o->access_log != NULL) {
+        SELLA_TRY(sella_access_log_open(o->access_log, &server->log, err));
+    }
+    SELLA_TRY(sella_metrics_new(&server->metrics, err));
+    SELLA_TRY(sella_worker_start(&server->score, server, o->queue, o->threads, o->timeout, err));
+    SELLA_TRY(sella_worker_start(&server->look, server, o->queue, 1, o->timeout, err));
+done:
+    return status;
+}
+
+/* Open the run's path and put it in the place of what is loaded. */
+static sella_status load(sella_server *server, sella_err *err)
+{
+    sella_loaded *fresh = NULL;
+    const sella_engine_options options = {
+        .model = server->model, .threads = server->options.threads, .talk = &server->engine_talk, .weights = server->weights};
+    atomic_store(&server->opening, true);
+    sella_status status = sella_loaded_open(server->run_path, &options, &fresh, err);
+    atomic_store(&server->opening, false);
+    if (status == SELLA_OK) {
+        pthread_mutex_lock(&server->lock);
+        sella_loaded *old = server->loaded;
+        server->loaded = fresh;
+        pthread_mutex_unlock(&server->lock);
+        sella_loaded_drop(old);
+    }
+    return status;
+}
+
+sella_status sella_serve_start(const sella_serve_options *options, sella_server **out, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    sella_server *server = sella_alloc(1, sizeof *server, "a server", err);
+    *out = NULL;
+    if (server == NULL) {
+        return SELLA_MEMORY;
+    }
+    server->options = *options;
+    SELLA_TRY(check(&server->options, err));
+    SELLA_TRY(prepare(server, err));
+    SELLA_TRY(sella_http_start(server, options->tls_cert, options->tls_key, &server->http, &server->port, err));
+    const bool six = strchr(server->host, ':') != NULL;
+    snprintf(server->url, sizeof server->url, "%s://%s%.64s%s:%d", options->tls_cert != NULL ? "https" : "http", six ? "[" : "", server->host,
+             six ? "]" : "", server->port);
+    SELLA_TRY(load(server, err));
+    atomic_store(&server->ready, true);
+    *out = server;
+    server = NULL;
+done:
+    sella_serve_stop(server);
+    return status;
+}
+
+int sella_serve_port(const sella_server *server)
+{
+    return server->port;
+}
+
+const char *sella_serve_url(const sella_server *server)
+{
+    return server->url;
+}
+
+sella_status sella_serve_reload(sella_server *server, sella_err *err)
+{
+    sella_status status = load(server, err);
+    sella_metrics_reload(server->metrics, status == SELLA_OK);
+    if (status == SELLA_OK && server->log != NULL) {
+        status = sella_access_log_reopen(server->log, err);
+    }
+    return status;
+}
+
+static void wait_for_answers(sella_server *server)
+{
+    const double start = sella_now();
+    const struct timespec moment = {.tv_nsec = 5000000};
+    while (atomic_load(&server->under_way) > 0 && sella_now() - start < server->options.timeout) {
+        nanosleep(&moment, NULL);
+    }
+}
+
+void sella_serve_stop(sella_server *server)
+{
+    if (server == NULL) {
+        return;
+    }
+    atomic_store(&server->stopping, true);
+    if (server->http != NULL) {
+        sella_http_quiesce(server->http);
+        wait_for_answers(server);
+    }
+    sella_worker_stop(&server->score);
+    sella_worker_stop(&server->look);
+    sella_http_stop(server->http);
+    sella_worker_release(&server->score);
+    sella_worker_release(&server->look);
+    sella_loaded_drop(server->loaded);
+    sella_access_log_close(server->log);
+    sella_metrics_free(server->metrics);
+    if (server->key != NULL) {
+        explicit_bzero(server->key, strlen(server->key));
+    }
+    free(server->key);
+    free(server->run_path);
+    free(server->model);
+    free(server->weights);
+    free(server->host);
+    free(server->client_header);
+    pthread_mutex_destroy(&server->lock);
+    free(server);
+}

@@ -1,0 +1,63 @@
+/* worker.c - pop, work, answer (serve/worker.h). */
+#include "serve/worker.h"
+
+#include "base/log.h"
+#include "sella/system.h"
+#include "serve/loaded.h"
+#include "serve/problem.h"
+#include "serve/routes.h"
+#include "serve/server.h"
+
+static void work(sella_worker *worker, sella_exchange *x)
+{
+    x->taken = sella_now();
+    if (x->taken - x->enqueued > worker->patience) { // whoever asked has most likely gone
+        x->retry_after = 1;
+        sella_problem(x, 503, "the request waited %.0f s for its turn; the limit is %.0f s", x->taken - x->enqueued, worker->patience);
+    } else {
+        sella_loaded *loaded = sella_server_loaded(worker->server);
+        x->route->work(x, loaded);
+        sella_loaded_drop(loaded);
+    }
+    x->done = sella_now();
+    sella_exchange_answer(x);
+}
+
+static void *run(void *user)
+{
+    sella_worker *worker = user;
+    sella_exchange *x;
+    sella_threads_use(worker->threads);
+    while ((x = sella_queue_pop(worker->queue)) != NULL) {
+        work(worker, x);
+    }
+    return NULL;
+}
+
+sella_status sella_worker_start(sella_worker *worker, sella_server *server, int capacity, int threads, double patience, sella_err *err)
+{
+    *worker = (sella_worker){.server = server, .threads = threads, .patience = patience};
+    sella_status status = sella_queue_new(capacity, &worker->queue, err);
+    if (status == SELLA_OK && pthread_create(&worker->thread, NULL, run, worker) != 0) {
+        sella_queue_free(worker->queue);
+        worker->queue = NULL;
+        status = sella_err_set(err, SELLA_MEMORY, "a thread could not be started");
+    }
+    worker->running = status == SELLA_OK;
+    return status;
+}
+
+void sella_worker_stop(sella_worker *worker)
+{
+    if (worker->running) {
+        sella_queue_close(worker->queue);
+        pthread_join(worker->thread, NULL);
+        worker->running = false;
+    }
+}
+
+void sella_worker_release(sella_worker *worker)
+{
+    sella_queue_free(worker->queue);
+    worker->queue = NULL;
+}
