@@ -430,12 +430,12 @@ static void test_refs(void **state)
     const int32_t with[] = {0, 0, 1, 2, 3, 4}, without[] = {0, 0, 0, 0, 1, 2}, items[] = {0, 1, 0, 1, 0, 2};
     sella_refs refs;
     (void)state;
-    CHECK(sella_refs_make(query, 6, true, &refs, err));
+    CHECK(sella_refs_make(query, 6, SELLA_REFS_HISTORY, &refs, err));
     assert_memory_equal(refs.user_ref_n, with, sizeof with);
     assert_memory_equal(refs.item_ref_n, items, sizeof items);
     assert_int_equal(refs.item_i[2], -1);
     sella_refs_release(&refs);
-    CHECK(sella_refs_make(query, 6, false, &refs, err));
+    CHECK(sella_refs_make(query, 6, SELLA_REFS_USER, &refs, err));
     assert_memory_equal(refs.user_ref_n, without, sizeof without);
     sella_refs_release(&refs);
 }

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "methods/lm_step.h"
+#include "methods/sella/soft_vectors.h"
 #include "methods_fixture.h"
 #include "ref_file.h"
 
@@ -37,6 +38,8 @@ typedef struct room {
     sella_backbone *backbone;
     sella_lm lm;
     sella_vectors v;
+    sella_soft_vectors tokens;
+    sella_soft_source soft;
     sella_corpus corpus;
     sella_lm_step step;
     int rows;
@@ -111,15 +114,16 @@ static void open_room(room *r, bool share)
     load(&r->ref, &r->v.semantic);
     load(&r->ref, &r->v.logit);
     const sella_corpus_options options = {
-        .budget = share ? 512 : 96, .share = share, .user_history = true, .batch = 100, .seed = 1};
+        .budget = share ? 512 : 96, .share = share, .refs = SELLA_REFS_HISTORY, .batch = 100, .seed = 1};
     CHECK(sella_corpus_open(&r->lm, r->dataset, SELLA_SPLIT_TRAIN, index, r->rows, &options, &r->corpus, err));
+    r->tokens = (sella_soft_vectors){.v = &r->v, .align_weight = 0.5, .align = {.tau = 0.2}};
+    r->soft = sella_soft_of_vectors(&r->tokens, false);
     r->step = (sella_lm_step){.lm = &r->lm,
                               .corpus = &r->corpus,
+                              .soft = &r->soft,
                               .v = &r->v,
                               .logit = &r->v.logit,
-                              .residual = SELLA_RESIDUAL_ALL,
-                              .align_weight = 0.5,
-                              .align = {.tau = 0.2}};
+                              .residual = SELLA_RESIDUAL_ALL};
     CHECK(sella_lm_step_open(&r->step, err));
 }
 
@@ -238,7 +242,7 @@ static void test_bias_residual(void **state)
     (void)state;
     open_room(&r, true);
     r.step.residual = SELLA_RESIDUAL_BIAS;
-    r.step.align_weight = 0;
+    r.tokens.align_weight = 0;
     int64_t trees = sella_corpus_step(&r.corpus, 0, 0, &tree);
     CHECK(sella_lm_step_run(&r.step, tree, trees, 0, true, &loss, &rows, z, err));
     const int32_t *user = ref_i32(&r.ref, "user", NULL), *item = ref_i32(&r.ref, "item", NULL);

@@ -344,7 +344,9 @@ static sella_status take_row(row_ids *out, const sella_prompter *prompter, const
     for (int s = 1; s < SELLA_SLOTS; s++) {
         if (row->slots & (1u << s)) {
             SELLA_TRY(take_ids(out, &prompter->before[slot_piece[s]], err));
-            SELLA_TRY(take(out, &prompter->slot_id[s], 1, (uint8_t)s, err));
+            for (int i = 0; i < (row->slot_tokens > 1 ? row->slot_tokens : 1); i++) {
+                SELLA_TRY(take(out, &prompter->slot_id[s], 1, (uint8_t)s, err));
+            }
             SELLA_TRY(take_ids(out, &prompter->after[slot_piece[s]], err));
         }
     }
@@ -430,7 +432,9 @@ sella_status sella_prompt_text(const sella_prompter *prompter, const sella_promp
     for (int s = 1; s < SELLA_SLOTS; s++) {
         if (row->slots & (1u << s)) {
             SELLA_TRY(text_plain(&prompter->piece[slot_piece[s]].before, text, err));
-            SELLA_TRY(sella_tokenizer_decode(prompter->tokenizer, &prompter->slot_id[s], 1, text, err));
+            for (int i = 0; i < (row->slot_tokens > 1 ? row->slot_tokens : 1); i++) {
+                SELLA_TRY(sella_tokenizer_decode(prompter->tokenizer, &prompter->slot_id[s], 1, text, err));
+            }
             SELLA_TRY(text_plain(&prompter->piece[slot_piece[s]].after, text, err));
         }
     }

@@ -33,6 +33,8 @@ typedef unsigned sella_slot_set;
 
 /* Tokens of a title that prompts show (longer ones are cut at a character), and titles of a history that one prompt may hold. */
 enum { SELLA_TITLE_TOKENS = 64, SELLA_PROMPT_TITLES = 2048 };
+/* Soft tokens that a slot may hold. */
+enum { SELLA_SLOT_TOKENS = 64 };
 
 typedef struct sella_prompter sella_prompter;
 /* titles [items]; noun is put where the template says {noun}. Checks that the two answers are distinct single tokens. */
@@ -51,6 +53,7 @@ typedef struct sella_prompt_row {
     int32_t item;
     const char *target_text; /* NULL: the title of item; then `item` is not looked at */
     sella_slot_set slots;
+    int slot_tokens;          /* soft tokens of each slot, 1 to SELLA_SLOT_TOKENS; 0: 1 */
     int32_t ref[SELLA_SLOTS]; /* by sella_slot */
     int32_t group;
     int64_t row;

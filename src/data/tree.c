@@ -460,7 +460,7 @@ static void *carve(char **cursor, size_t count, size_t size)
 static sella_status batch_alloc(sella_tree_batch *out, sella_err *err)
 {
     size_t T = (size_t)out->T, S = (size_t)out->S, N = (size_t)out->N, M = (size_t)out->M;
-    size_t bytes = 12 * 64 + T * 8 + (S + 1) * 4 + S * 8 + N * 20 + M * 9;
+    size_t bytes = 13 * 64 + T * 8 + (S + 1) * 4 + S * 8 + N * 20 + M * 10;
     char *cursor = out->slab = sella_alloc(bytes, 1, "a batch", err);
     if (!cursor) {
         return SELLA_MEMORY;
@@ -477,6 +477,7 @@ static sella_status batch_alloc(sella_tree_batch *out, sella_err *err)
     out->soft_m = carve(&cursor, M, sizeof *out->soft_m);
     out->soft_ref_m = carve(&cursor, M, sizeof *out->soft_ref_m);
     out->soft_slot_m = carve(&cursor, M, sizeof *out->soft_slot_m);
+    out->soft_part_m = carve(&cursor, M, sizeof *out->soft_part_m);
     assert((size_t)(cursor - (char *)out->slab) <= bytes);
     return SELLA_OK;
 }
@@ -502,6 +503,16 @@ static sella_status batch_count(const forest *f, sella_tree_batch *out, sella_er
     return SELLA_OK;
 }
 
+/* How many tokens of the same slot stand directly before token `at` of its row. */
+static uint8_t slot_part(const sella_rows *rows, int64_t row, int64_t at)
+{
+    int64_t first = at;
+    while (first > rows->start[row] && rows->slot[first - 1] == rows->slot[at]) {
+        first--;
+    }
+    return (uint8_t)(at - first);
+}
+
 /* The tokens of node n become the next segment. */
 static void emit(forest *f, int32_t n, sella_tree_batch *out, int *s, int *t, int *m)
 {
@@ -518,6 +529,7 @@ static void emit(forest *f, int32_t n, sella_tree_batch *out, int *s, int *t, in
             out->soft_m[*m] = *t;
             out->soft_slot_m[*m] = rows->slot[at];
             out->soft_ref_m[*m] = rows->ref[x->row * SELLA_SLOTS + rows->slot[at]];
+            out->soft_part_m[*m] = slot_part(rows, x->row, at);
             (*m)++;
         }
     }

@@ -64,6 +64,7 @@ typedef struct sella_tree_batch {
     int32_t *soft_m;      /* [M] packed index of each soft token, ascending */
     int32_t *soft_ref_m;  /* [M] */
     uint8_t *soft_slot_m; /* [M] */
+    uint8_t *soft_part_m; /* [M] which of the tokens of its slot, from 0: a slot is a run of tokens of one kind */
     int64_t row_tokens;   /* tokens that the same rows have without sharing */
     void *slab;           /* owner of the arrays */
 } sella_tree_batch;

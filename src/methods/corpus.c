@@ -6,7 +6,6 @@
 
 #include "base/arena.h"
 #include "base/rng.h"
-#include "methods/refs.h"
 
 enum { CHUNK_ROWS = 4096 };
 
@@ -62,12 +61,12 @@ static sella_status plan_chunk(const sella_lm *lm, sella_corpus *corpus, int64_t
     const sella_tree_options options = {corpus->options.budget, corpus->options.tree_cap, corpus->options.share};
     sella_rows_clear(rows);
     if (lm->slots) {
-        SELLA_TRY(sella_refs_make(corpus->query_n + first, end - first, corpus->options.user_history, &refs, err));
+        SELLA_TRY(sella_refs_make(corpus->query_n + first, end - first, corpus->options.refs, &refs, err));
     }
     for (int64_t q = first; q < end; q++) {
-        int32_t item = lm->slots ? refs.item_ref_n[q - first] : 0;
-        const int32_t ref[SELLA_SLOTS] = {0, lm->slots ? refs.user_ref_n[q - first] : 0, item, item};
-        SELLA_TRY(sella_lm_render(lm, &corpus->query_n[q], lm->slots ? ref : NULL, q, corpus->label_n[q], rows, err));
+        int32_t ref[SELLA_SLOTS];
+        sella_refs_slots(lm->slots ? &refs : NULL, q - first, ref);
+        SELLA_TRY(sella_lm_render(lm, &corpus->query_n[q], ref, q, corpus->label_n[q], rows, err));
     }
     SELLA_TRY(sella_tree_plan_new(rows, &options, &plan, err));
     for (int64_t t = 0; t < plan.trees; t++) {

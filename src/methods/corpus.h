@@ -12,12 +12,13 @@
 #define SELLA_METHODS_CORPUS_H
 
 #include "methods/lm.h"
+#include "methods/refs.h"
 
 typedef struct sella_corpus_options {
     int budget;     /* tokens of a packed batch */
     int tree_cap;   /* tokens of a tree; 0: budget */
     bool share;
-    bool user_history; /* user vectors follow from histories: rows of unequal history must not share a user slot */
+    sella_refs_kind refs; /* what soft tokens follow from: rows with unequal vectors must not share a slot */
     int64_t batch;  /* rows of a step, about */
     uint64_t seed;
 } sella_corpus_options;

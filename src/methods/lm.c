@@ -14,7 +14,7 @@ sella_status sella_lm_open(const sella_settings *settings, const char *tmpl, sel
 {
     sella_status status = SELLA_OK;
     float *head = NULL;
-    *out = (sella_lm){.backbone = backbone, .slots = slots};
+    *out = (sella_lm){.backbone = backbone, .slots = slots, .tokens = 1};
     out->window =
         sella_settings_is(settings, "history.window", "anchored") ? SELLA_WINDOW_ANCHORED : SELLA_WINDOW_SLIDING;
     out->length = (int32_t)sella_settings_int(settings, "history.length");
@@ -64,6 +64,7 @@ sella_status sella_lm_render(const sella_lm *lm, const sella_query *query, const
                                .item = query->item,
                                .target_text = query->target_text,
                                .slots = lm->slots,
+                               .slot_tokens = lm->tokens,
                                .group = query->group,
                                .row = row,
                                .label = label,

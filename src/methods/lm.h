@@ -21,21 +21,22 @@ typedef struct sella_lm {
     sella_lora *lora;         /* NULL: the bare backbone */
     sella_window window;
     int32_t length;
-    sella_slot_set slots;
+    sella_slot_set slots;     /* of soft tokens */
+    int tokens;               /* soft tokens of a slot */
     int C;
     int32_t yes, no;          /* label tokens */
     float *direction;         /* [C] head[yes] - head[no]; NULL without a backbone */
 } sella_lm;
 
 /* template: name or path. backbone may be NULL: then only rendering works and `tokenizer` is used. The adapter is
- * NULL at first. */
+ * NULL at first; a slot holds one soft token unless out->tokens is set. */
 sella_status sella_lm_open(const sella_settings *settings, const char *tmpl, sella_backbone *backbone,
                            const sella_tokenizer *tokenizer, const char *const *titles, int32_t items, const char *noun,
                            sella_slot_set slots, sella_lm *out, sella_err *err);
 void sella_lm_release(sella_lm *lm);
 
 /* Append the prompt of one query: the history window of the settings is applied here. ref [SELLA_SLOTS] or NULL
- * without slots. */
+ * without soft tokens. */
 sella_status sella_lm_render(const sella_lm *lm, const sella_query *query, const int32_t *ref, int64_t row, float label,
                              sella_rows *rows, sella_err *err);
 

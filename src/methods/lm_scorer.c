@@ -18,15 +18,23 @@ typedef struct lm_scorer {
     float *soft_rows;   // [budget, C]
 } lm_scorer;
 
+/* What the scorer has taken over. */
+static void options_release(sella_lm_scorer_options *options)
+{
+    sella_soft_source_close(&options->soft);
+    if (options->vectors) {
+        sella_vectors_release(options->vectors);
+        free(options->vectors);
+    }
+    options->vectors = NULL;
+}
+
 static void lm_close(sella_scorer *scorer)
 {
     lm_scorer *s = (lm_scorer *)scorer;
     sella_pass_free(s->pass);
     sella_lm_release(&s->lm);
-    if (s->options.vectors) {
-        sella_vectors_release(s->options.vectors);
-        free(s->options.vectors);
-    }
+    options_release(&s->options);
     free(s->answer);
     free(s->soft_rows);
     free(s);
@@ -38,9 +46,9 @@ static sella_status render(const lm_scorer *s, const sella_query *query_n, int64
 {
     sella_status status = SELLA_OK;
     for (int64_t q = 0; q < N && status == SELLA_OK; q++) {
-        int32_t item = refs ? refs->item_ref_n[q] : 0;
-        const int32_t ref[SELLA_SLOTS] = {0, refs ? refs->user_ref_n[q] : 0, item, item};
-        status = sella_lm_render(&s->lm, &query_n[q], refs ? ref : NULL, q, 0, rows, err);
+        int32_t ref[SELLA_SLOTS];
+        sella_refs_slots(refs, q, ref);
+        status = sella_lm_render(&s->lm, &query_n[q], ref, q, 0, rows, err);
     }
     return status;
 }
@@ -70,7 +78,7 @@ static sella_status lm_score(sella_scorer *scorer, const sella_query *query_n, i
                              const sella_talk *talk, sella_err *err)
 {
     lm_scorer *s = (lm_scorer *)scorer;
-    sella_vectors *v = s->options.vectors;
+    const sella_soft_source *source = s->options.soft.ops ? &s->options.soft : NULL;
     sella_status status = SELLA_OK;
     sella_refs refs = {0};
     sella_soft soft = {0};
@@ -79,11 +87,11 @@ static sella_status lm_score(sella_scorer *scorer, const sella_query *query_n, i
     float *residual = NULL;
     const sella_tree_options options = {s->budget, 0, true};
     sella_rows_init(&rows);
-    if (v) {
-        SELLA_TRY(sella_refs_make(query_n, N, v->mf.config.history, &refs, err));
-        SELLA_TRY(sella_soft_make(v, query_n, &refs, s->lm.slots, false, &soft, err));
+    if (source) {
+        SELLA_TRY(sella_refs_make(query_n, N, source->refs, &refs, err));
+        SELLA_TRY(sella_soft_make(source, query_n, &refs, s->lm.slots, false, &soft, err));
     }
-    SELLA_TRY(render(s, query_n, N, v ? &refs : NULL, &rows, err));
+    SELLA_TRY(render(s, query_n, N, source ? &refs : NULL, &rows, err));
     SELLA_TRY(sella_tree_plan_new(&rows, &options, &plan, err));
     for (int64_t b = 0; b < plan.batches; b++) {
         if (sella_stop_wanted(talk)) {
@@ -99,7 +107,7 @@ static sella_status lm_score(sella_scorer *scorer, const sella_query *query_n, i
             status = SELLA_MEMORY;
             goto done;
         }
-        SELLA_TRY(sella_vectors_residual(v, query_n, N, s->options.residual, residual, err));
+        SELLA_TRY(sella_vectors_residual(s->options.vectors, query_n, N, s->options.residual, residual, err));
         for (int64_t n = 0; n < N; n++) {
             logit_n[n] += residual[n];
         }
@@ -116,8 +124,7 @@ done:
 static sella_status lm_prompt(sella_scorer *scorer, const sella_query *query, sella_rows *rows, sella_err *err)
 {
     const lm_scorer *s = (const lm_scorer *)scorer;
-    const int32_t ref[SELLA_SLOTS] = {0};
-    return sella_lm_render(&s->lm, query, s->lm.slots ? ref : NULL, 0, 0, rows, err);
+    return sella_lm_render(&s->lm, query, NULL, 0, 0, rows, err);
 }
 
 static const sella_scorer_ops lm_ops = {lm_score, lm_prompt, lm_close};
@@ -128,14 +135,12 @@ sella_status sella_lm_scorer_open(const sella_run *run, sella_backbone *backbone
     sella_status status = SELLA_OK;
     lm_scorer *s = sella_alloc(1, sizeof *s, "a scorer", err);
     *out = NULL;
+    sella_lm_scorer_options taken = *options;
     if (!s) {
-        if (options->vectors) {
-            sella_vectors_release(options->vectors);
-            free(options->vectors);
-        }
+        options_release(&taken);
         return SELLA_MEMORY;
     }
-    s->options = *options;
+    s->options = taken;
     if (!backbone) {
         status = sella_err_set(err, SELLA_ARG, "%s: needs its language model %s to score", run->path,
                                run->model_path ? run->model_path : "");
@@ -143,13 +148,19 @@ sella_status sella_lm_scorer_open(const sella_run *run, sella_backbone *backbone
     }
     s->budget = (int)sella_settings_int(run->settings, "eval.tokens");
     SELLA_TRY(sella_lm_open_run(run, backbone, options->slots, options->adapter, &s->lm, err));
+    const bool soft = taken.soft.ops != NULL;
+    if (soft && taken.soft.L != s->lm.C) {
+        status = sella_err_set(err, SELLA_SHAPE, "%s: soft tokens have width %d; the model's is %d", run->path,
+                               taken.soft.L, s->lm.C);
+        goto done;
+    }
+    s->lm.tokens = soft ? taken.soft.tokens : 1;
     const sella_pass_options pass = {.max_tokens = s->budget};
     SELLA_TRY(sella_pass_new(backbone, s->lm.lora, &pass, &s->pass, err));
     s->answer = sella_alloc((size_t)s->budget * (size_t)s->lm.C, sizeof *s->answer, "answers", err);
-    s->soft_rows = options->vectors
-                       ? sella_alloc((size_t)s->budget * (size_t)s->lm.C, sizeof *s->soft_rows, "soft rows", err)
-                       : NULL;
-    if (!s->answer || (options->vectors && !s->soft_rows)) {
+    s->soft_rows =
+        soft ? sella_alloc((size_t)s->budget * (size_t)s->lm.C, sizeof *s->soft_rows, "soft rows", err) : NULL;
+    if (!s->answer || (soft && !s->soft_rows)) {
         status = SELLA_MEMORY;
         goto done;
     }

@@ -2,15 +2,16 @@
  * them.
  *
  * Does:     z = [logit.gain *] (head[yes] - head[no]) . h [+ logit.bias] [+ z_cf]. zeroshot: the bare backbone.
- *           tallrec: with adapter. sella: with soft tokens. sella_vectors_scorer_open: z_cf alone (score=vectors),
+ *           tallrec: with adapter. Others: with soft tokens. sella_vectors_scorer_open: z_cf alone (score=vectors),
  *           which needs no backbone.
- * Memory:   the scorer owns what it opens and takes the vectors over.
+ * Memory:   the scorer owns what it opens and takes vectors and source over.
  * Threads:  one scorer per thread.
  */
 #ifndef SELLA_METHODS_LM_SCORER_H
 #define SELLA_METHODS_LM_SCORER_H
 
 #include "methods/lm.h"
+#include "methods/soft.h"
 #include "methods/vectors.h"
 
 typedef struct sella_lm_scorer_options {
@@ -19,7 +20,8 @@ typedef struct sella_lm_scorer_options {
     sella_residual residual; /* what of z_cf is added */
     float bias;           /* logit.bias */
     float gain;           /* logit.gain; 1 without */
-    sella_vectors *vectors; /* allocated by sella_alloc, ready; taken over also on failure; NULL: no soft tokens */
+    sella_soft_source soft; /* taken over also on failure; zeroed: no soft tokens */
+    sella_vectors *vectors; /* of the residual; allocated by sella_alloc, ready; taken over alike; NULL: none */
 } sella_lm_scorer_options;
 
 sella_status sella_lm_scorer_open(const sella_run *run, sella_backbone *backbone,

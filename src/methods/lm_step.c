@@ -29,12 +29,18 @@ typedef struct work {
     double loss;           // sum so far
 } work;
 
+static bool trains(const sella_lm *lm)
+{
+    return lm->lora && sella_param_total(sella_lora_params(lm->lora), true) > 0;
+}
+
 sella_status sella_lm_step_open(sella_lm_step *step, sella_err *err)
 {
     sella_status status = SELLA_OK;
     size_t T = (size_t)step->corpus->options.budget, C = (size_t)step->lm->C;
     const sella_pass_options options = {
-        .max_tokens = (int)T, .backward = true, .train_lora = step->v == NULL, .train_soft = step->v != NULL};
+        .max_tokens = (int)T, .backward = true, .train_lora = trains(step->lm), .train_soft = step->soft != NULL};
+    step->train_adapter = options.train_lora;
     sella_rows_init(&step->rows);
     SELLA_TRY(sella_pass_new(step->lm->backbone, step->lm->lora, &options, &step->pass, err));
     step->answer = sella_alloc(T * C, sizeof *step->answer, "answers", err);
@@ -46,7 +52,7 @@ sella_status sella_lm_step_open(sella_lm_step *step, sella_err *err)
         status = SELLA_MEMORY;
         goto done;
     }
-    if (step->v) {
+    if (step->soft) {
         step->soft_rows = sella_alloc(T * C, sizeof *step->soft_rows, "soft rows", err);
         step->dsoft_rows = sella_alloc(T * C, sizeof *step->dsoft_rows, "soft rows", err);
         status = step->soft_rows && step->dsoft_rows ? SELLA_OK : SELLA_MEMORY;
@@ -106,15 +112,14 @@ static sella_status render(sella_lm_step *step, const int64_t *tree_k, int64_t k
             w->copy_n[at].group = (int32_t)t;
         }
     }
-    if (step->v) {
-        SELLA_TRY(sella_refs_make(w->copy_n, w->rows, corpus->options.user_history, &w->refs, err));
+    if (step->soft) {
+        SELLA_TRY(sella_refs_make(w->copy_n, w->rows, step->soft->refs, &w->refs, err));
     }
     sella_rows_clear(&step->rows);
     for (int64_t r = 0; r < w->rows; r++) {
-        int32_t item = step->v ? w->refs.item_ref_n[r] : 0;
-        const int32_t ref[SELLA_SLOTS] = {0, step->v ? w->refs.user_ref_n[r] : 0, item, item};
-        SELLA_TRY(sella_lm_render(step->lm, &w->copy_n[r], step->v ? ref : NULL, r, corpus->label_n[w->query_n[r]],
-                                  &step->rows, err));
+        int32_t ref[SELLA_SLOTS];
+        sella_refs_slots(step->soft ? &w->refs : NULL, r, ref);
+        SELLA_TRY(sella_lm_render(step->lm, &w->copy_n[r], ref, r, corpus->label_n[w->query_n[r]], &step->rows, err));
     }
 done:
     return status;
@@ -172,7 +177,7 @@ static sella_status one_batch(sella_lm_step *step, const int64_t *index_k, int64
     SELLA_TRY(sella_pass_forward(step->pass, &batch, batch.M > 0 ? step->soft_rows : NULL, step->seed,
                                  step->dropout && backward ? at : -1, step->answer, err));
     logits(step, &batch, w, backward, z_n);
-    if (backward && (step->v == NULL || batch.M > 0)) {
+    if (backward && (step->train_adapter || batch.M > 0)) {
         SELLA_TRY(sella_pass_backward(step->pass, step->danswer, batch.M > 0 ? step->dsoft_rows : NULL, err));
         if (batch.M > 0) {
             sella_soft_scatter(&w->soft, &batch, step->dsoft_rows);
@@ -210,64 +215,30 @@ done:
     return status;
 }
 
-/* Alignment over the step's items with a catalogue row: adds its gradient to soft.de and gives that on s. */
-static sella_status align(sella_lm_step *step, work *w, float **ds, sella_err *err)
-{
-    sella_status status = SELLA_OK;
-    int B = w->soft.I;
-    const size_t L = (size_t)step->v->L, U = (size_t)w->soft.U, n = (size_t)B * L;
-    float *dg = sella_alloc(n, sizeof *dg, "alignment", err),
-          *scratch = sella_alloc(sella_align_scratch(B, B, step->v->L), sizeof *scratch, "alignment", err);
-    int *positive = sella_alloc((size_t)B, sizeof *positive, "alignment", err);
-    *ds = sella_alloc(n, sizeof **ds, "alignment", err);
-    if (!dg || !scratch || !positive || !*ds) {
-        status = SELLA_MEMORY;
-        goto done;
-    }
-    for (int b = 0; b < B; b++) {
-        positive[b] = b;
-    }
-    sella_align_config config = step->align;
-    config.negatives = config.negatives == SELLA_NEGATIVES_ALL ? SELLA_NEGATIVES_BATCH : config.negatives;
-    double loss = sella_align_forward_backward(&config, w->soft.s, w->soft.e + U * L, positive, B, B, step->v->L, *ds,
-                                               dg, scratch);
-    w->loss += step->align_weight * loss * (double)w->rows; // the caller divides by the rows
-    sella_scale(*ds, (float)step->align_weight, n);
-    sella_axpy(w->soft.de + U * L, (float)step->align_weight, dg, n);
-done:
-    free(dg);
-    free(scratch);
-    free(positive);
-    return status;
-}
-
 sella_status sella_lm_step_run(sella_lm_step *step, const int64_t *tree_k, int64_t k, int64_t at, bool backward,
                                double *loss, int64_t *rows, float *z_n, sella_err *err)
 {
     sella_status status = SELLA_OK;
     work w = {0};
-    float *ds = NULL;
+    double term = 0;
     SELLA_TRY(render(step, tree_k, k, &w, err));
-    if (step->v) {
-        SELLA_TRY(sella_soft_make(step->v, w.copy_n, &w.refs, step->lm->slots, backward, &w.soft, err));
+    if (step->soft) {
+        SELLA_TRY(sella_soft_make(step->soft, w.copy_n, &w.refs, step->lm->slots, backward, &w.soft, err));
     }
     if (step->residual) {
         SELLA_TRY(sella_vectors_residual(step->v, w.copy_n, w.rows, step->residual, w.residual_n, err));
     }
     SELLA_TRY(all_batches(step, tree_k, k, at, backward, &w, z_n, err));
-    if (backward && step->v) {
-        if (step->align_weight > 0 && w.soft.e && w.soft.s) {
-            SELLA_TRY(align(step, &w, &ds, err));
-        }
-        SELLA_TRY(sella_soft_backward(&w.soft, ds, err));
-        if (step->residual) {
-            SELLA_TRY(sella_vectors_residual_backward(step->v, w.copy_n, w.rows, step->residual, w.dz_n, err));
-        }
+    if (backward && step->soft) {
+        SELLA_TRY(step->soft->ops->term ? step->soft->ops->term(step->soft->self, &w.soft, &term, err) : SELLA_OK);
+        SELLA_TRY(sella_soft_backward(&w.soft, err));
     }
-    *loss = w.loss / (double)w.rows;
+    if (backward && step->residual) {
+        SELLA_TRY(sella_vectors_residual_backward(step->v, w.copy_n, w.rows, step->residual, w.dz_n, err));
+    }
+    *loss = w.loss / (double)w.rows + term;
     *rows = w.rows;
 done:
-    free(ds);
     work_release(&w);
     return status;
 }

@@ -3,8 +3,8 @@
  *
  * Does:     z = [gain *] (head[yes] - head[no]) . h [+ logit.bias] [+ z_cf]; loss = mean BCE over the step's rows,
  *           however they fall into batches and trees.
- *           Gradients are accumulated: into the adapter (stage 1), or through soft rows into tables and projections
- *           (stage 3), and into logit.bias and logit.gain.
+ *           Gradients are accumulated: into the adapter where it is trainable, through soft rows into what makes them,
+ *           and into logit.bias and logit.gain.
  * Memory:   owns pass and scratch.
  * Threads:  internally parallel.
  * Paper:    eqs (3) to (5), (10), (11).
@@ -12,20 +12,20 @@
 #ifndef SELLA_METHODS_LM_STEP_H
 #define SELLA_METHODS_LM_STEP_H
 
-#include "collab/align.h"
 #include "methods/corpus.h"
 #include "methods/soft.h"
+#include "methods/vectors.h"
 
 typedef struct sella_lm_step {
     const sella_lm *lm;
     sella_corpus *corpus;
-    sella_vectors *v;          /* NULL: no soft tokens, no residual (stage 1) */
+    const sella_soft_source *soft; /* NULL: no soft tokens */
+    sella_vectors *v;          /* of the residual; NULL without one */
     sella_param_table *logit;  /* logit.bias, logit.gain: rows may be missing */
     sella_residual residual;   /* what of z_cf is added */
     bool dropout;              /* of the adapter */
     uint64_t seed;             /* of dropout */
-    double align_weight;       /* stage 3: alignment loss over the step's items */
-    sella_align_config align;
+    bool train_adapter;        /* some of the adapter is trainable: set by _open */
     sella_pass *pass;
     float *answer, *danswer;   /* [budget, C] */
     float *soft_rows, *dsoft_rows; /* [budget, C] */
@@ -33,12 +33,12 @@ typedef struct sella_lm_step {
     sella_rows rows;
 } sella_lm_step;
 
-/* Fields up to align are set by the caller; makes pass and scratch. */
+/* Fields up to seed are set by the caller, what is trainable stays as it is; makes pass and scratch. */
 sella_status sella_lm_step_open(sella_lm_step *step, sella_err *err);
 void sella_lm_step_release(sella_lm_step *step);
 
 /* Trees tree_k [k] of the corpus. number: of the step, for dropout. backward = false: loss and logits only.
- *   loss  out             mean over the step's rows (with the alignment term)
+ *   loss  out             mean over the step's rows (with the term of the soft tokens' source, when backward)
  *   z_n   out or NULL     logits, at each row's place in corpus->query_n: [corpus rows] */
 sella_status sella_lm_step_run(sella_lm_step *step, const int64_t *tree_k, int64_t k, int64_t number, bool backward,
                                double *loss, int64_t *rows, float *z_n, sella_err *err);

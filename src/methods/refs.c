@@ -61,7 +61,7 @@ static int32_t item_ref(table *t, sella_refs *refs, int32_t item)
     return t->entry[i] - 1;
 }
 
-sella_status sella_refs_make(const sella_query *query_n, int64_t N, bool user_history, sella_refs *out, sella_err *err)
+sella_status sella_refs_make(const sella_query *query_n, int64_t N, sella_refs_kind kind, sella_refs *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     size_t n = (size_t)N, size = 16;
@@ -84,7 +84,12 @@ sella_status sella_refs_make(const sella_query *query_n, int64_t N, bool user_hi
         goto done;
     }
     for (int64_t q = 0; q < N; q++) {
-        out->user_ref_n[q] = user_ref(&users, out, query_n, q, user_history);
+        if (kind == SELLA_REFS_SHARED) {
+            out->users = out->items = 1; // of the first query; refs are 0
+            out->item_i[0] = -1;
+            continue;
+        }
+        out->user_ref_n[q] = user_ref(&users, out, query_n, q, kind == SELLA_REFS_HISTORY);
         out->item_ref_n[q] = item_ref(&items, out, query_n[q].item);
     }
 done:
@@ -100,4 +105,11 @@ void sella_refs_release(sella_refs *refs)
     free(refs->user_query_u);
     free(refs->item_i);
     *refs = (sella_refs){0};
+}
+
+void sella_refs_slots(const sella_refs *refs, int64_t n, int32_t ref[SELLA_SLOTS])
+{
+    ref[SELLA_SLOT_NONE] = 0;
+    ref[SELLA_SLOT_USER] = refs ? refs->user_ref_n[n] : 0;
+    ref[SELLA_SLOT_ITEM] = ref[SELLA_SLOT_WARM] = refs ? refs->item_ref_n[n] : 0;
 }

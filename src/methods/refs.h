@@ -2,7 +2,7 @@
  *
  * Does:     make -> user_ref_n[n], item_ref_n[n]: dense numbers from 0 in order of first appearance, and who stands
  *           for each. Two queries have the same user vector when the user is the same and, where vectors follow from
- *           histories, the history too.
+ *           histories, the history too; vectors that nobody owns are the same for all.
  * Memory:   owned; released with _release.
  * Threads:  pure.
  */
@@ -10,6 +10,13 @@
 #define SELLA_METHODS_REFS_H
 
 #include "methods/scorer.h"
+
+/* What the vectors of a query follow from. */
+typedef enum sella_refs_kind {
+    SELLA_REFS_USER,    /* user, item; for unseen users the history */
+    SELLA_REFS_HISTORY, /* user with history, item */
+    SELLA_REFS_SHARED   /* nothing: one user vector, one item vector */
+} sella_refs_kind;
 
 typedef struct sella_refs {
     int64_t N, users, items;
@@ -19,7 +26,9 @@ typedef struct sella_refs {
     int32_t *item_i;        /* [items] catalogue row of each, -1 for an item without one */
 } sella_refs;
 
-sella_status sella_refs_make(const sella_query *query_n, int64_t N, bool user_history, sella_refs *out, sella_err *err);
+sella_status sella_refs_make(const sella_query *query_n, int64_t N, sella_refs_kind kind, sella_refs *out, sella_err *err);
 void sella_refs_release(sella_refs *refs);
+/* What the slots of query n stand for, in the form of data/tree.h's rows; all 0 when there are no refs (NULL). */
+void sella_refs_slots(const sella_refs *refs, int64_t n, int32_t ref[SELLA_SLOTS]);
 
 #endif

@@ -428,25 +428,3 @@ float sella_vectors_number(const sella_vectors *v, const char *name, float other
     const sella_param *param = sella_param_find(&v->logit, name);
     return param ? param->data[0] : otherwise;
 }
-
-void sella_rows_take(const sella_param *param, const int32_t *item_i, int n, float *out)
-{
-    size_t width = (size_t)param->shape[1];
-    for (int i = 0; i < n; i++) {
-        if (item_i[i] >= 0) {
-            memcpy(out + (size_t)i * width, param->data + (size_t)item_i[i] * width, width * sizeof *out);
-        } else {
-            memset(out + (size_t)i * width, 0, width * sizeof *out);
-        }
-    }
-}
-
-void sella_rows_give(sella_param *param, const int32_t *item_i, int n, const float *drows)
-{
-    size_t width = (size_t)param->shape[1];
-    for (int i = 0; param->grad && i < n; i++) {
-        if (item_i[i] >= 0) {
-            sella_axpy(param->grad + (size_t)item_i[i] * width, 1, drows + (size_t)i * width, width);
-        }
-    }
-}

@@ -76,11 +76,6 @@ void sella_vectors_text(const sella_vectors *v, const sella_vector_batch *batch,
 sella_status sella_vectors_logits(const sella_vectors *v, const sella_query *query_n, int64_t N, float *z,
                                   sella_err *err);
 
-/* Rows item_i [n] of a table (-1: zero): out [n, width]; and gradients on them back: param->grad += drows, nothing
- * when it is frozen. */
-void sella_rows_take(const sella_param *param, const int32_t *item_i, int n, float *out);
-void sella_rows_give(sella_param *param, const int32_t *item_i, int n, const float *drows);
-
 sella_residual sella_residual_of(const sella_settings *settings);
 /* z_cf, or b_u + b_i + b_0 alone: z out [N]. Requires: which is not NO; biases for BIAS. */
 sella_status sella_vectors_residual(const sella_vectors *v, const sella_query *query_n, int64_t N, sella_residual which,

@@ -1,6 +1,4 @@
-/* common.c - what the stages share: loop settings, seeds, start values, records (methods/sella/stages.h). */
-#include <math.h>
-#include <stdio.h>
+/* common.c - what the stages share: seeds, soft tokens of ablations, records (methods/sella/stages.h). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,105 +42,6 @@ done:
 uint64_t sella_stage_seed(const sella_run *run, const char *stage)
 {
     return sella_hash_bytes(stage, strlen(stage), run->seed);
-}
-
-/* Settings "<prefix>.<name>". */
-static double real_of(const sella_settings *settings, const char *prefix, const char *name)
-{
-    char key[64];
-    snprintf(key, sizeof key, "%s.%s", prefix, name);
-    return sella_settings_real(settings, key);
-}
-
-static int64_t int_of(const sella_settings *settings, const char *prefix, const char *name)
-{
-    char key[64];
-    snprintf(key, sizeof key, "%s.%s", prefix, name);
-    return sella_settings_int(settings, key);
-}
-
-sella_status sella_stage_loop(const sella_job *job, const char *stage, const char *prefix, sella_loop *loop,
-                              sella_stage_paths *paths, sella_err *err)
-{
-    char key[64];
-    const sella_settings *settings = job->settings;
-    *paths = (sella_stage_paths){0};
-    snprintf(key, sizeof key, "checkpoints/%s", stage);
-    sella_status status = sella_run_place(job->run, key, &paths->checkpoints, err);
-    paths->metrics = status == SELLA_OK ? sella_run_file(job->run, "metrics.jsonl") : NULL;
-    if (!paths->metrics) {
-        sella_stage_paths_release(paths);
-        return status != SELLA_OK ? status : sella_err_memory(err, "a path", 32);
-    }
-    snprintf(key, sizeof key, "%s.schedule", prefix);
-    *loop = (sella_loop){
-        .stage = stage,
-        .optimizer = {.beta1 = 0.9,
-                      .beta2 = real_of(settings, prefix, "beta2"),
-                      .eps = 1e-8,
-                      .weight_decay = real_of(settings, prefix, "weight_decay"),
-                      .clip = real_of(settings, prefix, "clip")},
-        .schedule = sella_settings_is(settings, key, "cosine")   ? SELLA_SCHEDULE_COSINE
-                    : sella_settings_is(settings, key, "linear") ? SELLA_SCHEDULE_LINEAR
-                                                                 : SELLA_SCHEDULE_CONSTANT,
-        .lr = real_of(settings, prefix, "lr"),
-        .warmup_ratio = real_of(settings, prefix, "warmup"),
-        .epochs = int_of(settings, prefix, "epochs"),
-        .unit = "rows",
-        .evaluate_steps = int_of(settings, prefix, "evaluate"),
-        .checkpoint_dir = paths->checkpoints,
-        .checkpoint_seconds = sella_settings_real(settings, "checkpoint.seconds"),
-        .metrics_path = paths->metrics,
-        .talk = job->talk,
-    };
-    return SELLA_OK;
-}
-
-void sella_stage_paths_release(sella_stage_paths *paths)
-{
-    free(paths->checkpoints);
-    free(paths->metrics);
-    *paths = (sella_stage_paths){0};
-}
-
-/* A real that may be null (NaN). */
-static sella_status get_real(const json_t *object, const char *key, const char *where, double *out, sella_err *err)
-{
-    *out = NAN;
-    return json_is_null(json_object_get(object, key)) ? SELLA_OK : sella_json_get_real(object, key, where, out, err);
-}
-
-sella_status sella_stage_start(const sella_job *job, const char *stage, sella_lm_step *step, double label_mean,
-                               sella_lm_start *out, sella_err *err)
-{
-    sella_status status = SELLA_OK;
-    json_t *object = NULL;
-    char *path = NULL, name[64];
-    snprintf(name, sizeof name, "stages/%s/start.json", stage);
-    SELLA_TRY(sella_run_place(job->run, name, &path, err));
-    if (sella_path_exists(path)) {
-        SELLA_TRY(sella_json_load(path, 1 << 16, &object, err));
-        SELLA_TRY(sella_json_get_int(object, "rows", path, 1, INT64_MAX, &out->rows, err));
-        SELLA_TRY(get_real(object, "auc", path, &out->auc, err));
-        SELLA_TRY(sella_json_get_real(object, "mean_model", path, &out->mean_model, err));
-        SELLA_TRY(sella_json_get_real(object, "logit_bias", path, &out->bias, err));
-        goto done;
-    }
-    SELLA_TRY(sella_lm_step_start(step, label_mean, out, err));
-    object = json_pack("{s:I, s:o, s:o, s:o}", "rows", (json_int_t)out->rows, "auc", sella_json_real(out->auc),
-                       "mean_model", sella_json_real(out->mean_model), "logit_bias", sella_json_real(out->bias));
-    if (!object) {
-        status = sella_err_memory(err, "start.json", 256);
-        goto done;
-    }
-    SELLA_TRY(sella_json_save(path, object, err));
-    sella_say(job->talk, SELLA_LEVEL_INFO,
-              "%s: before training, AUC %.4f on %lld train rows; mean logit of the language model %+.3f", stage,
-              out->auc, (long long)out->rows, out->mean_model);
-done:
-    json_decref(object);
-    free(path);
-    return status;
 }
 
 json_t *sella_stage_record_new(const char *stage, double seconds)

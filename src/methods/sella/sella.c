@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "methods/lm_scorer.h"
 #include "methods/method.h"
+#include "methods/sella/soft_vectors.h"
 #include "methods/sella/stages.h"
 #include "methods/tensor_file.h"
 
@@ -96,19 +97,20 @@ static sella_status sella_method_open(const sella_run *run, sella_backbone *back
     if (sella_settings_is(run->settings, "score", "vectors")) {
         return sella_vectors_scorer_open(run, v, out, err);
     }
-    if (backbone && sella_backbone_shape(backbone)->C != v->L) {
-        status = sella_err_set(err, SELLA_SHAPE, "%s: soft tokens have width %d; the model's is %d", run->path, v->L,
-                               sella_backbone_shape(backbone)->C);
+    sella_soft_vectors *tokens = sella_alloc(1, sizeof *tokens, "soft tokens", err);
+    if (!tokens) {
         sella_vectors_release(v);
         free(v);
-        return status;
+        return SELLA_MEMORY;
     }
+    tokens->v = v;
     const sella_residual residual = sella_residual_of(run->settings);
     const sella_lm_scorer_options options = {.adapter = true,
                                              .slots = sella_ablation_slots(run->settings),
                                              .residual = residual,
                                              .bias = sella_vectors_number(v, "logit.bias", 0),
                                              .gain = residual ? sella_vectors_number(v, "logit.gain", 1) : 1,
+                                             .soft = sella_soft_of_vectors(tokens, true),
                                              .vectors = v};
     return sella_lm_scorer_open(run, backbone, &options, out, err);
 }

@@ -19,6 +19,7 @@
 #include "kernels/activation.h"
 #include "kernels/loss.h"
 #include "methods/sella/stages.h"
+#include "methods/soft.h"
 
 typedef struct stage2 {
     sella_job *job;

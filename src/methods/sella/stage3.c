@@ -13,49 +13,23 @@
  *         ui-w: the other way round
  * logit.bias and logit.gain belong to the first-named group.
  */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
-#include "base/json.h"
+#include "methods/lm_stage.h"
+#include "methods/sella/soft_vectors.h"
 #include "methods/sella/stages.h"
 
 enum { GROUP_WARM = 1, GROUP_UI = 2 };
 
 typedef struct stage3 {
-    sella_job *job;
-    sella_lm lm;
+    const sella_job *job;
     sella_vectors v;
-    sella_corpus train, valid;
-    sella_lm_step step;
-    double label_mean;
-    int first_group, second_group; // 0: joint
+    sella_soft_vectors tokens; // made of v
+    sella_soft_source soft;
+    sella_lm_stage stage;
 } stage3;
-
-static sella_status run_step(void *user, sella_loop_step *at, sella_err *err)
-{
-    stage3 *s = user;
-    const int64_t *tree;
-    int64_t rows, trees = sella_corpus_step(&s->train, at->step / s->train.steps, at->step % s->train.steps, &tree);
-    sella_status status = sella_lm_step_run(&s->step, tree, trees, at->step, true, &at->loss, &rows, NULL, err);
-    at->units = (double)rows;
-    return status;
-}
-
-static int group_of(void *user, int64_t step, int64_t total)
-{
-    const stage3 *s = user;
-    return step < (total + 1) / 2 ? s->first_group : s->second_group;
-}
-
-static sella_status evaluate(void *user, double *metric, json_t **record, sella_err *err)
-{
-    stage3 *s = user;
-    *record = NULL;
-    sella_status status = sella_vectors_ready(&s->v, s->job->run, err);
-    return status == SELLA_OK ? sella_lm_step_auc(&s->step, &s->valid, metric, err) : status;
-}
 
 /* ---- what is trained ---- */
 
@@ -110,13 +84,13 @@ static sella_status choose_trained(stage3 *s, sella_err *err)
     SELLA_TRY(sella_stage_train_table(&s->v.logit, "text.", false, err));
     const bool warm_first = strcmp(ablation, "w-ui") == 0;
     if (warm_first || strcmp(ablation, "ui-w") == 0) {
-        s->first_group = warm_first ? GROUP_WARM : GROUP_UI;
-        s->second_group = warm_first ? GROUP_UI : GROUP_WARM;
+        s->stage.first_group = warm_first ? GROUP_WARM : GROUP_UI;
+        s->stage.second_group = warm_first ? GROUP_UI : GROUP_WARM;
         set_group(mf, "", GROUP_UI);
         set_group(&s->v.projection.table, "proj.", GROUP_UI);
         set_group(&s->v.projection.table, "warm.", GROUP_WARM);
         set_group(&s->v.semantic, "", GROUP_WARM);
-        set_group(&s->v.logit, "", s->first_group);
+        set_group(&s->v.logit, "", s->stage.first_group);
     }
 done:
     return status;
@@ -152,51 +126,31 @@ static sella_status prepare(stage3 *s, sella_err *err)
     sella_status status = SELLA_OK;
     const sella_job *job = s->job;
     const sella_settings *settings = job->settings;
-    int64_t *index = NULL, k;
-    const sella_corpus_options options = {.budget = (int)sella_settings_int(settings, "train.tokens"),
-                                          .tree_cap = (int)sella_settings_int(settings, "stage1.tree_cap"),
-                                          .share = sella_settings_bool(settings, "stage1.share"),
-                                          .user_history = sella_settings_bool(settings, "collab.history"),
-                                          .batch = sella_settings_int(settings, "stage3.batch"),
-                                          .seed = sella_stage_seed(job->run, "stage3")};
+    sella_lm_stage *stage = &s->stage;
     SELLA_TRY(load_vectors(s, err));
     SELLA_TRY(choose_trained(s, err));
-    SELLA_TRY(sella_lm_open_run(job->run, job->backbone, sella_ablation_slots(settings), true, &s->lm, err));
-    sella_param_table *adapter = sella_lora_params(s->lm.lora);
-    SELLA_TRY(sella_stage_train_table(adapter, "", false, err));
-    SELLA_TRY(sella_sample_rows(job->train_rows, job->run->seed, job->dataset, SELLA_SPLIT_TRAIN, &index, &k, err));
-    SELLA_TRY(sella_corpus_open(&s->lm, job->dataset, SELLA_SPLIT_TRAIN, index, k, &options, &s->train, err));
-    for (int64_t r = 0; r < k; r++) {
-        s->label_mean += s->train.label_n[r] / (double)k;
-    }
-    free(index);
-    index = NULL;
-    if (sella_settings_int(settings, "stage3.evaluate") > 0 && job->dataset->split[SELLA_SPLIT_VALID].rows > 0) {
-        SELLA_TRY(sella_sample_rows(job->eval_rows, job->run->seed, job->dataset, SELLA_SPLIT_VALID, &index, &k, err));
-        SELLA_TRY(sella_corpus_open(&s->lm, job->dataset, SELLA_SPLIT_VALID, index, k, &options, &s->valid, err));
-    }
-    s->step = (sella_lm_step){.lm = &s->lm,
-                              .corpus = &s->train,
-                              .v = &s->v,
-                              .logit = &s->v.logit,
-                              .residual = sella_residual_of(settings),
-                              .dropout = sella_settings_bool(settings, "stage3.dropout"),
-                              .seed = options.seed,
-                              .align_weight = sella_settings_real(settings, "stage3.align_weight")};
-    sella_stage_align_config(settings, &s->step.align);
-    SELLA_TRY(sella_lm_step_open(&s->step, err));
+    SELLA_TRY(sella_lm_open_run(job->run, job->backbone, sella_ablation_slots(settings), true, &stage->lm, err));
+    SELLA_TRY(sella_lora_train(stage->lm.lora, false, err));
+    s->tokens = (sella_soft_vectors){.v = &s->v, .align_weight = sella_settings_real(settings, "stage3.align_weight")};
+    sella_stage_align_config(settings, &s->tokens.align);
+    s->soft = sella_soft_of_vectors(&s->tokens, false);
+    stage->soft = &s->soft;
+    stage->vectors = &s->v;
+    stage->residual = sella_residual_of(settings);
+    stage->logit = &s->v.logit;
+    stage->dropout = sella_settings_bool(settings, "stage3.dropout");
+    SELLA_TRY(sella_lm_stage_open(stage, err));
 done:
-    free(index);
     return status;
 }
 
-static sella_status save(stage3 *s, const sella_loop_result *result, const sella_lm_start *start, sella_err *err)
+static sella_status save(stage3 *s, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_run *run = s->job->run;
     char *collab = sella_run_file(run, "collab.safetensors"),
          *projection = sella_run_file(run, "projection.safetensors");
-    json_t *record = sella_stage_record_new("stage3", result->seconds);
+    json_t *record = sella_lm_stage_record(&s->stage);
     if (!collab || !projection || !record) {
         status = sella_err_memory(err, "stage 3", 256);
         goto done;
@@ -209,14 +163,7 @@ static sella_status save(stage3 *s, const sella_loop_result *result, const sella
     sella_stage_record_table(record, &s->v.projection.table);
     sella_stage_record_table(record, &s->v.logit);
     json_object_set_new(record, "ablation", json_string(sella_settings_text(run->settings, "ablation")));
-    json_object_set_new(record, "rows", json_integer(s->train.rows));
-    json_object_set_new(record, "tokens", json_integer(s->train.tokens));
-    json_object_set_new(record, "row_tokens", json_integer(s->train.row_tokens));
-    json_object_set_new(record, "steps", json_integer(result->steps));
-    json_object_set_new(record, "loss", sella_json_real(result->last_loss));
-    json_object_set_new(record, "auc_before", sella_json_real(start->auc));
-    json_object_set_new(record, "best_valid_auc", sella_json_real(result->best));
-    SELLA_TRY(sella_run_stage_finish(run, "stage3", record, err));
+    SELLA_TRY(sella_lm_stage_finish(&s->stage, record, err));
 done:
     free(collab);
     free(projection);
@@ -224,61 +171,19 @@ done:
     return status;
 }
 
-/* Epochs and steps of the loop: stage3.steps overrides the epochs. */
-static void count_steps(const stage3 *s, sella_loop *loop)
-{
-    int64_t most = sella_settings_int(s->job->settings, "stage3.steps");
-    loop->steps_per_epoch = s->train.steps;
-    if (most == 0) {
-        loop->epochs = 0;
-    } else if (most > 0) {
-        loop->epochs = 1;
-        loop->steps_per_epoch = most;
-    }
-    loop->units_per_epoch = (double)s->train.rows * (double)loop->steps_per_epoch / (double)s->train.steps;
-}
-
 sella_status sella_stage3_run(sella_job *job, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    stage3 s = {.job = job};
-    sella_stage_paths paths = {0};
-    sella_loop loop;
-    sella_loop_result result = {.best = NAN};
-    sella_lm_start start = {.auc = NAN};
+    stage3 s = {.job = job, .stage = {.job = job, .name = "stage3", .prefix = "stage3"}};
     if (sella_run_stage_done(job->run, "stage3")) {
         return SELLA_OK;
     }
     SELLA_TRY(prepare(&s, err));
-    SELLA_TRY(sella_stage_loop(job, "stage3", "stage3", &loop, &paths, err));
-    SELLA_TRY(sella_stage_start(job, "stage3", &s.step, s.label_mean, &start, err));
-    sella_param *bias = sella_param_find(&s.v.logit, "logit.bias");
-    if (bias) {
-        bias->data[0] = (float)start.bias;
-    }
-    sella_param_table *const tables[] = {&s.v.mf.table, &s.v.projection.table, &s.v.semantic, &s.v.logit};
-    loop.tables = tables;
-    loop.n = 4;
-    count_steps(&s, &loop);
-    loop.group = s.first_group ? group_of : NULL;
-    loop.run_step = run_step;
-    loop.user = &s;
-    loop.evaluate = s.valid.rows > 0 ? evaluate : NULL;
-    loop.evaluate_steps = loop.evaluate ? loop.evaluate_steps : 0;
-    loop.keep_best = loop.evaluate != NULL;
-    sella_say(job->talk, SELLA_LEVEL_INFO,
-              "stage 3: %lld rows, %lld packed tokens an epoch (%lld one by one), %lld steps", (long long)s.train.rows,
-              (long long)s.train.tokens, (long long)s.train.row_tokens,
-              (long long)(loop.epochs * loop.steps_per_epoch));
-    SELLA_TRY(sella_loop_run(&loop, &result, err));
-    SELLA_TRY(save(&s, &result, &start, err));
-    SELLA_TRY(sella_path_remove(paths.checkpoints, err));
+    sella_param_table *const tables[] = {&s.v.mf.table, &s.v.projection.table, &s.v.semantic};
+    SELLA_TRY(sella_lm_stage_train(&s.stage, tables, 3, err));
+    SELLA_TRY(save(&s, err));
 done:
-    sella_stage_paths_release(&paths);
-    sella_lm_step_release(&s.step);
-    sella_corpus_release(&s.train);
-    sella_corpus_release(&s.valid);
+    sella_lm_stage_release(&s.stage);
     sella_vectors_release(&s.v);
-    sella_lm_release(&s.lm);
     return status;
 }

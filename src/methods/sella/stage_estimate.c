@@ -76,7 +76,7 @@ static sella_status language_stages(figures *f, sella_slot_set slots, sella_err 
     sella_corpus_options options = {.budget = (int)sella_settings_int(settings, "train.tokens"),
                                     .tree_cap = (int)sella_settings_int(settings, "stage1.tree_cap"),
                                     .share = sella_settings_bool(settings, "stage1.share"),
-                                    .user_history = slots && sella_settings_bool(settings, "collab.history"),
+                                    .refs = slots && sella_settings_bool(settings, "collab.history") ? SELLA_REFS_HISTORY : SELLA_REFS_USER,
                                     .batch = sella_settings_int(settings, "stage1.batch")};
     int64_t rows, tokens, steps, most;
     if (ask->stage1) {
@@ -103,7 +103,7 @@ static sella_status language_stages(figures *f, sella_slot_set slots, sella_err 
     }
     options = (sella_corpus_options){.budget = (int)sella_settings_int(settings, "eval.tokens"),
                                      .share = true,
-                                     .user_history = options.user_history,
+                                     .refs = options.refs,
                                      .batch = 1};
     if (sella_settings_is(settings, "score", "model") && ask->dataset->split[SELLA_SPLIT_VALID].rows > 0) {
         SELLA_TRY(

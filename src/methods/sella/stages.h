@@ -12,6 +12,7 @@
 #ifndef SELLA_METHODS_SELLA_STAGES_H
 #define SELLA_METHODS_SELLA_STAGES_H
 
+#include "collab/align.h"
 #include "methods/lm_step.h"
 #include "methods/method.h"
 #include "train/loop.h"
@@ -29,25 +30,15 @@ sella_status sella_stages_reuse(sella_job *job, sella_err *err);
 sella_slot_set sella_ablation_slots(const sella_settings *settings);
 /* logit.bias of a run that has one, else 0. file: "stages/stage1/collab.safetensors" or "collab.safetensors". */
 sella_status sella_stage_bias(const sella_run *run, const char *file, float *bias, sella_err *err);
+/* Add logit.bias to a table when stage1.intercept asks for it. */
+sella_status sella_stage_intercept(const sella_settings *settings, sella_param_table *logit, sella_err *err);
 
-/* Loop settings that stage 1 and stage 3 share: prefix "stage1" or "stage3". Strings are the caller's to free:
- * checkpoint_dir, metrics_path. */
-typedef struct sella_stage_paths {
-    char *checkpoints, *metrics;
-} sella_stage_paths;
-sella_status sella_stage_loop(const sella_job *job, const char *stage, const char *prefix, sella_loop *loop,
-                              sella_stage_paths *paths, sella_err *err);
-void sella_stage_paths_release(sella_stage_paths *paths);
 /* align.* of the settings. */
 void sella_stage_align_config(const sella_settings *settings, sella_align_config *out);
 /* Make the rows of a table whose names begin with prefix trainable or frozen. */
 sella_status sella_stage_train_table(sella_param_table *table, const char *prefix, bool trainable, sella_err *err);
 /* Seed of one stage's draws: stages of one run do not share them. */
 uint64_t sella_stage_seed(const sella_run *run, const char *stage);
-
-/* Read or make RUN/stages/<stage>/start.json: what the stage began with is measured once. */
-sella_status sella_stage_start(const sella_job *job, const char *stage, sella_lm_step *step, double label_mean,
-                               sella_lm_start *out, sella_err *err);
 
 /* New record for done.json with "stage" and "seconds"; then lists of what was trained and frozen are added. */
 json_t *sella_stage_record_new(const char *stage, double seconds);
