@@ -1,0 +1,239 @@
+/* figures.c - data and scripts of each kind of picture (eval/figures.h). */
+#include "eval/figures.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "eval/gnuplot.h"
+
+/* Draw, release, and pass on what happened before. */
+static sella_status finish(sella_plot *plot, sella_status status, bool *drawn, sella_err *err)
+{
+    *drawn = false;
+    if (status == SELLA_OK) {
+        status = sella_plot_draw(plot, drawn, err);
+    }
+    sella_plot_release(plot);
+    return status;
+}
+
+static sella_status csv(sella_plot *plot, const char *text, sella_err *err)
+{
+    return sella_text_append(&plot->csv, text, strlen(text), err);
+}
+
+/* ---- figure 5 ---- */
+
+/* The axis begins at .45 unless a bar is lower: differences of AUC are small beside its value. */
+static double bars_low(const sella_bar *bar_n, int n)
+{
+    double low = 0.45;
+    for (int i = 0; i < n; i++) {
+        for (int k = 0; k < SELLA_BARS; k++) {
+            if (isfinite(bar_n[i].mean[k]) && bar_n[i].mean[k] - 0.02 < low) {
+                low = floor(20 * (bar_n[i].mean[k] - 0.02)) / 20;
+            }
+        }
+    }
+    return low < 0 ? 0 : low;
+}
+
+sella_status sella_figure_bars(const char *dir, const char *name, const sella_bar *bar_n, int n, bool *drawn,
+                               sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    sella_plot plot;
+    SELLA_TRY(sella_plot_init(&plot, dir, name, 860, 380, err));
+    SELLA_TRY(csv(&plot, "method,auc_warm,auc_warm_sd,auc_cold,auc_cold_sd,uauc_warm,uauc_warm_sd,uauc_cold,uauc_cold_sd\n",
+                  err));
+    for (int i = 0; i < n; i++) {
+        SELLA_TRY(sella_plot_field(&plot, bar_n[i].label, ',', err));
+        for (int k = 0; k < SELLA_BARS; k++) {
+            SELLA_TRY(sella_plot_real(&plot, bar_n[i].mean[k], ',', err));
+            SELLA_TRY(sella_plot_real(&plot, isfinite(bar_n[i].sd[k]) ? bar_n[i].sd[k] : 0,
+                                      k + 1 < SELLA_BARS ? ',' : '\n', err));
+        }
+    }
+    SELLA_TRY(sella_text_format(&plot.script, err,
+                                "set multiplot layout 1,2\n"
+                                "set style data histograms\n"
+                                "set style histogram errorbars gap 1.2 lw 1\n"
+                                "set style fill solid 0.9 noborder\n"
+                                "set bars small\n"
+                                "set xtics rotate by -35 noenhanced\n"
+                                "set yrange [%g:*]\n"
+                                "set key top left horizontal\n"
+                                "set title 'AUC'\n"
+                                "plot '%s.csv' using 2:3:xtic(1) lc rgb c2 title 'warm rows', '' using 4:5 lc rgb c1 "
+                                "title 'cold rows'\n"
+                                "set title 'UAUC'\n"
+                                "plot '%s.csv' using 6:7:xtic(1) lc rgb c2 title 'warm rows', '' using 8:9 lc rgb c1 "
+                                "title 'cold rows'\n"
+                                "unset multiplot\n",
+                                bars_low(bar_n, n), name, name));
+done:
+    return finish(&plot, status, drawn, err);
+}
+
+/* ---- figure 6 ---- */
+
+static sella_status panel_rows(sella_plot *plot, const sella_panel *panel, const char *const *item_id, int N,
+                               sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    for (int i = 0; i < N; i++) {
+        SELLA_TRY(sella_plot_field(plot, item_id[i], ',', err));
+        SELLA_TRY(sella_plot_real(plot, (double)panel->first[2 * i], ',', err));
+        SELLA_TRY(sella_plot_real(plot, (double)panel->first[2 * i + 1], ',', err));
+        SELLA_TRY(sella_plot_real(plot, (double)panel->second[2 * i], ',', err));
+        SELLA_TRY(sella_plot_real(plot, (double)panel->second[2 * i + 1], '\n', err));
+    }
+    status = csv(plot, "\n\n", err); // the next block of gnuplot's index
+done:
+    return status;
+}
+
+sella_status sella_figure_points(const char *dir, const char *name, const sella_panel *panel_k, int panels,
+                                 const char *const *item_id, int N, bool *drawn, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    sella_plot plot;
+    SELLA_TRY(sella_plot_init(&plot, dir, name, 430 * panels, 430, err));
+    SELLA_TRY(csv(&plot, "# item, Proj(q) x, y, semantic vector x, y; one block for each panel\n", err));
+    SELLA_TRY(sella_text_format(&plot.script, err,
+                                "set datafile nocolumnheaders\n"
+                                "set multiplot layout 1,%d\n"
+                                "set border 15 lw 0.5 lc rgb '#999999'\n"
+                                "unset tics\nunset grid\n"
+                                "set key bottom center outside horizontal\n"
+                                "set size ratio -1\n",
+                                panels));
+    for (int k = 0; k < panels; k++) {
+        SELLA_TRY(panel_rows(&plot, &panel_k[k], item_id, N, err));
+        SELLA_TRY(sella_text_format(&plot.script, err, "set title "));
+        SELLA_TRY(sella_plot_quote(&plot, panel_k[k].title, err));
+        SELLA_TRY(sella_text_format(&plot.script, err,
+                                    "\nplot '%s.csv' index %d using 2:3 with points pt 7 ps 0.22 lc rgb c1 title "
+                                    "'Proj(q)', '' index %d using 4:5 with points pt 7 ps 0.22 lc rgb c6 title "
+                                    "'semantic vector'\n",
+                                    name, k, k));
+    }
+    SELLA_TRY(sella_text_format(&plot.script, err, "unset multiplot\n"));
+done:
+    return finish(&plot, status, drawn, err);
+}
+
+/* ---- figure 7 ---- */
+
+sella_status sella_figure_areas(const char *dir, const char *name, const sella_spread *spread_k, int spreads,
+                                bool *drawn, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    sella_plot plot;
+    SELLA_TRY(sella_plot_init(&plot, dir, name, 760, 380, err));
+    SELLA_TRY(csv(&plot, "cosine,", err));
+    for (int k = 0; k < spreads; k++) {
+        SELLA_TRY(sella_plot_field(&plot, spread_k[k].label, k + 1 < spreads ? ',' : '\n', err));
+    }
+    for (int b = 0; b < SELLA_COSINE_BINS; b++) {
+        SELLA_TRY(sella_plot_real(&plot, -1 + (b + 0.5) * 2 / SELLA_COSINE_BINS, ',', err));
+        for (int k = 0; k < spreads; k++) {
+            int inside = 0;
+            for (int i = 0; i < spread_k[k].N; i++) {
+                const int bin = (int)floor((spread_k[k].cosine[i] + 1) / 2 * SELLA_COSINE_BINS);
+                inside += (bin < 0 ? 0 : bin >= SELLA_COSINE_BINS ? SELLA_COSINE_BINS - 1 : bin) == b;
+            }
+            SELLA_TRY(sella_plot_real(&plot, 100.0 * inside / (spread_k[k].N > 0 ? spread_k[k].N : 1),
+                                      k + 1 < spreads ? ',' : '\n', err));
+        }
+    }
+    SELLA_TRY(sella_text_format(&plot.script, err,
+                                "set xlabel 'cosine similarity of Proj(q) and the semantic vector of an item'\n"
+                                "set ylabel '%% of items, stacked'\n"
+                                "set xrange [-1:1]\nset yrange [0:*]\nset key top left\n"
+                                "set style fill solid 0.85 noborder\nplot "));
+    for (int k = spreads - 1; k >= 0; k--) { // the tallest sum first: the others cover its lower part
+        SELLA_TRY(sella_text_format(&plot.script, err, "'%s.csv' using 1:(sum [c=2:%d] column(c)) with filledcurves y1=0 lc rgb c%d title ",
+                                    name, k + 2, k + 1));
+        SELLA_TRY(sella_plot_quote(&plot, spread_k[k].label, err));
+        SELLA_TRY(sella_text_format(&plot.script, err, k > 0 ? ", " : "\n"));
+    }
+done:
+    return finish(&plot, status, drawn, err);
+}
+
+/* ---- figure 8 ---- */
+
+sella_status sella_figure_maps(const char *dir, const char *name, const sella_attention_map *map_k, int maps, int T,
+                               const int *mark_n, const char *const *mark_name, int marks, bool *drawn,
+                               sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    sella_plot plot;
+    SELLA_TRY(sella_plot_init(&plot, dir, name, 470 * maps, 520, err));
+    SELLA_TRY(csv(&plot, "# to, from, attention; one block for each layer\n", err));
+    SELLA_TRY(sella_text_format(&plot.script, err,
+                                "set datafile nocolumnheaders\n"
+                                "set multiplot layout 1,%d\n"
+                                "set size ratio 1\nunset grid\nunset key\nset tics scale 0 font ',9'\n"
+                                "set xrange [-0.5:%d.5]\nset yrange [%d.5:-0.5]\n"
+                                "set palette defined (0 '#0b1030', 0.35 '#3b4cc0', 0.7 '#e69f00', 1 '#fff7c0')\n"
+                                "set cbrange [-3:0]\nset cbtics ('0.001' -3, '0.01' -2, '0.1' -1, '1' 0)\n"
+                                "set xtics rotate by -60 noenhanced (",
+                                maps, T - 1, T - 1));
+    for (int axis = 0; axis < 2; axis++) {
+        for (int m = 0; m < marks; m++) {
+            SELLA_TRY(sella_plot_quote(&plot, mark_name[m], err));
+            SELLA_TRY(sella_text_format(&plot.script, err, " %d%s", mark_n[m], m + 1 < marks ? ", " : ""));
+        }
+        SELLA_TRY(sella_text_format(&plot.script, err, axis == 0 ? ")\nset ytics noenhanced (" : ")\n"));
+    }
+    for (int k = 0; k < maps; k++) {
+        for (int from = 0; from < T; from++) {
+            for (int to = 0; to <= from; to++) {
+                SELLA_TRY(sella_text_format(&plot.csv, err, "%d,%d,%.4g\n", to, from,
+                                            (double)map_k[k].weight[(size_t)from * (size_t)T + (size_t)to]));
+            }
+        }
+        SELLA_TRY(csv(&plot, "\n\n", err));
+        SELLA_TRY(sella_text_format(&plot.script, err, "set title "));
+        SELLA_TRY(sella_plot_quote(&plot, map_k[k].title, err));
+        SELLA_TRY(sella_text_format(&plot.script, err,
+                                    "\nplot '%s.csv' index %d using 1:2:($3 > 1e-3 ? log10($3) : -3) with image pixels\n",
+                                    name, k));
+    }
+    SELLA_TRY(sella_text_format(&plot.script, err, "unset multiplot\n"));
+done:
+    return finish(&plot, status, drawn, err);
+}
+
+/* ---- learning curves ---- */
+
+sella_status sella_figure_curves(const char *dir, const char *name, const char *xlabel, const char *ylabel,
+                                 const sella_curve *curve_k, int curves, bool *drawn, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    sella_plot plot;
+    SELLA_TRY(sella_plot_init(&plot, dir, name, 760, 300 + 14 * (curves > 4 ? curves - 4 : 0), err));
+    SELLA_TRY(csv(&plot, "# x, y; one block for each curve\n", err));
+    SELLA_TRY(sella_text_format(&plot.script, err, "set datafile nocolumnheaders\nset key outside right top\nset xlabel "));
+    SELLA_TRY(sella_plot_quote(&plot, xlabel, err));
+    SELLA_TRY(sella_text_format(&plot.script, err, "\nset ylabel "));
+    SELLA_TRY(sella_plot_quote(&plot, ylabel, err));
+    SELLA_TRY(sella_text_format(&plot.script, err, "\nplot "));
+    for (int k = 0; k < curves; k++) {
+        for (int i = 0; i < curve_k[k].N; i++) {
+            SELLA_TRY(sella_plot_real(&plot, curve_k[k].x[i], ',', err));
+            SELLA_TRY(sella_plot_real(&plot, curve_k[k].y[i], '\n', err));
+        }
+        SELLA_TRY(csv(&plot, "\n\n", err));
+        SELLA_TRY(sella_text_format(&plot.script, err, "%s'%s.csv' index %d using 1:2 with %s lc rgb c%d dt %d title ",
+                                    k > 0 ? ", " : "", name, k, curve_k[k].N > 30 ? "lines lw 1.6" : "linespoints lw 1.6 pt 7 ps 0.35",
+                                    k % 8 + 1, k / 8 + 1));
+        SELLA_TRY(sella_plot_quote(&plot, curve_k[k].label, err));
+    }
+    SELLA_TRY(sella_text_format(&plot.script, err, "\n"));
+done:
+    return finish(&plot, status, drawn, err);
+}
