@@ -21,6 +21,7 @@ static const sella_command *const table[] = {
     &sella_cmd_metrics,
     &sella_cmd_compare,
     &sella_cmd_recommend,
+    &sella_cmd_report,
     &sella_cmd_serve,
     &sella_cmd_inspect,
     &sella_cmd_bench,

@@ -210,6 +210,18 @@ done:
 
 /* ---- learning curves ---- */
 
+/* Curves of very different lengths share a logarithmic axis. */
+static bool lengths_differ(const sella_curve *curve_k, int curves)
+{
+    double least = INFINITY, most = 0;
+    for (int k = 0; k < curves; k++) {
+        const double end = curve_k[k].N > 0 ? curve_k[k].x[curve_k[k].N - 1] : NAN;
+        least = end > 0 && end < least ? end : least;
+        most = end > most ? end : most;
+    }
+    return most > 20 * least;
+}
+
 sella_status sella_figure_curves(const char *dir, const char *name, const char *xlabel, const char *ylabel,
                                  const sella_curve *curve_k, int curves, bool *drawn, sella_err *err)
 {
@@ -221,7 +233,7 @@ sella_status sella_figure_curves(const char *dir, const char *name, const char *
     SELLA_TRY(sella_plot_quote(&plot, xlabel, err));
     SELLA_TRY(sella_text_format(&plot.script, err, "\nset ylabel "));
     SELLA_TRY(sella_plot_quote(&plot, ylabel, err));
-    SELLA_TRY(sella_text_format(&plot.script, err, "\nplot "));
+    SELLA_TRY(sella_text_format(&plot.script, err, lengths_differ(curve_k, curves) ? "\nset logscale x\nplot " : "\nplot "));
     for (int k = 0; k < curves; k++) {
         for (int i = 0; i < curve_k[k].N; i++) {
             SELLA_TRY(sella_plot_real(&plot, curve_k[k].x[i], ',', err));

@@ -26,7 +26,7 @@ static const char look[] =
     "set border 3 lw 0.6 lc rgb '#555555'\n"
     "set tics nomirror scale 0.5 textcolor rgb '#333333'\n"
     "set grid ytics lw 0.4 lc rgb '#cccccc'\n"
-    "set key noenhanced opaque samplen 1.5\n"
+    "set key noenhanced samplen 1.5\n"
     "c1 = 0x0072b2; c2 = 0xe69f00; c3 = 0x009e73; c4 = 0xcc79a7\n"
     "c5 = 0x56b4e9; c6 = 0xd55e00; c7 = 0x8a8a00; c8 = 0x555555\n";
 

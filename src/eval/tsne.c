@@ -15,7 +15,8 @@
 enum {
     EXAGGERATED = 250, /* steps with EXAGGERATION and the low momentum */
     REPORT = 50,
-    TILE = 512 /* points of a range: a pair of ranges is one task */
+    TILE = 512, /* points of a range: a pair of ranges is one task */
+    PARALLEL = 1000 /* fewer points are not worth waking threads for, a thousand times */
 };
 static const double EXAGGERATION = 12.0;
 
@@ -39,7 +40,7 @@ sella_status sella_tsne_field_new(int N, double theta, sella_tsne_field **out, s
     }
     field->N = N;
     field->theta = theta;
-    field->threads = theta > 0 ? 1 : sella_threads();
+    field->threads = theta > 0 || N < PARALLEL ? 1 : sella_threads();
     field->force = sella_alloc((size_t)field->threads * 2 * (size_t)N, sizeof *field->force, "forces", err);
     field->part = sella_alloc((size_t)field->threads, sizeof *field->part, "forces", err);
     if (!field->force || !field->part) {
@@ -116,7 +117,7 @@ sella_status sella_tsne_gradient(sella_tsne_field *field, const sella_affinity *
         *Z = repel_all(field, plane_x, plane_y);
     }
     const float scale = (float)(1 / *Z), more = (float)exaggeration;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (N >= PARALLEL)
     for (int i = 0; i < N; i++) {
         const float x = plane_x[i], y = plane_y[i];
         float ax = 0, ay = 0;
@@ -137,7 +138,7 @@ double sella_tsne_divergence(const sella_affinity *p, const float *plane_x, cons
 {
     const int N = p->N;
     double sum = 0;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (N >= PARALLEL)
     for (int i = 0; i < N; i++) {
         double part = 0;
         for (int64_t e = p->start[i]; e < p->start[i + 1]; e++) {

@@ -9,7 +9,10 @@
 
 #include "base/arena.h"
 
-enum { DEPTH_MOST = 48 }; /* cells of points that are nearly equal are not divided further */
+enum {
+    DEPTH_MOST = 48, /* cells of points that are nearly equal are not divided further */
+    PARALLEL = 1000  /* fewer points are not worth waking threads for, a thousand times */
+};
 
 typedef struct cell {
     float x, y;    /* mean of its points */
@@ -179,7 +182,7 @@ sella_status sella_tsne_tree_forces(sella_tsne_tree *tree, const float *x, const
         return status;
     }
     const float theta2 = (float)(theta * theta);
-#pragma omp parallel for schedule(dynamic, 64)
+#pragma omp parallel for schedule(dynamic, 64) if (N >= PARALLEL)
     for (int32_t place = 0; place < N; place++) {
         walk(tree, place, theta2, fx, fy, tree->weight);
     }

@@ -1,0 +1,357 @@
+/* report.c - the page: figures table, published figures, configuration, environment (sella/report.h). */
+#include "sella/report.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "engine/report_part.h"
+#include "sella/system.h"
+
+sella_status sella_report_start(sella_report_page *page, const sella_runs *runs, const char *output, const char *title,
+                                const sella_talk *talk, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    *page = (sella_report_page){.runs = runs, .talk = talk};
+    page->output = strdup(output);
+    page->figures = sella_path_join(output, "figures", NULL);
+    page->names = json_array();
+    if (!page->output || !page->figures || !page->names) {
+        return sella_err_memory(err, "a report", strlen(output));
+    }
+    SELLA_TRY(sella_dir_make(page->figures, err));
+    sella_html_begin(&page->html, title, err);
+done:
+    return status;
+}
+
+void sella_report_picture(sella_report_page *page, const char *name, bool drawn, const char *caption)
+{
+    json_array_append_new(page->names, json_string(name));
+    page->missing = page->missing || !drawn;
+    sella_html_picture(&page->html, page->figures, "figures", name, caption);
+}
+
+static sella_status end_json(const sella_report_page *page, const char *file, char **json, sella_err *err)
+{
+    json_t *object = json_pack("{s:s, s:i, s:i, s:O, s:b}", "page", file, "runs", page->runs->count, "methods", page->runs->groups,
+                               "figures", page->names, "drawn", !page->missing);
+    *json = object ? sella_json_line(object) : NULL;
+    json_decref(object);
+    return *json ? SELLA_OK : sella_err_memory(err, "a report", 256);
+}
+
+sella_status sella_report_end(sella_report_page *page, sella_status status, char **json, sella_err *err)
+{
+    char *file = page->output ? sella_path_join(page->output, "index.html", NULL) : NULL;
+    if (status == SELLA_OK && !file) {
+        status = sella_err_memory(err, "a path", 16);
+    }
+    if (status == SELLA_OK) {
+        status = sella_html_save(&page->html, file);
+    }
+    if (status == SELLA_OK && page->missing) {
+        sella_say(page->talk, SELLA_LEVEL_WARN, "gnuplot is not installed: %s/figures holds data and scripts, no pictures", page->output);
+    }
+    if (status == SELLA_OK && json) {
+        status = end_json(page, file, json, err);
+    }
+    sella_text_release(&page->html.text);
+    free(file);
+    free(page->output);
+    free(page->figures);
+    json_decref(page->names);
+    *page = (sella_report_page){0};
+    return status;
+}
+
+/* ---- figures ---- */
+
+static bool is_control(const char *method)
+{
+    return strcmp(method, "bias") == 0 || strcmp(method, "itembias") == 0;
+}
+
+/* Groups by AUC on this split, best first; those without scores are left out. Returns how many. */
+static int ranking(const sella_runs *runs, sella_split_id split, int *order, int room)
+{
+    int n = 0;
+    for (int g = 0; g < runs->groups && n < room; g++) {
+        if (sella_runs_scored(runs, g, split) > 0) {
+            const double auc = sella_runs_mean(runs, g, split, SELLA_OF_AUC).mean;
+            int at = n++;
+            for (; at > 0; at--) {
+                const double before = sella_runs_mean(runs, order[at - 1], split, SELLA_OF_AUC).mean;
+                if (!(auc > before) && !(isnan(before) && isfinite(auc))) {
+                    break;
+                }
+                order[at] = order[at - 1];
+            }
+            order[at] = g;
+        }
+    }
+    return n;
+}
+
+/* Rows and users of the first run of the group; *mixed when another run of this split differs in its rows. */
+static const sella_figures *counts_of(const sella_runs *runs, int group, sella_split_id split)
+{
+    for (int i = 0; i < runs->count; i++) {
+        if (runs->run[i].group == group && runs->run[i].scored[split]) {
+            return &runs->run[i].metrics[split].all;
+        }
+    }
+    return NULL;
+}
+
+static void table_row(sella_report_page *page, int group, sella_split_id split)
+{
+    static const sella_figure_of shown[] = {SELLA_OF_AUC, SELLA_OF_UAUC, SELLA_OF_LOGLOSS, SELLA_OF_WARM_AUC, SELLA_OF_WARM_UAUC,
+                                            SELLA_OF_COLD_AUC, SELLA_OF_COLD_UAUC};
+    const sella_run_facts *run = sella_runs_first(page->runs, group);
+    const sella_figures *counts = counts_of(page->runs, group, split);
+    sella_html *h = &page->html;
+    sella_html_raw(h, is_control(run->method) ? "<tr class=\"control\"><th>" : "<tr><th>");
+    sella_html_text(h, run->label);
+    if (strcmp(run->label, run->method) != 0) {
+        sella_html_raw(h, " <small>");
+        sella_html_text(h, run->method);
+        sella_html_raw(h, "</small>");
+    }
+    sella_html_raw(h, is_control(run->method) ? " <small>control</small></th>" : "</th>");
+    for (size_t k = 0; k < sizeof shown / sizeof *shown; k++) {
+        const sella_mean m = sella_runs_mean(page->runs, group, split, shown[k]);
+        sella_html_figure(h, m.mean, m.sd, "");
+    }
+    sella_html_format(h, "<td class=\"n\">%d</td><td class=\"n\">%lld</td><td class=\"n\">%lld</td><td class=\"n\">%lld</td></tr>\n",
+                      sella_runs_scored(page->runs, group, split), (long long)counts->rows, (long long)counts->uauc_users,
+                      (long long)counts->uauc_skipped);
+}
+
+static void split_table(sella_report_page *page, sella_split_id split, const int *order, int n)
+{
+    sella_html *h = &page->html;
+    bool sampled = false, control = false;
+    sella_html_format(h, "<h2>Figures on the %s rows</h2>\n<div class=\"wide\"><table>\n", sella_split_name(split));
+    sella_html_raw(h, "<thead><tr><th>run</th><th class=\"n\">AUC</th><th class=\"n\">UAUC</th><th class=\"n\">logloss</th>"
+                      "<th class=\"n\">warm AUC</th><th class=\"n\">warm UAUC</th><th class=\"n\">cold AUC</th><th class=\"n\">cold UAUC</th>"
+                      "<th class=\"n\">seeds</th><th class=\"n\">rows</th><th class=\"n\">users</th><th class=\"n\">skipped</th></tr></thead>\n<tbody>\n");
+    for (int i = 0; i < n; i++) {
+        table_row(page, order[i], split);
+        sampled = sampled || counts_of(page->runs, order[i], split)->rows != counts_of(page->runs, order[0], split)->rows;
+        control = control || strcmp(sella_runs_first(page->runs, order[i])->method, "bias") == 0;
+    }
+    sella_html_raw(h, "</tbody></table></div>\n<p class=\"soft\">Best AUC first. &plusmn;: standard deviation over seeds. UAUC: unweighted mean "
+                      "over users with both labels; the others are skipped. Warm: user and item both occur in train.</p>\n");
+    if (sampled) {
+        sella_html_raw(h, "<p class=\"note\">Not all runs were scored on the same rows (samples): their figures do not compare.</p>\n");
+    }
+    if (!control) {
+        sella_html_raw(h, "<p class=\"note\">The control <code>bias</code> is not among these runs; no method means much without it beside.</p>\n");
+    }
+}
+
+void sella_report_tables(sella_report_page *page)
+{
+    int *order = calloc((size_t)page->runs->groups + 1, sizeof *order);
+    bool any = false;
+    for (int s = SELLA_SPLITS - 1; order && s >= 0; s--) {
+        const int n = ranking(page->runs, (sella_split_id)s, order, page->runs->groups);
+        if (n > 0) {
+            split_table(page, (sella_split_id)s, order, n);
+            any = true;
+        }
+    }
+    free(order);
+    if (!any) {
+        sella_html_raw(&page->html, "<p class=\"note\">No run here is complete: there are no figures yet.</p>\n");
+    }
+}
+
+/* ---- published ---- */
+
+sella_known sella_report_known(const sella_runs *runs)
+{
+    sella_known known = SELLA_KNOWN_NONE;
+    for (int i = 0; i < runs->count; i++) {
+        const sella_known here = sella_known_data(runs->run[i].users, runs->run[i].items);
+        if (here == SELLA_KNOWN_NONE || (i > 0 && here != known)) {
+            return SELLA_KNOWN_NONE;
+        }
+        known = here;
+    }
+    return known;
+}
+
+static void published_row(sella_report_page *page, int group, sella_split_id split, sella_known known, const sella_published *row)
+{
+    sella_html *h = &page->html;
+    const sella_mean auc = sella_runs_mean(page->runs, group, split, SELLA_OF_AUC);
+    const sella_mean uauc = sella_runs_mean(page->runs, group, split, SELLA_OF_UAUC);
+    sella_html_raw(h, "<tr><th>");
+    sella_html_text(h, sella_runs_first(page->runs, group)->label);
+    sella_html_format(h, "</th><td>%s</td>", sella_split_name(split));
+    sella_html_figure(h, auc.mean, auc.sd, "");
+    sella_html_figure(h, uauc.mean, uauc.sd, "");
+    for (int k = 0; k < 2; k++) {
+        sella_html_figure(h, row->sella[known][k], NAN, "published");
+    }
+    for (int k = 0; k < 2; k++) {
+        sella_html_figure(h, row->collm[known][k], NAN, "published");
+    }
+    sella_html_raw(h, "</tr>\n");
+}
+
+void sella_report_published(sella_report_page *page)
+{
+    const sella_known known = sella_report_known(page->runs);
+    sella_html *h = &page->html;
+    bool any = false;
+    if (known == SELLA_KNOWN_NONE) {
+        return;
+    }
+    for (int g = 0; g < page->runs->groups; g++) {
+        const sella_run_facts *run = sella_runs_first(page->runs, g);
+        const sella_published *row = sella_published_find(run->label);
+        row = row ? row : sella_published_find(run->method);
+        const sella_split_id split = sella_runs_scored(page->runs, g, SELLA_SPLIT_TEST) ? SELLA_SPLIT_TEST : SELLA_SPLIT_VALID;
+        if (!row || sella_runs_scored(page->runs, g, split) == 0) {
+            continue;
+        }
+        if (!any) {
+            sella_html_format(h, "<h2>Beside the published figures: %s</h2>\n<div class=\"wide\"><table>\n<thead><tr><th rowspan=\"2\">run</th>"
+                                 "<th rowspan=\"2\">our rows</th><th class=\"c\" colspan=\"2\">here</th><th class=\"c\" colspan=\"2\">SeLLa-Rec paper</th>"
+                                 "<th class=\"c\" colspan=\"2\">CoLLM paper</th></tr><tr>", sella_known_name(known));
+            sella_html_raw(h, "<th class=\"n\">AUC</th><th class=\"n\">UAUC</th><th class=\"n\">AUC</th><th class=\"n\">UAUC</th>"
+                              "<th class=\"n\">AUC</th><th class=\"n\">UAUC</th></tr></thead>\n<tbody>\n");
+            any = true;
+        }
+        published_row(page, g, split, known, row);
+    }
+    if (any) {
+        sella_html_raw(h, "</tbody></table></div>\n");
+        sella_html_raw(h, sella_published_caveats);
+    }
+}
+
+/* ---- configuration, environment ---- */
+
+static void pair(sella_html *h, const char *name, const char *text)
+{
+    if (text && text[0]) {
+        sella_html_format(h, "<dt>%s</dt><dd>", name);
+        sella_html_text(h, text);
+        sella_html_raw(h, "</dd>");
+    }
+}
+
+static void scalar(sella_html *h, const json_t *value)
+{
+    char *text = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
+    sella_html_text(h, json_is_string(value) ? json_string_value(value) : text ? text : "");
+    free(text);
+}
+
+static void seeds_of(const sella_runs *runs, int group, char *text, size_t room)
+{
+    size_t used = 0;
+    text[0] = '\0';
+    for (int i = 0; i < runs->count && used + 24 < room; i++) {
+        if (runs->run[i].group == group) {
+            used += (size_t)snprintf(text + used, room - used, "%s%lld%s", used ? ", " : "", (long long)runs->run[i].seed,
+                                     runs->run[i].result ? "" : " (unfinished)");
+        }
+    }
+}
+
+static void group_configuration(sella_report_page *page, int group)
+{
+    const sella_run_facts *run = sella_runs_first(page->runs, group);
+    sella_html *h = &page->html;
+    char seeds[256];
+    const char *key;
+    json_t *value;
+    seeds_of(page->runs, group, seeds, sizeof seeds);
+    sella_html_raw(h, "<details><summary>");
+    sella_html_text(h, run->label);
+    sella_html_raw(h, " <small>");
+    sella_html_text(h, run->method);
+    sella_html_raw(h, ", preset ");
+    sella_html_text(h, run->preset);
+    sella_html_raw(h, "</small></summary>\n<dl>");
+    pair(h, "folder", run->path);
+    pair(h, "seeds", seeds);
+    pair(h, "data set", json_string_value(json_object_get(json_object_get(run->document, "dataset"), "path")));
+    pair(h, "checksum", run->checksum);
+    pair(h, "model", json_string_value(json_object_get(json_object_get(run->document, "model"), "path")));
+    pair(h, "fingerprint", run->fingerprint);
+    pair(h, "stages from", json_string_value(json_object_get(run->document, "from")));
+    json_object_foreach(json_object_get(run->document, "decided"), key, value)
+    {
+        sella_html_raw(h, "<dt>decided ");
+        sella_html_text(h, key);
+        sella_html_raw(h, "</dt><dd>");
+        scalar(h, value);
+        sella_html_raw(h, "</dd>");
+    }
+    sella_html_raw(h, "</dl>\n<div class=\"columns\">");
+    json_object_foreach(json_object_get(run->document, "settings"), key, value)
+    {
+        sella_html_raw(h, "<div><code>");
+        sella_html_text(h, key);
+        sella_html_raw(h, ": ");
+        scalar(h, value);
+        sella_html_raw(h, "</code></div>");
+    }
+    sella_html_raw(h, "</div></details>\n");
+}
+
+void sella_report_configuration(sella_report_page *page)
+{
+    sella_html_raw(&page->html, "<h2>Configuration</h2>\n");
+    for (int g = 0; g < page->runs->groups; g++) {
+        group_configuration(page, g);
+    }
+}
+
+void sella_report_environment(sella_report_page *page)
+{
+    sella_html *h = &page->html;
+    sella_system system;
+    sella_system_report(&system);
+    sella_html_raw(h, "<h2>Environment</h2>\n<p class=\"soft\">Of the machine that wrote this page; each run's own versions are in its run.json.</p>\n<dl>");
+    pair(h, "sella", SELLA_VERSION);
+    pair(h, "processor", system.cpu);
+    pair(h, "features", system.features);
+    pair(h, "BLAS", system.blas);
+    sella_html_format(h, "<dt>cores</dt><dd>%d</dd><dt>memory</dt><dd>%.1f GiB</dd></dl>\n", system.cores,
+                      (double)system.memory_total / 1073741824.0);
+}
+
+sella_status sella_report(const char *const *path, int count, const char *output, const sella_talk *talk, char **json,
+                          sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    sella_runs runs;
+    sella_report_page page;
+    if (!path || count < 1 || !output || !output[0]) {
+        return sella_err_set(err, SELLA_ARG, "a report needs runs and a folder to write");
+    }
+    status = sella_runs_read(path, count, talk, &runs, err);
+    if (status != SELLA_OK) {
+        return status;
+    }
+    SELLA_TRY(sella_report_start(&page, &runs, output, "sella report", talk, err));
+    sella_html_format(&page.html, "<p class=\"soft\">%d runs of %d configurations.</p>\n", runs.count, runs.groups);
+    sella_report_tables(&page);
+    sella_report_published(&page);
+    SELLA_TRY(sella_report_curves(&page, err));
+    sella_report_configuration(&page);
+    sella_report_environment(&page);
+done:
+    status = sella_report_end(&page, status, json, err);
+    sella_runs_release(&runs);
+    return status;
+}
