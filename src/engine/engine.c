@@ -26,6 +26,19 @@ static sella_status open_backbone(sella_engine *engine, const char *model, sella
     return SELLA_OK;
 }
 
+static sella_status count_likes(sella_engine *engine, sella_err *err)
+{
+    const sella_run *run = engine->run;
+    engine->liked_i = sella_alloc((size_t)run->items, sizeof *engine->liked_i, "counts of likes", err);
+    if (engine->liked_i == NULL) {
+        return SELLA_MEMORY;
+    }
+    for (int64_t j = 0; j < run->history_start[run->users]; j++) {
+        engine->liked_i[run->history[j]]++;
+    }
+    return SELLA_OK;
+}
+
 sella_status sella_engine_open(const char *run, const sella_engine_options *options, sella_engine **out, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -40,6 +53,7 @@ sella_status sella_engine_open(const char *run, const sella_engine_options *opti
     if (engine == NULL) {
         return SELLA_MEMORY;
     }
+    pthread_mutex_init(&engine->lock, NULL);
     if (options != NULL && options->talk != NULL) {
         engine->talk_copy = *options->talk;
         engine->talk = &engine->talk_copy;
@@ -62,6 +76,7 @@ sella_status sella_engine_open(const char *run, const sella_engine_options *opti
                                 model != NULL ? "model" : "weights"));
     }
     SELLA_TRY(engine->method->open(engine->run, engine->backbone, &engine->scorer, err));
+    SELLA_TRY(count_likes(engine, err));
     *out = engine;
     engine = NULL;
 done:
@@ -77,8 +92,14 @@ void sella_engine_close(sella_engine *engine)
     if (engine->scorer != NULL) {
         engine->scorer->ops->close(engine->scorer);
     }
+    for (int32_t i = 0; engine->folded_i != NULL && i < engine->run->items; i++) {
+        free(engine->folded_i[i]);
+    }
+    free(engine->folded_i);
+    free(engine->liked_i);
     sella_backbone_close(engine->backbone);
     sella_run_close(engine->run);
+    pthread_mutex_destroy(&engine->lock);
     free(engine);
 }
 

@@ -22,7 +22,7 @@ static sella_status score_items(sella_engine *engine, const sella_resolved *who,
     return status;
 }
 
-static sella_status find_item(const sella_engine *engine, const char *id, int32_t *item, sella_err *err)
+sella_status sella_engine_find_item(const sella_engine *engine, const char *id, int32_t *item, sella_err *err)
 {
     *item = id != NULL ? sella_run_find_item(engine->run, id) : -1;
     return *item >= 0 ? SELLA_OK
@@ -43,7 +43,7 @@ sella_status sella_engine_score(sella_engine *engine, const sella_request *reque
         SELLA_TRY(SELLA_MEMORY);
     }
     for (int i = 0; i < k; i++) {
-        SELLA_TRY(find_item(engine, item_k[i], &item_n[i], err));
+        SELLA_TRY(sella_engine_find_item(engine, item_k[i], &item_n[i], err));
     }
     SELLA_TRY(score_items(engine, &who, item_n, k, score_k, err));
     for (int i = 0; i < k; i++) {
@@ -55,9 +55,8 @@ done:
     return status;
 }
 
-/* The catalogue rows to rank, in catalogue order: candidates (or all) without duplicates and without what the history holds. */
-static sella_status choose(const sella_engine *engine, const sella_resolved *who, const char *const *candidate_n, int n, int include_seen,
-                           int32_t *item_n, int *count, sella_err *err)
+sella_status sella_engine_choose(const sella_engine *engine, const sella_resolved *who, const char *const *candidate_n, int n,
+                                 const char *const *exclude_n, int m, int include_seen, int32_t *item_n, int *count, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const int32_t items = engine->run->items;
@@ -68,13 +67,18 @@ static sella_status choose(const sella_engine *engine, const sella_resolved *who
     memset(wanted, candidate_n == NULL, (size_t)items);
     for (int i = 0; candidate_n != NULL && i < n; i++) {
         int32_t item = -1;
-        SELLA_TRY(find_item(engine, candidate_n[i], &item, err));
+        SELLA_TRY(sella_engine_find_item(engine, candidate_n[i], &item, err));
         wanted[item] = 1;
     }
     for (int32_t i = 0; !include_seen && i < who->count; i++) {
         if (who->history_n[i] >= 0) {
             wanted[who->history_n[i]] = 0;
         }
+    }
+    for (int i = 0; i < m; i++) {
+        int32_t item = -1;
+        SELLA_TRY(sella_engine_find_item(engine, exclude_n[i], &item, err));
+        wanted[item] = 0;
     }
     *count = 0;
     for (int32_t item = 0; item < items; item++) {
@@ -87,16 +91,10 @@ done:
     return status;
 }
 
-typedef struct ranked {
-    double logit;
-    int32_t item;
-} ranked;
-
-/* Highest logit first, ties by catalogue order. */
-static int by_rank(const void *a, const void *b)
+int sella_place_compare(const void *a, const void *b)
 {
-    const ranked *x = a;
-    const ranked *y = b;
+    const sella_place *x = a;
+    const sella_place *y = b;
     if (x->logit != y->logit) {
         return x->logit > y->logit ? -1 : 1;
     }
@@ -111,7 +109,7 @@ sella_status sella_engine_recommend(sella_engine *engine, const sella_request *r
     sella_resolved who = {.user = -1};
     int32_t *item_n = NULL;
     double *logit_n = NULL;
-    ranked *rank_n = NULL;
+    sella_place *rank_n = NULL;
     int found = 0;
     *count = 0;
     if (k < 1) {
@@ -124,12 +122,12 @@ sella_status sella_engine_recommend(sella_engine *engine, const sella_request *r
     if (item_n == NULL || logit_n == NULL || rank_n == NULL) {
         SELLA_TRY(SELLA_MEMORY);
     }
-    SELLA_TRY(choose(engine, &who, candidate_n, n, include_seen, item_n, &found, err));
+    SELLA_TRY(sella_engine_choose(engine, &who, candidate_n, n, NULL, 0, include_seen, item_n, &found, err));
     SELLA_TRY(score_items(engine, &who, item_n, found, logit_n, err));
     for (int i = 0; i < found; i++) {
-        rank_n[i] = (ranked){.logit = logit_n[i], .item = item_n[i]};
+        rank_n[i] = (sella_place){.logit = logit_n[i], .item = item_n[i]};
     }
-    qsort(rank_n, (size_t)found, sizeof *rank_n, by_rank);
+    qsort(rank_n, (size_t)found, sizeof *rank_n, sella_place_compare);
     *count = found < k ? found : k;
     for (int i = 0; i < *count; i++) {
         out[i] = (sella_recommendation){.item = run->item_id[rank_n[i].item],

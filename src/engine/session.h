@@ -8,6 +8,8 @@
 #ifndef SELLA_ENGINE_SESSION_H
 #define SELLA_ENGINE_SESSION_H
 
+#include <pthread.h>
+
 #include "backbone/backbone.h"
 #include "data/dataset.h"
 #include "methods/method.h"
@@ -22,6 +24,9 @@ struct sella_engine {
     sella_scorer *scorer;
     sella_talk talk_copy;
     const sella_talk *talk; /* &talk_copy or NULL */
+    int32_t *liked_i;       /* [items] recorded histories that hold the item */
+    pthread_mutex_t lock;   /* of what is made when it is first asked for: */
+    char **folded_i;        /* [items] titles as searched; NULL: nobody searched yet */
 };
 
 /* Who is asked about and what they liked: indexes of the run. */
@@ -44,6 +49,21 @@ sella_status sella_engine_resolve_entry(const sella_engine *engine, const char *
 
 /* Where scoring reports its progress: NULL when no language model computes, since it is then over in no time. */
 const sella_talk *sella_engine_scoring_talk(const sella_engine *engine);
+
+/* Catalogue row of an item id; SELLA_MISSING. */
+sella_status sella_engine_find_item(const sella_engine *engine, const char *id, int32_t *item, sella_err *err);
+
+/* The catalogue rows to rank, in catalogue order: the candidates (NULL: all) without duplicates, without what the history holds unless
+ * include_seen, without exclude_n.   item_n out [items], *count how many */
+sella_status sella_engine_choose(const sella_engine *engine, const sella_resolved *who, const char *const *candidate_n, int n,
+                                 const char *const *exclude_n, int m, int include_seen, int32_t *item_n, int *count, sella_err *err);
+
+/* One candidate in a ranking; compare: highest logit first, ties by catalogue order (for qsort). */
+typedef struct sella_place {
+    double logit;
+    int32_t item;
+} sella_place;
+int sella_place_compare(const void *a, const void *b);
 
 /* The query of one item for a resolved request. */
 sella_query sella_engine_query(const sella_resolved *resolved, int32_t item);

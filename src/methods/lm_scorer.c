@@ -127,6 +127,14 @@ static sella_status lm_prompt(sella_scorer *scorer, const sella_query *query, se
     return sella_lm_render(&s->lm, query, NULL, 0, 0, rows, err);
 }
 
+static sella_status lm_scan(sella_scorer *scorer, const sella_query *who, const int32_t *item_n, int32_t N,
+                            double *logit_n, sella_err *err)
+{
+    return sella_vectors_scan(((lm_scorer *)scorer)->options.vectors, who, item_n, N, logit_n, err);
+}
+
+static const sella_serving_ops vectors_serving = {.scan = lm_scan};
+
 static const sella_scorer_ops lm_ops = {lm_score, lm_prompt, lm_close};
 
 sella_status sella_lm_scorer_open(const sella_run *run, sella_backbone *backbone,
@@ -164,7 +172,12 @@ sella_status sella_lm_scorer_open(const sella_run *run, sella_backbone *backbone
         status = SELLA_MEMORY;
         goto done;
     }
-    s->base = (sella_scorer){.ops = &lm_ops, .run = run, .backbone = backbone, .yes_id = s->lm.yes, .no_id = s->lm.no};
+    s->base = (sella_scorer){.ops = &lm_ops,
+                             .serving = s->options.vectors ? &vectors_serving : NULL,
+                             .run = run,
+                             .backbone = backbone,
+                             .yes_id = s->lm.yes,
+                             .no_id = s->lm.no};
     *out = &s->base;
 done:
     if (status != SELLA_OK) {
@@ -204,7 +217,8 @@ sella_status sella_vectors_scorer_open(const sella_run *run, sella_vectors *vect
         return SELLA_MEMORY;
     }
     s->options.vectors = vectors;
-    s->base = (sella_scorer){.ops = &vectors_ops, .run = run, .yes_id = -1, .no_id = -1};
+    s->base = (sella_scorer){
+        .ops = &vectors_ops, .serving = &vectors_serving, .run = run, .yes_id = -1, .no_id = -1};
     *out = &s->base;
     return SELLA_OK;
 }

@@ -369,6 +369,14 @@ static void mf_close(sella_scorer *scorer)
     free(scorer);
 }
 
+static sella_status mf_scan(sella_scorer *scorer, const sella_query *who, const int32_t *item_n, int32_t N,
+                            double *logit_n, sella_err *err)
+{
+    return sella_vectors_scan(&((mf_scorer *)scorer)->v, who, item_n, N, logit_n, err);
+}
+
+static const sella_serving_ops mf_serving = {.scan = mf_scan};
+
 static const sella_scorer_ops mf_ops = {mf_score, NULL, mf_close};
 
 static sella_status mf_open(const sella_run *run, sella_backbone *backbone, sella_scorer **out, sella_err *err)
@@ -382,7 +390,7 @@ static sella_status mf_open(const sella_run *run, sella_backbone *backbone, sell
         free(path);
         return sella_err_memory(err, "a scorer", sizeof *s);
     }
-    s->base = (sella_scorer){.ops = &mf_ops, .run = run, .yes_id = -1, .no_id = -1};
+    s->base = (sella_scorer){.ops = &mf_ops, .serving = &mf_serving, .run = run, .yes_id = -1, .no_id = -1};
     SELLA_TRY(vectors_of(run->settings, run->users, run->items, 0, &s->v, err));
     sella_param_table *const tables[] = {&s->v.mf.table};
     for (int i = 0; i < s->v.mf.table.count; i++) {

@@ -253,6 +253,7 @@ sella_status sella_run_open(const char *path, sella_run **out, sella_err *err)
     run->title = tables->title;
     run->history = tables->history.data;
     run->history_start = tables->start.data;
+    run->history_time = tables->time.data;
     run->complete = sella_path_exists(result);
 done:
     free(file);

@@ -5,8 +5,8 @@
  * Layout:   SPEC section 2: run.json, metrics.jsonl, result.json, predictions-SPLIT.csv, adapter/,
  *           collab.safetensors, projection.safetensors, users.tsv (uid: all users of train), items.tsv (iid, title:
  *           the whole catalogue), template.txt (the prompt template used), checkpoints/, stages/<stage>/ with
- *           done.json when that stage is complete. Also history.npy + history_start.npy: every train user's positives
- *           of train and valid, oldest first, so that recommending needs no data set.
+ *           done.json when that stage is complete. Also history.npy + history_start.npy + history_time.npy: every train
+ *           user's positives of train and valid, oldest first, so that recommending needs no data set.
  * Memory:   strings and arrays are owned by the run, valid until sella_run_close.
  * Threads:  one writer; an opened run may be read by many.
  */
@@ -43,6 +43,7 @@ typedef struct sella_run {
     const char *const *title;   /* [items] */
     const int32_t *history;       /* pool of item rows */
     const int64_t *history_start; /* [users + 1] into history */
+    const int64_t *history_time;  /* seconds of each entry of history, 0 = unknown; NULL in runs of earlier versions */
     bool complete;              /* result.json is there */
     json_t *document;           /* run.json as it is on disk */
     struct sella_run_impl *impl;

@@ -72,10 +72,15 @@ static sella_status write_histories(const char *dir, const sella_dataset *datase
     int64_t *start = sella_alloc(users + 1, sizeof *start, "histories", err);
     positive *list = sella_alloc((size_t)rows, sizeof *list, "histories", err);
     int32_t *have = sella_alloc(items, sizeof *have, "histories", err); // user + 1 that has the item
+    int32_t *rated = sella_alloc(items, sizeof *rated, "histories", err); // user + 1 that next_of is about
+    size_t *next_of = sella_alloc(items, sizeof *next_of, "histories", err);      // the item's next row in list
+    size_t *again = sella_alloc((size_t)rows, sizeof *again, "histories", err);   // the row after it with that item
     int32_t *pool = NULL;
+    int64_t *time = NULL;
     char *pool_path = sella_path_join(dir, "history.npy", NULL),
-         *start_path = sella_path_join(dir, "history_start.npy", NULL);
-    if (!longest || !count || !start || !list || !have || !pool_path || !start_path) {
+         *start_path = sella_path_join(dir, "history_start.npy", NULL),
+         *time_path = sella_path_join(dir, "history_time.npy", NULL);
+    if (!longest || !count || !start || !list || !have || !rated || !next_of || !again || !pool_path || !start_path || !time_path) {
         status = SELLA_MEMORY;
         goto done;
     }
@@ -102,19 +107,36 @@ static sella_status write_histories(const char *dir, const sella_dataset *datase
         total += (size_t)count[u];
     }
     pool = sella_alloc(total + positives, sizeof *pool, "histories", err);
-    if (!pool) {
+    time = sella_alloc(total + positives, sizeof *time, "histories", err);
+    if (!pool || !time) {
         status = SELLA_MEMORY;
         goto done;
     }
     size_t used = 0, p = 0;
     for (size_t u = 0; u < users; u++) {
         start[u] = (int64_t)used;
+        size_t end = p;
+        while (end < positives && list[end].user == (int32_t)u) {
+            end++;
+        }
+        for (size_t q = end; q-- > p;) { // what was liked twice has the times of both rows, in their order
+            again[q] = rated[list[q].item] == (int32_t)u + 1 ? next_of[list[q].item] : q;
+            rated[list[q].item] = (int32_t)u + 1;
+            next_of[list[q].item] = q;
+        }
         for (int32_t j = 0; j < count[u]; j++) {
-            pool[used++] = longest[u][j];
-            have[longest[u][j]] = (int32_t)u + 1;
+            const int32_t item = longest[u][j];
+            time[used] = 0;
+            if (rated[item] == (int32_t)u + 1) {
+                time[used] = list[next_of[item]].time;
+                next_of[item] = again[next_of[item]];
+            }
+            pool[used++] = item;
+            have[item] = (int32_t)u + 1;
         }
         for (; p < positives && list[p].user == (int32_t)u; p++) {
             if (have[list[p].item] != (int32_t)u + 1) {
+                time[used] = list[p].time;
                 pool[used++] = list[p].item;
                 have[list[p].item] = (int32_t)u + 1;
             }
@@ -123,15 +145,21 @@ static sella_status write_histories(const char *dir, const sella_dataset *datase
     start[users] = (int64_t)used;
     SELLA_TRY(sella_npy_write(pool_path, SELLA_NPY_I32, pool, (int64_t)used, 0, err));
     SELLA_TRY(sella_npy_write(start_path, SELLA_NPY_I64, start, (int64_t)users + 1, 0, err));
+    SELLA_TRY(sella_npy_write(time_path, SELLA_NPY_I64, time, (int64_t)used, 0, err));
 done:
     free(longest);
     free(count);
     free(start);
     free(list);
     free(have);
+    free(rated);
+    free(next_of);
+    free(again);
     free(pool);
+    free(time);
     free(pool_path);
     free(start_path);
+    free(time_path);
     return status;
 }
 
@@ -281,8 +309,9 @@ static sella_status read_histories(const char *dir, int32_t users, int32_t items
 {
     sella_status status = SELLA_OK;
     char *pool_path = sella_path_join(dir, "history.npy", NULL),
-         *start_path = sella_path_join(dir, "history_start.npy", NULL);
-    if (!pool_path || !start_path) {
+         *start_path = sella_path_join(dir, "history_start.npy", NULL),
+         *time_path = sella_path_join(dir, "history_time.npy", NULL);
+    if (!pool_path || !start_path || !time_path) {
         status = sella_err_memory(err, "a path", strlen(dir));
         goto done;
     }
@@ -313,9 +342,17 @@ static sella_status read_histories(const char *dir, int32_t users, int32_t items
             goto done;
         }
     }
+    if (sella_path_exists(time_path)) { // runs of earlier versions have none
+        SELLA_TRY(sella_npy_open(time_path, SELLA_NPY_I64, &out->time, err));
+        if (out->time.rank != 1 || out->time.shape[0] != out->history.shape[0]) {
+            status = sella_err_set(err, SELLA_SHAPE, "%s: has %lld entries; expected %lld, as history.npy", time_path,
+                                   (long long)out->time.shape[0], (long long)out->history.shape[0]);
+        }
+    }
 done:
     free(pool_path);
     free(start_path);
+    free(time_path);
     return status;
 }
 
@@ -361,6 +398,7 @@ void sella_run_tables_release(sella_run_tables *tables)
     free(tables->item_text);
     sella_npy_close(&tables->history);
     sella_npy_close(&tables->start);
+    sella_npy_close(&tables->time);
     *tables = (sella_run_tables){0};
 }
 

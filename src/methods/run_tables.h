@@ -2,7 +2,8 @@
  * checked.
  *
  * Layout:   users.tsv: header "uid", one id a line. items.tsv: header "iid<TAB>title". history.npy: int32 item rows;
- *           history_start.npy: int64 [users + 1].
+ *           history_start.npy: int64 [users + 1]. history_time.npy: int64 seconds of each entry, 0 = unknown (older runs
+ *           lack the file).
  * Memory:   sella_run_tables owns everything; released with _release.
  * Threads:  reading is pure.
  */
@@ -22,10 +23,11 @@ typedef struct sella_run_tables {
     int32_t *by_title;    /* [items] rows sorted by title, ASCII letters folded */
     sella_npy history;    /* [total] i32 */
     sella_npy start;      /* [users + 1] i64 */
+    sella_npy time;       /* [total] i64; data NULL in older runs */
     char *user_text, *item_text; /* where the strings live */
 } sella_run_tables;
 
-/* Write the four files into the folder `dir`. */
+/* Write the five files into the folder `dir`. */
 sella_status sella_run_tables_write(const char *dir, const sella_dataset *dataset, sella_err *err);
 /* Read them; the counts are those of run.json. */
 sella_status sella_run_tables_read(const char *dir, int32_t users, int32_t items, sella_run_tables *out,

@@ -40,9 +40,20 @@ typedef struct sella_scorer_ops {
     void (*close)(sella_scorer *scorer);
 } sella_scorer_ops;
 
+/* What serving asks of a scorer beyond scores; every member may be NULL. */
+typedef struct sella_serving_ops {
+    /* Logits of many items for one user and history from vectors alone, without a language model: the first step of
+     * ranking. who->item is not looked at. Scorers without a language model: equal to score() but for rounding.
+     *   item_n  in  [N] catalogue rows
+     *   logit_n out [N] */
+    sella_status (*scan)(sella_scorer *scorer, const sella_query *who, const int32_t *item_n, int32_t N,
+                         double *logit_n, sella_err *err);
+} sella_serving_ops;
+
 /* Concrete scorers begin with this struct. */
 struct sella_scorer {
     const sella_scorer_ops *ops;
+    const sella_serving_ops *serving; /* NULL: none of it */
     const sella_run *run;
     sella_backbone *backbone;    /* NULL for collaborative methods */
     int32_t yes_id, no_id;       /* label tokens, -1 without a language model */

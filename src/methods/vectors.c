@@ -371,6 +371,40 @@ done:
     return status;
 }
 
+sella_status sella_vectors_scan(const sella_vectors *v, const sella_query *who, const int32_t *item_n, int32_t N,
+                                double *z, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    const size_t C = (size_t)v->C, L = (size_t)v->L;
+    const float *weight = sella_param_find(&v->mf.table, "item.weight")->data;
+    const sella_param *bias = sella_param_find(&v->mf.table, "item.bias");
+    const float gain = v->centred ? sella_vectors_number(v, "text.gain", 0) : 0;
+    sella_vector_batch batch = {0};
+    float base, *x = NULL;
+    SELLA_TRY(sella_vector_batch_make(v, who, NULL, 1, false, &batch, err));
+    x = sella_alloc(C + (v->centred ? L : 0), sizeof *x, "a user's vectors", err);
+    if (!x) {
+        status = SELLA_MEMORY;
+        goto done;
+    }
+    sella_vectors_forward(v, &batch, &base, x);
+    float *text = v->centred ? x + C : NULL;
+    for (int32_t j = 0; text && j < batch.count_n[0]; j++) {
+        sella_axpy(text, gain / (float)batch.count_n[0], v->centred + (size_t)batch.history_n[0][j] * L, L);
+    }
+    const bool large = (size_t)N * (C + (text ? L : 0)) > 1 << 18; // below, starting threads costs more
+#pragma omp parallel for schedule(static) if (large)
+    for (int32_t n = 0; n < N; n++) {
+        const size_t i = (size_t)item_n[n];
+        float one = base + sella_dot(x, weight + i * C, v->C) + (bias ? bias->data[i] : 0);
+        z[n] = (double)(text ? one + sella_dot(text, v->centred + i * L, v->L) : one);
+    }
+done:
+    free(x);
+    sella_vector_batch_release(&batch);
+    return status;
+}
+
 sella_residual sella_residual_of(const sella_settings *settings)
 {
     return sella_settings_is(settings, "stage3.residual", "no")     ? SELLA_RESIDUAL_NO

@@ -76,6 +76,11 @@ void sella_vectors_text(const sella_vectors *v, const sella_vector_batch *batch,
 sella_status sella_vectors_logits(const sella_vectors *v, const sella_query *query_n, int64_t N, float *z,
                                   sella_err *err);
 
+/* z_cf of many items for one user and history (who->item is not looked at), which costs one user vector and a product an
+ * item: z out [N]. Equal to sella_vectors_logits but for rounding: f is (mean of c_j) . c_i. */
+sella_status sella_vectors_scan(const sella_vectors *v, const sella_query *who, const int32_t *item_n, int32_t N,
+                                double *z, sella_err *err);
+
 sella_residual sella_residual_of(const sella_settings *settings);
 /* z_cf, or b_u + b_i + b_0 alone: z out [N]. Requires: which is not NO; biases for BIAS. */
 sella_status sella_vectors_residual(const sella_vectors *v, const sella_query *query_n, int64_t N, sella_residual which,
