@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "base/rng.h"
+#include "collab/collab.h"
 #include "collab/din.h"
 #include "kernels/gemm.h"
 #include "kernels/loss.h"
@@ -341,6 +342,70 @@ static void test_repeat(void **state)
     problem_release(&b);
 }
 
+/* Behind collab.h: the same numbers, biases on top, vectors, what train never showed. */
+static void test_model(void **state)
+{
+    (void)state;
+    problem p;
+    problem_init(&p, .3, .2, ROWS);
+    const sella_collab_config config = {.users = 5, .items = 6, .C = WIDE, .bias = true, .dropout = .3,
+                                        .history_length = MOST,
+                                        .din = {.attention = {19, 7}, .top = {23, SAMPLE}, .hide = .2}};
+    sella_collab *c = NULL;
+    sella_collab_pass pass = {0};
+    assert_int_equal(sella_collab_new("din", &config, 7, &c, NULL), SELLA_OK);
+    assert_int_equal(c->table.count, p.table.count + 3);
+    for (int i = 0; i < p.table.count; i++) {
+        assert_string_equal(c->table.param[i].name, p.table.param[i].name);
+        memcpy(c->table.param[i].data, p.table.param[i].data, p.table.param[i].count * sizeof(float));
+    }
+    sella_param_find(&c->table, "global.bias")->data[0] = 2;
+    const int32_t user[6] = {0}, item[6] = {0, 1, 2, 3, 4, 4}, *const shown[6] = {item, item, item, item, item, item},
+                  count[6] = {0, 1, 2, 3, 4, 5};
+    const uint8_t label[6] = {0};
+    const sella_collab_train train = {{6, user, item, label}, shown, count};
+    assert_int_equal(sella_collab_prepare(c, &train, NULL), SELLA_OK);
+    sella_collab_batch batch = {.N = ROWS, .user_n = p.user, .item_n = p.item, .history_n = p.history,
+                                .history_count_n = p.count, .backward = true, .dropout = true, .seed = 3, .number = 4};
+    const sella_din_mode mode = {true, 3, 4};
+    float z[ROWS], zc[ROWS], v[ROWS * WIDE], vc[ROWS * WIDE], qc[ROWS * WIDE];
+    sella_din_forward(&p.din, p.pass, &p.batch, &mode, z, v);
+    sella_din_backward(&p.din, p.pass, p.a, NULL, NULL, NULL);
+    assert_int_equal(sella_collab_forward(c, &batch, &pass, zc, NULL), SELLA_OK);
+    assert_int_equal(sella_collab_backward(c, &batch, &pass, p.a, NULL), SELLA_OK);
+    for (int n = 0; n < ROWS; n++) {
+        assert_true(zc[n] == z[n] + 2);
+    }
+    for (int i = 0; i < p.table.count; i++) {
+        const size_t bytes = p.table.param[i].count * sizeof(float);
+        assert_memory_equal(c->table.param[i].data, p.table.param[i].data, bytes); // statistics moved alike
+        assert_memory_equal(c->table.param[i].grad, p.table.param[i].grad, bytes);
+    }
+    assert_true(sella_param_find(&c->table, "global.bias")->grad[0] != 0);
+    assert_int_equal(sella_collab_vectors(c, &batch, &pass, vc, qc, NULL), SELLA_OK);
+    assert_memory_equal(v, vc, sizeof v);
+    sella_din_forward(&p.din, p.pass, &p.batch, &mode, NULL, v);
+    sella_din_backward(&p.din, p.pass, NULL, NULL, p.v, p.v);
+    assert_int_equal(sella_collab_vectors_backward(c, &batch, &pass, p.v, p.v, NULL), SELLA_OK);
+    for (int i = 0; i < p.table.count; i++) {
+        assert_memory_equal(c->table.param[i].grad, p.table.param[i].grad, p.table.param[i].count * sizeof(float));
+    }
+    // no train row has target 5, no history shows 5: both rows are zero when the model is ready
+    assert_int_equal(sella_collab_ready(c, NULL, NULL), SELLA_OK);
+    for (int k = 0; k < WIDE; k++) {
+        assert_true(sella_param_find(&c->table, "item.weight")->data[5 * WIDE + k] == 0);
+        assert_true(sella_param_find(&c->table, "din.history.weight")->data[5 * WIDE + k] == 0);
+        assert_true(sella_param_find(&c->table, "din.history.weight")->data[3 * WIDE + k] != 0);
+    }
+    assert_int_equal(sella_collab_score(c, &batch, zc, NULL), SELLA_OK);
+    assert_true(memcmp(z, zc, sizeof z) != 0);
+    sella_param_find(&c->table, "din.attention.0.variance")->data[2] = -1;
+    assert_int_equal(sella_collab_ready(c, NULL, NULL), SELLA_FORMAT);
+    sella_collab_pass_release(&pass);
+    sella_collab_free(c);
+    problem_release(&p);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -379,7 +444,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_torch), cmocka_unit_test(test_differences), cmocka_unit_test(test_target),
         cmocka_unit_test(test_rows),  cmocka_unit_test(test_draws),       cmocka_unit_test(test_repeat),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_model), cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

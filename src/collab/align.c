@@ -80,7 +80,7 @@ size_t sella_align_scratch(int B, int K, int L)
 
 /* ---- normalisation ---- */
 
-static void normalise(float *y, float *size, const float *x, int N, int L)
+void sella_unit_forward(float *y, float *size, const float *x, int N, int L)
 {
 #pragma omp parallel for schedule(static) if ((size_t)N * (size_t)L > SMALL)
     for (int n = 0; n < N; n++) {
@@ -94,8 +94,7 @@ static void normalise(float *y, float *size, const float *x, int N, int L)
     }
 }
 
-/* In place: dy of the normalised rows becomes dx = (dy - y (y.dy)) / |x|. */
-static void normalise_backward(float *dy, const float *y, const float *size, int N, int L)
+void sella_unit_backward(float *dy, const float *y, const float *size, int N, int L)
 {
 #pragma omp parallel for schedule(static) if ((size_t)N * (size_t)L > SMALL)
     for (int n = 0; n < N; n++) {
@@ -284,8 +283,8 @@ double sella_align_forward_backward(const sella_align_config *config, const floa
         return 0;
     }
     lay_out(&w, scratch, (size_t)B, (size_t)K, (size_t)L);
-    normalise(w.t, w.t_size, anchor, B, L);
-    normalise(w.g, w.g_size, candidate, K, L);
+    sella_unit_forward(w.t, w.t_size, anchor, B, L);
+    sella_unit_forward(w.g, w.g_size, candidate, K, L);
     if (config->negatives == SELLA_NEGATIVES_MATCHED) {
         for (int b = 0; b < B; b++) {
             w.m[b] = scale * sella_dot(w.t + (size_t)b * (size_t)L, w.g + (size_t)positive[b] * (size_t)L, L);
@@ -303,10 +302,10 @@ double sella_align_forward_backward(const sella_align_config *config, const floa
         }
     }
     if (danchor) {
-        normalise_backward(danchor, w.t, w.t_size, B, L);
+        sella_unit_backward(danchor, w.t, w.t_size, B, L);
     }
     if (dcandidate) {
-        normalise_backward(dcandidate, w.g, w.g_size, K, L);
+        sella_unit_backward(dcandidate, w.g, w.g_size, K, L);
     }
     return loss;
 }

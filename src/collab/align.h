@@ -55,4 +55,9 @@ double sella_align_forward_backward(const sella_align_config *config, const floa
                                     const int *positive, int B, int K, int L, float *danchor, float *dcandidate,
                                     float *scratch);
 
+/* Rows of length 1: y out [N, L] = x / size, size out [N] = max(|x|, 1e-12); x in [N, L]. */
+void sella_unit_forward(float *y, float *size, const float *x, int N, int L);
+/* In place: dy [N, L] becomes dx = (dy - y (y.dy)) / size; y, size as forward left them. */
+void sella_unit_backward(float *dy, const float *y, const float *size, int N, int L);
+
 #endif

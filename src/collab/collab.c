@@ -21,7 +21,7 @@ enum {
     SCORED = 1024    /* rows of a piece of a model that sets no limit */
 };
 
-static const sella_collab_ops *const models[] = {&sella_collab_sasrec};
+static const sella_collab_ops *const models[] = {&sella_collab_sasrec, &sella_collab_din};
 enum { MODELS = sizeof models / sizeof models[0] };
 
 const sella_collab_ops *sella_collab_find(const char *name)

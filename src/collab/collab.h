@@ -1,11 +1,12 @@
-/* collab.h - the one interface behind which the collaborative models stand: mf, lightgcn, sasrec.
+/* collab.h - the one interface behind which the collaborative models stand: mf, lightgcn, sasrec, din.
  *
  * Does:     new -> [prepare] -> forward, backward (logits) or vectors, vectors_backward (what other models build on),
  *           an optimizer outside -> ready -> forward without gradients. A model is a row of a table of functions
  *           (sella_collab_ops); it adds its tensors to one parameter table, so that saving, loading, the optimizer and
  *           checkpoints need not know it.
- *           The user vector is what the model computes (mf: its row; lightgcn: propagated; sasrec: last position), the
- *           item vector is its item embedding (lightgcn: propagated), both [C]. Unless a model says otherwise
+ *           The user vector is what the model computes (mf: its row; lightgcn: propagated; sasrec: last position; din:
+ *           the interest in the row's own target), the item vector is its item embedding (lightgcn: propagated), both
+ *           [C]. Unless a model says otherwise (din: a network)
  *             z = p_u . q_i [+ b_u + b_i + b_0].
  *           Unseen users and items are -1, a normal input. A user never seen is made from the history where the model
  *           can (sasrec always; mf and lightgcn by config.unseen); an item never seen has the zero vector.
@@ -49,6 +50,10 @@ typedef struct sella_collab_config {
         int blocks; /* 1 to 16 */
         int heads;  /* a divisor of C */
     } sasrec;
+    struct {
+        int attention[2], top[2]; /* hidden widths of the two networks */
+        double hide;              /* share of train rows whose user is taken away, 0 to 1 */
+    } din;
 } sella_collab_config;
 
 enum { SELLA_COLLAB_WIDTH_MAX = 4096 };
@@ -136,6 +141,7 @@ struct sella_collab {
 };
 
 extern const sella_collab_ops sella_collab_sasrec; /* collab/sasrec.c */
+extern const sella_collab_ops sella_collab_din;    /* collab/din_model.c */
 
 /* NULL when unknown. */
 const sella_collab_ops *sella_collab_find(const char *name);

@@ -46,6 +46,10 @@ sella_status sella_din_init(const sella_din_config *config, uint64_t seed, sella
 /* SELLA_FORMAT when a running variance is negative (after reading a file: `what` is its name). */
 sella_status sella_din_check(const sella_din *din, const char *what, sella_err *err);
 
+/* The din inside a collaborative model of that name (collab/din_model.c). */
+struct sella_collab;
+sella_din *sella_din_of(struct sella_collab *c);
+
 /* Rows: indexes, -1 = unseen. Histories as the model sees them (the window is applied), entries -1 to items - 1. */
 typedef struct sella_din_batch {
     int N;

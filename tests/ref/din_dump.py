@@ -1,4 +1,4 @@
-"""Writes tests/ref/din.ref: DIN over ten Adam steps by torch, and its scores with running statistics.
+"""Writes tests/ref/din.ref: DIN over ten Adam steps by torch, its scores with running statistics, and the contrastive loss.
 
 Dice is written with torch.nn.BatchNorm1d; pairs of all rows are gathered by a mask over padded histories.
 Run from the project: python tests/ref/din_dump.py
@@ -89,4 +89,18 @@ out.update({f"end.{k}": v.detach().clone() for k, v in {**names, **state}.items(
 attention.eval(), top.eval()
 out["scored.z"], out["scored.interest"], _ = forward(0)
 out.update({"users": users, "items": items, "counts": counts, "history": past, "labels": labels, "losses": np.array(losses)})
+
+# ---- the contrastive loss, in double ----
+B, W = 6, 8
+a0, b0 = torch.randn(B, W), torch.randn(B, W)
+out.update({"contrast.a": a0, "contrast.b": b0})
+for parts in (1, 2, 4):
+    a, b = (x.double().requires_grad_() for x in (a0, b0))
+    ua, ub = (F.normalize(x, dim=1).view(B, parts, W // parts) for x in (a, b))
+    every = torch.einsum("imd,jkd->ijmk", ua, ub) / 0.7
+    own = torch.arange(B)
+    loss = (F.cross_entropy(every.amax(3).sum(2), own) + F.cross_entropy(every.amax(2).sum(2).T, own)) / 2
+    loss.backward()
+    out.update({f"contrast.{parts}.loss": np.array([loss.item()]), f"contrast.{parts}.da": a.grad.float(),
+                f"contrast.{parts}.db": b.grad.float()})
 write(os.path.join(os.path.dirname(os.path.abspath(__file__)), "din.ref"), out)
