@@ -62,12 +62,24 @@ SELLA_API sella_status sella_engine_score_file(sella_engine *engine, const char 
 SELLA_API sella_status sella_engine_score_csv(sella_engine *engine, const char *name, const char *data, size_t bytes,
                                               int (*write)(void *user, const char *data, size_t bytes), void *user, sella_err *err);
 
+/* Ranking figures beside the others: how well a user's liked items stand before other candidates (docs/eval.md). */
+typedef struct sella_ranking_options {
+    const int *at_k;  /* [at_count] cutoffs K of NDCG@K, Recall@K, MRR@K, HitRate@K, 1 or more each */
+    int at_count;     /* 1 to 16 */
+    int negatives;    /* 0: the whole catalogue is ranked; otherwise so many drawn candidates for each liked item */
+    int per_row;      /* 0: a case is a user with all liked items of the rows; 1: each liked row is one */
+    uint64_t seed;    /* of the drawing */
+} sella_ranking_options;
+
 typedef struct sella_eval_options {
     const char *dataset; /* NULL: the data set recorded in the run (its checksum must agree) */
     const char *split;   /* NULL: "test" */
     int64_t rows;        /* 0: all; otherwise one seeded sample of so many rows */
     uint64_t sample_seed;
     const char *predictions; /* file to write; NULL: RUN/predictions-SPLIT.csv, of a sample RUN/predictions-SPLIT-rows-N-seed-S.csv */
+    const char *const *by; /* [by_count] further subsets: "user-cold", "item-cold", "strict-warm"; "warm" and "cold" are always there */
+    int by_count;
+    const sella_ranking_options *ranking; /* NULL: none */
 } sella_eval_options;
 /* *json: the figures object of docs/eval.md on one line. Writes the predictions file. */
 SELLA_API sella_status sella_engine_eval(sella_engine *engine, const sella_eval_options *options, char **json, sella_err *err);

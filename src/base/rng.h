@@ -20,7 +20,8 @@ typedef enum sella_stream {
     SELLA_STREAM_DROPOUT = 4,   /* a = step, b = layer * 8 + matrix */
     SELLA_STREAM_BOOTSTRAP = 5, /* a = draw */
     SELLA_STREAM_NEGATIVE = 6,
-    SELLA_STREAM_TEST = 7
+    SELLA_STREAM_TEST = 7,
+    SELLA_STREAM_RANKING = 40   /* sampled candidates of eval --ranking; a = user, b = row, 0 for a case of a user */
 } sella_stream;
 
 typedef struct sella_rng {

@@ -53,9 +53,9 @@ static void count(const json_t *object, const char *key, int width)
     printf("  %*s", width, json_is_integer(value) ? sella_show_count(json_integer_value(value), text, sizeof text) : "-");
 }
 
-static void figures_row(const char *name, const json_t *object)
+static void figures_row(const char *name, int width, const json_t *object)
 {
-    printf("%-6s", name);
+    printf("%-*s", width, name);
     count(object, "rows", 10);
     figure(object, "auc", 7);
     figure(object, "uauc", 7);
@@ -71,17 +71,56 @@ static const char *word(const json_t *object, const char *key)
     return text != NULL ? text : "-";
 }
 
+/* Ranking figures: what was ranked, then a line for each cutoff. */
+static void ranking_rows(const json_t *ranking)
+{
+    const json_t *row;
+    size_t i;
+    char cases[32], skipped[32];
+    const bool sampled = json_is_integer(json_object_get(ranking, "negatives"));
+    printf("\nranking of %s ", sampled ? "drawn candidates" : "the whole catalogue");
+    if (sampled) {
+        printf("(%lld for each liked item, seed %lld) ", (long long)json_integer_value(json_object_get(ranking, "negatives")),
+               (long long)json_integer_value(json_object_get(ranking, "seed")));
+    }
+    printf("for %s %ss, %.1f candidates each; %s skipped\n\n%-6s  %7s  %7s  %7s  %7s\n",
+           sella_show_count(json_integer_value(json_object_get(ranking, "cases")), cases, sizeof cases), word(ranking, "per"),
+           json_number_value(json_object_get(ranking, "candidates_mean")),
+           sella_show_count(json_integer_value(json_object_get(ranking, "skipped")), skipped, sizeof skipped), "K", "NDCG", "Recall", "MRR", "HitRate");
+    json_array_foreach(json_object_get(ranking, "at"), i, row)
+    {
+        printf("%-6lld", (long long)json_integer_value(json_object_get(row, "k")));
+        figure(row, "ndcg", 7);
+        figure(row, "recall", 7);
+        figure(row, "mrr", 7);
+        figure(row, "hit_rate", 7);
+        putchar('\n');
+    }
+}
+
 void sella_show_figures(const json_t *figures, bool subsets)
 {
+    const char *name;
+    json_t *part;
+    json_t *parts = json_object_get(figures, "subsets");
+    int width = 6;
+    json_object_foreach(parts, name, part)
+    {
+        width = subsets && (int)strlen(name) > width ? (int)strlen(name) : width;
+    }
     sella_show_text(word(figures, "method"));
     printf(" on ");
     sella_show_text(word(figures, "dataset"));
-    printf(", %s\n\n%-6s  %10s  %7s  %7s  %7s  %8s  %8s\n", word(figures, "split"), "rows", "count", "AUC", "UAUC", "users", "skipped", "logloss");
-    figures_row("all", figures);
-    const json_t *parts = json_object_get(figures, "subsets");
-    if (subsets && parts != NULL) {
-        figures_row("warm", json_object_get(parts, "warm"));
-        figures_row("cold", json_object_get(parts, "cold"));
+    printf(", %s\n\n%-*s  %10s  %7s  %7s  %7s  %8s  %8s\n", word(figures, "split"), width, "rows", "count", "AUC", "UAUC", "users", "skipped", "logloss");
+    figures_row("all", width, figures);
+    json_object_foreach(parts, name, part)
+    {
+        if (subsets) {
+            figures_row(name, width, part);
+        }
+    }
+    if (json_object_get(figures, "ranking") != NULL) {
+        ranking_rows(json_object_get(figures, "ranking"));
     }
 }
 

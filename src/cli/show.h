@@ -14,7 +14,7 @@
 /* Parse what the library returned. */
 sella_status sella_show_parse(const char *json, json_t **out, sella_err *err);
 
-/* The figures object (docs/eval.md) as a table: all rows, then with `subsets` warm and cold ones. */
+/* The figures object (docs/eval.md) as a table: all rows, then with `subsets` those that it has, then ranking figures if it has them. */
 void sella_show_figures(const json_t *figures, bool subsets);
 
 /* "12,345,678" into text; text [32]. */

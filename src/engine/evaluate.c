@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "engine/rank_split.h"
 #include "engine/session.h"
 #include "eval/metrics.h"
 #include "eval/predictions.h"
@@ -151,6 +152,96 @@ static char *predictions_path(const sella_engine *engine, const sella_eval_optio
     return sella_run_file(engine->run, name);
 }
 
+/* ---- subsets ---- */
+
+enum { STRICT_ROWS = 3 }; // strict warm: user and item have more train rows than this
+
+/* Train rows of each user or item. */
+static int32_t *count_train(const sella_dataset *dataset, const int32_t *code_n, int32_t codes, sella_err *err)
+{
+    int32_t *count = sella_alloc((size_t)codes, sizeof *count, "counts of train rows", err);
+    for (int64_t n = 0; count != NULL && n < dataset->split[SELLA_SPLIT_TRAIN].rows; n++) {
+        count[code_n[n]]++;
+    }
+    return count;
+}
+
+static bool subset_known(const char *name)
+{
+    return strcmp(name, "warm") == 0 || strcmp(name, "cold") == 0 || strcmp(name, "user-cold") == 0 || strcmp(name, "item-cold") == 0 ||
+           strcmp(name, "strict-warm") == 0;
+}
+
+/* Is the row in the subset? user and item: how many train rows theirs have. */
+static bool in_subset(const char *name, int32_t user, int32_t item)
+{
+    if (strcmp(name, "user-cold") == 0) {
+        return user == 0;
+    }
+    return strcmp(name, "item-cold") == 0 ? item == 0 : user > STRICT_ROWS && item > STRICT_ROWS;
+}
+
+/* The subsets of options->by, added to figures["subsets"]. */
+static sella_status add_subsets(const sella_dataset *dataset, sella_split_id id, const sella_eval_options *options, const eval_rows *rows,
+                                json_t *figures, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    const sella_split *train = &dataset->split[SELLA_SPLIT_TRAIN], *split = &dataset->split[id];
+    uint8_t *member = sella_alloc((size_t)rows->count, 1, "a subset", err);
+    int32_t *user_rows = count_train(dataset, train->user_n, dataset->users, err);
+    int32_t *item_rows = count_train(dataset, train->item_n, dataset->items, err);
+    if (member == NULL || user_rows == NULL || item_rows == NULL) {
+        SELLA_TRY(SELLA_MEMORY);
+    }
+    for (int b = 0; b < options->by_count; b++) {
+        sella_figures part;
+        if (json_object_get(json_object_get(figures, "subsets"), options->by[b]) != NULL) {
+            continue; // warm, cold, or asked for twice
+        }
+        for (int64_t k = 0; k < rows->count; k++) {
+            const int64_t row = rows->index_k[k];
+            member[k] = in_subset(options->by[b], user_rows[split->user_n[row]], item_rows[split->item_n[row]]);
+        }
+        SELLA_TRY(sella_figures_compute(rows->user_n, rows->label_n, rows->score_n, member, rows->count, &part, err));
+        if (json_object_set_new(json_object_get(figures, "subsets"), options->by[b], sella_subset_object(&part)) != 0) {
+            SELLA_TRY(sella_err_memory(err, "the figures", 0));
+        }
+    }
+done:
+    free(member);
+    free(user_rows);
+    free(item_rows);
+    return status;
+}
+
+static sella_status check_eval(const sella_eval_options *options, sella_err *err)
+{
+    if (options->rows < 0) {
+        return sella_err_set(err, SELLA_ARG, "a sample of %lld rows cannot be drawn", (long long)options->rows);
+    }
+    for (int b = 0; b < options->by_count; b++) {
+        if (!subset_known(options->by[b])) {
+            return sella_err_set(err, SELLA_ARG, "subset '%s' is unknown; expected warm, cold, user-cold, item-cold or strict-warm", options->by[b]);
+        }
+    }
+    return SELLA_OK;
+}
+
+/* What was asked for beside the figures that are always there. */
+static sella_status add_more(const sella_engine *engine, const sella_dataset *dataset, sella_split_id id, const sella_eval_options *options,
+                             const eval_rows *rows, json_t *figures, sella_err *err)
+{
+    json_t *ranking = NULL;
+    sella_status status = options->by_count > 0 ? add_subsets(dataset, id, options, rows, figures, err) : SELLA_OK;
+    if (status == SELLA_OK && options->ranking != NULL) {
+        status = sella_engine_rank(engine, dataset, id, rows->index_k, rows->count, options->ranking, &ranking, err);
+        if (status == SELLA_OK && json_object_set_new(figures, "ranking", ranking) != 0) {
+            status = sella_err_memory(err, "the figures", 0);
+        }
+    }
+    return status;
+}
+
 sella_status sella_engine_eval(sella_engine *engine, const sella_eval_options *options, char **json, sella_err *err)
 {
     static const sella_eval_options none = {0};
@@ -163,9 +254,7 @@ sella_status sella_engine_eval(sella_engine *engine, const sella_eval_options *o
     *json = NULL;
     options = options != NULL ? options : &none;
     const char *split = options->split != NULL ? options->split : "test";
-    if (options->rows < 0) {
-        return sella_err_set(err, SELLA_ARG, "a sample of %lld rows cannot be drawn", (long long)options->rows);
-    }
+    SELLA_TRY(check_eval(options, err));
     SELLA_TRY(open_dataset(engine->run, options->dataset, &dataset, err));
     SELLA_TRY(find_split(dataset, split, &id, err));
     SELLA_TRY(eval_rows_gather(dataset, id, options, &rows, err));
@@ -181,6 +270,7 @@ sella_status sella_engine_eval(sella_engine *engine, const sella_eval_options *o
     SELLA_TRY(eval_score(engine, dataset, id, &rows, err));
     SELLA_TRY(sella_figures_json(engine->run->method, dataset->name, split, rows.user_n, rows.label_n, rows.score_n, rows.warm_n, rows.count, &figures,
                                  err));
+    SELLA_TRY(add_more(engine, dataset, id, options, &rows, figures, err));
     *json = sella_json_line(figures);
     if (*json == NULL) {
         SELLA_TRY(sella_err_memory(err, "the figures", 0));

@@ -55,7 +55,7 @@ double sella_auc(const double *score_n, const uint8_t *label_n, int64_t N, sella
 
 /* ---- JSON ---- */
 
-static json_t *subset_object(const sella_figures *f)
+json_t *sella_subset_object(const sella_figures *f)
 {
     return json_pack("{s:I, s:o, s:o, s:I}", "rows", (json_int_t)f->rows, "auc", sella_json_real(f->auc), "uauc",
                      sella_json_real(f->uauc), "uauc_users", (json_int_t)f->uauc_users);
@@ -64,7 +64,7 @@ static json_t *subset_object(const sella_figures *f)
 json_t *sella_figures_object(const char *method, const char *dataset, const char *split, const sella_figures *all,
                              const sella_figures *warm, const sella_figures *cold)
 {
-    json_t *subsets = warm && cold ? json_pack("{s:o, s:o}", "warm", subset_object(warm), "cold", subset_object(cold))
+    json_t *subsets = warm && cold ? json_pack("{s:o, s:o}", "warm", sella_subset_object(warm), "cold", sella_subset_object(cold))
                                    : json_object();
     return json_pack("{s:s?, s:s?, s:s?, s:I, s:o, s:o, s:I, s:I, s:o, s:o}", "method", method, "dataset", dataset,
                      "split", split, "rows", (json_int_t)all->rows, "auc", sella_json_real(all->auc), "uauc",

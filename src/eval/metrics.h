@@ -36,6 +36,9 @@ sella_status sella_figures_json(const char *method, const char *dataset, const c
 json_t *sella_figures_object(const char *method, const char *dataset, const char *split, const sella_figures *all,
                              const sella_figures *warm, const sella_figures *cold);
 
+/* {"rows","auc","uauc","uauc_users"} of a subset. New reference, NULL when memory is out. */
+json_t *sella_subset_object(const sella_figures *figures);
+
 /* Bootstrap over users (drawn with replacement, `draws` times, Philox by seed): percentile intervals at 95 %. A
  * draw that lacks a figure (one class only) does not count for its interval. draws: 1 to SELLA_DRAWS_MAX. */
 enum { SELLA_DRAWS_MAX = 1000000 };
