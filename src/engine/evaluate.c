@@ -234,7 +234,7 @@ static sella_status add_more(const sella_engine *engine, const sella_dataset *da
     json_t *ranking = NULL;
     sella_status status = options->by_count > 0 ? add_subsets(dataset, id, options, rows, figures, err) : SELLA_OK;
     if (status == SELLA_OK && options->ranking != NULL) {
-        status = sella_engine_rank(engine, dataset, id, rows->index_k, rows->count, options->ranking, &ranking, err);
+        status = sella_rank_split(engine, dataset, id, rows->index_k, rows->count, options->ranking, &ranking, err);
         if (status == SELLA_OK && json_object_set_new(figures, "ranking", ranking) != 0) {
             status = sella_err_memory(err, "the figures", 0);
         }

@@ -283,7 +283,7 @@ static json_t *ranking_json(const ranker *r, const sella_ranking *ranking)
                      sella_json_real((double)ranking->candidates / cases), "at", at);
 }
 
-sella_status sella_engine_rank(const sella_engine *engine, const sella_dataset *dataset, sella_split_id split,
+sella_status sella_rank_split(const sella_engine *engine, const sella_dataset *dataset, sella_split_id split,
                                const int64_t *index_k, int64_t k, const sella_ranking_options *options, json_t **out,
                                sella_err *err)
 {

@@ -19,7 +19,7 @@
 
 /* The object "ranking" of docs/eval.md for rows index_k [k] of a split. *out is a new reference. Returns: SELLA_OK;
  * SELLA_ARG for wrong options; SELLA_INTERRUPTED; what the scorer returns. */
-sella_status sella_engine_rank(const sella_engine *engine, const sella_dataset *dataset, sella_split_id split,
+sella_status sella_rank_split(const sella_engine *engine, const sella_dataset *dataset, sella_split_id split,
                                const int64_t *index_k, int64_t k, const sella_ranking_options *options, json_t **out,
                                sella_err *err);
 
