@@ -9,6 +9,8 @@
 #ifndef SELLA_DATA_H
 #define SELLA_DATA_H
 
+#include <stdint.h>
+
 #include "sella/status.h"
 #include "sella/talk.h"
 
@@ -36,6 +38,29 @@ typedef struct sella_import_options {
  * Returns SELLA_ARG for wrong options, SELLA_FORMAT for malformed input (file:line in the sentence), SELLA_STATE when the output is not
  * empty or a split would be empty, SELLA_INTERRUPTED when talk->stop asked to. Nothing is left behind on failure. */
 SELLA_API sella_status sella_import(const sella_import_options *options, const sella_talk *talk, char **json, sella_err *err);
+
+/* One more observation of a grown data set. */
+typedef struct sella_grow_row {
+    const char *user, *item; /* external ids */
+    const char *title;       /* of the item, or NULL: what the data set has; rows of items without any title are left out and counted */
+    int label;               /* 1 liked, 0 not */
+    int64_t time;            /* seconds since 1970, UTC */
+} sella_grow_row;
+
+/* Zero-initialise; NULL means the default. */
+typedef struct sella_grow_options {
+    const char *dataset;  /* whose rows of all splits come first; NULL: the new rows alone */
+    const char *output;   /* folder to write: new or empty */
+    const char *protocol; /* "time" (default) or "leave-one-out": cuts all rows anew */
+    const char *noun;     /* default: the data set's, else item */
+    const char *source;   /* name of where the new rows come from, for dataset.json; NULL: "feedback" */
+    /* Hand every new row to `row`, in the order of the log; stop at its first failure and return it. */
+    sella_status (*rows)(void *user, sella_status (*row)(void *context, const sella_grow_row *row, sella_err *err), void *context, sella_err *err);
+    void *user;
+} sella_grow_options;
+
+/* A data set of old rows and new ones. *json (may be NULL) as sella_import. */
+SELLA_API sella_status sella_grow(const sella_grow_options *options, const sella_talk *talk, char **json, sella_err *err);
 
 /* Names of formats and of protocols; NULL-terminated static arrays. */
 SELLA_API const char *const *sella_import_formats(void);

@@ -31,6 +31,8 @@ typedef struct sella_serve_options {
     const char *api_key_file;  /* first line: the key that requests must show; NULL: none is asked for */
     const char *tls_cert;      /* PEM files, both or none */
     const char *tls_key;
+    const char *store;         /* SQLite file that feedback goes to, made when missing; NULL: RUN/feedback.sqlite */
+    int no_store;              /* 1: take no feedback */
     const char *access_log;    /* file that gets a JSON line a request; "-": standard output; NULL: none */
     const char *client_header; /* header whose last entry names the client (behind a proxy that sets it); NULL: the
                                   peer's address is the client */
@@ -53,6 +55,18 @@ SELLA_API const char *sella_serve_url(const sella_server *server);
 SELLA_API sella_status sella_serve_reload(sella_server *server, sella_err *err);
 /* Take no new requests, finish the accepted ones, close. NULL is fine. */
 SELLA_API void sella_serve_stop(sella_server *server);
+
+/* Zero-initialise; NULL means the default. */
+typedef struct sella_export_options {
+    const char *store;    /* feedback store; a server may have it open */
+    const char *dataset;  /* data set whose rows come first; NULL: the feedback alone */
+    const char *output;   /* folder to write: new or empty */
+    const char *protocol; /* as sella_grow_options */
+    const char *noun;
+} sella_export_options;
+
+/* The last word of every user on every item as rows of a data set. *json (may be NULL) as sella_import. */
+SELLA_API sella_status sella_export_feedback(const sella_export_options *options, const sella_talk *talk, char **json, sella_err *err);
 
 #ifdef __cplusplus
 }

@@ -17,6 +17,8 @@ static const sella_option option[] = {
     {"model", 0, SELLA_TYPE_TEXT, "MODEL", "(the one it was trained on)", 0, 0, NULL, "",
      "Where the language model is now: a Hugging Face folder or a GGUF file with the recorded fingerprint.", false},
     SELLA_WEIGHTS_OPTION,
+    {"store", 0, SELLA_TYPE_TEXT, "FILE", "(RUN/feedback.sqlite)", 0, 0, NULL, "", "SQLite file that feedback goes to; made when it is missing.", false},
+    {"no-store", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "", "Take no feedback.", false},
     {"api-key-file", 0, SELLA_TYPE_TEXT, "FILE", NULL, 0, 0, NULL, "",
      "Ask for the key in this file's first line, on everything but /health.", false},
     {"tls-cert", 0, SELLA_TYPE_TEXT, "FILE", NULL, 0, 0, NULL, "", "PEM certificate (chain): speak HTTPS.", false},
@@ -84,6 +86,8 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
                                          .api_key_file = sella_args_text(args, "api-key-file"),
                                          .tls_cert = sella_args_text(args, "tls-cert"),
                                          .tls_key = sella_args_text(args, "tls-key"),
+                                         .store = sella_args_text(args, "store"),
+                                         .no_store = sella_args_flag(args, "no-store"),
                                          .access_log = sella_args_text(args, "access-log"),
                                          .client_header = sella_args_text(args, "client-header"),
                                          .queue = (int)sella_args_int(args, "queue"),
@@ -113,8 +117,8 @@ const sella_command sella_cmd_serve = {
     .name = "serve",
     .usage = "RUN",
     .help = "Answer recommendation requests over HTTP.",
-    .details = "Routes: GET /health /ready /metrics /openapi.json /v1/model, POST /v1/score /v1/recommend, and a\n"
-               "page at /. Ctrl-C or SIGTERM finishes what was accepted and stops; SIGHUP opens the RUN anew and\n"
+    .details = "Routes: GET /health /ready /metrics /openapi.json /v1/model /v1/items /v1/users/ID, POST /v1/score\n"
+               "/v1/recommend /v1/feedback, and a page at /. Ctrl-C or SIGTERM finishes what was accepted and stops; SIGHUP opens the RUN anew and\n"
                "swaps it in between requests. With --json one line {\"url\",\"port\",\"pid\"} is printed when it is ready.\n",
     .option = option,
     .option_count = sizeof option / sizeof *option,

@@ -24,6 +24,7 @@ extern const sella_command sella_cmd_metrics;
 extern const sella_command sella_cmd_compare;
 extern const sella_command sella_cmd_recommend;
 extern const sella_command sella_cmd_serve;
+extern const sella_command sella_cmd_export_feedback;
 extern const sella_command sella_cmd_inspect;
 extern const sella_command sella_cmd_report;
 extern const sella_command sella_cmd_bench;

@@ -23,6 +23,7 @@ static const sella_command *const table[] = {
     &sella_cmd_recommend,
     &sella_cmd_report,
     &sella_cmd_serve,
+    &sella_cmd_export_feedback,
     &sella_cmd_inspect,
     &sella_cmd_bench,
     &sella_cmd_doctor,

@@ -381,15 +381,14 @@ static sella_status report(const sella_import_job *job, char **json, sella_err *
     return status;
 }
 
-sella_status sella_import(const sella_import_options *options, const sella_talk *talk, char **json, sella_err *err)
+sella_status sella_import_with(const sella_import_options *options, sella_status (*fill)(sella_import_job *job, void *context, sella_err *err),
+                               void *context, const sella_talk *talk, char **json, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_import_job job = {.options = options, .talk = talk, .rejects.skip = options->skip_bad != 0};
-    int format;
     if (json) {
         *json = NULL;
     }
-    SELLA_TRY(options_check(options, &format, err));
     SELLA_TRY(sella_aside_check(options->output, err));
     job.protocol = options->protocol ? options->protocol : strcmp(options->format, "split") == 0 ? "split" : "time";
     job.like_at = options->like_at != 0 ? options->like_at : strcmp(job.protocol, "amazon-book") == 0 ? 5 : 4;
@@ -404,7 +403,7 @@ sella_status sella_import(const sella_import_options *options, const sella_talk 
         status = sella_err_memory(err, "an import", 1024);
         goto done;
     }
-    SELLA_TRY(format_calls[format](&job, err));
+    SELLA_TRY(fill(&job, context, err));
     if (job.events.count > 0 || strcmp(options->format, "split") != 0) {
         SELLA_TRY(sella_import_need_titles(&job, err));
         SELLA_TRY(sella_protocol_apply(&job, err));
@@ -417,4 +416,19 @@ sella_status sella_import(const sella_import_options *options, const sella_talk 
 done:
     job_release(&job);
     return status;
+}
+
+static sella_status by_format(sella_import_job *job, void *context, sella_err *err)
+{
+    return format_calls[*(const int *)context](job, err);
+}
+
+sella_status sella_import(const sella_import_options *options, const sella_talk *talk, char **json, sella_err *err)
+{
+    int format;
+    if (json) {
+        *json = NULL;
+    }
+    sella_status status = options_check(options, &format, err);
+    return status == SELLA_OK ? sella_import_with(options, by_format, &format, talk, json, err) : status;
 }

@@ -64,6 +64,11 @@ sella_status sella_import_csv(sella_import_job *job, sella_err *err);
 sella_status sella_import_amazon(sella_import_job *job, sella_err *err);
 sella_status sella_import_recbole(sella_import_job *job, sella_err *err);
 
+/* What sella_import does with its options checked: `fill` puts ids, titles and events (or rows) into the job, then the protocol is applied and the
+ * folder written. options->format only names the source. */
+sella_status sella_import_with(const sella_import_options *options, sella_status (*fill)(sella_import_job *job, void *context, sella_err *err),
+                               void *context, const sella_talk *talk, char **json, sella_err *err);
+
 sella_status sella_events_add(sella_events *events, int32_t user, int32_t item, bool label, int64_t time, sella_err *err);
 
 /* Every 64 Ki rows: progress with rows a second, and SELLA_INTERRUPTED when the caller wants to stop. done, total in bytes of the source. */

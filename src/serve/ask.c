@@ -30,6 +30,9 @@ static const field fields[] = {
     {"item", FIELD_ID, EXPLAIN, offsetof(sella_ask, item), 0, 0},
     {"k", FIELD_COUNT, RECOMMEND, offsetof(sella_ask, k), 1, SELLA_ASK_K_MAX},
     {"candidates", FIELD_IDS, RECOMMEND, offsetof(sella_ask, items), 1, 1000000},
+    {"exclude", FIELD_IDS, RECOMMEND, offsetof(sella_ask, exclude), 0, 1000000},
+    {"retrieve_k", FIELD_COUNT, RECOMMEND, offsetof(sella_ask, retrieve_k), 1, 1000000},
+    {"budget_ms", FIELD_REAL, RECOMMEND, offsetof(sella_ask, budget_ms), 0, 0},
     {"include_seen", FIELD_FLAG, RECOMMEND, offsetof(sella_ask, include_seen), 0, 0},
 };
 enum { FIELDS = sizeof fields / sizeof *fields };

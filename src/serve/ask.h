@@ -4,7 +4,7 @@
  *           numbers (which become their decimal text), lists hold ids. This is the parser that meets the network: see tests/fuzz.
  * Memory:   texts are borrowed from the ask.
  * Threads:  one object per thread.
- * Not here: whether ids exist (the engine says); feedback (serve/events.h).
+ * Not here: whether ids exist (the engine says); feedback (serve/feedback.h).
  */
 #ifndef SELLA_SERVE_ASK_H
 #define SELLA_SERVE_ASK_H
@@ -34,7 +34,7 @@ typedef struct sella_ask {
     int k;              /* default 10 */
     int retrieve_k;     /* 0: the engine's own choice */
     double budget_ms;   /* 0: none */
-    bool explain, include_seen, free_titles;
+    bool include_seen, free_titles;
 } sella_ask;
 
 /* Returns: SELLA_FORMAT with a sentence (what, where, expected); SELLA_MEMORY. */

@@ -3,7 +3,7 @@
 
 #include "base/json.h"
 #include "serve/ask.h"
-#include "serve/events.h"
+#include "serve/feedback.h"
 
 static void drop_reply(sella_exchange *x)
 {
@@ -46,7 +46,7 @@ void sella_exchange_free(sella_exchange *x)
     sella_target_release(&x->target);
     sella_text_release(&x->body);
     sella_ask_free(x->ask);
-    sella_events_free(x->events);
+    sella_feedback_free(x->feedback);
     free(x->reply);
     free(x);
 }

@@ -18,7 +18,8 @@ struct MHD_Connection;
 typedef struct sella_server sella_server;
 typedef struct sella_route sella_route;
 typedef struct sella_ask sella_ask;
-typedef struct sella_events sella_events;
+typedef struct sella_feedback sella_feedback;
+typedef struct sella_store sella_store;
 
 enum { SELLA_CLIENT_MAX = 64 }; /* bytes of a client's name with its zero */
 
@@ -36,7 +37,9 @@ typedef struct sella_exchange {
     double arrived, enqueued, taken, done; /* monotonic seconds; 0: never */
 
     sella_ask *ask;       /* parsed body of score, recommend, explain */
-    sella_events *events; /* parsed body of feedback */
+    sella_feedback *feedback; /* parsed body of feedback */
+
+    sella_store *reader;  /* of the thread that works on it; NULL: there is no store */
 
     int code;             /* HTTP status; 0: none yet */
     const char *type;     /* content type, static */

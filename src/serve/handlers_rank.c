@@ -1,9 +1,13 @@
 /* handlers_rank.c - POST /v1/score and /v1/recommend (serve/routes.h). */
 #include "base/arena.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "serve/ask.h"
 #include "serve/problem.h"
+#include "serve/profile.h"
 #include "serve/routes.h"
+
+#define BUDGET_MIN 1e-3 /* milliseconds: 0 would mean no limit */
 
 static void parse(sella_exchange *x, sella_ask_kind kind)
 {
@@ -24,12 +28,23 @@ void sella_parse_recommend(sella_exchange *x)
     parse(x, SELLA_ASK_RECOMMEND);
 }
 
-static sella_request request_of(const sella_ask *ask)
+/* Who is asked about: the given history, else what is known of the user now. The request borrows from ask and profile. */
+static sella_status resolve(const sella_exchange *x, const sella_loaded *loaded, sella_profile *profile, sella_request *out, sella_err *err)
 {
-    return (sella_request){.user = ask->user,
-                           .history = ask->history.id_n,
-                           .history_count = ask->history.given ? ask->history.count : -1,
-                           .free_titles = ask->free_titles};
+    const sella_ask *ask = x->ask;
+    sella_status status = SELLA_OK;
+    *out = (sella_request){.user = ask->user, .history_count = -1, .free_titles = ask->free_titles};
+    if (ask->history.given) {
+        out->history = ask->history.id_n;
+        out->history_count = ask->history.count;
+    } else if (x->reader != NULL) {
+        status = sella_profile_make(loaded, x->reader, ask->user, profile, err);
+        if (status == SELLA_OK && profile->changed) {
+            out->history = profile->item_n;
+            out->history_count = profile->count;
+        }
+    }
+    return status;
 }
 
 static json_t *user_json(const sella_ask *ask)
@@ -40,13 +55,15 @@ static json_t *user_json(const sella_ask *ask)
 void sella_handle_score(sella_exchange *x, sella_loaded *loaded)
 {
     const sella_ask *ask = x->ask;
-    const sella_request request = request_of(ask);
+    sella_profile profile = {0};
+    sella_request request;
     sella_err err = {0};
     sella_status status = SELLA_OK;
     double *score_k = sella_alloc((size_t)ask->items.count, sizeof *score_k, "the scores", &err);
     if (score_k == NULL) {
         SELLA_TRY(SELLA_MEMORY);
     }
+    SELLA_TRY(resolve(x, loaded, &profile, &request, &err));
     SELLA_TRY(sella_engine_score(loaded->engine, &request, ask->items.id_n, ask->items.count, score_k, &err));
     json_t *scores = json_array();
     for (int i = 0; i < ask->items.count; i++) {
@@ -57,31 +74,68 @@ done:
     if (status != SELLA_OK) {
         sella_problem_status(x, status, &err);
     }
+    sella_profile_release(&profile);
     free(score_k);
+}
+
+/* What the request and the user's own feedback rule out: ids of the catalogue, owned list of borrowed texts. */
+static sella_status excluded(const sella_ask *ask, const sella_profile *profile, const char ***out, int *count, sella_err *err)
+{
+    *count = 0;
+    *out = sella_alloc((size_t)ask->exclude.count + (size_t)profile->disliked_count, sizeof **out, "the exclusions", err);
+    if (*out == NULL) {
+        return SELLA_MEMORY;
+    }
+    for (int i = 0; i < ask->exclude.count; i++) {
+        (*out)[(*count)++] = ask->exclude.id_n[i];
+    }
+    for (int i = 0; i < profile->disliked_count; i++) {
+        (*out)[(*count)++] = profile->disliked_n[i];
+    }
+    return SELLA_OK;
+}
+
+static json_t *ranked_json(const sella_ranked *ranked_k, int count)
+{
+    json_t *items = json_array();
+    for (int i = 0; i < count; i++) {
+        json_array_append_new(items, json_pack("{s:s, s:s, s:o, s:o, s:b}", "item", ranked_k[i].item, "title", ranked_k[i].title, "score",
+                                               sella_json_real(ranked_k[i].score), "retrieved", sella_json_real(ranked_k[i].retrieved), "rescored",
+                                               ranked_k[i].rescored));
+    }
+    return items;
 }
 
 void sella_handle_recommend(sella_exchange *x, sella_loaded *loaded)
 {
     const sella_ask *ask = x->ask;
-    const sella_request request = request_of(ask);
+    sella_profile profile = {0};
+    sella_request request;
     sella_err err = {0};
     sella_status status = SELLA_OK;
+    sella_rank_options options = {.k = ask->k, .include_seen = ask->include_seen, .retrieve_k = ask->retrieve_k};
+    const char **exclude_n = NULL;
     int count = 0;
-    sella_recommendation *item_k = sella_alloc((size_t)ask->k, sizeof *item_k, "the recommendations", &err);
-    if (item_k == NULL) {
+    sella_ranked *ranked_k = sella_alloc((size_t)ask->k, sizeof *ranked_k, "the recommendations", &err);
+    if (ranked_k == NULL) {
         SELLA_TRY(SELLA_MEMORY);
     }
-    SELLA_TRY(sella_engine_recommend(loaded->engine, &request, ask->items.given ? ask->items.id_n : NULL, ask->items.count, ask->k,
-                                     ask->include_seen, item_k, &count, &err));
-    json_t *items = json_array();
-    for (int i = 0; i < count; i++) {
-        json_array_append_new(items, json_pack("{s:s, s:s, s:o}", "item", item_k[i].item, "title", item_k[i].title, "score",
-                                               sella_json_real(item_k[i].score)));
+    SELLA_TRY(resolve(x, loaded, &profile, &request, &err));
+    SELLA_TRY(excluded(ask, &profile, &exclude_n, &options.m, &err));
+    options.exclude_n = exclude_n;
+    options.candidate_n = ask->items.given ? ask->items.id_n : NULL;
+    options.n = ask->items.count;
+    if (ask->budget_ms > 0) { // counted from the request's arrival; a budget that is over leaves the first step's scores
+        const double left = ask->budget_ms - 1e3 * (sella_now() - x->arrived);
+        options.budget_ms = left > BUDGET_MIN ? left : BUDGET_MIN;
     }
-    sella_reply_json(x, 200, json_pack("{s:o, s:o}", "user", user_json(ask), "items", items));
+    SELLA_TRY(sella_engine_rank(loaded->engine, &request, &options, ranked_k, &count, &err));
+    sella_reply_json(x, 200, json_pack("{s:o, s:o}", "user", user_json(ask), "items", ranked_json(ranked_k, count)));
 done:
     if (status != SELLA_OK) {
         sella_problem_status(x, status, &err);
     }
-    free(item_k);
+    sella_profile_release(&profile);
+    free(exclude_n);
+    free(ranked_k);
 }

@@ -9,7 +9,7 @@
 
 #include <stdatomic.h>
 
-#include "sella/engine.h"
+#include "sella/service.h"
 
 typedef struct sella_loaded {
     sella_engine *engine;

@@ -27,7 +27,7 @@ struct sella_metrics {
     histogram latency[ROUTES_MAX];
     histogram waiting, working; /* of what a worker did */
     int64_t connections;
-    uint64_t feedback_stored, feedback_duplicates, feedback_commits, reloads, reloads_failed;
+    uint64_t feedback_stored, feedback_duplicates, feedback_commits, feedback_refused, reloads, reloads_failed;
 };
 
 sella_status sella_metrics_new(sella_metrics **out, sella_err *err)
@@ -83,12 +83,13 @@ void sella_metrics_connection(sella_metrics *metrics, int change)
     pthread_mutex_unlock(&metrics->lock);
 }
 
-void sella_metrics_feedback(sella_metrics *metrics, int stored, int duplicates, int commits)
+void sella_metrics_feedback(sella_metrics *metrics, int stored, int duplicates, int commits, int refused)
 {
     pthread_mutex_lock(&metrics->lock);
     metrics->feedback_stored += (uint64_t)stored;
     metrics->feedback_duplicates += (uint64_t)duplicates;
     metrics->feedback_commits += (uint64_t)commits;
+    metrics->feedback_refused += (uint64_t)refused;
     pthread_mutex_unlock(&metrics->lock);
 }
 
@@ -220,6 +221,8 @@ char *sella_metrics_text(sella_metrics *metrics, sella_server *server)
     single(&p, "sella_feedback_stored_total", "counter", "Feedback events stored.", (double)m.feedback_stored);
     single(&p, "sella_feedback_duplicates_total", "counter", "Feedback events whose id was stored before.", (double)m.feedback_duplicates);
     single(&p, "sella_feedback_commits_total", "counter", "Commits of the feedback store.", (double)m.feedback_commits);
+    single(&p, "sella_feedback_refused_total", "counter", "Commits that failed: nothing of them was stored or acknowledged.", (double)m.feedback_refused);
+    single(&p, "sella_feedback_queue_depth", "gauge", "Feedback requests that wait to be written.", g.store_depth);
     single(&p, "process_resident_memory_bytes", "gauge", "Resident memory.", resident_bytes());
     single(&p, "process_start_time_seconds", "gauge", "When the server started, since 1970.", g.started);
     if (p.status != SELLA_OK) {

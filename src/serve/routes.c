@@ -8,8 +8,11 @@ static const sella_route table[] = {
     {"GET", "/metrics", SELLA_PLACE_HERE, false, true, NULL, sella_handle_metrics},
     {"GET", "/openapi.json", SELLA_PLACE_HERE, false, true, NULL, sella_handle_openapi},
     {"GET", "/v1/model", SELLA_PLACE_HERE, false, false, NULL, sella_handle_model},
+    {"GET", "/v1/items", SELLA_PLACE_LOOK, false, false, NULL, sella_handle_items},
+    {"GET", "/v1/users/{id}", SELLA_PLACE_LOOK, false, false, NULL, sella_handle_user},
     {"POST", "/v1/score", SELLA_PLACE_SCORE, false, false, sella_parse_score, sella_handle_score},
     {"POST", "/v1/recommend", SELLA_PLACE_SCORE, false, false, sella_parse_recommend, sella_handle_recommend},
+    {"POST", "/v1/feedback", SELLA_PLACE_STORE, false, false, sella_parse_feedback, NULL},
 };
 enum { ROUTES = sizeof table / sizeof *table };
 

@@ -25,7 +25,7 @@ struct sella_route {
     bool early;         /* answered before the run is loaded */
     /* Check the request; a problem in x ends it there. NULL: nothing to check. */
     void (*parse)(sella_exchange *x);
-    /* Fill the reply. loaded: NULL for early routes while nothing is loaded. */
+    /* Fill the reply; NULL for SELLA_PLACE_STORE, whose writer does it. loaded: NULL for early routes while nothing is loaded. */
     void (*work)(sella_exchange *x, sella_loaded *loaded);
 };
 
@@ -45,6 +45,10 @@ void sella_handle_metrics(sella_exchange *x, sella_loaded *loaded);
 void sella_handle_model(sella_exchange *x, sella_loaded *loaded);
 void sella_handle_openapi(sella_exchange *x, sella_loaded *loaded);
 void sella_handle_page(sella_exchange *x, sella_loaded *loaded);
+/* handlers_user.c */
+void sella_handle_user(sella_exchange *x, sella_loaded *loaded);
+void sella_handle_items(sella_exchange *x, sella_loaded *loaded);
+void sella_parse_feedback(sella_exchange *x);
 /* handlers_rank.c */
 void sella_parse_score(sella_exchange *x);
 void sella_parse_recommend(sella_exchange *x);

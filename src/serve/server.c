@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "serve/credential.h"
 #include "serve/problem.h"
@@ -36,7 +37,8 @@ void sella_server_gauges(sella_server *server, sella_gauges *out)
                           .ready = atomic_load(&server->ready) && !atomic_load(&server->stopping),
                           .started = server->started,
                           .score_depth = sella_queue_depth(server->score.queue),
-                          .look_depth = sella_queue_depth(server->look.queue)};
+                          .look_depth = sella_queue_depth(server->look.queue),
+                          .store_depth = server->recorder.queue != NULL ? sella_queue_depth(server->recorder.queue) : 0};
 }
 
 void sella_server_dispatch(sella_server *server, sella_exchange *x)
@@ -45,10 +47,15 @@ void sella_server_dispatch(sella_server *server, sella_exchange *x)
     switch (x->route->place) {
     case SELLA_PLACE_LOOK: queue = server->look.queue; break;
     case SELLA_PLACE_SCORE: queue = server->score.queue; break;
-    case SELLA_PLACE_STORE:
+    case SELLA_PLACE_STORE: queue = server->recorder.queue; break;
     case SELLA_PLACE_HERE: break;
     }
     x->enqueued = sella_now();
+    if (queue == NULL) {
+        sella_problem(x, 501, "this server takes no feedback");
+        sella_exchange_answer(x);
+        return;
+    }
     sella_exchange *away = sella_queue_push(queue, x);
     if (away != NULL) {
         away->retry_after = 1;
@@ -85,6 +92,19 @@ static sella_status check(sella_serve_options *o, sella_err *err)
     return SELLA_OK;
 }
 
+/* Where feedback goes: what was asked for, or RUN/feedback.sqlite. */
+static sella_status store_path(sella_server *server, sella_err *err)
+{
+    if (server->options.store != NULL) {
+        return copy(server->options.store, &server->store, err);
+    }
+    if (!sella_path_is_dir(server->run_path)) {
+        return sella_err_set(err, SELLA_MISSING, "%s: there is no such run", server->run_path);
+    }
+    server->store = sella_path_join(server->run_path, "feedback.sqlite", NULL);
+    return server->store != NULL ? SELLA_OK : sella_err_memory(err, "a path", 0);
+}
+
 static sella_status prepare(sella_server *server, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -104,8 +124,12 @@ static sella_status prepare(sella_server *server, sella_err *err)
         SELLA_TRY(sella_access_log_open(o->access_log, &server->log, err));
     }
     SELLA_TRY(sella_metrics_new(&server->metrics, err));
-    SELLA_TRY(sella_worker_start(&server->score, server, o->queue, o->threads, o->timeout, err));
-    SELLA_TRY(sella_worker_start(&server->look, server, o->queue, 1, o->timeout, err));
+    if (!o->no_store) {
+        SELLA_TRY(store_path(server, err));
+        SELLA_TRY(sella_recorder_start(&server->recorder, server, server->store, o->queue, err));
+    }
+    SELLA_TRY(sella_worker_start(&server->score, server, server->store, o->queue, o->threads, o->timeout, err));
+    SELLA_TRY(sella_worker_start(&server->look, server, server->store, o->queue, 1, o->timeout, err));
 done:
     return status;
 }
@@ -194,9 +218,11 @@ void sella_serve_stop(sella_server *server)
     }
     sella_worker_stop(&server->score);
     sella_worker_stop(&server->look);
+    sella_recorder_stop(&server->recorder);
     sella_http_stop(server->http);
     sella_worker_release(&server->score);
     sella_worker_release(&server->look);
+    sella_recorder_release(&server->recorder);
     sella_loaded_drop(server->loaded);
     sella_access_log_close(server->log);
     sella_metrics_free(server->metrics);
@@ -209,6 +235,7 @@ void sella_serve_stop(sella_server *server)
     free(server->weights);
     free(server->host);
     free(server->client_header);
+    free(server->store);
     pthread_mutex_destroy(&server->lock);
     free(server);
 }

@@ -15,11 +15,12 @@
 #include "serve/http.h"
 #include "serve/loaded.h"
 #include "serve/metrics_text.h"
+#include "serve/recorder.h"
 #include "serve/worker.h"
 
 struct sella_server {
     sella_serve_options options; /* its strings are the copies below */
-    char *run_path, *model, *weights, *host, *client_header;
+    char *run_path, *model, *weights, *host, *client_header, *store;
     char *key;       /* NULL: no key is asked for */
     char url[128];
     int port;
@@ -34,6 +35,7 @@ struct sella_server {
 
     sella_http *http;
     sella_worker score, look;
+    sella_recorder recorder; /* its queue is NULL when no feedback is taken */
     sella_metrics *metrics;
     sella_access_log *log; /* NULL: none */
 };
@@ -42,7 +44,7 @@ struct sella_server {
 sella_loaded *sella_server_loaded(sella_server *server);
 
 typedef struct sella_gauges {
-    double score_depth, look_depth, capacity, under_way, ready, started;
+    double score_depth, look_depth, store_depth, capacity, under_way, ready, started;
 } sella_gauges;
 void sella_server_gauges(sella_server *server, sella_gauges *out);
 

@@ -7,6 +7,7 @@
 #include "serve/problem.h"
 #include "serve/routes.h"
 #include "serve/server.h"
+#include "serve/store.h"
 
 static void work(sella_worker *worker, sella_exchange *x)
 {
@@ -16,6 +17,7 @@ static void work(sella_worker *worker, sella_exchange *x)
         sella_problem(x, 503, "the request waited %.0f s for its turn; the limit is %.0f s", x->taken - x->enqueued, worker->patience);
     } else {
         sella_loaded *loaded = sella_server_loaded(worker->server);
+        x->reader = worker->reader;
         x->route->work(x, loaded);
         sella_loaded_drop(loaded);
     }
@@ -34,16 +36,23 @@ static void *run(void *user)
     return NULL;
 }
 
-sella_status sella_worker_start(sella_worker *worker, sella_server *server, int capacity, int threads, double patience, sella_err *err)
+sella_status sella_worker_start(sella_worker *worker, sella_server *server, const char *store, int capacity, int threads, double patience,
+                                sella_err *err)
 {
+    sella_status status = SELLA_OK;
     *worker = (sella_worker){.server = server, .threads = threads, .patience = patience};
-    sella_status status = sella_queue_new(capacity, &worker->queue, err);
-    if (status == SELLA_OK && pthread_create(&worker->thread, NULL, run, worker) != 0) {
-        sella_queue_free(worker->queue);
-        worker->queue = NULL;
-        status = sella_err_set(err, SELLA_MEMORY, "a thread could not be started");
+    if (store != NULL) {
+        SELLA_TRY(sella_store_open(store, false, &worker->reader, err));
     }
-    worker->running = status == SELLA_OK;
+    SELLA_TRY(sella_queue_new(capacity, &worker->queue, err));
+    if (pthread_create(&worker->thread, NULL, run, worker) != 0) {
+        SELLA_TRY(sella_err_set(err, SELLA_MEMORY, "a thread could not be started"));
+    }
+    worker->running = true;
+done:
+    if (status != SELLA_OK) {
+        sella_worker_release(worker);
+    }
     return status;
 }
 
@@ -60,4 +69,6 @@ void sella_worker_release(sella_worker *worker)
 {
     sella_queue_free(worker->queue);
     worker->queue = NULL;
+    sella_store_close(worker->reader);
+    worker->reader = NULL;
 }

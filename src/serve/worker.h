@@ -14,16 +14,19 @@
 typedef struct sella_worker {
     sella_server *server;
     sella_queue *queue;
+    sella_store *reader; /* feedback; NULL: none is kept */
     int threads;      /* that its computing uses */
     double patience;  /* seconds a request may wait */
     bool running;
     pthread_t thread;
 } sella_worker;
 
-sella_status sella_worker_start(sella_worker *worker, sella_server *server, int capacity, int threads, double patience, sella_err *err);
+/* store: path of the feedback store, which is there; NULL: none. */
+sella_status sella_worker_start(sella_worker *worker, sella_server *server, const char *store, int capacity, int threads, double patience,
+                                sella_err *err);
 /* Answer what waits, then join; a later push is turned away. */
 void sella_worker_stop(sella_worker *worker);
-/* Free the queue of a stopped worker, when nobody pushes any more. */
+/* Free queue and reader of a stopped worker, when nobody pushes any more. */
 void sella_worker_release(sella_worker *worker);
 
 #endif

@@ -1,5 +1,5 @@
-/* events.c - checked feedback bodies (serve/events.h). */
-#include "serve/events.h"
+/* feedback.c - checked feedback bodies (serve/feedback.h). */
+#include "serve/feedback.h"
 
 #include <stdbool.h>
 
@@ -53,13 +53,13 @@ done:
     return status;
 }
 
-static sella_status parse_all(sella_events *events, int64_t now, sella_err *err)
+static sella_status parse_all(sella_feedback *events, int64_t now, sella_err *err)
 {
     const bool batch = json_is_array(events->body);
     const size_t count = batch ? json_array_size(events->body) : 1;
     char where[32] = "body";
-    if (count == 0 || count > SELLA_EVENTS_MAX) {
-        return sella_err_set(err, SELLA_FORMAT, "body: has %zu events; expected 1 to %d", count, SELLA_EVENTS_MAX);
+    if (count == 0 || count > SELLA_FEEDBACK_MAX) {
+        return sella_err_set(err, SELLA_FORMAT, "body: has %zu events; expected 1 to %d", count, SELLA_FEEDBACK_MAX);
     }
     events->event_n = sella_alloc(count, sizeof *events->event_n, "the events of a request", err);
     if (events->event_n == NULL) {
@@ -78,9 +78,9 @@ static sella_status parse_all(sella_events *events, int64_t now, sella_err *err)
     return SELLA_OK;
 }
 
-sella_status sella_events_parse(const char *body, size_t bytes, int64_t now, sella_events **out, sella_err *err)
+sella_status sella_feedback_parse(const char *body, size_t bytes, int64_t now, sella_feedback **out, sella_err *err)
 {
-    sella_events *events = sella_alloc(1, sizeof *events, "a request", err);
+    sella_feedback *events = sella_alloc(1, sizeof *events, "a request", err);
     *out = NULL;
     if (events == NULL) {
         return SELLA_MEMORY;
@@ -91,11 +91,11 @@ sella_status sella_events_parse(const char *body, size_t bytes, int64_t now, sel
         *out = events;
         events = NULL;
     }
-    sella_events_free(events);
+    sella_feedback_free(events);
     return status;
 }
 
-void sella_events_free(sella_events *events)
+void sella_feedback_free(sella_feedback *events)
 {
     if (events != NULL) {
         free(events->event_n);
