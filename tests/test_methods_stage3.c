@@ -9,12 +9,7 @@
 
 #include "methods/lm_step.h"
 #include "methods/sella/soft_vectors.h"
-#include "methods_fixture.h"
-#include "ref_file.h"
-
-enum { USERS = 3, ITEMS = 6 };
-static const char *const titles[ITEMS] = {"Red Road (1971)",  "Blue King",    "Short Night",
-                                          "Red Night (1972)", "King of Gold", "Blue Road"};
+#include "reference_rows.h"
 
 // Its own template, so that the dump does not depend on how the ones that come with the program are worded.
 static const char template_text[] = "sella-template 1\n"
@@ -45,46 +40,6 @@ typedef struct room {
     int rows;
 } room;
 
-static sella_dataset *make_dataset(const ref_file *ref, const char *folder, int rows)
-{
-    const int32_t *user = ref_i32(ref, "user", NULL), *item = ref_i32(ref, "item", NULL),
-                  *history = ref_i32(ref, "history", NULL);
-    const int32_t *start = ref_i32(ref, "history_start", NULL);
-    const float *label = ref_f32(ref, "label", NULL);
-    sella_draft draft = {0};
-    const sella_draft_about about = {.noun = "movie", .protocol = "test"};
-    char *path = sella_path_join(folder, "data", NULL), text[16];
-    sella_dataset *dataset = NULL;
-    for (int32_t i = 0, number; i < ITEMS; i++) {
-        int bytes = snprintf(text, sizeof text, "i%d", i);
-        CHECK(sella_intern_add(&draft.items, text, (size_t)bytes, &number, NULL, err));
-        CHECK(sella_draft_title(&draft, i, titles[i], strlen(titles[i]), NULL, err));
-    }
-    draft.split[SELLA_SPLIT_TRAIN].present = true;
-    for (int r = 0; r < rows; r++) {
-        int32_t number;
-        int bytes = snprintf(text, sizeof text, "u%d", user[r]);
-        CHECK(sella_intern_add(&draft.users, text, (size_t)bytes, &number, NULL, err));
-        CHECK(sella_draft_add_history(&draft, SELLA_SPLIT_TRAIN, number, item[r], label[r] > 0.5f, r,
-                                      history + start[r], start[r + 1] - start[r], err));
-    }
-    CHECK(sella_draft_write(&draft, &about, path, NULL, err));
-    CHECK(sella_dataset_open(path, &dataset, err));
-    sella_draft_release(&draft);
-    free(path);
-    return dataset;
-}
-
-static void load(const ref_file *ref, sella_param_table *table)
-{
-    for (int i = 0; i < table->count; i++) {
-        size_t n;
-        const float *value = ref_f32(ref, table->param[i].name, &n);
-        assert_int_equal(n, table->param[i].count);
-        memcpy(table->param[i].data, value, n * sizeof *value);
-    }
-}
-
 static void open_room(room *r, bool share)
 {
     size_t starts;
@@ -97,7 +52,7 @@ static void open_room(room *r, bool share)
     r->rows = (int)starts - 1;
     assert_int_equal(r->rows, 7);
     r->folder = scratch_make();
-    r->dataset = make_dataset(&r->ref, r->folder, r->rows);
+    r->dataset = reference_dataset(&r->ref, r->folder, r->rows);
     CHECK(sella_training_resolve(sella_method_find("sella"), NULL, NULL, set, 6, &r->settings, err));
     CHECK(sella_backbone_open(TINY_MODEL, NULL, &r->backbone, err));
     char *tmpl = scratch_file(r->folder, "template.txt", template_text, sizeof template_text - 1);
@@ -109,10 +64,10 @@ static void open_room(room *r, bool share)
         CHECK(sella_param_train(&sella_lora_params(r->lm.lora)->param[i], false, err));
     }
     CHECK(sella_vectors_init(r->settings, USERS, ITEMS, 32, true, 1, &r->v, err));
-    load(&r->ref, &r->v.mf.table);
-    load(&r->ref, &r->v.projection.table);
-    load(&r->ref, &r->v.semantic);
-    load(&r->ref, &r->v.logit);
+    reference_load(&r->ref, "", &r->v.mf.table);
+    reference_load(&r->ref, "", &r->v.projection.table);
+    reference_load(&r->ref, "", &r->v.semantic);
+    reference_load(&r->ref, "", &r->v.logit);
     const sella_corpus_options options = {
         .budget = share ? 512 : 96, .share = share, .refs = SELLA_REFS_HISTORY, .batch = 100, .seed = 1};
     CHECK(sella_corpus_open(&r->lm, r->dataset, SELLA_SPLIT_TRAIN, index, r->rows, &options, &r->corpus, err));
@@ -161,15 +116,6 @@ static void check_prompts(room *r)
     sella_rows_release(&rows);
 }
 
-static void check_gradients(room *r, sella_param_table *table)
-{
-    for (int i = 0; i < table->count; i++) {
-        char name[200];
-        snprintf(name, sizeof name, "grad.%s", table->param[i].name);
-        ref_close_to(name, table->param[i].grad, ref_f32(&r->ref, name, NULL), table->param[i].count, 2e-5);
-    }
-}
-
 static void one_step(bool share)
 {
     room r;
@@ -185,10 +131,10 @@ static void one_step(bool share)
     const float got = (float)loss;
     ref_close_to("z", z, ref_f32(&r.ref, "z", NULL), 7, 1e-5);
     ref_close_to("loss", &got, ref_f32(&r.ref, "loss", NULL), 1, 1e-5);
-    check_gradients(&r, &r.v.mf.table);
-    check_gradients(&r, &r.v.projection.table);
-    check_gradients(&r, &r.v.semantic);
-    check_gradients(&r, &r.v.logit);
+    reference_gradients(&r.ref, "", &r.v.mf.table);
+    reference_gradients(&r.ref, "", &r.v.projection.table);
+    reference_gradients(&r.ref, "", &r.v.semantic);
+    reference_gradients(&r.ref, "", &r.v.logit);
     if (share) {
         assert_true(r.corpus.tokens < r.corpus.row_tokens);
     } else {
@@ -225,8 +171,8 @@ static void test_frozen_tables(void **state)
     CHECK(sella_param_train(&r.v.semantic.param[0], false, err));
     int64_t trees = sella_corpus_step(&r.corpus, 0, 0, &tree);
     CHECK(sella_lm_step_run(&r.step, tree, trees, 0, true, &loss, &rows, NULL, err));
-    check_gradients(&r, &r.v.projection.table);
-    check_gradients(&r, &r.v.logit);
+    reference_gradients(&r.ref, "", &r.v.projection.table);
+    reference_gradients(&r.ref, "", &r.v.logit);
     assert_null(r.v.semantic.param[0].grad);
     close_room(&r);
 }

@@ -73,6 +73,9 @@ sella_status sella_lm_stage_open(sella_lm_stage *stage, sella_err *err)
                                (long long)stage->train.rows);
         goto done;
     }
+    if (stage->soft && stage->soft->ops->rows) {
+        stage->soft->ops->rows(stage->soft->self, stage->train.query_n, stage->train.rows);
+    }
     if (int_of(stage, "evaluate") > 0 && job->dataset->split[SELLA_SPLIT_VALID].rows > 0) {
         SELLA_TRY(open_split(stage, SELLA_SPLIT_VALID, job->eval_rows, &options, &stage->valid, err));
     }

@@ -9,7 +9,9 @@
 static const sella_method *const method_table[] = {
     &sella_method_mf,
     &sella_method_zeroshot,
+    &sella_method_prompt4nr,
     &sella_method_tallrec,
+    &sella_method_personprompt,
     &sella_method_sella,
     &sella_method_itembias,
     &sella_method_bias,
@@ -18,7 +20,9 @@ static const sella_method *const method_table[] = {
 static const char *const method_name[] = {
     "mf",
     "zeroshot",
+    "prompt4nr",
     "tallrec",
+    "personprompt",
     "sella",
     "itembias",
     "bias",

@@ -38,6 +38,8 @@ typedef struct sella_soft_ops {
     sella_status (*backward)(void *self, sella_soft *soft, sella_err *err);
     /* NULL, or the source's own term of a training step's loss: *loss, and its gradient (into soft->de or kept). */
     sella_status (*term)(void *self, sella_soft *soft, double *loss, sella_err *err);
+    /* NULL, or told once the rows that it will be trained on. */
+    void (*rows)(void *self, const sella_query *query_n, int64_t N);
     /* Free soft->kept; NULL when nothing is kept. */
     void (*forget)(sella_soft *soft);
     /* NULL, or: compute what users and items without trained vectors get, after the parameters have changed. */

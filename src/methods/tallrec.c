@@ -58,22 +58,7 @@ static sella_status tallrec_check(const sella_settings *settings, const sella_da
     return sella_lm_lora_config(settings, &config, err);
 }
 
-static const char *const paper[] = {"template=paper",
-                                    "history.window=sliding",
-                                    "history.length=10",
-                                    "lora.rank=64",
-                                    "lora.alpha=16",
-                                    "lora.dropout=0.05",
-                                    "lora.targets=all",
-                                    "stage1.lr=8e-5",
-                                    "stage1.epochs=1",
-                                    "stage1.batch=128",
-                                    "stage1.schedule=cosine",
-                                    "stage1.warmup=0.01",
-                                    "stage1.weight_decay=0.01",
-                                    "stage1.beta2=0.95",
-                                    "stage1.clip=1",
-                                    "stage1.intercept=no",
+static const char *const paper[] = {SELLA_PAPER_STAGE1,
                                     NULL};
 
 const sella_method sella_method_tallrec = {

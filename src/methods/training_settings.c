@@ -43,6 +43,8 @@ static const sella_setting training_table[] = {
     TEXT("lora.targets", "q_proj,v_proj",
          "Matrices with an adapter: a list of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, or "
          "all."),
+    WORD("lora.start", "stage1", "stage1|scratch",
+         "Where the adapter of prompt4nr and binllm starts: from stage 1, or afresh without it."),
     INT("lora.first_layer", "0", 0, 100000, "", "Layers below this one have no adapter and are not trained."),
 
     REAL("stage1.lr", "1e-3", 0, 1, "", "Highest learning rate of stage 1 (AdamW)."),
@@ -118,7 +120,13 @@ static const sella_setting training_table[] = {
     WORD("proj.warm_init", "random", "random|identity", "How the warm projection starts."),
     YESNO("semantic.train", "yes", "Train the semantic table in stages 2 and 3; no: it stays as distilled."),
 
-    REAL("stage3.lr", "2e-4", 0, 1, "", "Highest learning rate of stage 3 (AdamW)."),
+    INT("soft.tokens", "3", 1, 64, "tokens", "Soft tokens in each slot of prompt4nr."),
+    REAL("soft.init", "0.02", 0, 100, "",
+         "Standard deviation of the vectors of prompt4nr and personprompt at the start."),
+
+    REAL("stage3.lr", "2e-4", 0, 1, "",
+         "Highest learning rate of stage 3 (AdamW): the stage that trains on prompts with features, in every method "
+         "that has them."),
     INT("stage3.epochs", "1", 1, 100000, "epochs", "Passes over the rows in stage 3."),
     INT("stage3.steps", "-1", -1, 1000000000, "steps",
         "Steps of stage 3; -1: as many as the epochs have; 0: score before any training (Table 6)."),

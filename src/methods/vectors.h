@@ -15,14 +15,13 @@
 #ifndef SELLA_METHODS_VECTORS_H
 #define SELLA_METHODS_VECTORS_H
 
+#include "collab/collab.h"
 #include "collab/mf.h"
 #include "collab/projection.h"
 #include "methods/refs.h"
 
 /* What stage 3 adds to the language model's logit (stage3.residual). */
 typedef enum sella_residual { SELLA_RESIDUAL_NO, SELLA_RESIDUAL_ALL, SELLA_RESIDUAL_BIAS } sella_residual;
-
-typedef enum sella_unseen { SELLA_UNSEEN_ZERO, SELLA_UNSEEN_MEAN, SELLA_UNSEEN_HISTORY } sella_unseen;
 
 typedef struct sella_vectors {
     int32_t users, items;

@@ -106,4 +106,5 @@ def main():
     ref_file.write(os.path.join(HERE, "methods_stage3.ref"), out)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -17,7 +17,7 @@ static bool begins(const char *text, const char *start)
 }
 
 // Settings that change how stage 1 is computed and not what comes out.
-static const char *const indifferent[] = {"stage1.share", "stage1.tree_cap", NULL};
+static const char *const indifferent[] = {"stage1.share", "stage1.tree_cap", "lora.start", NULL};
 
 static bool matters(const char *key)
 {
@@ -110,21 +110,11 @@ done:
     return status;
 }
 
-/* Copy the files of a folder of the source, the named last one last: it says that the rest is complete. */
-static sella_status copy_folder(const sella_run *run, const sella_run *source, const char *folder, const char *last,
-                                sella_err *err)
+sella_status sella_stage_copy(const char *from, const char *to, const char *last, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    char *from = sella_run_file(source, folder), *to = sella_run_file(run, folder), **names = NULL, *a = NULL,
-         *b = NULL;
+    char **names = NULL, *a = NULL, *b = NULL;
     size_t count = 0;
-    if (!from || !to) {
-        status = sella_err_memory(err, "a path", 64);
-        goto done;
-    }
-    if (!sella_path_is_dir(from)) {
-        goto done;
-    }
     SELLA_TRY(sella_dir_make(to, err));
     SELLA_TRY(sella_dir_list(from, &names, &count, err));
     for (int pass = 0; pass < 2; pass++) {
@@ -140,15 +130,33 @@ static sella_status copy_folder(const sella_run *run, const sella_run *source, c
                 status = sella_err_memory(err, "a path", 64);
                 goto done;
             }
-            SELLA_TRY(sella_file_copy(a, b, err));
+            if (!sella_path_is_dir(a)) {
+                SELLA_TRY(sella_file_copy(a, b, err));
+            }
         }
     }
 done:
     sella_names_free(names, count);
-    free(from);
-    free(to);
     free(a);
     free(b);
+    return status;
+}
+
+/* The files of SOURCE/inside become those of RUN/folder; nothing to do when the source has none. */
+static sella_status copy_folder(const sella_run *run, const sella_run *source, const char *inside, const char *folder,
+                                const char *last, bool *copied, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    char *from = sella_run_file(source, inside), *to = sella_run_file(run, folder);
+    *copied = false;
+    if (!from || !to) {
+        status = sella_err_memory(err, "a path", 64);
+    } else if (sella_path_is_dir(from)) {
+        status = sella_stage_copy(from, to, last, err);
+        *copied = true;
+    }
+    free(from);
+    free(to);
     return status;
 }
 
@@ -168,16 +176,20 @@ sella_status sella_stages_reuse(sella_job *job, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_run *source = NULL;
+    bool copied;
     if (sella_run_stage_done(job->run, "stage1")) {
         return SELLA_OK;
     }
     SELLA_TRY(sella_run_open(job->from, &source, err));
     SELLA_TRY(check_source(job, source, err));
-    SELLA_TRY(copy_folder(job->run, source, "adapter", NULL, err));
-    if (same_distillation(job, source)) {
-        SELLA_TRY(copy_folder(job->run, source, "stages/distil", "done.json", err));
+    SELLA_TRY(copy_folder(job->run, source, "stages/stage1/adapter", "adapter", NULL, &copied, err));
+    if (!copied) { // the usual case: no later stage has trained the adapter on
+        SELLA_TRY(copy_folder(job->run, source, "adapter", "adapter", NULL, &copied, err));
     }
-    SELLA_TRY(copy_folder(job->run, source, "stages/stage1", "done.json", err));
+    if (same_distillation(job, source)) {
+        SELLA_TRY(copy_folder(job->run, source, "stages/distil", "stages/distil", "done.json", &copied, err));
+    }
+    SELLA_TRY(copy_folder(job->run, source, "stages/stage1", "stages/stage1", "done.json", &copied, err));
     sella_say(job->talk, SELLA_LEVEL_INFO, "stage 1%s taken from %s",
               sella_run_stage_done(job->run, "distil") ? " and the distillation are" : " is", job->from);
 done:

@@ -139,6 +139,11 @@ static sella_status sella_method_estimate(const sella_settings *settings, uint64
                                           const char *model, int64_t train_rows, int64_t eval_rows, sella_estimate *out,
                                           sella_err *err)
 {
+    const sella_stage_plan stage3 = {
+        .slots = sella_ablation_slots(settings),
+        .tokens = 1,
+        .refs = sella_settings_bool(settings, "collab.history") ? SELLA_REFS_HISTORY : SELLA_REFS_USER,
+        .soft = true};
     const sella_stages_ask ask = {.settings = settings,
                                   .seed = seed,
                                   .dataset = dataset,
@@ -148,7 +153,7 @@ static sella_status sella_method_estimate(const sella_settings *settings, uint64
                                   .stage1 = true,
                                   .distil = true,
                                   .align = true,
-                                  .stage3 = sella_settings_is(settings, "score", "model")};
+                                  .features = sella_settings_is(settings, "score", "model") ? &stage3 : NULL};
     return sella_stages_estimate(&ask, out, err);
 }
 
@@ -157,22 +162,7 @@ static bool sella_method_scores_with_model(const sella_settings *settings)
     return sella_settings_is(settings, "score", "model");
 }
 
-static const char *const paper[] = {"template=paper",
-                                    "history.window=sliding",
-                                    "history.length=10",
-                                    "lora.rank=64",
-                                    "lora.alpha=16",
-                                    "lora.dropout=0.05",
-                                    "lora.targets=all",
-                                    "stage1.lr=8e-5",
-                                    "stage1.epochs=1",
-                                    "stage1.batch=128",
-                                    "stage1.schedule=cosine",
-                                    "stage1.warmup=0.01",
-                                    "stage1.weight_decay=0.01",
-                                    "stage1.beta2=0.95",
-                                    "stage1.clip=1",
-                                    "stage1.intercept=no",
+static const char *const paper[] = {SELLA_PAPER_STAGE1,
                                     "collab.width=256",
                                     "collab.bias=no",
                                     "collab.history=no",

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "methods/estimate.h"
+#include "methods/lm_stage.h"
 #include "methods/sella/stages.h"
 
 typedef struct figures {
@@ -32,8 +33,8 @@ static void pass_of(figures *f, int tokens, bool lora_trained, bool soft_trained
     f->pass_bytes = bytes > f->pass_bytes ? bytes : f->pass_bytes;
 }
 
-/* Plan the rows of a split as a stage does. */
-static sella_status plan(figures *f, sella_split_id split, int64_t sample, sella_slot_set slots,
+/* Plan the rows of a split as a stage does. features NULL: prompts of titles alone. */
+static sella_status plan(figures *f, sella_split_id split, int64_t sample, const sella_stage_plan *features,
                          const sella_corpus_options *options, int64_t *rows, int64_t *tokens, int64_t *steps,
                          sella_err *err)
 {
@@ -43,7 +44,8 @@ static sella_status plan(figures *f, sella_split_id split, int64_t sample, sella
     sella_corpus corpus = {0};
     int64_t *index = NULL, k;
     SELLA_TRY(sella_lm_open(f->ask->settings, sella_settings_text(f->ask->settings, "template"), NULL, f->tokenizer,
-                            dataset->title, dataset->items, dataset->noun, slots, &lm, err));
+                            dataset->title, dataset->items, dataset->noun, features ? features->slots : 0, &lm, err));
+    lm.tokens = features ? features->tokens : 1;
     SELLA_TRY(sella_sample_rows(sample, f->ask->seed, dataset, split, &index, &k, err));
     SELLA_TRY(sella_corpus_open(&lm, dataset, split, index, k, options, &corpus, err));
     *rows = corpus.rows;
@@ -68,46 +70,69 @@ static int64_t adapter_parameters(const figures *f)
     return layers > 0 ? layers * f->lora.rank * sum : 0;
 }
 
-static sella_status language_stages(figures *f, sella_slot_set slots, sella_err *err)
+/* Stage 1. */
+static sella_status title_stage(figures *f, sella_err *err)
 {
-    sella_status status = SELLA_OK;
-    const sella_stages_ask *ask = f->ask;
-    const sella_settings *settings = ask->settings;
-    sella_corpus_options options = {.budget = (int)sella_settings_int(settings, "train.tokens"),
-                                    .tree_cap = (int)sella_settings_int(settings, "stage1.tree_cap"),
-                                    .share = sella_settings_bool(settings, "stage1.share"),
-                                    .refs = slots && sella_settings_bool(settings, "collab.history") ? SELLA_REFS_HISTORY : SELLA_REFS_USER,
-                                    .batch = sella_settings_int(settings, "stage1.batch")};
-    int64_t rows, tokens, steps, most;
-    if (ask->stage1) {
-        int64_t epochs = sella_settings_int(settings, "stage1.epochs");
-        SELLA_TRY(plan(f, SELLA_SPLIT_TRAIN, ask->train_rows, 0, &options, &rows, &tokens, &steps, err));
+    const sella_settings *settings = f->ask->settings;
+    const int64_t epochs = sella_settings_int(settings, "stage1.epochs");
+    const sella_corpus_options options = sella_lm_stage_packing(settings, "stage1", SELLA_REFS_USER, 0);
+    int64_t rows, tokens, steps;
+    const sella_status status =
+        plan(f, SELLA_SPLIT_TRAIN, f->ask->train_rows, NULL, &options, &rows, &tokens, &steps, err);
+    if (status == SELLA_OK) {
         f->out->rows = rows;
         f->out->steps += steps * epochs;
         f->out->tokens += tokens * epochs;
         f->out->model_flops += 2 * f->token_flops * (double)(tokens * epochs);
-        f->out->trainable += adapter_parameters(f) + sella_settings_bool(settings, "stage1.intercept");
         pass_of(f, options.budget, true, false);
     }
-    if (ask->stage3) {
-        options.batch = sella_settings_int(settings, "stage3.batch");
-        SELLA_TRY(plan(f, SELLA_SPLIT_TRAIN, ask->train_rows, slots, &options, &rows, &tokens, &steps, err));
-        most = sella_settings_int(settings, "stage3.steps");
-        double epochs = most >= 0 ? (double)most / (double)(steps > 0 ? steps : 1)
-                                  : (double)sella_settings_int(settings, "stage3.epochs");
+    return status;
+}
+
+/* The stage with features in the prompt. */
+static sella_status feature_stage(figures *f, sella_err *err)
+{
+    const sella_settings *settings = f->ask->settings;
+    const sella_stage_plan *features = f->ask->features;
+    const int64_t most = sella_settings_int(settings, "stage3.steps"), vectors = features->width_rows * f->shape.C;
+    const sella_corpus_options options = sella_lm_stage_packing(settings, "stage3", features->refs, 0);
+    int64_t rows, tokens, steps;
+    const sella_status status =
+        plan(f, SELLA_SPLIT_TRAIN, f->ask->train_rows, features, &options, &rows, &tokens, &steps, err);
+    if (status == SELLA_OK) {
+        const double epochs = most >= 0 ? (double)most / (double)(steps > 0 ? steps : 1)
+                                        : (double)sella_settings_int(settings, "stage3.epochs");
         f->out->rows = rows;
         f->out->steps += (int64_t)((double)steps * epochs + 0.5);
         f->out->tokens += (int64_t)((double)tokens * epochs);
         f->out->model_flops += 2 * f->token_flops * (double)tokens * epochs;
-        pass_of(f, options.budget, false, true);
+        f->out->trainable += vectors;
+        f->out->bytes += (size_t)vectors * 5 * sizeof(float); // value, gradient, two moments, best
+        pass_of(f, options.budget, features->adapter, features->soft);
     }
-    options = (sella_corpus_options){.budget = (int)sella_settings_int(settings, "eval.tokens"),
-                                     .share = true,
-                                     .refs = options.refs,
-                                     .batch = 1};
+    return status;
+}
+
+static sella_status language_stages(figures *f, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    const sella_stages_ask *ask = f->ask;
+    const sella_settings *settings = ask->settings;
+    int64_t rows, tokens, steps;
+    SELLA_TRY(ask->stage1 ? title_stage(f, err) : SELLA_OK);
+    SELLA_TRY(ask->features ? feature_stage(f, err) : SELLA_OK);
+    if (ask->stage1 || (ask->features && ask->features->adapter)) {
+        f->out->trainable += adapter_parameters(f);
+    }
+    if (ask->stage1 || ask->features) {
+        f->out->trainable += sella_settings_bool(settings, "stage1.intercept");
+    }
+    const sella_corpus_options options = {.budget = (int)sella_settings_int(settings, "eval.tokens"),
+                                          .share = true,
+                                          .refs = ask->features ? ask->features->refs : SELLA_REFS_USER,
+                                          .batch = 1};
     if (sella_settings_is(settings, "score", "model") && ask->dataset->split[SELLA_SPLIT_VALID].rows > 0) {
-        SELLA_TRY(
-            plan(f, SELLA_SPLIT_VALID, ask->eval_rows, ask->stage3 ? slots : 0, &options, &rows, &tokens, &steps, err));
+        SELLA_TRY(plan(f, SELLA_SPLIT_VALID, ask->eval_rows, ask->features, &options, &rows, &tokens, &steps, err));
         f->out->tokens += tokens;
         f->out->model_flops += f->token_flops * (double)tokens;
         pass_of(f, options.budget, false, false);
@@ -185,7 +210,7 @@ sella_status sella_stages_estimate(const sella_stages_ask *ask, sella_estimate *
     SELLA_TRY(sella_lm_tokenizer(ask->model, &f.tokenizer, err));
     SELLA_TRY(sella_lm_lora_config(ask->settings, &f.lora, err));
     f.token_flops = sella_token_flops(&f.shape);
-    SELLA_TRY(language_stages(&f, ask->stage3 ? sella_ablation_slots(ask->settings) : 0, err));
+    SELLA_TRY(language_stages(&f, err));
     if (ask->distil) {
         SELLA_TRY(distillation(&f, err));
     }

@@ -26,6 +26,16 @@ sella_status sella_stage3_run(sella_job *job, sella_err *err);
  * has them. Refused when data set, model, seeded sample, template or adapter settings differ. */
 sella_status sella_stages_reuse(sella_job *job, sella_err *err);
 
+/* Copy the files of a folder, the one named `last` (or NULL) last: it says that the rest is complete. */
+sella_status sella_stage_copy(const char *from, const char *to, const char *last, sella_err *err);
+
+/* Stage 1 in --preset paper, for every method that begins with it. */
+#define SELLA_PAPER_STAGE1                                                                                        \
+    "template=paper", "history.window=sliding", "history.length=10", "lora.rank=64", "lora.alpha=16",             \
+        "lora.dropout=0.05", "lora.targets=all", "stage1.lr=8e-5", "stage1.epochs=1", "stage1.batch=128",         \
+        "stage1.schedule=cosine", "stage1.warmup=0.01", "stage1.weight_decay=0.01", "stage1.beta2=0.95",          \
+        "stage1.clip=1", "stage1.intercept=no"
+
 /* Soft tokens that the ablation leaves in the prompt. */
 sella_slot_set sella_ablation_slots(const sella_settings *settings);
 /* logit.bias of a run that has one, else 0. file: "stages/stage1/collab.safetensors" or "collab.safetensors". */
@@ -46,6 +56,15 @@ json_t *sella_stage_record_new(const char *stage, double seconds);
 void sella_stage_record_table(json_t *record, const sella_param_table *table);
 void sella_stage_record_name(json_t *record, bool trained, const char *name);
 
+/* The stage that trains on prompts with features, for an estimate. */
+typedef struct sella_stage_plan {
+    sella_slot_set slots; /* of soft tokens */
+    int tokens;           /* of a slot */
+    sella_refs_kind refs;
+    bool adapter, soft;   /* what gets gradients: the adapter, soft tokens */
+    int64_t width_rows;   /* trained vectors of the language model's width; others are counted by who asks */
+} sella_stage_plan;
+
 /* What the stages will take. stages that are not asked for are left out. */
 typedef struct sella_stages_ask {
     const sella_settings *settings;
@@ -53,7 +72,8 @@ typedef struct sella_stages_ask {
     const sella_dataset *dataset;
     const char *model;
     int64_t train_rows, eval_rows; /* 0: all */
-    bool stage1, distil, align, stage3;
+    bool stage1, distil, align;
+    const sella_stage_plan *features; /* NULL: no such stage */
 } sella_stages_ask;
 sella_status sella_stages_estimate(const sella_stages_ask *ask, sella_estimate *out, sella_err *err);
 

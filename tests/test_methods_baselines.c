@@ -1,0 +1,377 @@
+/* test_methods_baselines.c - the methods with features in the prompt from end to end on a tiny model: what each trains
+ * and leaves alone, byte for byte; that its score depends on what defines it; --from, resuming, users and items never
+ * seen, refusals. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "formats/safetensors.h"
+#include "methods_fixture.h"
+
+enum { ITEM_COUNT = 20 };
+
+static const char *const quick[] = {"stage1.batch=24", "stage3.batch=24", "stage1.lr=1e-2", "stage3.lr=1e-2",
+                                    "checkpoint.seconds=0", NULL};
+static char *folder, *data, *stage1; // stage1: a finished tallrec run
+static sella_backbone *backbone;
+
+static char *in(const char *name)
+{
+    return sella_path_join(folder, name, NULL);
+}
+
+static int setup(void **state)
+{
+    const fixture_shape shape = {.users = 12, .items = ITEM_COUNT, .train = 160, .valid = 60, .seed = 21};
+    (void)state;
+    sella_threads_set(1);
+    folder = scratch_make();
+    data = in("data");
+    stage1 = in("stage1");
+    fixture_dataset(data, &shape);
+    fixture_train_ok("tallrec", data, stage1, NULL, NULL, quick);
+    CHECK(sella_backbone_open(TINY_MODEL, NULL, &backbone, err));
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    sella_backbone_close(backbone);
+    scratch_remove(folder);
+    free(data);
+    free(stage1);
+    return 0;
+}
+
+/* Settings `quick` and up to two more. */
+static void with(const char **list, const char *a, const char *b)
+{
+    int n = 0;
+    for (; quick[n]; n++) {
+        list[n] = quick[n];
+    }
+    list[n] = a;
+    list[n + (a != NULL)] = b;
+    list[n + (a != NULL) + (b != NULL)] = NULL;
+}
+
+/* Train into folder/NAME; the path is the caller's. */
+static char *trained(const char *method, const char *name, const char *from, const char *a, const char *b)
+{
+    const char *set[10];
+    char *run = in(name);
+    with(set, a, b);
+    fixture_train_ok(method, data, run, NULL, from, set);
+    return run;
+}
+
+static bool same_file(const char *a, const char *b, const char *name)
+{
+    return fixture_same(a, b, name);
+}
+
+/* Does a tensor of collab.safetensors (or FILE) differ between two runs in row `row` (-1: anywhere)? */
+static bool differs(const char *a, const char *b, const char *file, const char *name, int row)
+{
+    sella_safetensors *x = NULL, *y = NULL;
+    char *p = sella_path_join(a, file, NULL), *q = sella_path_join(b, file, NULL);
+    CHECK(sella_safetensors_open(p, &x, err));
+    CHECK(sella_safetensors_open(q, &y, err));
+    const sella_tensor *s = sella_safetensors_find(x, name), *t = sella_safetensors_find(y, name);
+    if (!s || !t) {
+        fail_msg("%s is not in both %s and %s", name, p, q);
+    }
+    assert_int_equal(s->bytes, t->bytes);
+    size_t bytes = row < 0 ? s->bytes : (size_t)s->shape[1] * sizeof(float), at = row < 0 ? 0 : (size_t)row * bytes;
+    bool different = memcmp((const char *)s->data + at, (const char *)t->data + at, bytes) != 0;
+    sella_safetensors_close(x);
+    sella_safetensors_close(y);
+    free(p);
+    free(q);
+    return different;
+}
+
+/* Write back FILE of a run with value number `at` of a tensor moved by `by` (NAN: made so); shape: one row fewer. */
+static void change(const char *run, const char *file, const char *name, size_t at, float by, bool shape)
+{
+    sella_safetensors *old = NULL;
+    char *path = sella_path_join(run, file, NULL), *copy = in("copy.safetensors");
+    CHECK(sella_file_copy(path, copy, err));
+    CHECK(sella_safetensors_open(copy, &old, err));
+    int count = sella_safetensors_count(old);
+    sella_tensor_out *out = calloc((size_t)count, sizeof *out);
+    float *value = NULL;
+    for (int i = 0; i < count; i++) {
+        const sella_tensor *t = sella_safetensors_at(old, i);
+        out[i] = (sella_tensor_out){t->name, t->rank, {t->shape[0], t->shape[1]}, t->data};
+        if (strcmp(t->name, name) == 0) {
+            value = malloc(t->bytes);
+            memcpy(value, t->data, t->bytes);
+            value[at] += by;
+            out[i].data = value;
+            out[i].shape[0] -= shape;
+        }
+    }
+    assert_non_null(value);
+    CHECK(sella_safetensors_write(path, out, count, NULL, err));
+    sella_safetensors_close(old);
+    free(out);
+    free(value);
+    free(path);
+    free(copy);
+}
+
+/* Logits of queries by the run in a folder. */
+static void score(const char *path, const sella_query *query_n, int N, double *z)
+{
+    sella_run *run = NULL;
+    sella_scorer *scorer = NULL;
+    CHECK(sella_run_open(path, &run, err));
+    CHECK(sella_method_find(run->method)->open(run, backbone, &scorer, err));
+    CHECK(scorer->ops->score(scorer, query_n, N, z, NULL, err));
+    for (int n = 0; n < N; n++) {
+        assert_true(isfinite(z[n]));
+    }
+    scorer->ops->close(scorer);
+    sella_run_close(run);
+}
+
+static const int32_t liked[] = {3, 4};
+/* Users 2 and 5 with the same history, items 5 and 6; a user and an item never seen. */
+static const sella_query queries[] = {{.user = 2, .item = 5, .history_n = liked, .history_count = 2},
+                                      {.user = 5, .item = 5, .history_n = liked, .history_count = 2},
+                                      {.user = 2, .item = 6, .history_n = liked, .history_count = 2},
+                                      {.user = -1, .item = 5, .history_n = liked, .history_count = 2},
+                                      {.user = -1, .item = -1, .target_text = "New (2001)"}};
+enum { QUERIES = sizeof queries / sizeof *queries };
+
+/* A run that does not open, and says why. */
+static void refused(const char *path, const char *why_has)
+{
+    sella_run *run = NULL;
+    sella_scorer *scorer = NULL;
+    sella_err why = {0};
+    CHECK(sella_run_open(path, &run, err));
+    assert_true(sella_method_find(run->method)->open(run, backbone, &scorer, &why) != SELLA_OK);
+    assert_null(scorer);
+    if (!strstr(why.text, why_has)) {
+        fail_msg("'%s' lacks '%s'", why.text, why_has);
+    }
+    sella_run_close(run);
+}
+
+/* What a stage's done.json says of a component: "trained", "frozen" or NULL. */
+static const char *said(const char *run, const char *stage, const char *component)
+{
+    json_t *record = NULL, *name;
+    const char *found = NULL;
+    size_t i;
+    char *path = sella_path_join(run, "stages", stage, "done.json", NULL);
+    CHECK(sella_json_load(path, 1 << 16, &record, err));
+    json_array_foreach(json_object_get(record, "trained"), i, name)
+    {
+        found = strcmp(json_string_value(name), component) == 0 ? "trained" : found;
+    }
+    json_array_foreach(json_object_get(record, "frozen"), i, name)
+    {
+        found = strcmp(json_string_value(name), component) == 0 ? "frozen" : found;
+    }
+    json_decref(record);
+    free(path);
+    return found;
+}
+
+/* ---- stopping ---- */
+
+typedef struct patience {
+    int left;
+} patience;
+
+static int stop(void *user)
+{
+    return --((patience *)user)->left < 0;
+}
+
+/* Stopped again and again, a run ends with the bytes of `whole`. */
+static void stopped(const char *method, const char *whole, const char *name, const char *a, const char *b)
+{
+    static const char *const files[] = {"adapter/adapter_model.safetensors", "collab.safetensors",
+                                        "projection.safetensors", "stages/stage1/adapter/adapter_model.safetensors",
+                                        "predictions-valid.csv"};
+    const char *set[10];
+    char *run = in(name);
+    int stops = 0;
+    with(set, a, b);
+    for (;; stops++) {
+        sella_err why;
+        patience p = {.left = 5};
+        const sella_talk talk = {.stop = stop, .user = &p};
+        sella_status status = fixture_train(method, data, run, NULL, stage1, true, set, &talk, &why);
+        if (status == SELLA_OK) {
+            break;
+        }
+        if (status != SELLA_INTERRUPTED) {
+            fail_msg("%s", why.text);
+        }
+        assert_true(stops < 200);
+    }
+    assert_true(stops > 1);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char *path = sella_path_join(whole, files[i], NULL);
+        if (sella_path_exists(path) && !same_file(whole, run, files[i])) {
+            fail_msg("%s differs between %s and %s", files[i], whole, run);
+        }
+        free(path);
+    }
+    free(run);
+}
+
+/* ---- prompt4nr ---- */
+
+static void test_prompt4nr(void **state)
+{
+    double z[QUERIES], moved[QUERIES];
+    (void)state;
+    char *start = trained("prompt4nr", "p4-start", stage1, "lora.start=stage1", "stage3.steps=0");
+    char *run = trained("prompt4nr", "p4", stage1, "lora.start=stage1", NULL);
+    assert_true(same_file(stage1, start, "adapter/adapter_model.safetensors")); // starts from stage 1 and was not trained
+    assert_false(same_file(stage1, run, "adapter/adapter_model.safetensors"));
+    assert_true(same_file(stage1, run, "stages/stage1/collab.safetensors"));
+    assert_true(differs(start, run, "collab.safetensors", "soft.user", -1));
+    assert_true(differs(start, run, "collab.safetensors", "soft.item", -1));
+    for (int t = 0; t < 3; t++) { // every one of the tokens
+        assert_true(differs(start, run, "collab.safetensors", "soft.user", t));
+    }
+    assert_string_equal(said(run, "prompt4nr", "adapter"), "trained");
+    assert_string_equal(said(run, "prompt4nr", "soft.user"), "trained");
+    assert_string_equal(said(run, "prompt4nr", "backbone"), "frozen");
+    char *kept = sella_path_join(run, "stages/stage1/adapter", NULL), *first = sella_path_join(stage1, "adapter", NULL);
+    assert_true(same_file(first, kept, "adapter_model.safetensors"));
+    free(kept);
+    free(first);
+    stopped("prompt4nr", run, "p4-stopped", "lora.start=stage1", NULL);
+    // another run takes stage 1 from it, not what was trained on
+    char *next = trained("personprompt", "pp-of-p4", run, "stage3.steps=0", NULL);
+    assert_true(same_file(stage1, next, "adapter/adapter_model.safetensors"));
+    // nobody owns the vectors: equal texts have equal scores; each vector matters
+    score(run, queries, QUERIES, z);
+    assert_true(fabs(z[0] - z[1]) < 1e-6);
+    assert_true(fabs(z[0] - z[3]) < 1e-6);
+    assert_true(fabs(z[0] - z[2]) > 1e-6);
+    change(run, "collab.safetensors", "soft.user", 2 * 32 + 5, 0.5f, false);
+    score(run, queries, QUERIES, moved);
+    assert_true(fabs(moved[0] - z[0]) > 1e-6);
+    change(run, "collab.safetensors", "soft.item", 0, 0.5f, false);
+    score(run, queries, QUERIES, z);
+    assert_true(fabs(moved[0] - z[0]) > 1e-6);
+    change(run, "collab.safetensors", "soft.item", 0, 0, true);
+    refused(run, "soft.item");
+    free(next);
+    free(start);
+    free(run);
+}
+
+/* lora.start=scratch has no stage 1, and nothing to take from another run. */
+static void test_scratch(void **state)
+{
+    sella_err why;
+    const char *set[10];
+    (void)state;
+    char *run = trained("prompt4nr", "p4-scratch", NULL, NULL, NULL), *refusal = in("p4-refused"),
+         *folder1 = sella_path_join(run, "stages/stage1", NULL);
+    assert_false(sella_path_exists(folder1));
+    with(set, NULL, NULL);
+    assert_int_equal(fixture_train("prompt4nr", data, refusal, NULL, stage1, false, set, NULL, &why), SELLA_ARG);
+    assert_non_null(strstr(why.text, "lora.start=scratch"));
+    fixture_train_ok("prompt4nr", data, refusal, "paper", NULL, (const char *const[]){"lora.rank=4", NULL});
+    free(run);
+    free(refusal);
+    free(folder1);
+}
+
+/* ---- personprompt ---- */
+
+static void test_personprompt(void **state)
+{
+    double z[QUERIES], moved[QUERIES];
+    (void)state;
+    char *start = trained("personprompt", "pp-start", stage1, "stage3.steps=0", NULL);
+    char *run = trained("personprompt", "pp", stage1, NULL, NULL);
+    assert_true(same_file(stage1, run, "adapter/adapter_model.safetensors"));
+    assert_true(differs(start, run, "collab.safetensors", "user.weight", -1));
+    assert_true(differs(start, run, "collab.safetensors", "item.weight", -1));
+    assert_string_equal(said(run, "personprompt", "adapter"), "frozen");
+    assert_string_equal(said(run, "personprompt", "user.weight"), "trained");
+    stopped("personprompt", run, "pp-stopped", NULL, NULL);
+    score(run, queries, QUERIES, z);
+    assert_true(fabs(z[0] - z[1]) > 1e-6); // the same text, another user
+    assert_true(fabs(z[0] - z[3]) > 1e-6);
+    change(run, "collab.safetensors", "user.weight", 2 * 32 + 7, 1, false);
+    score(run, queries, QUERIES, moved);
+    assert_true(fabs(z[0] - moved[0]) > 1e-6);
+    assert_true(fabs(z[1] - moved[1]) < 1e-6); // only the one whose vector it is
+    assert_true(fabs(z[3] - moved[3]) > 1e-9); // and, a little, those who have the mean
+    change(run, "collab.safetensors", "item.weight", 5 * 32 + 7, 1, false);
+    score(run, queries, QUERIES, z);
+    assert_true(fabs(z[1] - moved[1]) > 1e-6);
+    assert_true(fabs(z[2] - moved[2]) < 1e-6);
+    change(run, "collab.safetensors", "user.weight", 3, NAN, false);
+    refused(run, "user.weight");
+    free(start);
+    free(run);
+}
+
+/* Rows that the sampled rows do not name are the mean of those that they do. */
+static void test_mean_rows(void **state)
+{
+    enum { L = 32 };
+    sella_safetensors *file = NULL;
+    sella_dataset *dataset = NULL;
+    int64_t *index, k;
+    uint8_t named[ITEM_COUNT] = {0};
+    int count = 0;
+    (void)state;
+    char *run = trained("personprompt", "pp-sample", NULL, "train.rows=24", NULL),
+         *path = sella_path_join(run, "collab.safetensors", NULL);
+    CHECK(sella_dataset_open(data, &dataset, err));
+    CHECK(sella_sample_rows(24, 5, dataset, SELLA_SPLIT_TRAIN, &index, &k, err));
+    for (int64_t i = 0; i < k; i++) {
+        named[dataset->split[SELLA_SPLIT_TRAIN].item_n[index[i]]] = 1;
+    }
+    CHECK(sella_safetensors_open(path, &file, err));
+    const float *weight = sella_safetensors_find(file, "item.weight")->data;
+    double mean[L] = {0};
+    for (int i = 0; i < ITEM_COUNT; i++) {
+        count += named[i];
+        for (int l = 0; named[i] && l < L; l++) {
+            mean[l] += weight[i * L + l];
+        }
+    }
+    assert_in_range(count, 1, ITEM_COUNT - 1);
+    for (int i = 0; i < ITEM_COUNT; i++) {
+        bool is_mean = true;
+        for (int l = 0; l < L; l++) {
+            is_mean = is_mean && fabs(weight[i * L + l] - mean[l] / count) < 1e-6;
+        }
+        assert_int_equal(is_mean, !named[i]);
+    }
+    sella_safetensors_close(file);
+    sella_dataset_close(dataset);
+    free(index);
+    free(path);
+    free(run);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_prompt4nr),
+        cmocka_unit_test(test_scratch),
+        cmocka_unit_test(test_personprompt),
+        cmocka_unit_test(test_mean_rows),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,182 @@
+/* test_methods_features.c - one step of the methods with features in the prompt against PyTorch: prompts, logits, loss,
+ * and every gradient.
+ * Expected values: tests/ref/methods_features_dump.py. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "methods/features.h"
+#include "reference_rows.h"
+
+enum { ROWS = 7, L = 32 };
+
+// Its own template, so that the dump does not depend on how the ones that come with the program are worded.
+static const char template_text[] = "sella-template 1\n"
+                                    "start = \"{Noun}s this person liked:\\n\"\n"
+                                    "history = \"{title}\\n\"\n"
+                                    "empty = \"none\\n\"\n"
+                                    "user = \"{user}\"\n"
+                                    "item = \"{item}\"\n"
+                                    "target = \"Like {title}? Answer:\"\n"
+                                    "yes = \" Yes\"\n"
+                                    "no = \" No\"\n";
+
+typedef struct room {
+    ref_file ref;
+    char *folder;
+    sella_dataset *dataset;
+    sella_settings *settings;
+    sella_backbone *backbone;
+    sella_features features;
+    sella_param_table logit;
+    sella_lm lm;
+    sella_corpus corpus;
+    sella_lm_step step;
+} room;
+
+static void open_room(room *r, const char *method)
+{
+    memset(r, 0, sizeof *r);
+    r->ref = ref_open("tests/ref/methods_features.ref");
+    r->folder = scratch_make();
+    r->dataset = reference_dataset(&r->ref, r->folder, ROWS);
+    CHECK(sella_training_resolve(sella_method_find(method), NULL, NULL, NULL, 0, &r->settings, err));
+    CHECK(sella_backbone_open(TINY_MODEL, NULL, &r->backbone, err));
+    sella_param_table_init(&r->logit);
+    CHECK(sella_param_add(&r->logit, "logit.bias", 1, 0, err));
+    r->logit.param[0].data[0] = 0.3f;
+}
+
+/* Behind the features: model, rows and step, with or without sharing. */
+static void open_step(room *r, bool share)
+{
+    const int64_t index[ROWS] = {0, 1, 2, 3, 4, 5, 6};
+    const sella_soft_source *soft = r->features.soft.ops ? &r->features.soft : NULL;
+    const sella_slot_set slots = soft ? 1u << SELLA_SLOT_USER | 1u << SELLA_SLOT_ITEM : 0;
+    const sella_corpus_options options = {.budget = share ? 512 : 96,
+                                          .share = share,
+                                          .refs = soft ? soft->refs : SELLA_REFS_USER,
+                                          .batch = 100,
+                                          .seed = 1};
+    char *tmpl = scratch_file(r->folder, "template.txt", template_text, sizeof template_text - 1);
+    CHECK(sella_lm_open(r->settings, tmpl, r->backbone, NULL, r->dataset->title, ITEMS, "movie", slots, &r->lm, err));
+    free(tmpl);
+    r->lm.tokens = soft ? soft->tokens : 1;
+    CHECK(sella_lora_load(r->backbone, TINY_MODEL "/adapter", &r->lm.lora, err));
+    CHECK(sella_lora_train(r->lm.lora, r->features.train_adapter, err));
+    CHECK(sella_corpus_open(&r->lm, r->dataset, SELLA_SPLIT_TRAIN, index, ROWS, &options, &r->corpus, err));
+    r->step = (sella_lm_step){.lm = &r->lm, .corpus = &r->corpus, .soft = soft, .logit = &r->logit};
+    CHECK(sella_lm_step_open(&r->step, err));
+}
+
+static void close_room(room *r)
+{
+    sella_lm_step_release(&r->step);
+    sella_corpus_release(&r->corpus);
+    sella_lm_release(&r->lm);
+    sella_soft_source_close(&r->features.soft);
+    sella_param_table_release(&r->logit);
+    sella_backbone_close(r->backbone);
+    sella_settings_free(r->settings);
+    sella_dataset_close(r->dataset);
+    scratch_remove(r->folder);
+    ref_close(&r->ref);
+}
+
+/* The rendered rows are the documented prompt, slots in place. */
+static void check_prompts(const room *r, const char *prefix)
+{
+    char name[3][64];
+    static const char *const what[] = {"start", "token", "slot"};
+    const int32_t *value[3];
+    sella_rows rows;
+    for (int i = 0; i < 3; i++) {
+        snprintf(name[i], sizeof name[i], "%s%s", prefix, what[i]);
+        value[i] = ref_i32(&r->ref, name[i], NULL);
+    }
+    sella_rows_init(&rows);
+    for (int n = 0; n < ROWS; n++) {
+        CHECK(sella_lm_render(&r->lm, &r->corpus.query_n[n], NULL, n, 0, &rows, err));
+        assert_int_equal(rows.start[n + 1], value[0][n + 1]);
+        for (int64_t t = rows.start[n]; t < rows.start[n + 1]; t++) {
+            assert_int_equal(rows.slot[t], value[2][t]);
+            if (value[1][t] >= 0) {
+                assert_int_equal(rows.token[t], value[1][t]);
+            }
+        }
+    }
+    sella_rows_release(&rows);
+}
+
+static void check_step(room *r, const char *prefix, bool share)
+{
+    const int64_t *tree;
+    int64_t rows;
+    double loss;
+    float z[ROWS];
+    char name[64];
+    open_step(r, share);
+    check_prompts(r, prefix);
+    int64_t trees = sella_corpus_step(&r->corpus, 0, 0, &tree);
+    CHECK(sella_lm_step_run(&r->step, tree, trees, 0, true, &loss, &rows, z, err));
+    assert_int_equal(rows, ROWS);
+    snprintf(name, sizeof name, "%sz", prefix);
+    ref_close_to(name, z, ref_f32(&r->ref, name, NULL), ROWS, 1e-5);
+    snprintf(name, sizeof name, "%sloss", prefix);
+    const float got = (float)loss;
+    ref_close_to(name, &got, ref_f32(&r->ref, name, NULL), 1, 1e-5);
+    sella_param_table *const tables[] = {&r->logit, r->features.collab, r->features.projection,
+                                         sella_lora_params(r->lm.lora)};
+    for (int t = 0; t < 4; t++) {
+        if (tables[t]) {
+            reference_gradients(&r->ref, prefix, tables[t]);
+        }
+    }
+    assert_true((sella_param_total(tables[3], true) > 0) == r->features.train_adapter);
+}
+
+static void prompt4nr(bool share)
+{
+    room r;
+    open_room(&r, "prompt4nr");
+    CHECK(sella_prompt4nr_features(r.settings, L, 1, &r.features, err));
+    reference_load(&r.ref, "p4.", r.features.collab);
+    check_step(&r, "p4.", share);
+    close_room(&r);
+}
+
+static void test_prompt4nr(void **state)
+{
+    (void)state;
+    prompt4nr(true);
+    prompt4nr(false);
+}
+
+static void personprompt(bool share)
+{
+    room r;
+    open_room(&r, "personprompt");
+    CHECK(sella_personprompt_features(r.settings, USERS, ITEMS, L, true, 1, &r.features, err));
+    reference_load(&r.ref, "pp.", r.features.collab);
+    check_step(&r, "pp.", share);
+    close_room(&r);
+}
+
+static void test_personprompt(void **state)
+{
+    (void)state;
+    personprompt(true);
+    personprompt(false);
+}
+
+int main(void)
+{
+    sella_threads_set(2);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_prompt4nr),
+        cmocka_unit_test(test_personprompt),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
