@@ -43,7 +43,8 @@ static void qkv_forward(sella_pass *pass, int l, sella_row_list list)
     sella_layer_state *s = &pass->state[l];
     const int T = pass->batch->T, C = c->C, Q = c->H * c->D, K = c->G * c->D, W = Q + 2 * K;
     const bool all = list.token == NULL;
-    float *q = all ? s->qkv : pass->q, *k = s->qkv + Q, *v = k + K;
+    float *qkv = s->qkv + (size_t)pass->past * (size_t)W; // rows of the batch
+    float *q = all ? qkv : pass->q, *k = qkv + Q, *v = k + K;
     const int ldq = all ? W : Q;
     const float *h = sella_rows_gather(pass->h, C, list, pass->rows);
     const int32_t *position = pass->batch->position_t;
@@ -76,9 +77,43 @@ static void qkv_forward(sella_pass *pass, int l, sella_row_list list)
     sella_rope_apply(q, ldq, list.n, c->H, c->D, all ? position : pass->position, pass->cosine, pass->sine, 0);
     sella_rope_apply(k, W, T, c->G, c->D, position, pass->cosine, pass->sine, 0);
     if (!all) {
-        sella_rows_scatter(s->qkv, W, q, ldq, Q, list);
+        sella_rows_scatter(qkv, W, q, ldq, Q, list);
     }
     sella_lap(pass, SELLA_LAP_ROPE);
+}
+
+/* k and v of layer l between the rows of qkv from `token` on and the runs, in order. */
+static void runs_copy(const sella_pass *pass, int l, const sella_kv_run *run_n, int runs, int token, bool keep)
+{
+    const sella_backbone_config *c = pass->shape;
+    const int Q = c->H * c->D, K = c->G * c->D;
+    const size_t W = (size_t)(Q + 2 * K), width = 2 * (size_t)K;
+    for (int i = 0; i < runs; i++) {
+        float *run = run_n[i].data + (size_t)l * (size_t)run_n[i].stride * width;
+        for (int t = 0; t < run_n[i].tokens; t++, token++, run += width) {
+            float *row = pass->state[l].qkv + (size_t)token * W + Q;
+            memcpy(keep ? run : row, keep ? row : run, width * sizeof *run);
+        }
+    }
+}
+
+/* Attention of the batch's tokens of the list, with what stands before the batch. */
+static void attention_forward(sella_pass *pass, int l, sella_row_list list)
+{
+    const sella_backbone_config *c = pass->shape;
+    sella_layer_state *s = &pass->state[l];
+    const int Q = c->H * c->D, K = c->G * c->D, W = Q + 2 * K;
+    const int32_t *query = list.token;
+    if (pass->link) {
+        runs_copy(pass, l, pass->link->given_n, pass->link->givens, 0, false);
+        runs_copy(pass, l, pass->link->kept_n, pass->link->keeps, pass->past, true);
+        for (int i = 0; i < list.n; i++) {
+            pass->behind_query[i] = pass->past + (list.token ? list.token[i] : i);
+        }
+        query = pass->behind_query;
+    }
+    sella_attention_forward(s->o, Q, s->lse, s->qkv, W, s->qkv + Q, W, s->qkv + Q + K, W, query, list.n, &pass->attention, pass->scratch);
+    sella_lap(pass, SELLA_LAP_ATTENTION);
 }
 
 /* y = x + attention(norm(x)); y += ffn(norm(y)). In the last layer only k and v are needed of all tokens, the rest of the answers. */
@@ -87,18 +122,16 @@ void sella_layer_forward(sella_pass *pass, int l, float *y)
     const sella_backbone_config *c = pass->shape;
     const sella_layer *w = sella_backbone_layer(pass->backbone, l);
     sella_layer_state *s = &pass->state[l];
-    const int T = pass->batch->T, C = c->C, F = c->F, Q = c->H * c->D, K = c->G * c->D, W = Q + 2 * K;
+    const int T = pass->batch->T, C = c->C, F = c->F, Q = c->H * c->D;
     const sella_row_list list = l == c->layers - 1 ? pass->answers : (sella_row_list){T, NULL};
     const int n = list.n;
 
     sella_rmsnorm_forward(pass->h, C, s->r1, s->x, C, w->norm_attention, T, C, c->rms_eps);
     sella_lap(pass, SELLA_LAP_NORM);
     qkv_forward(pass, l, list);
-    sella_attention_forward(s->o, Q, s->lse, s->qkv, W, s->qkv + Q, W, s->qkv + Q + K, W, list.token, n,
-                            &pass->attention, pass->scratch);
-    sella_lap(pass, SELLA_LAP_ATTENTION);
+    attention_forward(pass, l, list);
 
-    const float *o = sella_rows_gather(s->o, Q, list, pass->rows);
+    const float *o = sella_rows_gather(s->o + (size_t)pass->past * (size_t)Q, Q, list, pass->rows);
     const float *x = sella_rows_gather(s->x, C, list, s->x2);
     if (x != s->x2) {
         sella_rows_scatter(s->x2, C, x, C, C, list);

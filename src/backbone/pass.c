@@ -150,6 +150,10 @@ static void carve_pass(carver *from, const sella_backbone_config *c, const sella
     p->tile.data = p->tile.floats ? carve_f32(from, p->tile.floats, 1) : NULL;
     p->scratch = carve_f32(from, p->scratch_floats, 1);
     p->position = carve(from, T, sizeof *p->position);
+    p->behind_start = carve(from, T + 2, sizeof *p->behind_start);
+    p->behind_parent = carve(from, T + 2, sizeof *p->behind_parent);
+    p->behind_subtree = carve(from, T + 2, sizeof *p->behind_subtree);
+    p->behind_query = carve(from, T, sizeof *p->behind_query);
     p->answer_token = carve(from, T, sizeof *p->answer_token);
     p->answer_place = carve(from, T, sizeof *p->answer_place);
     p->live_token = carve(from, T, sizeof *p->live_token);
@@ -225,9 +229,9 @@ void sella_pass_profile_into(sella_pass *pass, sella_pass_profile *profile)
 
 static sella_status batch_check(const sella_pass *p, const sella_tree_batch *b, sella_err *err)
 {
-    if (b->T < 1 || b->T > p->options.max_tokens) {
+    if (b->T < 1 || b->T > p->options.max_tokens - p->past) {
         return sella_err_set(err, SELLA_ARG, "a batch of %d tokens; this pass holds 1 to %d", b->T,
-                             p->options.max_tokens);
+                             p->options.max_tokens - p->past);
     }
     for (int t = 0; t < b->T; t++) {
         if (b->token_t[t] < 0 || b->token_t[t] >= p->shape->V) {
@@ -287,12 +291,54 @@ sella_status sella_pass_fault(const sella_pass *pass, sella_err *err)
                          sella_backbone_path(pass->backbone), pass->tile.fault->name);
 }
 
-sella_status sella_pass_forward(sella_pass *pass, const sella_tree_batch *batch, const float *soft, uint64_t seed,
-                                int64_t step, float *answer, sella_err *err)
+size_t sella_kv_floats(const sella_backbone_config *shape)
+{
+    return (size_t)shape->layers * 2 * (size_t)shape->G * (size_t)shape->D;
+}
+
+/* The segments that attention sees: those of the batch, or one of the given tokens and those of the batch below it. */
+static void attention_over(sella_pass *p, const sella_tree_batch *b)
+{
+    const sella_backbone_config *c = p->shape;
+    p->attention = (sella_attention_shape){.T = p->past + b->T,
+                                           .S = b->S,
+                                           .H = c->H,
+                                           .G = c->G,
+                                           .D = c->D,
+                                           .scale = 1.0f / sqrtf((float)c->D),
+                                           .start_s = b->start_s,
+                                           .parent_s = b->parent_s,
+                                           .subtree_s = b->subtree_s,
+                                           .threads = p->threads};
+    if (p->past == 0) {
+        return;
+    }
+    p->behind_start[0] = 0;
+    p->behind_parent[0] = -1;
+    p->behind_subtree[0] = b->S + 1;
+    for (int s = 0; s < b->S; s++) {
+        p->behind_start[s + 1] = b->start_s[s] + p->past;
+        p->behind_parent[s + 1] = b->parent_s[s] + 1;
+        p->behind_subtree[s + 1] = b->subtree_s[s] + 1;
+    }
+    p->behind_start[b->S + 1] = p->past + b->T;
+    p->attention.S = b->S + 1;
+    p->attention.start_s = p->behind_start;
+    p->attention.parent_s = p->behind_parent;
+    p->attention.subtree_s = p->behind_subtree;
+}
+
+static sella_status forward(sella_pass *pass, const sella_tree_batch *batch, const sella_pass_link *link, const float *soft,
+                            uint64_t seed, int64_t step, float *answer, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_backbone_config *c = pass->shape;
     pass->batch = NULL;
+    pass->link = link;
+    pass->past = 0;
+    for (int i = 0; link && i < link->givens; i++) {
+        pass->past += link->given_n[i].tokens;
+    }
     sella_lap_begin(pass, false);
     SELLA_TRY(batch_check(pass, batch, err));
     assert(soft || batch->M == 0);
@@ -300,16 +346,7 @@ sella_status sella_pass_forward(sella_pass *pass, const sella_tree_batch *batch,
     pass->batch = batch;
     pass->seed = seed;
     pass->step = step;
-    pass->attention = (sella_attention_shape){.T = batch->T,
-                                              .S = batch->S,
-                                              .H = c->H,
-                                              .G = c->G,
-                                              .D = c->D,
-                                              .scale = 1.0f / sqrtf((float)c->D),
-                                              .start_s = batch->start_s,
-                                              .parent_s = batch->parent_s,
-                                              .subtree_s = batch->subtree_s,
-                                              .threads = pass->threads};
+    attention_over(pass, batch);
     assert(sella_attention_scratch(&pass->attention) <= pass->scratch_floats);
     answers_list(pass, batch);
     sella_lap(pass, SELLA_LAP_EMBEDDING);
@@ -338,5 +375,20 @@ sella_status sella_pass_forward(sella_pass *pass, const sella_tree_batch *batch,
     }
     sella_lap(pass, SELLA_LAP_REST);
 done:
+    return status;
+}
+
+sella_status sella_pass_forward(sella_pass *pass, const sella_tree_batch *batch, const float *soft, uint64_t seed,
+                                int64_t step, float *answer, sella_err *err)
+{
+    return forward(pass, batch, NULL, soft, seed, step, answer, err);
+}
+
+sella_status sella_pass_forward_behind(sella_pass *pass, const sella_tree_batch *batch, const sella_pass_link *link, const float *soft,
+                                       float *answer, sella_err *err)
+{
+    const sella_status status = forward(pass, batch, link, soft, 0, -1, answer, err);
+    pass->batch = NULL; // the states of the given tokens are not here: no backward
+    pass->link = NULL;
     return status;
 }

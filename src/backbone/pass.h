@@ -23,6 +23,25 @@ typedef struct sella_pass_options {
 
 typedef struct sella_pass sella_pass;
 
+/* Keys and values of consecutive tokens in every layer: rows [layers, stride, 2 G D], of which the first `tokens` of each layer count.
+ * A row is k of all key heads, rotated, then v. */
+typedef struct sella_kv_run {
+    float *data;
+    int tokens;
+    int stride; /* rows from one layer to the next, >= tokens */
+} sella_kv_run;
+
+/* Floats of one token in all layers. */
+size_t sella_kv_floats(const sella_backbone_config *shape);
+
+/* What stands before a batch and what of it is wanted back. */
+typedef struct sella_pass_link {
+    const sella_kv_run *given_n; /* [givens] in order: tokens that all of the batch sees; its positions go on behind them */
+    int givens;
+    const sella_kv_run *kept_n; /* [keeps] in order: written with the first tokens of the batch */
+    int keeps;
+} sella_pass_link;
+
 /* Where the time of a pass goes. */
 typedef enum sella_lap_part {
     SELLA_LAP_PRODUCTS,  /* with frozen matrices, their biases */
@@ -55,6 +74,12 @@ void sella_pass_profile_into(sella_pass *pass, sella_pass_profile *profile);
  * SELLA_DIVERGED when an answer is not finite. SELLA_ARG when T > max_tokens or an id is outside the vocabulary. */
 sella_status sella_pass_forward(sella_pass *pass, const sella_tree_batch *batch, const float *soft, uint64_t seed, int64_t step,
                                 float *answer, sella_err *err);
+
+/* The same for a batch behind tokens whose keys and values are given, without dropout and without a backward pass after it. A batch whose
+ * segments begin at roots gives the answers that it gives with the given tokens in front of every root, but for rounding: attention is
+ * the only place where tokens meet, and it reads k and v alone. SELLA_ARG also when given and batch together exceed max_tokens. */
+sella_status sella_pass_forward_behind(sella_pass *pass, const sella_tree_batch *batch, const sella_pass_link *link, const float *soft,
+                                       float *answer, sella_err *err);
 
 /* Backward of the last forward (the same batch object, unchanged).
  *   danswer in    [N, C]

@@ -61,6 +61,8 @@ struct sella_pass {
     float *scratch; /* attention */
     size_t scratch_floats;
     int32_t *position; /* [T] of a row list */
+    int32_t *behind_start, *behind_parent, *behind_subtree; /* [max_tokens + 2] the batch's segments behind one of the given tokens */
+    int32_t *behind_query; /* [max_tokens] */
 
     /* backward only */
     float *d, *dx; /* [T, C] gradient of the residual stream: behind and before a layer */
@@ -78,7 +80,9 @@ struct sella_pass {
 
     /* of the last forward */
     const sella_tree_batch *batch; /* NULL: none, or it failed */
-    sella_attention_shape attention;
+    const sella_pass_link *link; /* NULL: nothing before the batch */
+    int past;                    /* tokens given before the batch: its rows of q, k, v and o stand behind theirs */
+    sella_attention_shape attention; /* over past and batch */
     sella_row_list answers; /* distinct answer tokens */
     int32_t *answer_token;  /* [max_tokens] */
     int32_t *answer_place;  /* [T] place of a token among the answers, -1: none */
