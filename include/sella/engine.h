@@ -24,6 +24,7 @@ typedef struct sella_engine_options {
     int threads;       /* 0: physical cores */
     const sella_talk *talk; /* NULL: silent */
     const char *weights; /* of the backbone: "expanded" to f32, as "stored", or "auto" (NULL): by free memory */
+    int64_t cache_bytes; /* most bytes of keys and values of prompts' beginnings kept between calls; 0: 256 MiB; negative: none */
 } sella_engine_options;
 
 SELLA_API sella_status sella_engine_open(const char *run, const sella_engine_options *options, sella_engine **out, sella_err *err);

@@ -57,6 +57,28 @@ typedef struct sella_rank_options {
 SELLA_API sella_status sella_engine_rank(sella_engine *engine, const sella_request *request, const sella_rank_options *options,
                                          sella_ranked *out, int *count, sella_err *err);
 
+/* What the language model was asked so far and what its prefix cache spared. All 0 for runs without one. */
+typedef struct sella_engine_counts {
+    uint64_t rows_scored;     /* candidates */
+    uint64_t tokens_computed;
+    uint64_t tokens_reused;   /* given to a pass instead of computed */
+    double seconds;           /* in passes */
+    uint64_t cache_hits;      /* requests whose whole beginning was there */
+    uint64_t cache_parts;     /* ... a part of it */
+    uint64_t cache_misses;
+    uint64_t cache_bytes;     /* now */
+    uint64_t cache_limit;
+    uint64_t cache_entries;   /* now */
+    uint64_t cache_evicted;
+} sella_engine_counts;
+SELLA_API void sella_engine_stats(const sella_engine *engine, sella_engine_counts *out);
+
+/* Put the beginnings of prompts into the prefix cache (sella_engine_options.cache_bytes), so that the first requests find them. The file is
+ * CSV with a header: columns user and history (titles or item ids between ';'), of which one may be missing; an empty history is the
+ * recorded one. *warmed (may be NULL) = rows; later rows push earlier ones out when the cache is full. Nothing to do without a language
+ * model. Returns: SELLA_MISSING or SELLA_FORMAT name the line. One thread at a time, as sella_engine_rank. */
+SELLA_API sella_status sella_engine_warm(sella_engine *engine, const char *users_csv, int64_t *warmed, sella_err *err);
+
 /* 1 when the run recorded this user (train users), else 0. */
 SELLA_API int sella_engine_has_user(const sella_engine *engine, const char *user);
 /* What the run recorded of a user's likes, oldest first: [{"item","title","time"},...] on one line; time in seconds (UTC) or null when the

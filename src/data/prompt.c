@@ -369,6 +369,12 @@ sella_status sella_prompt_render(const sella_prompter *prompter, const sella_pro
     return status;
 }
 
+int sella_prompt_tail(const sella_prompter *prompter, int32_t item)
+{
+    assert(item >= 0 && item < prompter->items);
+    return (int)(prompter->target.start[item + 1] - prompter->target.start[item]) + prompter->before[SELLA_PIECE_END].count;
+}
+
 sella_status sella_prompt_distil(const sella_prompter *prompter, int32_t item, int wording, sella_rows *rows, sella_err *err)
 {
     sella_ids ids = {0};

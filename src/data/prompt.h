@@ -63,6 +63,8 @@ typedef struct sella_prompt_row {
 
 /* Append the rendered row to rows. */
 sella_status sella_prompt_render(const sella_prompter *prompter, const sella_prompt_row *row, sella_rows *rows, sella_err *err);
+/* Tokens of a row from its target piece on: what stands before depends on the item through its soft tokens alone. */
+int sella_prompt_tail(const sella_prompter *prompter, int32_t item);
 /* The row's whole text, as people read it; tokenized as one text (special tokens on) it gives the row's ids, unless a title spells out a
  * special token, which in rows is ordinary text. */
 sella_status sella_prompt_text(const sella_prompter *prompter, const sella_prompt_row *row, sella_text *text, sella_err *err);

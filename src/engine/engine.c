@@ -6,6 +6,8 @@
 #include "engine/session.h"
 #include "kernels/gemm.h"
 
+#define CACHE_BYTES ((size_t)256 << 20) /* sella_engine_options.cache_bytes = 0 */
+
 /* The backbone that the run was trained with: from `model` or the recorded path, with the recorded fingerprint. */
 static sella_status open_backbone(sella_engine *engine, const char *model, sella_weights weights, sella_err *err)
 {
@@ -77,6 +79,12 @@ sella_status sella_engine_open(const char *run, const sella_engine_options *opti
     }
     SELLA_TRY(engine->method->open(engine->run, engine->backbone, &engine->scorer, err));
     SELLA_TRY(count_likes(engine, err));
+    engine->cache_bytes = options == NULL || options->cache_bytes == 0 ? CACHE_BYTES : options->cache_bytes < 0 ? 0 : (size_t)options->cache_bytes;
+    if (engine->scorer->serving != NULL && engine->scorer->serving->cache != NULL) {
+        SELLA_TRY(engine->scorer->serving->cache(engine->scorer, engine->cache_bytes, err));
+    } else {
+        engine->cache_bytes = 0;
+    }
     *out = engine;
     engine = NULL;
 done:

@@ -13,7 +13,7 @@
 #include "kernels/activation.h"
 #include "methods/score_all.h"
 
-enum { CHUNK = 8 }; /* candidates rescored between two looks at the clock: the products of fewer rows are slow */
+enum { STEP = 8 }; /* candidates that arrive together when somebody waits for them: the products of fewer rows are slow */
 
 typedef struct ranking {
     sella_engine *engine;
@@ -93,16 +93,27 @@ static sella_ranked place_of(const ranking *r, const sella_place *place, double 
                           .rescored = rescored};
 }
 
-/* The run's own score of the best retrieved, batch by batch until the time is over or nobody wants more. */
+/* Called behind every batch: its logits are there. */
+static int take_batch(void *user, int64_t first, int64_t count)
+{
+    ranking *r = user;
+    sella_ranked arrived[STEP];
+    for (int64_t i = first; i < first + count; i++) {
+        r->best_n[i] = (sella_place){.logit = r->logit_n[i], .item = r->by_n[i].item};
+        if (r->options->arrived != NULL) {
+            arrived[i - first] = place_of(r, &r->best_n[i], r->by_n[i].logit, 1);
+        }
+    }
+    r->rescored = (int)(first + count);
+    return r->options->arrived != NULL && r->options->arrived(r->options->user, arrived, (int)count);
+}
+
+/* The run's own score of the best retrieved, until the time is over or nobody wants more. */
 static sella_status rescore(ranking *r, sella_err *err)
 {
-    sella_status status = SELLA_OK;
-    const sella_rank_options *o = r->options;
     sella_scorer *scorer = r->engine->scorer;
-    const sella_talk quiet = {0};
-    sella_ranked arrived[CHUNK];
-    double slowest = 0;
-    const int step = o->arrived != NULL || isfinite(r->end) ? CHUNK : r->retrieve;
+    const sella_until until = {.end = r->end, .step = r->options->arrived != NULL ? STEP : 0, .scored = take_batch, .user = r};
+    int64_t done;
     r->query_n = sella_alloc((size_t)r->retrieve, sizeof *r->query_n, "the queries of a request", err);
     r->best_n = sella_alloc((size_t)r->retrieve, sizeof *r->best_n, "the ranking", err);
     if (r->query_n == NULL || r->best_n == NULL) {
@@ -111,27 +122,7 @@ static sella_status rescore(ranking *r, sella_err *err)
     for (int i = 0; i < r->retrieve; i++) {
         r->query_n[i] = sella_engine_query(&r->who, r->by_n[i].item);
     }
-    for (int first = 0, n; first < r->retrieve; first += n) {
-        const double start = sella_now();
-        n = r->retrieve - first < step ? r->retrieve - first : step;
-        if (start + slowest > r->end) {
-            break;
-        }
-        SELLA_TRY(scorer->ops->score(scorer, r->query_n + first, n, r->logit_n + first, &quiet, err));
-        for (int i = first; i < first + n; i++) {
-            r->best_n[i] = (sella_place){.logit = r->logit_n[i], .item = r->by_n[i].item};
-            if (o->arrived != NULL) {
-                arrived[i - first] = place_of(r, &r->best_n[i], r->by_n[i].logit, 1);
-            }
-        }
-        r->rescored = first + n;
-        slowest = sella_now() - start > slowest ? sella_now() - start : slowest;
-        if (o->arrived != NULL && o->arrived(o->user, arrived, n)) {
-            break;
-        }
-    }
-done:
-    return status;
+    return scorer->serving->score_until(scorer, r->query_n, r->retrieve, &until, r->logit_n, &done, err);
 }
 
 /* Retrieval logit of a rescored item. */
@@ -174,7 +165,7 @@ sella_status sella_engine_rank(sella_engine *engine, const sella_request *reques
     SELLA_TRY(sella_engine_choose(engine, &r.who, options->candidate_n, options->n, options->exclude_n, options->m, options->include_seen,
                                   r.item_n, &r.found, err));
     SELLA_TRY(retrieve(&r, err));
-    if (engine->backbone != NULL && r.found > 0) {
+    if (engine->backbone != NULL && r.found > 0) { /* every scorer with a language model scores until a time (methods/scorer.h) */
         const int usual = options->candidate_n != NULL      ? r.found
                           : options->k > SELLA_RETRIEVE_K ? options->k
                                                           : SELLA_RETRIEVE_K;
@@ -192,4 +183,14 @@ done:
     free(r.query_n);
     sella_resolved_release(&r.who);
     return status;
+}
+
+void sella_engine_stats(const sella_engine *engine, sella_engine_counts *out)
+{
+    const sella_serving_ops *serving = engine->scorer->serving;
+    *out = (sella_engine_counts){0};
+    if (serving != NULL && serving->count != NULL) {
+        serving->count(engine->scorer, out);
+        out->cache_limit = engine->cache_bytes;
+    }
 }

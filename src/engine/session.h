@@ -24,6 +24,7 @@ struct sella_engine {
     sella_scorer *scorer;
     sella_talk talk_copy;
     const sella_talk *talk; /* &talk_copy or NULL */
+    size_t cache_bytes;     /* limit of the prefix cache, 0: none */
     int32_t *liked_i;       /* [items] recorded histories that hold the item */
     pthread_mutex_t lock;   /* of what is made when it is first asked for: */
     char **folded_i;        /* [items] titles as searched; NULL: nobody searched yet */

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "data/tree.h"
 #include "methods/run.h"
+#include "sella/service.h"
 
 /* One query. Indexes are rows of the run's users.tsv and items.tsv. */
 typedef struct sella_query {
@@ -40,6 +41,15 @@ typedef struct sella_scorer_ops {
     void (*close)(sella_scorer *scorer);
 } sella_scorer_ops;
 
+/* When to stop scoring. */
+typedef struct sella_until {
+    double end;   /* on the clock of sella_now; INFINITY: no limit */
+    int64_t step; /* most queries between two calls of scored; 0: as many as fit */
+    /* logit_n of queries first .. first + count - 1 is there; non-zero: stop. NULL: nobody waits */
+    int (*scored)(void *user, int64_t first, int64_t count);
+    void *user;
+} sella_until;
+
 /* What serving asks of a scorer beyond scores; every member may be NULL. */
 typedef struct sella_serving_ops {
     /* Logits of many items for one user and history from vectors alone, without a language model: the first step of
@@ -48,6 +58,15 @@ typedef struct sella_serving_ops {
      *   logit_n out [N] */
     sella_status (*scan)(sella_scorer *scorer, const sella_query *who, const int32_t *item_n, int32_t N,
                          double *logit_n, sella_err *err);
+    /* Keep up to `bytes` of keys and values of prompts' beginnings between calls; 0: none. */
+    sella_status (*cache)(sella_scorer *scorer, size_t bytes, sella_err *err);
+    /* score() of queries that have user, history and group in common, in their order, until the time is over. Every
+     * scorer with a language model has it. */
+    sella_status (*score_until)(sella_scorer *scorer, const sella_query *query_n, int64_t N, const sella_until *until,
+                                double *logit_n, int64_t *done, sella_err *err);
+    /* Put the beginning of this user's prompts into the cache. */
+    sella_status (*warm)(sella_scorer *scorer, const sella_query *who, sella_err *err);
+    void (*count)(const sella_scorer *scorer, sella_engine_counts *out); /* from any thread */
 } sella_serving_ops;
 
 /* Concrete scorers begin with this struct. */
