@@ -68,6 +68,30 @@ typedef struct sella_export_options {
 /* The last word of every user on every item as rows of a data set. *json (may be NULL) as sella_import. */
 SELLA_API sella_status sella_export_feedback(const sella_export_options *options, const sella_talk *talk, char **json, sella_err *err);
 
+/* A load on a running server. */
+typedef struct sella_serve_bench_options {
+    const char *url;          /* "http://127.0.0.1:8080"; plain HTTP */
+    const char *path;         /* "/v1/recommend" */
+    const char *body;         /* JSON to POST; NULL: GET */
+    const char *api_key_file; /* NULL: none */
+    int connections;          /* 1 to 10000 */
+    double seconds;           /* > 0 */
+    double rate;              /* requests a second, due at fixed moments (open loop); 0: as fast as answers come (closed loop) */
+    const sella_talk *talk;   /* asked whether to stop; NULL: nobody */
+} sella_serve_bench_options;
+
+typedef struct sella_serve_figures {
+    double seconds;
+    int64_t requests; /* answered, with any status */
+    int64_t errors;   /* statuses other than 2xx, and connections lost or refused */
+    double rate;      /* answers a second */
+    double p50_ms, p90_ms, p99_ms, p999_ms, max_ms; /* latency, from when a request was due; NaN: no answers */
+    double service_p50_ms, service_p99_ms;          /* from when it was sent */
+} sella_serve_figures;
+
+/* SELLA_IO: the server cannot be reached. */
+SELLA_API sella_status sella_serve_bench(const sella_serve_bench_options *options, sella_serve_figures *out, sella_err *err);
+
 #ifdef __cplusplus
 }
 #endif

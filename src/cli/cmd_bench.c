@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "cli/commands.h"
 #include "sella/bench.h"
+#include "sella/serve.h"
 
 static const sella_option option[] = {
     {"model", 0, SELLA_TYPE_TEXT, "MODEL", "(gemm: the shapes of a 135M Llama)", 0, 0, NULL, "",
@@ -19,6 +20,14 @@ static const sella_option option[] = {
     {"profile", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "", "score, train: tell where the time goes, too.", false},
     {"data", 0, SELLA_TYPE_TEXT, "DATASET", "(made-up users)", 0, 0, NULL, "",
      "prefix: measure rows of this data set's train split, as `train tallrec` renders them.", false},
+    {"url", 0, SELLA_TYPE_TEXT, "URL", "http://127.0.0.1:8080", 0, 0, NULL, "", "serve: the running server, plain HTTP.", false},
+    {"path", 0, SELLA_TYPE_TEXT, "PATH", "/health", 0, 0, NULL, "", "serve: what to ask.", false},
+    {"body", 0, SELLA_TYPE_TEXT, "JSON", "(a GET)", 0, 0, NULL, "", "serve: what to POST.", false},
+    {"api-key-file", 0, SELLA_TYPE_TEXT, "FILE", NULL, 0, 0, NULL, "", "serve: the server's key.", false},
+    {"connections", 0, SELLA_TYPE_INT, "N", "1", 1, 10000, NULL, "", "serve: connections kept open.", false},
+    {"seconds", 0, SELLA_TYPE_REAL, "S", "10", 0.01, 86400, NULL, "seconds", "serve: time of the load.", false},
+    {"rate", 0, SELLA_TYPE_REAL, "R", "(closed loop)", 0.001, 10000000, NULL, "requests/s",
+     "serve: requests due at this rate, whether the server keeps up or not; latency counts from when they were due.", false},
     {"ratings", 0, SELLA_TYPE_INT, "N", "1000000", 2, 100000000, NULL, "rows", "collab: ratings drawn.", false},
 };
 
@@ -79,6 +88,60 @@ static void each(void *user, const sella_measurement *m)
     putchar('\n');
 }
 
+static void print_serve_json(const sella_serve_figures *f, const char *work)
+{
+    json_t *object = json_pack("{s:s, s:s, s:o, s:o, s:s, s:n, s:n, s:i, s:I, s:I}", "name", "serve", "work", work, "seconds", sella_json_real(f->seconds), "rate",
+                               sella_json_real(f->rate), "unit", "requests/s", "bound_share", "rss_mb", "threads", 1, "requests", (json_int_t)f->requests,
+                               "errors", (json_int_t)f->errors);
+    json_object_set_new(object, "p50_ms", sella_json_real(f->p50_ms));
+    json_object_set_new(object, "p90_ms", sella_json_real(f->p90_ms));
+    json_object_set_new(object, "p99_ms", sella_json_real(f->p99_ms));
+    json_object_set_new(object, "p999_ms", sella_json_real(f->p999_ms));
+    json_object_set_new(object, "max_ms", sella_json_real(f->max_ms));
+    json_object_set_new(object, "service_p50_ms", sella_json_real(f->service_p50_ms));
+    json_object_set_new(object, "service_p99_ms", sella_json_real(f->service_p99_ms));
+    char *line = sella_json_line(object);
+    puts(line != NULL ? line : "");
+    free(line);
+    json_decref(object);
+}
+
+/* A load on a running server. */
+static sella_status run_serve(const sella_args *args, const sella_cli *cli, sella_err *err)
+{
+    sella_serve_figures f;
+    char work[256];
+    const sella_serve_bench_options options = {.url = sella_args_text(args, "url"),
+                                               .path = sella_args_text(args, "path"),
+                                               .body = sella_args_text(args, "body"),
+                                               .api_key_file = sella_args_text(args, "api-key-file"),
+                                               .connections = (int)sella_args_int(args, "connections"),
+                                               .seconds = sella_args_real(args, "seconds"),
+                                               .rate = sella_args_given(args, "rate") ? sella_args_real(args, "rate") : 0,
+                                               .talk = &cli->talk};
+    sella_status status = sella_serve_bench(&options, &f, err);
+    if (status != SELLA_OK) {
+        return status;
+    }
+    int n = snprintf(work, sizeof work, "%s %.100s, %d connection%s, ", options.body != NULL ? "POST" : "GET", options.path, options.connections,
+                     options.connections == 1 ? "" : "s");
+    if (options.rate > 0) {
+        snprintf(work + n, sizeof work - (size_t)n, "open loop at %g a second", options.rate);
+    } else {
+        snprintf(work + n, sizeof work - (size_t)n, "closed loop");
+    }
+    if (cli->json) {
+        print_serve_json(&f, work);
+        return SELLA_OK;
+    }
+    printf("%s\n%lld answers in %.2f s, %.1f a second; %lld errors\n", work, (long long)f.requests, f.seconds, f.rate, (long long)f.errors);
+    printf("latency ms   p50 %.3f  p90 %.3f  p99 %.3f  p99.9 %.3f  max %.3f\n", f.p50_ms, f.p90_ms, f.p99_ms, f.p999_ms, f.max_ms);
+    if (options.rate > 0) {
+        printf("from sending p50 %.3f  p99 %.3f\n", f.service_p50_ms, f.service_p99_ms);
+    }
+    return SELLA_OK;
+}
+
 static sella_status run(const sella_args *args, const sella_cli *cli, sella_err *err)
 {
     const sella_bench_options options = {.what = args->positional[0],
@@ -94,6 +157,9 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
                                          .ratings = (int)sella_args_int(args, "ratings"),
                                          .threads = cli->threads,
                                          .talk = &cli->talk};
+    if (strcmp(options.what, "serve") == 0) {
+        return run_serve(args, cli, err);
+    }
     print p = {.json = cli->json};
     return sella_bench(&options, each, &p, err);
 }
@@ -101,7 +167,7 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
 const sella_command sella_cmd_bench = {
     .computes = true,
     .name = "bench",
-    .usage = "gemm|score|train|prefix|collab",
+    .usage = "gemm|score|train|prefix|collab|serve",
     .help = "Measure the engine's speed as a share of the matrix products' roof.",
     .details = "gemm    the four matrix products of a decoder layer: the roof of this machine, now\n"
                "score   real tokens a second through the forward pass; share = 2 P tokens/s / roof\n"
@@ -109,6 +175,7 @@ const sella_command sella_cmd_bench = {
                "prefix  rows that share a prefix, in trees against one by one, scored and trained: how many tokens\n"
                "        are saved, how much of that turns into time, by how much the results differ\n"
                "collab  epochs of matrix factorisation (method mf, 64 wide) on made-up ratings\n"
+               "serve   answers of a running server to one request, over and over, in a closed or an open loop\n"
                "P is the number of frozen weights outside the embeddings. The roof is measured in turns with the\n"
                "work. Run it on an idle machine.\n",
     .option = option,

@@ -340,7 +340,8 @@ static sella_status read_pem(const char *path, char **out, sella_err *err)
 static sella_status start_daemon(sella_server *server, sella_http *http, int fd, sella_err *err)
 {
     const bool tls = http->cert != NULL;
-    const unsigned int flags = MHD_USE_EPOLL_INTERNALLY | MHD_ALLOW_SUSPEND_RESUME | (tls ? MHD_USE_TLS : 0u);
+    // poll, not epoll: libmicrohttpd 0.9.75 misses the end of a connection whose last bytes came with it, and keeps it until its timeout
+    const unsigned int flags = MHD_USE_POLL_INTERNALLY | MHD_ALLOW_SUSPEND_RESUME | (tls ? MHD_USE_TLS : 0u);
     struct MHD_OptionItem more[] = {
         {tls ? MHD_OPTION_HTTPS_MEM_CERT : MHD_OPTION_END, 0, http->cert},
         {MHD_OPTION_HTTPS_MEM_KEY, 0, http->key},
