@@ -19,6 +19,8 @@ static const char template_text[] = "sella-template 1\n"
                                     "empty = \"none\\n\"\n"
                                     "user = \"{user}\"\n"
                                     "item = \"{item}\"\n"
+                                    "user_code = \"Person {user}\\n\"\n"
+                                    "item_code = \"{Noun} {item}\\n\"\n"
                                     "target = \"Like {title}? Answer:\"\n"
                                     "yes = \" Yes\"\n"
                                     "no = \" No\"\n";
@@ -30,6 +32,7 @@ typedef struct room {
     sella_settings *settings;
     sella_backbone *backbone;
     sella_features features;
+    sella_codes codes;
     sella_param_table logit;
     sella_lm lm;
     sella_corpus corpus;
@@ -64,6 +67,7 @@ static void open_step(room *r, bool share)
     CHECK(sella_lm_open(r->settings, tmpl, r->backbone, NULL, r->dataset->title, ITEMS, "movie", slots, &r->lm, err));
     free(tmpl);
     r->lm.tokens = soft ? soft->tokens : 1;
+    CHECK(sella_lm_codes(&r->lm, r->codes.text ? &r->codes : NULL, err));
     CHECK(sella_lora_load(r->backbone, TINY_MODEL "/adapter", &r->lm.lora, err));
     CHECK(sella_lora_train(r->lm.lora, r->features.train_adapter, err));
     CHECK(sella_corpus_open(&r->lm, r->dataset, SELLA_SPLIT_TRAIN, index, ROWS, &options, &r->corpus, err));
@@ -77,6 +81,7 @@ static void close_room(room *r)
     sella_corpus_release(&r->corpus);
     sella_lm_release(&r->lm);
     sella_soft_source_close(&r->features.soft);
+    sella_codes_release(&r->codes);
     sella_param_table_release(&r->logit);
     sella_backbone_close(r->backbone);
     sella_settings_free(r->settings);
@@ -171,12 +176,63 @@ static void test_personprompt(void **state)
     personprompt(false);
 }
 
+/* Texts of bits, by hand: the first of eight is the highest. */
+static void test_codes(void **state)
+{
+    const uint8_t user[2][8] = {{0, 0, 0, 0, 0, 1, 1, 0}, {1, 1, 1, 1, 1, 1, 1, 1}}, item[1][8] = {{1}};
+    const uint8_t wide[2][16] = {{0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1, 1, 0}, {0}};
+    sella_codes codes;
+    sella_err why = {0};
+    (void)state;
+    CHECK(sella_codes_make(user[0], 1, item[0], 0, 8, false, &codes, err));
+    assert_string_equal(sella_codes_user(&codes, 0), "00000110");
+    assert_string_equal(sella_codes_user(&codes, -1), "11111111");
+    assert_string_equal(sella_codes_item(&codes, -1), "10000000");
+    sella_codes_release(&codes);
+    CHECK(sella_codes_make(user[0], 1, item[0], 0, 8, true, &codes, err));
+    assert_string_equal(sella_codes_user(&codes, 0), "6");
+    assert_string_equal(sella_codes_user(&codes, -1), "255");
+    sella_codes_release(&codes);
+    CHECK(sella_codes_make(wide[0], 1, wide[1], 0, 16, true, &codes, err));
+    assert_string_equal(sella_codes_user(&codes, 0), "1.22");
+    assert_string_equal(sella_codes_item(&codes, -1), "0.0");
+    sella_codes_release(&codes);
+    assert_int_equal(sella_codes_make(user[0], 1, item[0], 0, 7, true, &codes, &why), SELLA_ARG);
+    assert_non_null(strstr(why.text, "multiple of 8"));
+}
+
+/* The dump's texts, put in directly: how codes come about is tests of codes.c and collab/binary_mf.c. */
+static void binllm(bool share)
+{
+    static const char *const user[] = {"0110", "1011", "0001", "1111"};
+    static const char *const item[] = {"1.22", "255.0", "7.7", "0.0", "13.128", "99.1", "1.1"};
+    room r;
+    open_room(&r, "binllm");
+    r.codes = (sella_codes){.users = USERS, .items = ITEMS, .room = 8, .text = calloc(USERS + ITEMS + 2, 8)};
+    assert_non_null(r.codes.text);
+    for (int i = 0; i < USERS + ITEMS + 2; i++) {
+        snprintf(r.codes.text + 8 * i, 8, "%s", i < USERS + 1 ? user[i] : item[i - USERS - 1]);
+    }
+    r.features.train_adapter = true;
+    check_step(&r, "bi.", share);
+    close_room(&r);
+}
+
+static void test_binllm(void **state)
+{
+    (void)state;
+    binllm(true);
+    binllm(false);
+}
+
 int main(void)
 {
     sella_threads_set(2);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_prompt4nr),
         cmocka_unit_test(test_personprompt),
+        cmocka_unit_test(test_codes),
+        cmocka_unit_test(test_binllm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

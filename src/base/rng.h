@@ -21,6 +21,7 @@ typedef enum sella_stream {
     SELLA_STREAM_BOOTSTRAP = 5, /* a = draw */
     SELLA_STREAM_NEGATIVE = 6,
     SELLA_STREAM_TEST = 7,
+    SELLA_STREAM_ANNEAL = 8,    /* a = step, b = side (user, item) */
     SELLA_STREAM_RANKING = 40   /* sampled candidates of eval --ranking; a = user, b = row, 0 for a case of a user */
 } sella_stream;
 

@@ -24,6 +24,7 @@ typedef struct id_pool {
 } id_pool;
 
 struct sella_prompter {
+    const sella_template *tmpl;
     const sella_tokenizer *tokenizer;
     const char *const *titles;
     int32_t items;
@@ -219,7 +220,8 @@ static sella_status prepare(sella_prompter *prompter, const sella_template *tmpl
     bool chat = sella_tokenizer_find(prompter->tokenizer, "<|im_start|>") >= 0 && sella_tokenizer_find(prompter->tokenizer, "<|im_end|>") >= 0;
     for (int p = 0; p < SELLA_PIECES; p++) {
         sella_piece_text *text = &prompter->piece[p];
-        bool titled = p == SELLA_PIECE_HISTORY || p == SELLA_PIECE_TARGET || p == SELLA_PIECE_DISTIL || p == SELLA_PIECE_DISTIL_EOL;
+        bool titled = p == SELLA_PIECE_HISTORY || p == SELLA_PIECE_TARGET || p == SELLA_PIECE_DISTIL || p == SELLA_PIECE_DISTIL_EOL ||
+                      p == SELLA_PIECE_USER_CODE || p == SELLA_PIECE_ITEM_CODE;
         SELLA_TRY(sella_template_expand(tmpl, (sella_piece)p, noun, chat, text, err));
         if (!titled) {
             SELLA_TRY(sella_tokenizer_encode(prompter->tokenizer, text->before.data, text->before.size, true, &prompter->before[p], err));
@@ -254,6 +256,7 @@ sella_status sella_prompter_new(const sella_template *tmpl, const sella_tokenize
     if (!prompter) {
         return SELLA_MEMORY;
     }
+    prompter->tmpl = tmpl;
     prompter->tokenizer = tokenizer;
     prompter->titles = titles;
     prompter->items = items;
@@ -264,6 +267,11 @@ sella_status sella_prompter_new(const sella_template *tmpl, const sella_tokenize
     }
     *out = prompter;
     return SELLA_OK;
+}
+
+sella_status sella_prompter_check_codes(const sella_prompter *prompter, sella_err *err)
+{
+    return sella_template_check_codes(prompter->tmpl, err);
 }
 
 void sella_prompter_answers(const sella_prompter *prompter, int32_t *yes, int32_t *no)
@@ -322,6 +330,33 @@ static sella_status take_title(row_ids *row, const sella_prompter *prompter, sel
     return status;
 }
 
+static const sella_piece code_piece[SELLA_SLOTS] = {SELLA_PIECES, SELLA_PIECE_USER_CODE, SELLA_PIECE_ITEM_CODE, SELLA_PIECES};
+
+/* The text of a slot in its piece. */
+static sella_status text_coded(const sella_prompter *prompter, int slot, const char *code, sella_text *out, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    const sella_piece_text *piece = &prompter->piece[code_piece[slot]];
+    assert(slot == SELLA_SLOT_USER || slot == SELLA_SLOT_ITEM);
+    SELLA_TRY(sella_text_append(out, piece->before.data, piece->before.size, err));
+    SELLA_TRY(sella_text_append(out, code, strlen(code), err));
+    SELLA_TRY(sella_text_append(out, piece->after.data, piece->after.size, err));
+done:
+    return status;
+}
+
+static sella_status take_coded(row_ids *out, const sella_prompter *prompter, int slot, const char *code, sella_err *err)
+{
+    sella_text text = {0};
+    sella_ids ids = {0};
+    sella_status status = text_coded(prompter, slot, code, &text, err);
+    status = status == SELLA_OK ? sella_tokenizer_encode(prompter->tokenizer, text.data, text.size, false, &ids, err) : status;
+    status = status == SELLA_OK ? take_ids(out, &ids, err) : status;
+    sella_ids_release(&ids);
+    sella_text_release(&text);
+    return status;
+}
+
 static sella_status take_row(row_ids *out, const sella_prompter *prompter, const sella_prompt_row *row, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -342,7 +377,9 @@ static sella_status take_row(row_ids *out, const sella_prompter *prompter, const
     }
     SELLA_TRY(take_ids(out, &prompter->before[SELLA_PIECE_BETWEEN], err));
     for (int s = 1; s < SELLA_SLOTS; s++) {
-        if (row->slots & (1u << s)) {
+        if (row->slots & (1u << s) && row->slot_text[s]) {
+            SELLA_TRY(take_coded(out, prompter, s, row->slot_text[s], err));
+        } else if (row->slots & (1u << s)) {
             SELLA_TRY(take_ids(out, &prompter->before[slot_piece[s]], err));
             for (int i = 0; i < (row->slot_tokens > 1 ? row->slot_tokens : 1); i++) {
                 SELLA_TRY(take(out, &prompter->slot_id[s], 1, (uint8_t)s, err));
@@ -436,7 +473,9 @@ sella_status sella_prompt_text(const sella_prompter *prompter, const sella_promp
     }
     SELLA_TRY(text_plain(&prompter->piece[SELLA_PIECE_BETWEEN].before, text, err));
     for (int s = 1; s < SELLA_SLOTS; s++) {
-        if (row->slots & (1u << s)) {
+        if (row->slots & (1u << s) && row->slot_text[s]) {
+            SELLA_TRY(text_coded(prompter, s, row->slot_text[s], text, err));
+        } else if (row->slots & (1u << s)) {
             SELLA_TRY(text_plain(&prompter->piece[slot_piece[s]].before, text, err));
             for (int i = 0; i < (row->slot_tokens > 1 ? row->slot_tokens : 1); i++) {
                 SELLA_TRY(sella_tokenizer_decode(prompter->tokenizer, &prompter->slot_id[s], 1, text, err));

@@ -41,6 +41,8 @@ typedef struct sella_prompter sella_prompter;
 sella_status sella_prompter_new(const sella_template *tmpl, const sella_tokenizer *tokenizer, const char *const *titles,
                                 int32_t items, const char *noun, sella_prompter **out, sella_err *err);
 void sella_prompter_free(sella_prompter *prompter);
+/* SELLA_FORMAT when the template cannot have texts in the slots of user and item. */
+sella_status sella_prompter_check_codes(const sella_prompter *prompter, sella_err *err);
 /* Token ids of the two answers. */
 void sella_prompter_answers(const sella_prompter *prompter, int32_t *yes, int32_t *no);
 
@@ -54,6 +56,7 @@ typedef struct sella_prompt_row {
     const char *target_text; /* NULL: the title of item; then `item` is not looked at */
     sella_slot_set slots;
     int slot_tokens;          /* soft tokens of each slot, 1 to SELLA_SLOT_TOKENS; 0: 1 */
+    const char *slot_text[SELLA_SLOTS]; /* NULL: soft tokens; otherwise what stands in the slot (user and item only) */
     int32_t ref[SELLA_SLOTS]; /* by sella_slot */
     int32_t group;
     int64_t row;

@@ -33,6 +33,8 @@ static const struct {
     [SELLA_PIECE_YES] = {"yes", NULL, false, false, true, NULL},
     [SELLA_PIECE_NO] = {"no", NULL, false, false, true, NULL},
     [SELLA_PIECE_DISTIL] = {"distil", "title", false, false, false, "{Noun}: {title}"},
+    [SELLA_PIECE_USER_CODE] = {"user_code", "user", false, false, false, " Person {user};"}, // as user, where that has words
+    [SELLA_PIECE_ITEM_CODE] = {"item_code", "item", false, false, false, " Candidate {item};"},
     [SELLA_PIECE_DISTIL_EOL] = {"distil_eol", "title", false, false, false, "The {noun} \"{title}\" means in one word:"},
 };
 
@@ -258,10 +260,20 @@ done:
     return status;
 }
 
+/* What a piece is that the file lacks. */
+static const char *preset_of(const sella_template *tmpl, int p)
+{
+    const int slot = p == SELLA_PIECE_USER_CODE ? SELLA_PIECE_USER : p == SELLA_PIECE_ITEM_CODE ? SELLA_PIECE_ITEM : p;
+    if (slot != p && strcmp(tmpl->piece[slot], rules[slot].preset) != 0) {
+        return tmpl->piece[slot];
+    }
+    return p == SELLA_PIECE_START_SLOTS ? tmpl->piece[SELLA_PIECE_START] : rules[p].preset;
+}
+
 static sella_status check_all(sella_template *tmpl, sella_err *err)
 {
     for (int p = 0; p < SELLA_PIECES; p++) {
-        const char *preset = p == SELLA_PIECE_START_SLOTS ? tmpl->piece[SELLA_PIECE_START] : rules[p].preset;
+        const char *preset = preset_of(tmpl, p);
         if (!tmpl->piece[p] && rules[p].required) {
             return sella_err_set(err, SELLA_FORMAT, "the piece '%s' is missing", rules[p].name);
         }
@@ -278,6 +290,30 @@ static sella_status check_all(sella_template *tmpl, sella_err *err)
         return sella_err_set(err, SELLA_FORMAT, "the pieces 'yes' and 'no' are equal");
     }
     return SELLA_OK;
+}
+
+sella_status sella_template_check_codes(const sella_template *tmpl, sella_err *err)
+{
+    static const sella_piece chain[] = {SELLA_PIECE_HISTORY,   SELLA_PIECE_EMPTY,     SELLA_PIECE_BETWEEN,
+                                        SELLA_PIECE_USER_CODE, SELLA_PIECE_ITEM_CODE, SELLA_PIECE_TARGET};
+    sella_status status = SELLA_OK;
+    for (int chat = 0; chat < 2; chat++) {
+        edges edge_p[SELLA_PIECES] = {0};
+        for (size_t i = 0; i < sizeof chain / sizeof *chain; i++) {
+            sella_piece_text text;
+            SELLA_TRY(sella_template_expand(tmpl, chain[i], "item", chat, &text, err));
+            edge_p[chain[i]] = edges_of(&text, true); // a code is text, as a title
+            sella_piece_text_release(&text);
+        }
+        const bool between = edge_p[SELLA_PIECE_BETWEEN].begin != EDGE_NOTHING;
+        for (int p = between ? SELLA_PIECE_BETWEEN : SELLA_PIECE_HISTORY; p <= SELLA_PIECE_BETWEEN; p++) {
+            SELLA_TRY(check_join(edge_p, p, SELLA_PIECE_USER_CODE, err));
+        }
+        SELLA_TRY(check_join(edge_p, SELLA_PIECE_USER_CODE, SELLA_PIECE_ITEM_CODE, err));
+        SELLA_TRY(check_join(edge_p, SELLA_PIECE_ITEM_CODE, SELLA_PIECE_TARGET, err));
+    }
+done:
+    return status;
 }
 
 /* ---- the file ---- */

@@ -29,6 +29,8 @@ typedef enum sella_piece {
     SELLA_PIECE_NO,
     SELLA_PIECE_DISTIL,      /* distillation prompt, {title} */
     SELLA_PIECE_DISTIL_EOL,  /* the one-word form, {title} */
+    SELLA_PIECE_USER_CODE,   /* {user} where a text stands in the slot of the user */
+    SELLA_PIECE_ITEM_CODE,   /* {item} likewise */
     SELLA_PIECES
 } sella_piece;
 
@@ -42,6 +44,9 @@ void sella_piece_text_release(sella_piece_text *text);
 
 /* chat: turns are written as <|im_start|>role ... <|im_end|>; otherwise as "### ..." headings. */
 sella_status sella_template_expand(const sella_template *tmpl, sella_piece piece, const char *noun, bool chat, sella_piece_text *out, sella_err *err);
+
+/* The pieces with texts in the slots of user and item may stand side by side. Other prompts do without. */
+sella_status sella_template_check_codes(const sella_template *tmpl, sella_err *err);
 
 /* Source texts of the built-in templates: names[i] has texts[i]; names ends with NULL. */
 extern const char *const sella_template_names[];

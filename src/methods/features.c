@@ -156,6 +156,7 @@ sella_status sella_features_train(sella_job *job, sella_features *features, sell
 {
     sella_status status = SELLA_OK;
     sella_param_table logit; // logit.bias, or empty
+    sella_codes codes = {0};
     const sella_soft_source *soft = features->soft.ops ? &features->soft : NULL;
     sella_lm_stage stage = {
         .job = job, .name = features->stage, .prefix = "stage3", .soft = soft, .logit = &logit};
@@ -168,6 +169,10 @@ sella_status sella_features_train(sella_job *job, sella_features *features, sell
     SELLA_TRY(sella_stage_intercept(job->settings, &logit, err));
     SELLA_TRY(sella_lm_open_run(job->run, job->backbone, soft ? USER_ITEM : 0, false, &stage.lm, err));
     stage.lm.tokens = soft ? soft->tokens : 1;
+    if (features->encode) {
+        SELLA_TRY(features->encode(features->coder, &codes, err));
+        SELLA_TRY(sella_lm_codes(&stage.lm, &codes, err));
+    }
     SELLA_TRY(open_adapter(job, features->train_adapter, &stage.lm.lora, err));
     stage.dropout = features->train_adapter ? sella_lora_settings(stage.lm.lora)->dropout > 0
                                             : sella_settings_bool(job->settings, "stage3.dropout");
@@ -186,6 +191,7 @@ sella_status sella_features_train(sella_job *job, sella_features *features, sell
 done:
     sella_lm_stage_release(&stage);
     sella_param_table_release(&logit);
+    sella_codes_release(&codes);
     return status;
 }
 
@@ -226,12 +232,14 @@ sella_status sella_features_open(const sella_run *run, sella_backbone *backbone,
                                  sella_scorer **out, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    sella_lm_scorer_options options = {.adapter = true, .slots = USER_ITEM, .gain = 1};
+    sella_lm_scorer_options options = {
+        .adapter = true, .slots = features->soft.ops ? USER_ITEM : 0, .gain = 1};
     *out = NULL;
     SELLA_TRY(read_tables(run, features, &options.bias, err));
     if (features->soft.ops && features->soft.ops->ready) {
         SELLA_TRY(features->soft.ops->ready(features->soft.self, run, err));
     }
+    SELLA_TRY(features->encode ? features->encode(features->coder, &options.codes, err) : SELLA_OK);
     options.soft = features->soft;
     features->soft = (sella_soft_source){0};
     SELLA_TRY(sella_lm_scorer_open(run, backbone, &options, out, err));

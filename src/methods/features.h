@@ -21,6 +21,9 @@ typedef struct sella_features {
     const char *stage;             /* name of the stage: the method's */
     bool train_adapter;            /* with the features; otherwise it stays as stage 1 left it */
     sella_soft_source soft;        /* owned; zeroed: no soft tokens */
+    sella_status (*encode)(const void *coder, sella_codes *out, sella_err *err); /* NULL, or: codes as text in the slots,
+                                                                                    made of tables that are trained or read */
+    const void *coder;             /* of encode; borrowed */
     sella_param_table *collab;     /* tables of collab.safetensors; NULL: none */
     sella_param_table *projection; /* of projection.safetensors; NULL: none */
 } sella_features;

@@ -54,6 +54,12 @@ void sella_lm_release(sella_lm *lm)
     *lm = (sella_lm){0};
 }
 
+sella_status sella_lm_codes(sella_lm *lm, const sella_codes *codes, sella_err *err)
+{
+    lm->codes = codes;
+    return codes ? sella_prompter_check_codes(lm->prompter, err) : SELLA_OK;
+}
+
 sella_status sella_lm_render(const sella_lm *lm, const sella_query *query, const int32_t *ref, int64_t row, float label,
                              sella_rows *rows, sella_err *err)
 {
@@ -72,6 +78,11 @@ sella_status sella_lm_render(const sella_lm *lm, const sella_query *query, const
     if (query->item < 0 && !query->target_text) {
         return sella_err_set(err, SELLA_ARG, "query %lld names no item of the catalogue and has no title",
                              (long long)row);
+    }
+    if (lm->codes) {
+        prompt.slots = 1u << SELLA_SLOT_USER | 1u << SELLA_SLOT_ITEM;
+        prompt.slot_text[SELLA_SLOT_USER] = sella_codes_user(lm->codes, query->user);
+        prompt.slot_text[SELLA_SLOT_ITEM] = sella_codes_item(lm->codes, query->item);
     }
     if (ref) {
         memcpy(prompt.ref, ref, sizeof prompt.ref);

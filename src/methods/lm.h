@@ -12,6 +12,7 @@
 
 #include "backbone/pass.h"
 #include "data/prompt.h"
+#include "methods/codes.h"
 #include "methods/scorer.h"
 
 typedef struct sella_lm {
@@ -23,6 +24,7 @@ typedef struct sella_lm {
     int32_t length;
     sella_slot_set slots;     /* of soft tokens */
     int tokens;               /* soft tokens of a slot */
+    const sella_codes *codes; /* texts in the slots of user and item instead; NULL: none */
     int C;
     int32_t yes, no;          /* label tokens */
     float *direction;         /* [C] head[yes] - head[no]; NULL without a backbone */
@@ -34,6 +36,9 @@ sella_status sella_lm_open(const sella_settings *settings, const char *tmpl, sel
                            const sella_tokenizer *tokenizer, const char *const *titles, int32_t items, const char *noun,
                            sella_slot_set slots, sella_lm *out, sella_err *err);
 void sella_lm_release(sella_lm *lm);
+
+/* Texts in the slots of user and item from now on: codes are borrowed. SELLA_FORMAT when the template does not fit. */
+sella_status sella_lm_codes(sella_lm *lm, const sella_codes *codes, sella_err *err);
 
 /* Append the prompt of one query: the history window of the settings is applied here. ref [SELLA_SLOTS] or NULL
  * without soft tokens. */

@@ -25,6 +25,7 @@ typedef struct lm_scorer {
 static void options_release(sella_lm_scorer_options *options)
 {
     sella_soft_source_close(&options->soft);
+    sella_codes_release(&options->codes);
     if (options->vectors) {
         sella_vectors_release(options->vectors);
         free(options->vectors);
@@ -331,6 +332,7 @@ sella_status sella_lm_scorer_open(const sella_run *run, sella_backbone *backbone
         goto done;
     }
     s->lm.tokens = soft ? taken.soft.tokens : 1;
+    SELLA_TRY(sella_lm_codes(&s->lm, taken.codes.text ? &s->options.codes : NULL, err));
     const sella_pass_options pass = {.max_tokens = s->budget};
     SELLA_TRY(sella_pass_new(backbone, s->lm.lora, &pass, &s->pass, err));
     s->answer = sella_alloc((size_t)s->budget * (size_t)s->lm.C, sizeof *s->answer, "answers", err);

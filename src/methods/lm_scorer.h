@@ -21,6 +21,7 @@ typedef struct sella_lm_scorer_options {
     float bias;           /* logit.bias */
     float gain;           /* logit.gain; 1 without */
     sella_soft_source soft; /* taken over also on failure; zeroed: no soft tokens */
+    sella_codes codes;      /* taken over alike; zeroed: no texts in the slots */
     sella_vectors *vectors; /* of the residual; allocated by sella_alloc, ready; taken over alike; NULL: none */
 } sella_lm_scorer_options;
 

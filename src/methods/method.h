@@ -78,6 +78,7 @@ extern const sella_method sella_method_zeroshot; /* methods/zeroshot.c */
 extern const sella_method sella_method_tallrec;  /* methods/tallrec.c */
 extern const sella_method sella_method_prompt4nr;    /* methods/prompt4nr.c */
 extern const sella_method sella_method_personprompt; /* methods/personprompt.c */
+extern const sella_method sella_method_binllm;       /* methods/binllm.c */
 extern const sella_method sella_method_sella;    /* methods/sella/sella.c */
 
 /* Sorted indexes of a seeded sample of `rows` rows of a split: all of them when rows is 0 or not smaller than the

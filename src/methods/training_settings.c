@@ -124,6 +124,11 @@ static const sella_setting training_table[] = {
     REAL("soft.init", "0.02", 0, 100, "",
          "Standard deviation of the vectors of prompt4nr and personprompt at the start."),
 
+    WORD("binllm.code", "bits", "bits|dotted",
+         "How a code stands in the prompt of binllm: a 0 or 1 a bit, or a decimal number for every 8 bits, joined by dots."),
+    REAL("binllm.anneal", "0.001", 0, 1, "",
+         "Codes of binllm take signs in training with a probability that begins at 0 and rises by this every 2 epochs."),
+
     REAL("stage3.lr", "2e-4", 0, 1, "",
          "Highest learning rate of stage 3 (AdamW): the stage that trains on prompts with features, in every method "
          "that has them."),

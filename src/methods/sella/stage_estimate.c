@@ -46,6 +46,7 @@ static sella_status plan(figures *f, sella_split_id split, int64_t sample, const
     SELLA_TRY(sella_lm_open(f->ask->settings, sella_settings_text(f->ask->settings, "template"), NULL, f->tokenizer,
                             dataset->title, dataset->items, dataset->noun, features ? features->slots : 0, &lm, err));
     lm.tokens = features ? features->tokens : 1;
+    SELLA_TRY(sella_lm_codes(&lm, features ? features->codes : NULL, err));
     SELLA_TRY(sella_sample_rows(sample, f->ask->seed, dataset, split, &index, &k, err));
     SELLA_TRY(sella_corpus_open(&lm, dataset, split, index, k, options, &corpus, err));
     *rows = corpus.rows;

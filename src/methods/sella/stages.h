@@ -61,6 +61,7 @@ typedef struct sella_stage_plan {
     sella_slot_set slots; /* of soft tokens */
     int tokens;           /* of a slot */
     sella_refs_kind refs;
+    const sella_codes *codes; /* texts in the slots instead; NULL: none */
     bool adapter, soft;   /* what gets gradients: the adapter, soft tokens */
     int64_t width_rows;   /* trained vectors of the language model's width; others are counted by who asks */
 } sella_stage_plan;
