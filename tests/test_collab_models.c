@@ -323,6 +323,161 @@ static void test_sasrec_dropout(void **state)
     sella_collab_free(c);
 }
 
+/* ---- lightgcn ---- */
+
+static const sella_collab_config lightgcn_config = {
+    .users = 6, .items = 8, .C = 5, .bias = true, .init = .5, .unseen = SELLA_UNSEEN_HISTORY, .lightgcn = {.layers = 3}};
+
+/* The graph of the dump; every item is named, item 7 by a row that is no edge. extra: one more positive, 5 likes it. */
+static void prepare_graph(sella_collab *c, const ref_file *ref, int32_t extra)
+{
+    size_t edges;
+    const int32_t *u = ref_i32(ref, "lightgcn.edge.user", &edges), *i = ref_i32(ref, "lightgcn.edge.item", NULL);
+    int32_t user[32], item[32];
+    uint8_t label[32];
+    assert_true(edges < 20);
+    for (size_t e = 0; e < edges; e++) {
+        user[e] = u[e];
+        item[e] = i[e];
+        label[e] = 1;
+    }
+    user[edges] = 4;
+    item[edges] = 7;
+    label[edges] = 0;
+    user[edges + 1] = 5;
+    item[edges + 1] = extra >= 0 ? extra : 7;
+    label[edges + 1] = extra >= 0;
+    const sella_collab_train train = {
+        .rows = {.rows = (int64_t)edges + 2, .user_n = user, .item_n = item, .label_n = label}};
+    assert_int_equal(sella_collab_prepare(c, &train, NULL), SELLA_OK);
+}
+
+static void load_start(sella_collab *c, const ref_file *ref)
+{
+    char text[SELLA_PARAM_NAME_MAX + 32];
+    for (int i = 0; i < c->table.count; i++) {
+        sella_param *param = &c->table.param[i];
+        memcpy(param->data, ref_f32(ref, named(text, c->ops->name, "start", param->name), NULL),
+               param->count * sizeof(float));
+    }
+}
+
+static void test_lightgcn_torch(void **state)
+{
+    (void)state;
+    ref_file ref = ref_open("tests/ref/collab_models.ref");
+    sella_collab *c = model("lightgcn", &lightgcn_config);
+    float guest[5];
+    prepare_graph(c, &ref, -1);
+    replay(c, &ref, NULL, NULL);
+    /* what scoring reads: both propagated tables, and a user never seen as one more node */
+    load_start(c, &ref);
+    assert_int_equal(sella_collab_ready(c, NULL, NULL), SELLA_OK);
+    const float *final = ref_f32(&ref, "lightgcn.final", NULL);
+    ref_close_to("user.weight", sella_param_find(&c->derived, "user.weight")->data, final, 6 * 5, 1e-6);
+    ref_close_to("item.weight", sella_param_find(&c->derived, "item.weight")->data, final + 6 * 5, 8 * 5, 1e-6);
+    size_t liked;
+    const int32_t *history = ref_i32(&ref, "lightgcn.guest.history", &liked);
+    user_vector(c, history, (int32_t)liked, guest);
+    ref_close_to("guest", guest, ref_f32(&ref, "lightgcn.guest", NULL), 5, 1e-6);
+    sella_collab_free(c);
+    ref_close(&ref);
+}
+
+static void test_lightgcn_differences(void **state)
+{
+    (void)state;
+    ref_file ref = ref_open("tests/ref/collab_models.ref");
+    for (int layers = 0; layers < 4; layers += 2) {
+        sella_collab_config config = lightgcn_config;
+        config.lightgcn.layers = layers;
+        sella_collab *c = model("lightgcn", &config);
+        problem p;
+        problem_init(&p, &config);
+        prepare_graph(c, &ref, -1);
+        assert_int_equal(sella_collab_ready(c, NULL, NULL), SELLA_OK);
+        differences(c, &p);
+        sella_collab_free(c);
+    }
+    ref_close(&ref);
+}
+
+static float score_of(sella_collab *c, int32_t user, int32_t item)
+{
+    const int32_t *none = &item, zero = 0;
+    const sella_collab_batch batch = {
+        .N = 1, .user_n = &user, .item_n = &item, .history_n = &none, .history_count_n = &zero};
+    float z;
+    assert_int_equal(sella_collab_score(c, &batch, &z, NULL), SELLA_OK);
+    return z;
+}
+
+/* One edge more, of another user and another item, moves a score; without layers it does not, and a negative row never
+ * does. */
+static void test_lightgcn_graph(void **state)
+{
+    (void)state;
+    ref_file ref = ref_open("tests/ref/collab_models.ref");
+    for (int layers = 0; layers < 4; layers += 3) {
+        sella_collab_config config = lightgcn_config;
+        config.lightgcn.layers = layers;
+        sella_collab *c = model("lightgcn", &config);
+        float z[3];
+        for (int k = 0; k < 3; k++) {
+            prepare_graph(c, &ref, k == 2 ? 1 : -1);
+            load_start(c, &ref);
+            assert_int_equal(sella_collab_ready(c, NULL, NULL), SELLA_OK);
+            z[k] = score_of(c, 1, 3);
+        }
+        assert_true(z[0] == z[1]);
+        assert_true(layers > 0 ? fabs((double)(z[2] - z[0])) > 1e-3 : z[2] == z[0]);
+        sella_collab_free(c);
+    }
+    ref_close(&ref);
+}
+
+/* ---- mf, and what all share ---- */
+
+static void test_mf_differences(void **state)
+{
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        const sella_collab_config config = {
+            .users = 5, .items = 9, .C = 7, .bias = true, .init = .4, .mf = {.history = k == 1}};
+        sella_collab *c = model("mf", &config);
+        problem p;
+        problem_init(&p, &config);
+        prepare_all(c);
+        differences(c, &p);
+        sella_collab_free(c);
+    }
+}
+
+/* Items of the catalogue that no train row names: zero, or the mean of those that are named, in every model. */
+static void test_items_never_seen(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"mf", "lightgcn", "sasrec"};
+    for (int k = 0; k < 6; k++) {
+        sella_collab_config config = sasrec_config;
+        config.unseen = k < 3 ? SELLA_UNSEEN_ZERO : SELLA_UNSEEN_MEAN;
+        config.lightgcn.layers = 2;
+        sella_collab *c = model(names[k % 3], &config);
+        int32_t user[] = {0, 1, 2}, item[] = {1, 4, 4};
+        const uint8_t label[] = {1, 1, 0};
+        const sella_collab_train train = {.rows = {.rows = 3, .user_n = user, .item_n = item, .label_n = label}};
+        assert_int_equal(sella_collab_prepare(c, &train, NULL), SELLA_OK);
+        assert_int_equal(sella_collab_ready(c, NULL, NULL), SELLA_OK);
+        const sella_param *table = sella_param_find(&c->derived, "item.weight");
+        const float *q = table ? table->data : sella_param_find(&c->table, "item.weight")->data;
+        for (int d = 0; d < 6; d++) {
+            const double mean = k < 3 ? 0 : ((double)q[1 * 6 + d] + (double)q[4 * 6 + d]) / 2;
+            assert_true(fabs((double)q[7 * 6 + d] - mean) < 1e-6);
+        }
+        sella_collab_free(c);
+    }
+}
+
 /* One row alone, and among others in pieces, on one thread and on several. */
 static void test_pieces_and_threads(void **state)
 {
@@ -358,6 +513,45 @@ static void test_pieces_and_threads(void **state)
     sella_collab_free(c);
 }
 
+/* A scan of the catalogue is the scores of its rows. */
+static void test_scan(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"mf", "lightgcn", "sasrec"};
+    for (int k = 0; k < 3; k++) {
+        sella_collab_config config = sasrec_config;
+        config.lightgcn.layers = 2;
+        config.unseen = SELLA_UNSEEN_HISTORY;
+        sella_collab *c = model(names[k], &config);
+        int32_t user[11], item[11], count[11];
+        const int32_t liked[] = {4, 2, 9}, *history[11];
+        float scan[11], score[11];
+        prepare_all(c);
+        assert_int_equal(sella_collab_ready(c, NULL, NULL), SELLA_OK);
+        for (int b = 0; b < 3; b++) {
+            sella_param *bias = &c->table.param[c->table.count - 3 + b];
+            for (size_t i = 0; i < bias->count; i++) {
+                bias->data[i] = .1f * (float)(i + 1);
+            }
+        }
+        for (int u = -1; u < 2; u++) {
+            for (int i = 0; i < 11; i++) {
+                user[i] = u;
+                item[i] = 10 - i;
+                count[i] = 3;
+                history[i] = liked;
+            }
+            const sella_collab_batch all = {
+                .N = 11, .user_n = user, .item_n = item, .history_n = history, .history_count_n = count};
+            const sella_collab_batch who = sella_collab_piece(&all, 0, 1);
+            assert_int_equal(sella_collab_score(c, &all, score, NULL), SELLA_OK);
+            assert_int_equal(sella_collab_scan(c, &who, item, 11, scan, NULL), SELLA_OK);
+            ref_close_to(names[k], scan, score, 11, 1e-6);
+        }
+        sella_collab_free(c);
+    }
+}
+
 static void refused(const char *name, const sella_collab_config *config, const char *part)
 {
     sella_collab *c = NULL;
@@ -388,6 +582,9 @@ static void test_refused(void **state)
     config = sasrec_config;
     config.dropout = NAN;
     refused("sasrec", &config, "dropout nan");
+    config = lightgcn_config;
+    config.lightgcn.layers = 17;
+    refused("lightgcn", &config, "17 layers");
     /* a row of train outside the tables */
     const int32_t user = 5, item = 0;
     const uint8_t label = 1;
@@ -402,7 +599,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sasrec_torch),   cmocka_unit_test(test_sasrec_differences),
         cmocka_unit_test(test_sasrec_order),   cmocka_unit_test(test_sasrec_dropout),
-        cmocka_unit_test(test_pieces_and_threads), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_lightgcn_torch), cmocka_unit_test(test_lightgcn_differences),
+        cmocka_unit_test(test_lightgcn_graph), cmocka_unit_test(test_mf_differences),
+        cmocka_unit_test(test_items_never_seen), cmocka_unit_test(test_pieces_and_threads),
+        cmocka_unit_test(test_scan), cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, one_thread, NULL);
 }

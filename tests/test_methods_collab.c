@@ -8,6 +8,7 @@
 
 #include "data_fixture.h"
 #include "eval/predictions.h"
+#include "methods/collab_fit.h"
 #include "methods/tensor_file.h"
 #include "methods_fixture.h"
 #include "sella/eval.h"
@@ -227,7 +228,98 @@ static void test_mf_refused(void **state)
                                        NULL};
     assert_int_equal(fixture_train("mf", dataset, path, "fast", NULL, false, wild, NULL, &why), SELLA_ARG);
     assert_false(sella_path_exists(path));
+    static const char *const heads[] = {"sasrec.heads=3", "collab.width=64", NULL};
+    assert_int_equal(fixture_train("sasrec", dataset, path, NULL, NULL, false, heads, NULL, &why), SELLA_ARG);
+    assert_non_null(strstr(why.text, "heads that divide the width"));
+    assert_false(sella_path_exists(path));
     free(path);
+}
+
+/* lightgcn and sasrec as methods: their tensors, users and items never seen, what a score depends on. */
+static void test_models(void **state)
+{
+    (void)state;
+    static const char *const graph[] = {"collab.epochs=4", "collab.width=6", "collab.batch=16", NULL};
+    static const char *const bpr[] = {"collab.epochs=4", "collab.width=6", "collab.batch=16", "lightgcn.loss=bpr", NULL};
+    static const char *const sequence[] = {"collab.epochs=4",        "collab.width=6",  "collab.batch=16",
+                                           "collab.history_length=5", "sasrec.heads=2", NULL};
+    const int32_t history[] = {1, 3, 8}, other[] = {3, 1, 8};
+    trained l = train("lightgcn", "lightgcn", NULL, graph), b = train("lightgcn-bpr", "lightgcn", NULL, bpr),
+            s = train("sasrec", "sasrec", NULL, sequence);
+    const float *p = tensor(&l, "user.weight"), *q = tensor(&l, "item.weight"), *f = tensor(&l, "lightgcn.history.weight"),
+                *bu = tensor(&l, "user.bias"), *bi = tensor(&l, "item.bias"), *b0 = tensor(&l, "global.bias");
+    double known = (double)(bu[2] + bi[5] + b0[0]), guest = (double)(bi[5] + b0[0]);
+    for (int c = 0; c < 6; c++) {
+        known += (double)p[2 * 6 + c] * (double)q[5 * 6 + c];
+        guest += (double)(f[1 * 6 + c] + f[3 * 6 + c] + f[8 * 6 + c]) / sqrt(3) * (double)q[5 * 6 + c];
+    }
+    assert_true(has(&l, "lightgcn.user.weight") && has(&l, "lightgcn.item.weight"));
+    assert_true(close_to(score(&l, 2, 5, history, 3), known)); /* a train user's vector is their row */
+    assert_true(close_to(score(&l, -1, 5, history, 3), guest));
+    assert_true(close_to(score(&l, -1, -1, history, 3), (double)b0[0]));
+    assert_true(score(&l, 2, 5, NULL, 0) != score(&b, 2, 5, NULL, 0)); /* another loss, another model */
+    assert_true(has(&s, "item.weight") && has(&s, "sasrec.block.0.query.weight") && !has(&s, "user.weight"));
+    assert_true(fabs(score(&s, 2, 5, history, 3) - score(&s, 2, 5, other, 3)) > 1e-7); /* the order counts */
+    assert_true(isfinite(score(&s, -1, -1, NULL, 0)) && isfinite(score(&s, -1, unseen_item(), history, 3)));
+    trained_release(&l);
+    trained_release(&b);
+    trained_release(&s);
+}
+
+/* A collab.safetensors with one tensor of another shape, a value that is not finite, one that is missing. */
+static void test_models_hostile(void **state)
+{
+    (void)state;
+    static const char *const set[] = {"collab.epochs=1", "collab.width=6", "collab.history_length=5", NULL};
+    static const struct {
+        const char *method, *tensor;
+    } cases[] = {{"sasrec", "sasrec.position.weight"}, {"lightgcn", "item.weight"}};
+    for (int k = 0; k < 2; k++) {
+        for (int how = 0; how < 3; how++) {
+            char name[32];
+            snprintf(name, sizeof name, "hostile-%d-%d", k, how);
+            char *path = sella_path_join(folder, name, NULL), *file = sella_path_join(path, "collab.safetensors", NULL);
+            fixture_train_ok(cases[k].method, dataset, path, NULL, NULL, set);
+            sella_run *run = NULL;
+            sella_scorer *scorer = NULL;
+            sella_collab *c = NULL;
+            sella_err why = {0};
+            sella_param_table table;
+            sella_collab_config config;
+            CHECK(sella_run_open(path, &run, err));
+            sella_collab_config_of(run->settings, run->users, run->items, &config);
+            config.history_length += how == 0 && k == 0;
+            config.items += how == 0 && k == 1;
+            CHECK(sella_collab_new(cases[k].method, &config, 1, &c, err));
+            sella_param_table_init(&table); /* every tensor but the named one, when it is to be missing */
+            for (int t = 0; t < 2; t++) {
+                const sella_param_table *from = t ? &c->derived : &c->table;
+                for (int i = 0; i < from->count; i++) {
+                    const sella_param *param = &from->param[i];
+                    const bool target = strcmp(param->name, cases[k].tensor) == 0;
+                    if (how == 2 && target) {
+                        continue;
+                    }
+                    CHECK(sella_param_add(&table, param->name, param->shape[0], param->rank == 2 ? param->shape[1] : 0,
+                                          err));
+                    table.param[table.count - 1].data[0] = how == 1 && target ? NAN : .5f;
+                }
+            }
+            const sella_param_table *const tables[] = {&table};
+            CHECK(sella_tensors_write(file, tables, 1, err));
+            const sella_status status = sella_method_find(cases[k].method)->open(run, NULL, &scorer, &why);
+            assert_int_not_equal(status, SELLA_OK);
+            assert_null(scorer);
+            if (!strstr(why.text, cases[k].tensor)) {
+                fail_msg("'%s' does not name %s", why.text, cases[k].tensor);
+            }
+            sella_param_table_release(&table);
+            sella_collab_free(c);
+            sella_run_close(run);
+            free(path);
+            free(file);
+        }
+    }
 }
 
 /* REFERENCE 4.2 and SPEC section 7: known figures on the valid part, three seeds with biases; without biases
@@ -283,6 +375,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_controls), cmocka_unit_test(test_mf_paper),
                                        cmocka_unit_test(test_mf_unseen), cmocka_unit_test(test_mf_refused),
+                                       cmocka_unit_test(test_models), cmocka_unit_test(test_models_hostile),
                                        cmocka_unit_test(test_ml_1m)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -173,6 +173,19 @@ static void test_mf(void **state)
     killed("mf", "mf-adam", adam, 2, 31);
 }
 
+/* Dropout, negatives and what is derived from the trained tables are functions of seed, epoch and step. */
+static void test_models(void **state)
+{
+    static const char *const sasrec[] = {"collab.width=8",       "collab.batch=64",     "collab.epochs=6",
+                                         "collab.dropout=0.3",   "sasrec.blocks=2",     "collab.history_length=6",
+                                         "checkpoint.seconds=0", NULL};
+    static const char *const bpr[] = {"collab.width=8",     "collab.batch=32",      "collab.epochs=8",
+                                      "lightgcn.loss=bpr", "checkpoint.seconds=0", NULL};
+    (void)state;
+    killed("sasrec", "sasrec", sasrec, 1, 37);
+    killed("lightgcn", "lightgcn", bpr, 1, 41);
+}
+
 static void test_tallrec(void **state)
 {
     (void)state;
@@ -292,7 +305,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sella),
-        cmocka_unit_test(test_mf),
+        cmocka_unit_test(test_mf), cmocka_unit_test(test_models),
         cmocka_unit_test(test_tallrec),
         cmocka_unit_test(test_weights),
         cmocka_unit_test(test_interrupted),

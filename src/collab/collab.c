@@ -21,7 +21,8 @@ enum {
     SCORED = 1024    /* rows of a piece of a model that sets no limit */
 };
 
-static const sella_collab_ops *const models[] = {&sella_collab_sasrec, &sella_collab_din};
+static const sella_collab_ops *const models[] = {&sella_collab_mf, &sella_collab_lightgcn, &sella_collab_sasrec,
+                                                 &sella_collab_din};
 enum { MODELS = sizeof models / sizeof models[0] };
 
 const sella_collab_ops *sella_collab_find(const char *name)
@@ -130,7 +131,7 @@ sella_status sella_collab_prepare(sella_collab *c, const sella_collab_train *tra
                                  (long long)r + 1, u, i, c->config.users - 1, c->config.items - 1);
         }
         c->seen_i[i] = 1;
-        c->liked_i[i] |= rows->label_n[r] != 0;
+        c->liked_i[i] |= !train->history_n && rows->label_n[r] != 0;
         for (int32_t j = 0; train->history_n && j < train->history_count_n[r]; j++) {
             c->liked_i[train->history_n[r][j]] = 1;
         }
@@ -139,25 +140,23 @@ sella_status sella_collab_prepare(sella_collab *c, const sella_collab_train *tra
     return c->ops->prepare ? c->ops->prepare(c, train, err) : SELLA_OK;
 }
 
-/* item.weight rows that train says nothing about. */
-static void settle(sella_collab *c)
+void sella_collab_settle(const sella_collab *c, float *item)
 {
-    sella_param *item = sella_param_find(&c->table, "item.weight");
     const size_t C = (size_t)c->config.C;
     const int32_t items = c->config.items;
     int64_t seen = 0;
     for (int32_t i = 0; i < items; i++) {
         seen += c->seen_i[i];
     }
-    for (size_t k = 0; item && k < C; k++) {
+    for (size_t k = 0; k < C; k++) {
         double mean = 0;
         for (int32_t i = 0; c->config.unseen != SELLA_UNSEEN_ZERO && i < items; i++) {
-            mean += c->seen_i[i] ? (double)item->data[(size_t)i * C + k] : 0;
+            mean += c->seen_i[i] ? (double)item[(size_t)i * C + k] : 0;
         }
         mean = seen > 0 ? mean / (double)seen : 0;
         for (int32_t i = 0; i < items; i++) {
             if (!c->seen_i[i]) {
-                item->data[(size_t)i * C + k] = (float)mean;
+                item[(size_t)i * C + k] = (float)mean;
             }
         }
     }
@@ -165,8 +164,9 @@ static void settle(sella_collab *c)
 
 sella_status sella_collab_ready(sella_collab *c, const sella_collab_users *users, sella_err *err)
 {
-    if (c->prepared) {
-        settle(c);
+    sella_param *item = sella_param_find(&c->table, "item.weight");
+    if (c->prepared && item) {
+        sella_collab_settle(c, item->data);
     }
     return c->ops->ready ? c->ops->ready(c, users, err) : SELLA_OK;
 }
@@ -285,6 +285,62 @@ sella_status sella_collab_score(sella_collab *c, const sella_collab_batch *batch
         piece.backward = piece.dropout = false;
         status = sella_collab_forward(c, &piece, &pass, z + first, err);
     }
+    sella_collab_pass_release(&pass);
+    return status;
+}
+
+/* Every row of one user and history with its own item. */
+static sella_status scan_rows(sella_collab *c, const sella_collab_batch *who, const int32_t *item_n, int32_t N, float *z,
+                              sella_err *err)
+{
+    sella_status status = SELLA_MEMORY;
+    const size_t n = (size_t)N;
+    int32_t *user = sella_alloc(2 * n, sizeof *user, "a scan", err), *count = user + n;
+    const int32_t **history = sella_alloc(n, sizeof *history, "a scan", err);
+    if (user && history) {
+        for (size_t k = 0; k < n; k++) {
+            user[k] = who->user_n[0];
+            count[k] = who->history_count_n[0];
+            history[k] = who->history_n[0];
+        }
+        const sella_collab_batch batch = {
+            .N = N, .user_n = user, .item_n = item_n, .history_n = history, .history_count_n = count};
+        status = sella_collab_score(c, &batch, z, err);
+    }
+    free(user);
+    free(history);
+    return status;
+}
+
+sella_status sella_collab_scan(sella_collab *c, const sella_collab_batch *who, const int32_t *item_n, int32_t N, float *z,
+                               sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    const size_t C = (size_t)c->config.C;
+    sella_collab_pass pass = {0};
+    if (!c->ops->product) {
+        return scan_rows(c, who, item_n, N, z, err);
+    }
+    const sella_param *item = sella_param_find(&c->derived, "item.weight"),
+                      *bias = sella_param_find(&c->table, "item.bias");
+    item = item ? item : sella_param_find(&c->table, "item.weight");
+    const int32_t nothing = -1;
+    sella_collab_batch one = *who;
+    one.item_n = &nothing;
+    one.backward = one.dropout = false;
+    float base = 0, *x = sella_alloc(C, sizeof *x, "a user's vector", err);
+    if (!x) {
+        return SELLA_MEMORY;
+    }
+    SELLA_TRY(sella_collab_vectors(c, &one, &pass, x, NULL, err));
+    sella_collab_bias_forward(c, &one, &base);
+#pragma omp parallel for schedule(static) if ((size_t)N * C > SMALL)
+    for (int32_t n = 0; n < N; n++) {
+        const size_t i = (size_t)item_n[n];
+        z[n] = base + sella_dot(x, item->data + i * C, (int)C) + (bias ? bias->data[i] : 0.0f);
+    }
+done:
+    free(x);
     sella_collab_pass_release(&pass);
     return status;
 }

@@ -106,6 +106,7 @@ typedef struct sella_collab_ops {
     /* Most rows of one forward pass: larger batches are cut into pieces, so that what is kept stays small. 0: a step's
      * batch must stay whole. */
     int piece;
+    bool product; /* the logit is the product of the vectors and the biases, also where forward is the model's own */
     /* Refuse a config that this model cannot have. */
     sella_status (*check)(const sella_collab_config *config, sella_err *err);
     void (*cost)(const sella_collab_config *config, sella_collab_cost *out);
@@ -136,12 +137,15 @@ struct sella_collab {
     sella_param_table table;   /* trained */
     sella_param_table derived; /* computed by ready, read by forward without gradients */
     bool prepared;
-    uint8_t *seen_i, *liked_i; /* [items] 1: in train rows, in their histories (or positive there); NULL before prepare */
+    uint8_t *seen_i, *liked_i; /* [items] 1: in train rows; in their histories, or without those positive; NULL before
+                                  prepare */
     void *model;               /* the model's own */
 };
 
-extern const sella_collab_ops sella_collab_sasrec; /* collab/sasrec.c */
-extern const sella_collab_ops sella_collab_din;    /* collab/din_model.c */
+extern const sella_collab_ops sella_collab_mf;       /* collab/mf_model.c */
+extern const sella_collab_ops sella_collab_lightgcn; /* collab/lightgcn.c */
+extern const sella_collab_ops sella_collab_sasrec;   /* collab/sasrec.c */
+extern const sella_collab_ops sella_collab_din;      /* collab/din_model.c */
 
 /* NULL when unknown. */
 const sella_collab_ops *sella_collab_find(const char *name);
@@ -175,6 +179,10 @@ sella_status sella_collab_vectors_backward(sella_collab *c, const sella_collab_b
 void sella_collab_pass_release(sella_collab_pass *pass);
 /* Logits without gradients, in pieces: z out [N]. Requires: ready (or tables as read). */
 sella_status sella_collab_score(sella_collab *c, const sella_collab_batch *batch, float *z, sella_err *err);
+/* Logits of many items for one user and history (one row of a batch, its item is not looked at): one user vector and a
+ * product an item where the model is one. z out [N]. */
+sella_status sella_collab_scan(sella_collab *c, const sella_collab_batch *who, const int32_t *item_n, int32_t N, float *z,
+                               sella_err *err);
 /* A part of a batch: rows first .. first + N - 1. */
 sella_collab_batch sella_collab_piece(const sella_collab_batch *batch, int first, int N);
 
@@ -187,6 +195,8 @@ void sella_collab_bias_backward(sella_collab *c, const sella_collab_batch *batch
  * whatever the number of threads; nothing when the row is frozen. */
 void sella_collab_rows_take(const sella_param *param, const int32_t *row_n, int n, float *out);
 void sella_collab_rows_give(sella_param *param, const int32_t *row_n, int n, float a, const float *drows);
+/* Rows of items [I, C] that no train row names: zero, or the mean of the others. Requires: prepared. */
+void sella_collab_settle(const sella_collab *c, float *item);
 /* Normal values, drawn by (seed, place of the row in the table, index). */
 void sella_collab_normal(sella_param_table *table, const char *name, uint64_t seed, double deviation);
 

@@ -608,6 +608,7 @@ static sella_status sasrec_vectors_backward(sella_collab *c, const sella_collab_
 
 const sella_collab_ops sella_collab_sasrec = {
     .name = "sasrec",
+    .product = true,
     .piece = PIECE,
     .check = sasrec_check,
     .cost = sasrec_cost,

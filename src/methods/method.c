@@ -8,6 +8,8 @@
 // A method has a line in both tables, in the order of SPEC section 2.
 static const sella_method *const method_table[] = {
     &sella_method_mf,
+    &sella_method_lightgcn,
+    &sella_method_sasrec,
     &sella_method_zeroshot,
     &sella_method_prompt4nr,
     &sella_method_tallrec,
@@ -20,6 +22,8 @@ static const sella_method *const method_table[] = {
 };
 static const char *const method_name[] = {
     "mf",
+    "lightgcn",
+    "sasrec",
     "zeroshot",
     "prompt4nr",
     "tallrec",

@@ -74,6 +74,8 @@ sella_status sella_method_get(const char *name, const sella_method **out, sella_
 extern const sella_method sella_method_itembias; /* methods/itembias.c */
 extern const sella_method sella_method_bias;     /* methods/bias.c */
 extern const sella_method sella_method_mf;       /* methods/mf_method.c */
+extern const sella_method sella_method_lightgcn; /* methods/lightgcn_method.c */
+extern const sella_method sella_method_sasrec;   /* methods/sasrec_method.c */
 extern const sella_method sella_method_zeroshot; /* methods/zeroshot.c */
 extern const sella_method sella_method_tallrec;  /* methods/tallrec.c */
 extern const sella_method sella_method_prompt4nr;    /* methods/prompt4nr.c */

@@ -1,0 +1,73 @@
+/* sasrec_method.c - SASRec on its own (collab/sasrec.c), selected on valid AUC.
+ *
+ * Paper: Kang and McAuley 2018; the row SASRec of the tables: preset paper is the published one (REFERENCE 4.2), pairs of
+ * history and target with BCE. The user is what the history says: users never seen are a normal input.
+ */
+#include "methods/collab_fit.h"
+
+static sella_status sasrec_train(sella_job *job, sella_err *err)
+{
+    return sella_collab_fit(job, "sasrec", err);
+}
+
+static sella_status sasrec_open(const sella_run *run, sella_backbone *backbone, sella_scorer **out, sella_err *err)
+{
+    (void)backbone;
+    return sella_collab_fit_open(run, "sasrec", out, err);
+}
+
+static sella_status sasrec_check(const sella_settings *settings, const sella_dataset *dataset, sella_err *err)
+{
+    return sella_collab_fit_check(settings, "sasrec", dataset, err);
+}
+
+static sella_status sasrec_estimate(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset,
+                                    const char *model, int64_t train_rows, int64_t eval_rows, sella_estimate *out,
+                                    sella_err *err)
+{
+    (void)seed;
+    (void)model;
+    (void)train_rows;
+    (void)eval_rows;
+    return sella_collab_fit_estimate(settings, "sasrec", dataset, out, err);
+}
+
+static const char *const paper[] = {"collab.width=64",
+                                    "collab.bias=no",
+                                    "collab.init=0.1",
+                                    "collab.unseen=zero",
+                                    "collab.history_length=25",
+                                    "sasrec.blocks=2",
+                                    "sasrec.heads=1",
+                                    "collab.dropout=0.2",
+                                    "collab.lr=1e-2",
+                                    "collab.weight_decay=1e-2",
+                                    "collab.batch=2048",
+                                    "collab.epochs=5000",
+                                    "collab.patience=100",
+                                    NULL};
+static const char *const usual[] = {"collab.width=64",
+                                    "collab.bias=yes",
+                                    "collab.init=0.02",
+                                    "collab.unseen=mean",
+                                    "collab.history_length=25",
+                                    "sasrec.blocks=1",
+                                    "sasrec.heads=1",
+                                    "collab.dropout=0.2",
+                                    "collab.lr=1e-3",
+                                    "collab.weight_decay=1e-4",
+                                    "collab.batch=1024",
+                                    "collab.epochs=60",
+                                    "collab.patience=8",
+                                    NULL};
+
+const sella_method sella_method_sasrec = {
+    .name = "sasrec",
+    .help = "self-attention over the last positives (SASRec)",
+    .preset_paper = paper,
+    .preset_default = usual,
+    .check = sasrec_check,
+    .estimate = sasrec_estimate,
+    .train = sasrec_train,
+    .open = sasrec_open,
+};
