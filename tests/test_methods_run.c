@@ -312,9 +312,9 @@ static void test_samples(void **state)
 {
     int64_t *small, *large, *again, k, l, a, runs = 0;
     (void)state;
-    CHECK(sella_sample_rows(100, 3, dataset, SELLA_SPLIT_TRAIN, &small, &k, err));
-    CHECK(sella_sample_rows(170, 3, dataset, SELLA_SPLIT_TRAIN, &large, &l, err));
-    CHECK(sella_sample_rows(100, 3, dataset, SELLA_SPLIT_TRAIN, &again, &a, err));
+    CHECK(sella_sample_rows(100, 4, 3, dataset, SELLA_SPLIT_TRAIN, &small, &k, err));
+    CHECK(sella_sample_rows(170, 4, 3, dataset, SELLA_SPLIT_TRAIN, &large, &l, err));
+    CHECK(sella_sample_rows(100, 4, 3, dataset, SELLA_SPLIT_TRAIN, &again, &a, err));
     assert_int_equal(k, 100);
     assert_int_equal(l, 170);
     assert_memory_equal(small, again, 100 * sizeof *small);
@@ -341,10 +341,10 @@ static void test_samples(void **state)
     }
     assert_in_range(runs, 20, 34); // 25 runs of four, some cut by a user's end, some next to each other
     free(again);
-    CHECK(sella_sample_rows(100, 4, dataset, SELLA_SPLIT_TRAIN, &again, &a, err));
+    CHECK(sella_sample_rows(100, 4, 4, dataset, SELLA_SPLIT_TRAIN, &again, &a, err));
     assert_memory_not_equal(small, again, 100 * sizeof *small);
     free(again);
-    CHECK(sella_sample_rows(0, 4, dataset, SELLA_SPLIT_VALID, &again, &a, err));
+    CHECK(sella_sample_rows(0, 4, 4, dataset, SELLA_SPLIT_VALID, &again, &a, err));
     assert_int_equal(a, 90);
     free(small);
     free(large);

@@ -216,6 +216,55 @@ static void test_bias_residual(void **state)
     close_room(&r);
 }
 
+/* Soft targets, offsets and a batch's own intercept: the intercept by bisection, the gradient of each row through the
+ * biases of its user. */
+static void test_targets(void **state)
+{
+    static const float target[7] = {.9f, .2f, .6f, .5f, .1f, 1, .7f}, offset[7] = {.5f, -.25f, 1, 0, -1, .125f, 2};
+    room r;
+    const int64_t *tree;
+    double loss, low = -20, high = 20, expected[USERS] = {0}, plain = 0, mean = 0;
+    int64_t rows;
+    float before[7], z[7];
+    (void)state;
+    open_room(&r, true);
+    r.tokens.align_weight = 0;
+    int64_t trees = sella_corpus_step(&r.corpus, 0, 0, &tree);
+    assert_int_equal(trees > 0 && r.corpus.tokens <= r.corpus.options.budget, 1); // one packed batch
+    CHECK(sella_lm_step_run(&r.step, tree, trees, 0, false, &loss, &rows, before, err));
+    r.step.target_n = target;
+    r.step.offset_n = offset;
+    r.step.centre = true;
+    const float *bias = sella_param_find(&r.v.logit, "logit.bias")->data, was = *bias;
+    CHECK(sella_lm_step_run(&r.step, tree, trees, 0, true, &loss, &rows, z, err));
+    for (int n = 0; n < 7; n++) {
+        assert_true(fabs((double)(z[n] - before[n] - offset[n])) < 1e-5);
+        plain += log1p(exp((double)z[n])) - (double)(target[n] * z[n]);
+    }
+    assert_true(fabs(loss - plain / 7) < 1e-6); // the loss is told without b
+    while (high - low > 1e-12) {
+        const double b = (low + high) / 2;
+        double slope = b / 2;
+        for (int n = 0; n < 7; n++) {
+            slope += 1 / (1 + exp(-(double)z[n] - b)) - (double)target[n];
+        }
+        *(slope > 0 ? &high : &low) = b;
+    }
+    assert_true(fabs(low) > 0.05);
+    for (int n = 0; n < 7; n++) {
+        mean += (1 / (1 + exp(-(double)z[n] - low)) - (double)target[n]) / 7;
+    }
+    for (int n = 0; n < 7; n++) {
+        expected[r.corpus.query_n[n].user] += (1 / (1 + exp(-(double)z[n] - low)) - (double)target[n] - mean) / 7;
+    }
+    assert_true(fabs((double)(*bias - was) - low / 10) < 1e-6);
+    const float *got = sella_param_find(&r.v.mf.table, "user.bias")->grad;
+    for (int u = 0; u < USERS; u++) {
+        assert_true(fabs((double)got[u] - expected[u]) < 1e-6);
+    }
+    close_room(&r);
+}
+
 int main(void)
 {
     sella_threads_set(2);
@@ -223,7 +272,7 @@ int main(void)
         cmocka_unit_test(test_shared),
         cmocka_unit_test(test_single_rows),
         cmocka_unit_test(test_frozen_tables),
-        cmocka_unit_test(test_bias_residual),
+        cmocka_unit_test(test_bias_residual), cmocka_unit_test(test_targets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -156,7 +156,7 @@ static sella_status data_rows(const sella_bench_options *options, sella_bench_mo
     }
     SELLA_TRY(sella_lm_open(settings, sella_settings_text(settings, "template"), model->backbone, NULL, dataset->title, dataset->items, dataset->noun, 0, &lm,
                             err));
-    SELLA_TRY(sella_sample_rows(0, 0, dataset, SELLA_SPLIT_TRAIN, &index, &k, err));
+    SELLA_TRY(sella_sample_rows(0, 1, 0, dataset, SELLA_SPLIT_TRAIN, &index, &k, err));
     const sella_corpus_options shape = {.budget = options->tokens, .tree_cap = TRAIN_CAP, .share = true, .batch = DATA_ROWS, .seed = 0};
     SELLA_TRY(sella_corpus_open(&lm, dataset, SELLA_SPLIT_TRAIN, index, k, &shape, &corpus, err));
     const int64_t trees = sella_corpus_step(&corpus, 0, 0, &tree);

@@ -97,7 +97,7 @@ static sella_status eval_rows_gather(const sella_dataset *dataset, sella_split_i
 {
     sella_status status = SELLA_OK;
     const sella_split *split = &dataset->split[id];
-    SELLA_TRY(sella_sample_rows(options->rows, options->sample_seed, dataset, id, &rows->index_k, &rows->count, err));
+    SELLA_TRY(sella_sample_rows(options->rows, SELLA_EVAL_RUN, options->sample_seed, dataset, id, &rows->index_k, &rows->count, err));
     const size_t n = (size_t)rows->count;
     rows->user_n = sella_alloc(n, sizeof *rows->user_n, "the rows to evaluate", err);
     rows->label_n = sella_alloc(n, sizeof *rows->label_n, "the rows to evaluate", err);

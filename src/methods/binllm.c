@@ -111,7 +111,7 @@ static sella_status prepare_valid(coding *f, sella_err *err)
     const sella_job *job = f->job;
     const size_t C = (size_t)f->model.C;
     int64_t *index = NULL;
-    SELLA_TRY(sella_sample_rows(job->eval_rows, job->run->seed, job->dataset, SELLA_SPLIT_VALID, &index,
+    SELLA_TRY(sella_sample_rows(job->eval_rows, SELLA_EVAL_RUN, job->run->seed, job->dataset, SELLA_SPLIT_VALID, &index,
                                 &f->valid_rows, err));
     SELLA_TRY(sella_queries_from_split(job->run, job->dataset, SELLA_SPLIT_VALID, index, f->valid_rows, &f->valid_n,
                                        &f->valid_pool, err));

@@ -58,7 +58,7 @@ static sella_status prepare_valid(fit *f, sella_err *err)
     const sella_job *job = f->job;
     int64_t *index = NULL, rows;
     SELLA_TRY(
-        sella_sample_rows(job->eval_rows, job->run->seed, job->dataset, SELLA_SPLIT_VALID, &index, &rows, err));
+        sella_sample_rows(job->eval_rows, SELLA_EVAL_RUN, job->run->seed, job->dataset, SELLA_SPLIT_VALID, &index, &rows, err));
     SELLA_TRY(sella_queries_from_split(job->run, job->dataset, SELLA_SPLIT_VALID, index, rows, &f->valid,
                                        &f->valid_pool, err));
     SELLA_TRY(sella_collab_rows_make(f->valid, NULL, rows, f->c->config.history_length, true, &f->valid_rows, err));

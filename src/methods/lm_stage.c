@@ -43,13 +43,13 @@ sella_corpus_options sella_lm_stage_packing(const sella_settings *settings, cons
 
 /* ---- rows ---- */
 
-static sella_status open_split(sella_lm_stage *stage, sella_split_id split, int64_t rows,
+static sella_status open_split(sella_lm_stage *stage, sella_split_id split, int64_t rows, int64_t run,
                                const sella_corpus_options *options, sella_corpus *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_job *job = stage->job;
     int64_t *index = NULL, k;
-    SELLA_TRY(sella_sample_rows(rows, job->run->seed, job->dataset, split, &index, &k, err));
+    SELLA_TRY(sella_sample_rows(rows, run, job->run->seed, job->dataset, split, &index, &k, err));
     SELLA_TRY(sella_corpus_open(&stage->lm, job->dataset, split, index, k, options, out, err));
 done:
     free(index);
@@ -64,7 +64,8 @@ sella_status sella_lm_stage_open(sella_lm_stage *stage, sella_err *err)
         sella_lm_stage_packing(job->settings, stage->prefix, stage->soft ? stage->soft->refs : SELLA_REFS_USER,
                                sella_stage_seed(job->run, stage->name));
     stage->start.auc = stage->result.best = stage->result.last_loss = NAN;
-    SELLA_TRY(open_split(stage, SELLA_SPLIT_TRAIN, job->train_rows, &options, &stage->train, err));
+    SELLA_TRY(open_split(stage, SELLA_SPLIT_TRAIN, job->train_rows, sella_settings_int(job->settings, "train.run"),
+                         &options, &stage->train, err));
     for (int64_t r = 0; r < stage->train.rows; r++) {
         stage->label_mean += stage->train.label_n[r] / (double)stage->train.rows;
     }
@@ -77,7 +78,7 @@ sella_status sella_lm_stage_open(sella_lm_stage *stage, sella_err *err)
         stage->soft->ops->rows(stage->soft->self, stage->train.query_n, stage->train.rows);
     }
     if (int_of(stage, "evaluate") > 0 && job->dataset->split[SELLA_SPLIT_VALID].rows > 0) {
-        SELLA_TRY(open_split(stage, SELLA_SPLIT_VALID, job->eval_rows, &options, &stage->valid, err));
+        SELLA_TRY(open_split(stage, SELLA_SPLIT_VALID, job->eval_rows, SELLA_EVAL_RUN, &options, &stage->valid, err));
     }
     stage->step = (sella_lm_step){.lm = &stage->lm,
                                   .corpus = &stage->train,
@@ -87,6 +88,12 @@ sella_status sella_lm_stage_open(sella_lm_stage *stage, sella_err *err)
                                   .residual = stage->residual,
                                   .dropout = stage->dropout,
                                   .seed = options.seed};
+    if (strcmp(stage->prefix, "stage1") == 0) {
+        SELLA_TRY(sella_teacher_make(job->settings, job->dataset, &stage->train, &stage->teacher, err));
+        stage->step.target_n = stage->teacher.target_n;
+        stage->step.offset_n = stage->teacher.offset_n;
+        stage->step.centre = sella_settings_bool(job->settings, "stage1.centre");
+    }
     SELLA_TRY(sella_lm_step_open(&stage->step, err));
 done:
     return status;
@@ -95,6 +102,7 @@ done:
 void sella_lm_stage_release(sella_lm_stage *stage)
 {
     sella_lm_step_release(&stage->step);
+    sella_teacher_release(&stage->teacher);
     sella_corpus_release(&stage->train);
     sella_corpus_release(&stage->valid);
     sella_lm_release(&stage->lm);

@@ -14,6 +14,7 @@
 
 #include "methods/lm_step.h"
 #include "methods/method.h"
+#include "methods/teacher.h"
 #include "train/loop.h"
 
 typedef struct sella_lm_stage {
@@ -28,6 +29,7 @@ typedef struct sella_lm_stage {
     bool dropout;                  /* of the adapter */
     int first_group, second_group; /* trained in the first and second half of the steps; 0: all at once */
     sella_corpus train, valid;
+    sella_teacher teacher; /* stage1.teacher and stage1.offset */
     sella_lm_step step;
     double label_mean;
     sella_lm_start start;

@@ -115,11 +115,12 @@ static sella_status render(sella_lm_step *step, const int64_t *tree_k, int64_t k
     if (step->soft) {
         SELLA_TRY(sella_refs_make(w->copy_n, w->rows, step->soft->refs, &w->refs, err));
     }
+    const float *target_n = step->target_n ? step->target_n : corpus->label_n;
     sella_rows_clear(&step->rows);
     for (int64_t r = 0; r < w->rows; r++) {
         int32_t ref[SELLA_SLOTS];
         sella_refs_slots(step->soft ? &w->refs : NULL, r, ref);
-        SELLA_TRY(sella_lm_render(step->lm, &w->copy_n[r], ref, r, corpus->label_n[w->query_n[r]], &step->rows, err));
+        SELLA_TRY(sella_lm_render(step->lm, &w->copy_n[r], ref, r, target_n[w->query_n[r]], &step->rows, err));
     }
 done:
     return status;
@@ -128,6 +129,30 @@ done:
 static sella_param *number(const sella_lm_step *step, const char *name)
 {
     return step->logit ? sella_param_find(step->logit, name) : NULL;
+}
+
+/* dz of z + b without its mean, with the b that minimises BCE(z + b) + b^2 / (2 variance): Newton, the sum is convex.
+ * Returns b. */
+static double centre(float *dz, const float *z, const float *y, int N)
+{
+    enum { ROUNDS = 20 };
+    double b = 0, mean = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        double slope = b / SELLA_BATCH_VARIANCE, curve = 1 / SELLA_BATCH_VARIANCE;
+        for (int n = 0; n < N; n++) {
+            const double p = sella_sigmoid((double)z[n] + b);
+            slope += p - (double)y[n];
+            curve += p * (1 - p);
+        }
+        b -= slope / curve;
+    }
+    for (int n = 0; n < N; n++) {
+        mean += (sella_sigmoid((double)z[n] + b) - (double)y[n]) / (double)N;
+    }
+    for (int n = 0; n < N; n++) {
+        dz[n] = (float)(sella_sigmoid((double)z[n] + b) - (double)y[n] - mean);
+    }
+    return b;
 }
 
 /* Logits of one batch, their loss, and the gradient on its answers. */
@@ -139,7 +164,8 @@ static void logits(sella_lm_step *step, const sella_tree_batch *batch, work *w, 
     for (int n = 0; n < batch->N; n++) {
         int64_t row = batch->row_n[n];
         step->model[n] = sella_dot(step->answer + (size_t)n * C, step->lm->direction, step->lm->C);
-        step->z[n] = scale * step->model[n] + (bias ? bias->data[0] : 0) + (step->residual ? w->residual_n[row] : 0);
+        step->z[n] = scale * step->model[n] + (bias ? bias->data[0] : 0) + (step->residual ? w->residual_n[row] : 0)
+                     + (step->offset_n ? step->offset_n[w->query_n[row]] : 0);
         if (z_n) {
             z_n[w->query_n[row]] = step->z[n];
         }
@@ -147,6 +173,12 @@ static void logits(sella_lm_step *step, const sella_tree_batch *batch, work *w, 
     w->loss += sella_bce_forward(step->dz, step->z, batch->label_n, batch->weight_n, batch->N);
     if (!backward) {
         return;
+    }
+    if (step->centre) {
+        const double b = centre(step->dz, step->z, batch->label_n, batch->N);
+        if (bias) { // no gradient reaches it: it follows the intercepts of the batches
+            bias->data[0] += (float)(SELLA_BATCH_FOLLOW * b);
+        }
     }
     for (int n = 0; n < batch->N; n++) {
         float dz = step->dz[n] / (float)w->rows;
@@ -320,6 +352,8 @@ sella_status sella_lm_step_auc(sella_lm_step *step, sella_corpus *valid, double 
     if (!z) {
         return SELLA_MEMORY;
     }
+    const float *target = step->target_n, *offset = step->offset_n; // of the rows of train
+    step->target_n = step->offset_n = NULL;
     step->corpus = valid;
     for (int64_t t = 0; t < valid->trees;) {
         int64_t k = 0;
@@ -331,6 +365,8 @@ sella_status sella_lm_step_auc(sella_lm_step *step, sella_corpus *valid, double 
     SELLA_TRY(auc_of(valid, NULL, valid->rows, z, auc, err));
 done:
     step->corpus = corpus;
+    step->target_n = target;
+    step->offset_n = offset;
     free(z);
     return status;
 }

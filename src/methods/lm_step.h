@@ -1,8 +1,10 @@
 /* lm_step.h - one optimizer step of a language-model stage: the rows of some trees through packed batches, loss,
  * gradients.
  *
- * Does:     z = [gain *] (head[yes] - head[no]) . h [+ logit.bias] [+ z_cf]; loss = mean BCE over the step's rows,
- *           however they fall into batches and trees.
+ * Does:     z = [gain *] (head[yes] - head[no]) . h [+ logit.bias] [+ z_cf] [+ offset]; loss = mean BCE over the
+ *           step's rows, however they fall into batches and trees. With `centre` each batch has an intercept b of its
+ *           own while gradients are made, and their mean is taken out: otherwise steps are spent on following the mean
+ *           label of the few users at hand (docs/math.md). logit.bias then follows b.
  *           Gradients are accumulated: into the adapter where it is trainable, through soft rows into what makes them,
  *           and into logit.bias and logit.gain.
  * Memory:   owns pass and scratch.
@@ -16,6 +18,10 @@
 #include "methods/soft.h"
 #include "methods/vectors.h"
 
+/* Prior variance of a batch's own intercept, and the share of it that moves logit.bias. */
+#define SELLA_BATCH_VARIANCE 2.0
+#define SELLA_BATCH_FOLLOW 0.1
+
 typedef struct sella_lm_step {
     const sella_lm *lm;
     sella_corpus *corpus;
@@ -25,6 +31,9 @@ typedef struct sella_lm_step {
     sella_residual residual;   /* what of z_cf is added */
     bool dropout;              /* of the adapter */
     uint64_t seed;             /* of dropout */
+    const float *target_n;     /* [corpus rows] probabilities to learn in place of the labels (borrowed); NULL */
+    const float *offset_n;     /* [corpus rows] added to the logit (borrowed); NULL */
+    bool centre;               /* a batch has its own intercept in training */
     bool train_adapter;        /* some of the adapter is trainable: set by _open */
     sella_pass *pass;
     float *answer, *danswer;   /* [budget, C] */

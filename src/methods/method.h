@@ -83,12 +83,15 @@ extern const sella_method sella_method_personprompt; /* methods/personprompt.c *
 extern const sella_method sella_method_binllm;       /* methods/binllm.c */
 extern const sella_method sella_method_sella;    /* methods/sella/sella.c */
 
+/* Rows of one user that a sample of valid or test draws together. */
+#define SELLA_EVAL_RUN 4
+
 /* Sorted indexes of a seeded sample of `rows` rows of a split: all of them when rows is 0 or not smaller than the
- * split. The sample is made of runs of up to 4 consecutive rows of one user, in a seeded order of all runs:
- * neighbouring rows share their history in a prompt, so that such a sample costs about half of single rows, and users
- * keep enough rows for UAUC. Nested: a smaller sample is part of a larger one. *index_k [*k]: free(). */
-sella_status sella_sample_rows(int64_t rows, uint64_t seed, const sella_dataset *dataset, sella_split_id split,
-                               int64_t **index_k, int64_t *k, sella_err *err);
+ * split. The sample is made of runs of up to `run` (>= 1) consecutive rows of one user, in a seeded order of all runs:
+ * neighbouring rows share their history in a prompt, so that they cost fewer tokens, but their labels go together too
+ * (train.run). Nested: a smaller sample is part of a larger one. *index_k [*k]: free(). */
+sella_status sella_sample_rows(int64_t rows, int64_t run, uint64_t seed, const sella_dataset *dataset,
+                               sella_split_id split, int64_t **index_k, int64_t *k, sella_err *err);
 
 /* The one settings table of training (stage1.*, lora.*, ...): methods/settings.c. */
 const sella_setting *sella_training_settings(size_t *count);

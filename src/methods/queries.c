@@ -109,10 +109,6 @@ done:
     return status;
 }
 
-/* Rows of one user that are drawn together. They share their history, which saves tokens, but their labels go together too: with 16, 4,096 rows of ML-1M
- * (32 steps of 8 users each) left stage 1 at chance. */
-enum { SAMPLE_RUN = 4 };
-
 typedef struct sample_place {
     int32_t user;
     int64_t row;
@@ -134,7 +130,7 @@ static int compare_row(const void *a, const void *b)
 }
 
 /* The rows of whole runs in a seeded order of runs, until there are k; then sorted. */
-static sella_status sample_runs(uint64_t seed, const sella_split *rows, sella_split_id split, int64_t *index_k,
+static sella_status sample_runs(int64_t length, uint64_t seed, const sella_split *rows, sella_split_id split, int64_t *index_k,
                                 int64_t k, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -152,7 +148,7 @@ static sella_status sample_runs(uint64_t seed, const sella_split *rows, sella_sp
     }
     qsort(order, all, sizeof *order, compare_sample);
     for (int64_t r = 0; r < rows->rows; r++) {
-        if (r == 0 || order[r].user != order[r - 1].user || r - run[runs - 1] == SAMPLE_RUN) {
+        if (r == 0 || order[r].user != order[r - 1].user || r - run[runs - 1] == length) {
             shuffled[runs] = runs;
             run[runs++] = r;
         }
@@ -173,7 +169,7 @@ done:
     return status;
 }
 
-sella_status sella_sample_rows(int64_t rows, uint64_t seed, const sella_dataset *dataset, sella_split_id split,
+sella_status sella_sample_rows(int64_t rows, int64_t run, uint64_t seed, const sella_dataset *dataset, sella_split_id split,
                                int64_t **index_k, int64_t *k, sella_err *err)
 {
     int64_t all = dataset->split[split].rows;
@@ -188,7 +184,7 @@ sella_status sella_sample_rows(int64_t rows, uint64_t seed, const sella_dataset 
         }
         return SELLA_OK;
     }
-    sella_status status = sample_runs(seed, &dataset->split[split], split, *index_k, *k, err);
+    sella_status status = sample_runs(run, seed, &dataset->split[split], split, *index_k, *k, err);
     if (status != SELLA_OK) {
         free(*index_k);
         *index_k = NULL;

@@ -414,7 +414,7 @@ static sella_status finish(training *t, const sella_job *job, char **json, sella
     json_t *figures = NULL;
     char *checkpoints = sella_run_file(t->run, "checkpoints");
     if (t->dataset->split[SELLA_SPLIT_VALID].rows > 0) {
-        SELLA_TRY(sella_sample_rows(job->eval_rows, t->run->seed, t->dataset, SELLA_SPLIT_VALID, &index, &k, err));
+        SELLA_TRY(sella_sample_rows(job->eval_rows, SELLA_EVAL_RUN, t->run->seed, t->dataset, SELLA_SPLIT_VALID, &index, &k, err));
         SELLA_TRY(predict(t, job, index, k, &figures, err));
     } else {
         sella_say(t->talk, SELLA_LEVEL_INFO, "the data set has no valid split: no early stopping, no figures");

@@ -16,13 +16,15 @@
 
 static const sella_setting training_table[] = {
     INT("train.rows", "0", 0, 1e12, "rows",
-        "Train rows that the language-model stages see: a seeded sample of runs of up to 4 rows of one user, "
-        "larger ones hold smaller ones; 0: all."),
+        "Train rows that the language-model stages see: a seeded sample, larger ones hold smaller ones; 0: all."),
+    INT("train.run", "16", 1, 1e9, "rows",
+        "A sample of train is drawn in runs of up to so many consecutive rows of one user: they share their history, "
+        "which saves tokens, but their labels go together; 1: single rows."),
     INT("train.tokens", "1024", 16, 1048576, "tokens",
         "Tokens of one packed batch in training: what memory follows; a step accumulates as many batches as it "
         "needs."),
     INT("eval.rows", "0", 0, 1e12, "rows",
-        "Rows of valid, one seeded sample (runs as in train.rows), for selection in language-model stages and for "
+        "Rows of valid, one seeded sample (runs of up to 4 rows of one user), for selection in language-model stages and for "
         "predictions-valid.csv; 0: all."),
     INT("eval.tokens", "2048", 16, 1048576, "tokens", "Tokens of one packed batch in scoring and distillation."),
     REAL("budget.minutes", "0", 0, 1e6, "minutes",
@@ -39,7 +41,7 @@ static const sella_setting training_table[] = {
 
     INT("lora.rank", "8", 1, 4096, "", "Rank of the adapters."),
     REAL("lora.alpha", "16", 1e-6, 1e6, "", "Scale of the adapters: alpha / rank."),
-    REAL("lora.dropout", "0.05", 0, 0.95, "", "Dropout on the adapters' inputs while they train."),
+    REAL("lora.dropout", "0", 0, 0.95, "", "Dropout on the adapters' inputs while they train."),
     TEXT("lora.targets", "q_proj,v_proj",
          "Matrices with an adapter: a list of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, or "
          "all."),
@@ -47,11 +49,11 @@ static const sella_setting training_table[] = {
          "Where the adapter of prompt4nr and binllm starts: from stage 1, or afresh without it."),
     INT("lora.first_layer", "0", 0, 100000, "", "Layers below this one have no adapter and are not trained."),
 
-    REAL("stage1.lr", "1e-3", 0, 1, "", "Highest learning rate of stage 1 (AdamW)."),
+    REAL("stage1.lr", "2e-3", 0, 1, "", "Highest learning rate of stage 1 (AdamW)."),
     INT("stage1.epochs", "1", 0, 100000, "epochs", "Passes over the rows in stage 1."),
-    INT("stage1.batch", "128", 1, 1000000, "rows",
+    INT("stage1.batch", "64", 1, 1000000, "rows",
         "Rows of one optimizer step of stage 1, about: a step takes whole trees."),
-    WORD("stage1.schedule", "cosine", "constant|linear|cosine",
+    WORD("stage1.schedule", "constant", "constant|linear|cosine",
          "How the learning rate of stage 1 falls after the warm-up."),
     REAL("stage1.warmup", "0.03", 0, 1, "share of the steps", "Steps of stage 1 in which the learning rate rises."),
     REAL("stage1.weight_decay", "0.01", 0, 100, "", "Decoupled weight decay of stage 1."),
@@ -63,6 +65,16 @@ static const sella_setting training_table[] = {
         "Tokens of one tree of rows; small trees mix more users into a step; 0: as many as a batch has."),
     YESNO("stage1.intercept", "yes",
           "Add a trained number, logit.bias, to the logit: it starts where the mean score meets the mean label."),
+    WORD("stage1.teacher", "bias", "none|bias",
+         "What stage 1 learns beside the labels: nothing, or the probabilities of the control `bias`, fitted on all "
+         "rows of train."),
+    REAL("stage1.teacher_weight", "0.8", 0, 1, "", "Share of the teacher in what stage 1 learns; the rest: labels."),
+    YESNO("stage1.offset", "yes",
+          "Add the user's bias of the control to the logit while stage 1 trains: titles need not explain who rates "
+          "high."),
+    YESNO("stage1.centre", "yes",
+          "Give each packed batch an intercept of its own while stage 1 trains, so that steps do not follow the mean "
+          "label of a few users."),
     INT("stage1.evaluate", "0", 0, 1000000000, "steps",
         "Score the valid sample every so many steps and keep the best adapter; 0: train to the end."),
 

@@ -35,8 +35,10 @@ sella_status sella_distil_wanted(const sella_settings *settings, uint64_t seed, 
         memset(wanted, 1, (size_t)dataset->items);
     }
     for (int s = SELLA_SPLIT_TRAIN; !all && s <= SELLA_SPLIT_VALID; s++) {
-        SELLA_TRY(sella_sample_rows(s == SELLA_SPLIT_TRAIN ? train_rows : eval_rows, seed, dataset, (sella_split_id)s,
-                                    &index, &k, err));
+        const bool train = s == SELLA_SPLIT_TRAIN;
+        SELLA_TRY(sella_sample_rows(train ? train_rows : eval_rows,
+                                    train ? sella_settings_int(settings, "train.run") : SELLA_EVAL_RUN, seed, dataset,
+                                    (sella_split_id)s, &index, &k, err));
         for (int64_t i = 0; i < k; i++) {
             const int32_t *history;
             int32_t n = sella_dataset_history(dataset, (sella_split_id)s, index[i], &history);

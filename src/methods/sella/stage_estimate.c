@@ -47,7 +47,8 @@ static sella_status plan(figures *f, sella_split_id split, int64_t sample, const
                             dataset->title, dataset->items, dataset->noun, features ? features->slots : 0, &lm, err));
     lm.tokens = features ? features->tokens : 1;
     SELLA_TRY(sella_lm_codes(&lm, features ? features->codes : NULL, err));
-    SELLA_TRY(sella_sample_rows(sample, f->ask->seed, dataset, split, &index, &k, err));
+    const int64_t run = split == SELLA_SPLIT_TRAIN ? sella_settings_int(f->ask->settings, "train.run") : SELLA_EVAL_RUN;
+    SELLA_TRY(sella_sample_rows(sample, run, f->ask->seed, dataset, split, &index, &k, err));
     SELLA_TRY(sella_corpus_open(&lm, dataset, split, index, k, options, &corpus, err));
     *rows = corpus.rows;
     *tokens = corpus.tokens;

@@ -34,7 +34,7 @@ sella_status sella_stage_copy(const char *from, const char *to, const char *last
     "template=paper", "history.window=sliding", "history.length=10", "lora.rank=64", "lora.alpha=16",             \
         "lora.dropout=0.05", "lora.targets=all", "stage1.lr=8e-5", "stage1.epochs=1", "stage1.batch=128",         \
         "stage1.schedule=cosine", "stage1.warmup=0.01", "stage1.weight_decay=0.01", "stage1.beta2=0.95",          \
-        "stage1.clip=1", "stage1.intercept=no"
+        "stage1.clip=1", "stage1.intercept=no", "stage1.teacher=none", "stage1.offset=no", "stage1.centre=no", "train.run=1"
 
 /* Soft tokens that the ablation leaves in the prompt. */
 sella_slot_set sella_ablation_slots(const sella_settings *settings);
