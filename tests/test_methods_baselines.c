@@ -340,7 +340,7 @@ static void test_mean_rows(void **state)
     char *run = trained("personprompt", "pp-sample", NULL, "train.rows=24", NULL),
          *path = sella_path_join(run, "collab.safetensors", NULL);
     CHECK(sella_dataset_open(data, &dataset, err));
-    CHECK(sella_sample_rows(24, 5, dataset, SELLA_SPLIT_TRAIN, &index, &k, err));
+    CHECK(sella_sample_rows(24, 4, 5, dataset, SELLA_SPLIT_TRAIN, &index, &k, err));
     for (int64_t i = 0; i < k; i++) {
         named[dataset->split[SELLA_SPLIT_TRAIN].item_n[index[i]]] = 1;
     }
