@@ -85,6 +85,13 @@ typedef struct sella_eval_options {
 /* *json: the figures object of docs/eval.md on one line. Writes the predictions file. */
 SELLA_API sella_status sella_engine_eval(sella_engine *engine, const sella_eval_options *options, char **json, sella_err *err);
 
+/* How many runs seed-N are in a folder made by sella_train_seeds; 0 when it is none. */
+SELLA_API int sella_seeds_there(const char *path);
+/* Evaluate every run of such a folder, each with its own predictions file (options->predictions must be NULL). *json: {"method","dataset","split",
+ * "seeds":[...],"runs":[{"seed",...figures}],"mean":{...},"sd":{...}} on one line; mean and sd have the figures objects' keys whose values are figures,
+ * null where a run has none; sd divides by n - 1 and is null for one run. Returns: as sella_engine_open and sella_engine_eval; SELLA_MISSING. */
+SELLA_API sella_status sella_eval_seeds(const char *path, const sella_engine_options *open, const sella_eval_options *options, char **json, sella_err *err);
+
 /* Are the run, its data set and the split there, and the row (NULL: any)? dataset and split as above. Reads no weights: what eval and prompt would
  * refuse anyway is told before a model is opened for them. Returns: SELLA_OK; what sella_engine_eval returns; SELLA_ARG for a row that is not there. */
 SELLA_API sella_status sella_engine_check(const char *run, const char *dataset, const char *split, const int64_t *row, sella_err *err);

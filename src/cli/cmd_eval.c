@@ -70,12 +70,25 @@ static sella_status take_ranking(const sella_args *args, eval_lists *lists, sell
     return SELLA_OK;
 }
 
-static sella_status run(const sella_args *args, const sella_cli *cli, sella_err *err)
+static sella_status eval_one(const char *path, const sella_engine_options *open, const sella_eval_options *options, char **json, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_engine *engine = NULL;
+    SELLA_TRY(sella_engine_check(path, options->dataset, options->split, NULL, err));
+    SELLA_TRY(sella_engine_open(path, open, &engine, err));
+    SELLA_TRY(sella_engine_eval(engine, options, json, err));
+done:
+    sella_engine_close(engine);
+    return status;
+}
+
+static sella_status run(const sella_args *args, const sella_cli *cli, sella_err *err)
+{
+    sella_status status = SELLA_OK;
     char *json = NULL;
     json_t *figures = NULL;
+    const char *path = args->positional[0];
+    const bool seeds = sella_seeds_there(path) > 0;
     eval_lists lists = {0};
     const int by_count = sella_args_list(args, "by", lists.by, SUBSETS_MAX);
     const sella_engine_options open = {.model = sella_args_text(args, "model"),
@@ -90,19 +103,20 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
                                   .by = lists.by,
                                   .by_count = by_count < SUBSETS_MAX ? by_count : SUBSETS_MAX};
     SELLA_TRY(take_ranking(args, &lists, &options, err));
-    SELLA_TRY(sella_engine_check(args->positional[0], options.dataset, options.split, NULL, err));
-    SELLA_TRY(sella_engine_open(args->positional[0], &open, &engine, err));
-    SELLA_TRY(sella_engine_eval(engine, &options, &json, err));
+    SELLA_TRY(seeds ? sella_eval_seeds(path, &open, &options, &json, err) : eval_one(path, &open, &options, &json, err));
     if (cli->json) {
         puts(json);
     } else {
         SELLA_TRY(sella_show_parse(json, &figures, err));
-        sella_show_figures(figures, by_count > 0);
+        if (seeds) {
+            sella_show_seeds(figures, by_count > 0);
+        } else {
+            sella_show_figures(figures, by_count > 0);
+        }
     }
 done:
     json_decref(figures);
     free(json);
-    sella_engine_close(engine);
     return status;
 }
 
@@ -112,7 +126,8 @@ const sella_command sella_cmd_eval = {
     .usage = "RUN",
     .help = "Evaluate a trained run on a part of a data set: AUC, UAUC, logloss, and ranking figures.",
     .details = "Every row is scored, also of users and items that training never saw. Each row's score goes to a\n"
-               "predictions file, which 'sella metrics' and 'sella compare' read.\n",
+               "predictions file, which 'sella metrics' and 'sella compare' read. Of a folder made by 'sella train\n"
+               "--seeds' every run is evaluated, and mean and standard deviation (n - 1) are shown.\n",
     .option = option,
     .option_count = sizeof option / sizeof *option,
     .positional_min = 1,

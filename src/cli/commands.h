@@ -18,6 +18,7 @@
 extern const sella_command sella_cmd_import;
 extern const sella_command sella_cmd_stats;
 extern const sella_command sella_cmd_train;
+extern const sella_command sella_cmd_sweep;
 extern const sella_command sella_cmd_eval;
 extern const sella_command sella_cmd_score;
 extern const sella_command sella_cmd_metrics;

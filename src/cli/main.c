@@ -16,6 +16,7 @@ static const sella_command *const table[] = {
     &sella_cmd_import,
     &sella_cmd_stats,
     &sella_cmd_train,
+    &sella_cmd_sweep,
     &sella_cmd_eval,
     &sella_cmd_score,
     &sella_cmd_metrics,

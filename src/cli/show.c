@@ -124,6 +124,122 @@ void sella_show_figures(const json_t *figures, bool subsets)
     }
 }
 
+/* Mean and deviation of a part of summaries, for the keys of a list that ends with NULL. */
+static void spread_row(const char *name, int width, const json_t *mean, const json_t *sd, const char *const *key)
+{
+    printf("%-*s", width, name);
+    for (; *key != NULL; key++) {
+        figure(mean, *key, 7);
+        figure(sd, *key, 7);
+    }
+    putchar('\n');
+}
+
+void sella_show_seeds(const json_t *summary, bool subsets)
+{
+    static const char *const of_rows[] = {"auc", "uauc", "logloss", NULL}, *const of_subset[] = {"auc", "uauc", NULL};
+    static const char *const of_ranking[] = {"ndcg", "recall", "mrr", "hit_rate", NULL};
+    const json_t *mean = json_object_get(summary, "mean"), *sd = json_object_get(summary, "sd"), *run;
+    const char *name;
+    json_t *part;
+    size_t i;
+    sella_show_text(word(summary, "method"));
+    printf(" on ");
+    sella_show_text(word(summary, "dataset"));
+    printf(", %s\n\n%-12s  %10s  %7s  %7s  %7s\n", word(summary, "split"), "seed", "count", "AUC", "UAUC", "logloss");
+    json_array_foreach(json_object_get(summary, "runs"), i, run)
+    {
+        printf("%-12lld", (long long)json_integer_value(json_object_get(run, "seed")));
+        count(run, "rows", 10);
+        for (const char *const *key = of_rows; *key != NULL; key++) {
+            figure(run, *key, 7);
+        }
+        putchar('\n');
+    }
+    const json_t *const both[] = {mean, sd};
+    for (i = 0; i < 2; i++) {
+        printf("%-12s  %10s", i == 0 ? "mean" : "sd", "");
+        for (const char *const *key = of_rows; *key != NULL; key++) {
+            figure(both[i], *key, 7);
+        }
+        putchar('\n');
+    }
+    if (subsets) {
+        printf("\n%-12s  %7s  %7s  %7s  %7s\n", "rows", "AUC", "sd", "UAUC", "sd");
+        json_object_foreach(json_object_get(mean, "subsets"), name, part)
+        {
+            spread_row(name, 12, part, json_object_get(json_object_get(sd, "subsets"), name), of_subset);
+        }
+    }
+    const json_t *first = json_object_get(json_array_get(json_object_get(summary, "runs"), 0), "ranking");
+    if (first != NULL) {
+        const json_t *at = json_object_get(first, "at");
+        printf("\n%-12s  %7s  %7s  %7s  %7s  %7s  %7s  %7s  %7s\n", "K", "NDCG", "sd", "Recall", "sd", "MRR", "sd", "HitRate", "sd");
+        json_array_foreach(at, i, run)
+        {
+            char k[24];
+            snprintf(k, sizeof k, "%lld", (long long)json_integer_value(json_object_get(run, "k")));
+            spread_row(k, 12, json_array_get(json_object_get(json_object_get(mean, "ranking"), "at"), i),
+                       json_array_get(json_object_get(json_object_get(sd, "ranking"), "at"), i), of_ranking);
+        }
+    }
+}
+
+static int name_width(const json_t *points)
+{
+    const json_t *row;
+    size_t i;
+    int width = 5;
+    json_array_foreach(points, i, row)
+    {
+        const int n = (int)strlen(word(row, "name"));
+        width = n > width ? n : width;
+    }
+    return width;
+}
+
+void sella_show_sweep(const json_t *sweep, bool estimates)
+{
+    const json_t *points = json_object_get(sweep, "points"), *row;
+    const char *best = json_string_value(json_object_get(sweep, "best"));
+    const int width = name_width(points);
+    size_t i;
+    sella_show_text(word(sweep, "method"));
+    printf(" on ");
+    sella_show_text(word(sweep, "dataset"));
+    printf(", %s\n\n", word(sweep, "split"));
+    if (estimates) {
+        printf("%-*s  %12s  %8s  %10s  %8s\n", width, "point", "tokens", "steps", "seconds", "peak MB");
+        json_array_foreach(points, i, row)
+        {
+            printf("%-*s", width, word(row, "name"));
+            count(row, "tokens", 12);
+            count(row, "steps", 8);
+            printf("  %10.0f  %8.0f\n", json_number_value(json_object_get(row, "seconds")), json_number_value(json_object_get(row, "peak_mb")));
+        }
+        printf("\nestimated seconds of all: %.0f\n", json_number_value(json_object_get(sweep, "seconds")));
+        return;
+    }
+    printf("%-*s  %4s  %7s  %7s  %7s  %7s  %7s  %8s\n", width, "point", "runs", "AUC", "sd", "UAUC", "sd", "logloss", "seconds");
+    json_array_foreach(points, i, row)
+    {
+        const char *name = word(row, "name");
+        printf("%-*s", width, name);
+        count(row, "runs", 4);
+        figure(row, "auc", 7);
+        figure(row, "auc_sd", 7);
+        figure(row, "uauc", 7);
+        figure(row, "uauc_sd", 7);
+        figure(row, "logloss", 7);
+        if (json_object_get(row, "error") != NULL) {
+            printf("  diverged");
+        } else {
+            printf("  %8.1f", json_number_value(json_object_get(row, "seconds")));
+        }
+        printf("%s\n", best != NULL && strcmp(best, name) == 0 ? "  best" : "");
+    }
+}
+
 static void scalar(const json_t *value)
 {
     if (json_is_string(value)) {

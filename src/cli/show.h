@@ -17,6 +17,11 @@ sella_status sella_show_parse(const char *json, json_t **out, sella_err *err);
 /* The figures object (docs/eval.md) as a table: all rows, then with `subsets` those that it has, then ranking figures if it has them. */
 void sella_show_figures(const json_t *figures, bool subsets);
 
+/* The summary of several seeds (docs/train.md): a line a run, mean and standard deviation, with `subsets` theirs, and ranking figures if there are any. */
+void sella_show_seeds(const json_t *summary, bool subsets);
+/* The table of a sweep, or of its estimates (docs/sweep.md). */
+void sella_show_sweep(const json_t *sweep, bool estimates);
+
 /* "12,345,678" into text; text [32]. */
 const char *sella_show_count(json_int_t value, char *text, size_t room);
 /* "key: value" lines for the scalars of an object, keys padded to one column; `indent` blanks in front. */

@@ -352,7 +352,7 @@ void sella_predictions_release(sella_predictions *predictions)
 
 /* ---- writing ---- */
 
-static sella_status field_write(sella_writer *writer, const char *text, sella_err *err)
+sella_status sella_csv_field_write(sella_writer *writer, const char *text, sella_err *err)
 {
     sella_status status = SELLA_OK;
     if (!strpbrk(text, ",\"\r\n")) {
@@ -383,9 +383,9 @@ sella_status sella_predictions_write(const char *path, const char *const *user_i
                                    (long long)i + 1, score_n[i]);
             goto done;
         }
-        SELLA_TRY(field_write(writer, user_id[i], err));
+        SELLA_TRY(sella_csv_field_write(writer, user_id[i], err));
         SELLA_TRY(sella_write_bytes(writer, ",", 1, err));
-        SELLA_TRY(field_write(writer, item_id[i], err));
+        SELLA_TRY(sella_csv_field_write(writer, item_id[i], err));
         SELLA_TRY(sella_write_format(writer, err, ",%d,%.9g%s\n", label_n[i] ? 1 : 0, score_n[i],
                                      !warm_n     ? ""
                                      : warm_n[i] ? ",1"

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/file.h"
 
 typedef struct sella_predictions {
     int64_t count;
@@ -36,6 +37,8 @@ sella_status sella_predictions_parse(const char *where, const char *data, size_t
                                      sella_err *err);
 void sella_predictions_release(sella_predictions *predictions);
 
+/* One field of a CSV line, quoted when it needs it (RFC 4180). */
+sella_status sella_csv_field_write(sella_writer *writer, const char *text, sella_err *err);
 /* Write atomically. user_id, item_id: [N] borrowed strings; warm_n may be NULL: no such column. SELLA_DIVERGED
  * for a score that is not finite. */
 sella_status sella_predictions_write(const char *path, const char *const *user_id, const char *const *item_id,
