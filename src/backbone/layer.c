@@ -1,5 +1,8 @@
 /* layer.c - the forward pass of one decoder layer (letters: pass_state.h and docs/math.md). */
 #include "backbone/pass_state.h"
+
+#include <assert.h>
+
 #include "kernels/activation.h"
 #include "kernels/norm.h"
 #include "kernels/rope.h"
@@ -116,6 +119,27 @@ static void attention_forward(sella_pass *pass, int l, sella_row_list list)
     sella_lap(pass, SELLA_LAP_ATTENTION);
 }
 
+/* Attention weights of layer l at place `at` of the capture, from its rotated q and k. */
+static void capture_weights(sella_pass *pass, int l, int at)
+{
+    const sella_attention_capture *capture = pass->capture;
+    const sella_backbone_config *c = pass->shape;
+    const sella_layer_state *s = &pass->state[l];
+    const int Q = c->H * c->D, W = Q + 2 * c->G * c->D;
+    const size_t square = (size_t)pass->batch->T * (size_t)pass->batch->T;
+    float *mean = capture->mean + (size_t)at * square;
+    assert(pass->past == 0);
+    memset(mean, 0, square * sizeof *mean);
+    for (int h = 0; h < c->H; h++) {
+        sella_attention_weights(mean, 1.0f / (float)c->H, h, s->lse, s->qkv, W, s->qkv + Q, W, &pass->attention);
+        if (capture->head) {
+            float *head = capture->head + ((size_t)at * (size_t)c->H + (size_t)h) * square;
+            memset(head, 0, square * sizeof *head);
+            sella_attention_weights(head, 1.0f, h, s->lse, s->qkv, W, s->qkv + Q, W, &pass->attention);
+        }
+    }
+}
+
 /* y = x + attention(norm(x)); y += ffn(norm(y)). In the last layer only k and v are needed of all tokens, the rest of the answers. */
 void sella_layer_forward(sella_pass *pass, int l, float *y)
 {
@@ -130,6 +154,9 @@ void sella_layer_forward(sella_pass *pass, int l, float *y)
     sella_lap(pass, SELLA_LAP_NORM);
     qkv_forward(pass, l, list);
     attention_forward(pass, l, list);
+    if (sella_capture_place(pass, l) >= 0) {
+        capture_weights(pass, l, sella_capture_place(pass, l));
+    }
 
     const float *o = sella_rows_gather(s->o + (size_t)pass->past * (size_t)Q, Q, list, pass->rows);
     const float *x = sella_rows_gather(s->x, C, list, s->x2);

@@ -225,6 +225,14 @@ void sella_pass_profile_into(sella_pass *pass, sella_pass_profile *profile)
     pass->profile = profile;
 }
 
+void sella_pass_capture_into(sella_pass *pass, const sella_attention_capture *capture)
+{
+    for (int k = 0; capture && k < capture->K; k++) {
+        assert(capture->layer_k[k] >= 0 && capture->layer_k[k] < pass->shape->layers);
+    }
+    pass->capture = capture;
+}
+
 /* ---- the batch ---- */
 
 static sella_status batch_check(const sella_pass *p, const sella_tree_batch *b, sella_err *err)
@@ -253,12 +261,13 @@ static sella_status batch_check(const sella_pass *p, const sella_tree_batch *b, 
     return SELLA_OK;
 }
 
-/* Distinct answer tokens, ascending. */
+/* Distinct answer tokens, ascending; all tokens when the last layer's attention is wanted. */
 static void answers_list(sella_pass *p, const sella_tree_batch *b)
 {
     int n = 0;
+    const bool all = sella_capture_place(p, p->shape->layers - 1) >= 0;
     for (int t = 0; t < b->T; t++) {
-        p->answer_place[t] = -1;
+        p->answer_place[t] = all ? 0 : -1;
     }
     for (int i = 0; i < b->N; i++) {
         p->answer_place[b->answer_n[i]] = 0;

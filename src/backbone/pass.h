@@ -59,6 +59,14 @@ typedef struct sella_pass_profile {
     double second[2][SELLA_LAPS]; /* [0] of forward, [1] of backward passes */
 } sella_pass_profile;
 
+/* Attention weights of chosen layers (Fig. 8 of the paper). All borrowed. */
+typedef struct sella_attention_capture {
+    const int *layer_k; /* [K] layers from 0, ascending */
+    int K;
+    float *mean;        /* [K, T, T] mean over heads: row i is what token i takes from each token, 0 where it does not look */
+    float *head;        /* [K, H, T, T] by head, or NULL */
+} sella_attention_capture;
+
 size_t sella_pass_bytes(const sella_backbone_config *shape, const sella_lora_config *lora, const sella_pass_options *options);
 /* lora may be NULL (the bare backbone). Both are borrowed and must outlive the pass. */
 sella_status sella_pass_new(const sella_backbone *backbone, sella_lora *lora, const sella_pass_options *options, sella_pass **out,
@@ -67,6 +75,11 @@ void sella_pass_free(sella_pass *pass);
 
 /* Add the seconds of following passes to *profile, which is borrowed. NULL: stop; nothing is measured then. */
 void sella_pass_profile_into(sella_pass *pass, sella_pass_profile *profile);
+
+/* Write the attention weights of following forward passes, T being the tokens of their batch; no backward pass may
+ * follow one, and none of them may be a sella_pass_forward_behind. In the last layer, where queries of answers alone are computed otherwise, all tokens count as answers
+ * when it is among the layers. NULL: stop; nothing is computed then. Requires: layers of the backbone. */
+void sella_pass_capture_into(sella_pass *pass, const sella_attention_capture *capture);
 
 /* Dropout on the LoRA inputs is a pure function of (seed, step); step < 0 switches it off (scoring).
  *   soft    in  [M, C]  vectors of batch->soft_m, in that order; NULL when M = 0

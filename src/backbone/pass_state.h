@@ -90,10 +90,22 @@ struct sella_pass {
     uint64_t seed;
     int64_t step;
 
-    sella_pass_profile *profile; /* NULL: nobody asked */
+    const sella_attention_capture *capture; /* NULL: nobody asked */
+    sella_pass_profile *profile;            /* NULL: nobody asked */
     double lap_start;
     int lap_backward; /* 1 in a backward pass */
 };
+
+/* The place of layer l in the capture, -1: not asked for. */
+static inline int sella_capture_place(const sella_pass *pass, int l)
+{
+    for (int k = 0; pass->capture && k < pass->capture->K; k++) {
+        if (pass->capture->layer_k[k] == l) {
+            return k;
+        }
+    }
+    return -1;
+}
 
 /* The time since the lap before was spent on `part`. Free when nobody asked. */
 static inline void sella_lap(sella_pass *pass, sella_lap_part part)

@@ -46,6 +46,13 @@ void sella_attention_backward(float *dq, int lddq, float *dk, int lddk, float *d
                               const float *v, int ldv, const int32_t *query_n, int N, const sella_attention_shape *shape,
                               float *scratch);
 
+/* What one query head makes of the keys, as the forward pass weighs them: weight += a p, p_ij = exp(scale q_i . k_j - lse_i).
+ *   weight accum [T, T]  row i: the tokens that i sees; others are left alone
+ *   h      in    query head, 0 to H - 1
+ *   lse    in    [T, H]  as the forward left it; q of all T tokens */
+void sella_attention_weights(float *weight, float a, int h, const float *lse, const float *q, int ldq, const float *k, int ldk,
+                             const sella_attention_shape *shape);
+
 /* Plain-loop twins with the same contracts (no scratch needed). */
 void sella_attention_forward_plain(float *o, int ldo, float *lse, const float *q, int ldq, const float *k, int ldk,
                                    const float *v, int ldv, const int32_t *query_n, int N, const sella_attention_shape *shape);

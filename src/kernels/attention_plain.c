@@ -74,6 +74,22 @@ void sella_attention_forward_plain(float *o, int ldo, float *lse, const float *q
     }
 }
 
+void sella_attention_weights(float *weight, float a, int h, const float *lse, const float *q, int ldq, const float *k, int ldk,
+                             const sella_attention_shape *shape)
+{
+    const int T = shape->T, H = shape->H, D = shape->D;
+    const size_t head = (size_t)(h / (H / shape->G)) * (size_t)D;
+#pragma omp parallel for schedule(dynamic, 8)
+    for (int i = 0; i < T; i++) {
+        const float *qi = q + (size_t)i * (size_t)ldq + (size_t)h * (size_t)D;
+        float *row = weight + (size_t)i * (size_t)T;
+        EACH_KEY(shape, i, j) {
+            row[j] += a * expf(score(qi, k + (size_t)j * (size_t)ldk + head, D, shape->scale) -
+                               lse[(size_t)i * (size_t)H + (size_t)h]);
+        }
+    }
+}
+
 static void clear_rows(float *x, int ld, int T, int C)
 {
     for (int t = 0; t < T; t++) {
