@@ -99,6 +99,23 @@ SELLA_API sella_status sella_engine_check(const char *run, const char *dataset, 
 /* One row's prompt: {"text","ids","soft","answer_position","label_ids","label","score"}. dataset and split as above; row from 0. */
 SELLA_API sella_status sella_engine_prompt(sella_engine *engine, const char *dataset, const char *split, int64_t row, char **json, sella_err *err);
 
+typedef struct sella_explain_options {
+    const int *layer_k;          /* [layers] attention of these layers of the language model, from 1; NULL: the second and the last */
+    int layers;
+    int heads;                   /* 1: the answer's attention by head too */
+    const char *const *without;  /* [without_count] entries of the history (titles or item ids) to take out, one at a time; NULL: every one that the
+                                    score reads */
+    int without_count;
+} sella_explain_options;
+
+/* How the score of one item for one user comes about, as the JSON object of docs/explain.md: score, terms of the logit, the prompt's parts and
+ * tokens with the attention of chosen layers (null without a language model), and the score with each soft token and each title of the history
+ * taken out. options may be NULL. SELLA_ARG: a text is not UTF-8, a layer is not there, more than 4,096 titles are to be taken out.
+ * SELLA_MISSING: item is not in the catalogue, or a title of `without` is not in the part of the history that the score reads (the sentence
+ * names the nearest one in it). */
+SELLA_API sella_status sella_engine_explain(sella_engine *engine, const sella_request *request, const char *item, const sella_explain_options *options,
+                                            char **json, sella_err *err);
+
 /* What is in a file (safetensors, GGUF, npy), RUN (components trained or frozen by stage: Table 1), data set or model folder, as JSON. */
 SELLA_API sella_status sella_inspect(const char *path, char **json, sella_err *err);
 

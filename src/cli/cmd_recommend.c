@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "cli/commands.h"
+#include "cli/list.h"
 #include "cli/show.h"
 #include "sella/engine.h"
 
@@ -26,52 +27,7 @@ static const sella_option option[] = {
     SELLA_WEIGHTS_OPTION,
 };
 
-/* Texts cut out of one buffer. */
-typedef struct list {
-    char *buffer;
-    const char **text_n; /* [count] */
-    int count;
-} list;
-
-static void list_release(list *l)
-{
-    free(l->buffer);
-    free(l->text_n);
-}
-
-/* Cut bytes at `separator`; blanks around an entry and empty entries are dropped. */
-static sella_status list_cut(const char *data, size_t bytes, char separator, list *out, sella_err *err)
-{
-    size_t most = 1;
-    for (size_t i = 0; i < bytes; i++) {
-        most += data[i] == separator;
-    }
-    out->buffer = sella_alloc(bytes + 1, 1, "a list", err);
-    out->text_n = sella_alloc(most, sizeof *out->text_n, "a list", err);
-    if (out->buffer == NULL || out->text_n == NULL) {
-        return SELLA_MEMORY;
-    }
-    memcpy(out->buffer, data, bytes);
-    for (char *at = out->buffer, *end = out->buffer + bytes; at <= end;) {
-        char *stop = memchr(at, separator, (size_t)(end - at));
-        stop = stop != NULL ? stop : end;
-        char *last = stop;
-        while (at < last && strchr(" \t\r", *at) != NULL) {
-            at++;
-        }
-        while (last > at && strchr(" \t\r", last[-1]) != NULL) {
-            last--;
-        }
-        *last = '\0';
-        if (last > at) {
-            out->text_n[out->count++] = at;
-        }
-        at = stop + 1;
-    }
-    return SELLA_OK;
-}
-
-static sella_status read_candidates(const char *path, list *out, sella_err *err)
+static sella_status read_candidates(const char *path, sella_list *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_map map = {0};
@@ -92,7 +48,7 @@ static sella_status read_candidates(const char *path, list *out, sella_err *err)
             SELLA_TRY(sella_err_set(err, SELLA_FORMAT, "%s:%lld: not UTF-8 text; expected an item id", path, (long long)lines.line));
         }
     } while (line != NULL);
-    SELLA_TRY(list_cut(data, size, '\n', out, err));
+    SELLA_TRY(sella_list_cut(data, size, '\n', out, err));
     if (out->count == 0) {
         SELLA_TRY(sella_err_set(err, SELLA_FORMAT, "%s: there are no item ids in it; expected one a line", path));
     }
@@ -144,7 +100,7 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
 {
     sella_status status = SELLA_OK;
     sella_engine *engine = NULL;
-    list history = {0}, candidates = {0};
+    sella_list history = {0}, candidates = {0};
     sella_recommendation *item_k = NULL;
     int count = 0;
     const char *liked = sella_args_text(args, "history");
@@ -159,7 +115,7 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
                                        .talk = &cli->talk,
                                        .weights = sella_args_text(args, "weights")};
     if (liked != NULL) {
-        SELLA_TRY(list_cut(liked, strlen(liked), ';', &history, err));
+        SELLA_TRY(sella_list_cut(liked, strlen(liked), ';', &history, err));
         request.history = history.text_n;
         request.history_count = history.count;
     }
@@ -184,8 +140,8 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
     }
 done:
     free(item_k);
-    list_release(&history);
-    list_release(&candidates);
+    sella_list_release(&history);
+    sella_list_release(&candidates);
     sella_engine_close(engine);
     return status;
 }

@@ -21,6 +21,7 @@ extern const sella_command sella_cmd_train;
 extern const sella_command sella_cmd_sweep;
 extern const sella_command sella_cmd_eval;
 extern const sella_command sella_cmd_score;
+extern const sella_command sella_cmd_explain;
 extern const sella_command sella_cmd_metrics;
 extern const sella_command sella_cmd_compare;
 extern const sella_command sella_cmd_recommend;

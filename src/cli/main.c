@@ -19,6 +19,7 @@ static const sella_command *const table[] = {
     &sella_cmd_sweep,
     &sella_cmd_eval,
     &sella_cmd_score,
+    &sella_cmd_explain,
     &sella_cmd_metrics,
     &sella_cmd_compare,
     &sella_cmd_recommend,

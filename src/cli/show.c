@@ -1,9 +1,14 @@
 /* show.c - tables for people (cli/show.h). */
 #include "cli/show.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include <utf8proc.h>
 
 #include "base/json.h"
+#include "base/text.h"
 
 sella_status sella_show_parse(const char *json, json_t **out, sella_err *err)
 {
@@ -33,6 +38,81 @@ void sella_show_text(const char *text)
         const unsigned char c = (unsigned char)*text;
         putchar(c < 0x20 || c == 0x7f ? '?' : c);
     }
+}
+
+/* The character at `at`: its bytes, and the columns it takes; what cannot be shown takes one, as '?'. */
+static size_t character(const char *at, int *width, bool *shown)
+{
+    utf8proc_int32_t c = -1;
+    utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)at, -1, &c);
+    *shown = n > 0 && utf8proc_category(c) != UTF8PROC_CATEGORY_CC;
+    *width = *shown ? utf8proc_charwidth(c) : 1;
+    return n > 0 ? (size_t)n : 1;
+}
+
+int sella_show_width(const char *text)
+{
+    int columns = 0, width;
+    bool shown;
+    while (*text) {
+        text += character(text, &width, &shown);
+        columns += width;
+    }
+    return columns;
+}
+
+static bool is_edge(char c)
+{
+    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+void sella_show_cell(const char *text, int width)
+{
+    size_t bytes = strlen(text);
+    while (bytes > 0 && is_edge(*text)) {
+        text++;
+        bytes--;
+    }
+    while (bytes > 0 && is_edge(text[bytes - 1])) {
+        bytes--;
+    }
+    const char *end = text + bytes;
+    int whole = 0, used = 0, n;
+    bool shown;
+    for (const char *at = text; at < end; whole += n) {
+        at += character(at, &n, &shown);
+    }
+    const int room = whole <= width ? width : width > 3 ? width - 3 : 0;
+    while (text < end) {
+        const size_t length = character(text, &n, &shown);
+        if (used + n > room) {
+            break;
+        }
+        fwrite(shown ? text : is_edge(*text) ? " " : "?", 1, shown ? length : 1, stdout);
+        used += n;
+        text += length;
+    }
+    for (int dots = whole <= width ? 0 : 3; dots > 0 && used < width; dots--, used++) {
+        putchar('.');
+    }
+    printf("%*s", width - used, "");
+}
+
+int sella_show_columns(void)
+{
+    const char *wanted = getenv("COLUMNS");
+    struct winsize size;
+    int64_t columns = 0;
+    if (wanted == NULL || sella_parse_int(wanted, strlen(wanted), 1, 100000, "COLUMNS", &columns, NULL) != SELLA_OK) {
+        columns = isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+    }
+    return columns < 40 ? 40 : columns > 1000 ? 1000 : (int)columns;
+}
+
+bool sella_show_colours(void)
+{
+    const char *kind = getenv("TERM"), *refused = getenv("NO_COLOR");
+    return isatty(STDOUT_FILENO) && kind != NULL && strcmp(kind, "dumb") != 0 && (refused == NULL || refused[0] == '\0');
 }
 
 /* A figure with four digits behind the point, or "-" when it does not exist. */

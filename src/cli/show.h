@@ -26,6 +26,16 @@ void sella_show_sweep(const json_t *sweep, bool estimates);
 const char *sella_show_count(json_int_t value, char *text, size_t room);
 /* "key: value" lines for the scalars of an object, keys padded to one column; `indent` blanks in front. */
 void sella_show_scalars(const json_t *object, int indent);
+/* Columns that a text takes on a terminal (wide characters take two). */
+int sella_show_width(const char *text);
+/* A text in exactly `width` columns: cut with "..." or filled with blanks behind; blanks and line breaks at its ends are dropped, line
+ * breaks inside shown as blanks, other control characters as '?'. */
+void sella_show_cell(const char *text, int width);
+/* Columns of the page: $COLUMNS, else the terminal that stdout is, else 80; 40 to 1000. */
+int sella_show_columns(void);
+/* Whether stdout is a terminal that understands colours, and the user wants them ($NO_COLOR is not set). */
+bool sella_show_colours(void);
+
 /* A text without the control characters that a terminal would obey. */
 void sella_show_text(const char *text);
 

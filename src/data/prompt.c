@@ -287,6 +287,10 @@ typedef struct row_ids {
     sella_ids ids;
     uint8_t *slot; // [slots] sella_slot of each id
     int slots;
+    bool wants_parts;
+    sella_prompt_part *part; // [parts]
+    int parts, part_room;
+    int marked; // ids that belong to a part
 } row_ids;
 
 static sella_status take(row_ids *row, const int32_t *id_n, int n, uint8_t slot, sella_err *err)
@@ -307,6 +311,26 @@ static sella_status take(row_ids *row, const int32_t *id_n, int n, uint8_t slot,
             return status;
         }
     }
+    return SELLA_OK;
+}
+
+/* What was taken since the last mark is a part of this name. */
+static sella_status mark(row_ids *row, const char *name, int history, sella_err *err)
+{
+    if (!row->wants_parts || row->marked == row->ids.count) {
+        return SELLA_OK;
+    }
+    if (row->parts == row->part_room) {
+        int room = row->part_room * 2 + 16;
+        sella_prompt_part *bigger = realloc(row->part, (size_t)room * sizeof *bigger);
+        if (!bigger) {
+            return sella_err_memory(err, "the parts of a prompt", (size_t)room * sizeof *bigger);
+        }
+        row->part = bigger;
+        row->part_room = room;
+    }
+    row->part[row->parts++] = (sella_prompt_part){name, history, row->marked, row->ids.count - 1};
+    row->marked = row->ids.count;
     return SELLA_OK;
 }
 
@@ -357,13 +381,44 @@ static sella_status take_coded(row_ids *out, const sella_prompter *prompter, int
     return status;
 }
 
+static sella_piece start_piece(const sella_prompt_row *row)
+{
+    return row->slots || row->start_slots ? SELLA_PIECE_START_SLOTS : SELLA_PIECE_START;
+}
+
+/* The soft tokens with what the template says around them. */
+static sella_status take_slots(row_ids *out, const sella_prompter *prompter, const sella_prompt_row *row, sella_err *err)
+{
+    static const char *const token[SELLA_SLOTS] = {NULL, "user", "item", "warm"};
+    static const char *const around[SELLA_SLOTS] = {NULL, "user text", "item text", "warm text"};
+    sella_status status = SELLA_OK;
+    for (int s = 1; s < SELLA_SLOTS; s++) {
+        if (row->slots & (1u << s) && row->slot_text[s]) {
+            SELLA_TRY(take_coded(out, prompter, s, row->slot_text[s], err));
+            SELLA_TRY(mark(out, token[s], -1, err));
+        } else if (row->slots & (1u << s)) {
+            SELLA_TRY(take_ids(out, &prompter->before[slot_piece[s]], err));
+            SELLA_TRY(mark(out, around[s], -1, err));
+            for (int i = 0; i < (row->slot_tokens > 1 ? row->slot_tokens : 1); i++) {
+                SELLA_TRY(take(out, &prompter->slot_id[s], 1, (uint8_t)s, err));
+            }
+            SELLA_TRY(mark(out, token[s], -1, err));
+            SELLA_TRY(take_ids(out, &prompter->after[slot_piece[s]], err));
+            SELLA_TRY(mark(out, around[s], -1, err));
+        }
+    }
+done:
+    return status;
+}
+
 static sella_status take_row(row_ids *out, const sella_prompter *prompter, const sella_prompt_row *row, sella_err *err)
 {
     sella_status status = SELLA_OK;
     if (row->history_count > SELLA_PROMPT_TITLES) {
         return sella_err_set(err, SELLA_ARG, "a prompt shows %d titles; expected at most %d", row->history_count, SELLA_PROMPT_TITLES);
     }
-    SELLA_TRY(take_ids(out, &prompter->before[row->slots ? SELLA_PIECE_START_SLOTS : SELLA_PIECE_START], err));
+    SELLA_TRY(take_ids(out, &prompter->before[start_piece(row)], err));
+    SELLA_TRY(mark(out, "start", -1, err));
     for (int h = 0; h < row->history_count; h++) {
         const char *text = row->history_text ? row->history_text[h] : NULL;
         if (prompter->number.start) {
@@ -371,24 +426,19 @@ static sella_status take_row(row_ids *out, const sella_prompter *prompter, const
             SELLA_TRY(take(out, number->ids.id + number->start[h], (int)(number->start[h + 1] - number->start[h]), SELLA_SLOT_NONE, err));
         }
         SELLA_TRY(take_title(out, prompter, SELLA_PIECE_HISTORY, text ? -1 : row->history_n[h], text, err));
+        SELLA_TRY(mark(out, "history", h, err));
     }
     if (row->history_count == 0) {
         SELLA_TRY(take_ids(out, &prompter->before[SELLA_PIECE_EMPTY], err));
+        SELLA_TRY(mark(out, "empty", -1, err));
     }
     SELLA_TRY(take_ids(out, &prompter->before[SELLA_PIECE_BETWEEN], err));
-    for (int s = 1; s < SELLA_SLOTS; s++) {
-        if (row->slots & (1u << s) && row->slot_text[s]) {
-            SELLA_TRY(take_coded(out, prompter, s, row->slot_text[s], err));
-        } else if (row->slots & (1u << s)) {
-            SELLA_TRY(take_ids(out, &prompter->before[slot_piece[s]], err));
-            for (int i = 0; i < (row->slot_tokens > 1 ? row->slot_tokens : 1); i++) {
-                SELLA_TRY(take(out, &prompter->slot_id[s], 1, (uint8_t)s, err));
-            }
-            SELLA_TRY(take_ids(out, &prompter->after[slot_piece[s]], err));
-        }
-    }
+    SELLA_TRY(mark(out, "between", -1, err));
+    SELLA_TRY(take_slots(out, prompter, row, err));
     SELLA_TRY(take_title(out, prompter, SELLA_PIECE_TARGET, row->item, row->target_text, err));
+    SELLA_TRY(mark(out, "target", -1, err));
     SELLA_TRY(take_ids(out, &prompter->before[SELLA_PIECE_END], err));
+    SELLA_TRY(mark(out, "end", -1, err));
 done:
     return status;
 }
@@ -410,6 +460,22 @@ int sella_prompt_tail(const sella_prompter *prompter, int32_t item)
 {
     assert(item >= 0 && item < prompter->items);
     return (int)(prompter->target.start[item + 1] - prompter->target.start[item]) + prompter->before[SELLA_PIECE_END].count;
+}
+
+sella_status sella_prompt_parts(const sella_prompter *prompter, const sella_prompt_row *row, sella_prompt_part **part_p, int *parts, sella_err *err)
+{
+    row_ids out = {.wants_parts = true};
+    sella_status status = take_row(&out, prompter, row, err);
+    if (status != SELLA_OK) {
+        free(out.part);
+        out.part = NULL;
+        out.parts = 0;
+    }
+    *part_p = out.part;
+    *parts = out.parts;
+    sella_ids_release(&out.ids);
+    free(out.slot);
+    return status;
 }
 
 sella_status sella_prompt_distil(const sella_prompter *prompter, int32_t item, int wording, sella_rows *rows, sella_err *err)
@@ -460,7 +526,7 @@ static sella_status text_plain(const sella_text *piece, sella_text *out, sella_e
 sella_status sella_prompt_text(const sella_prompter *prompter, const sella_prompt_row *row, sella_text *text, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    SELLA_TRY(text_plain(&prompter->piece[row->slots ? SELLA_PIECE_START_SLOTS : SELLA_PIECE_START].before, text, err));
+    SELLA_TRY(text_plain(&prompter->piece[start_piece(row)].before, text, err));
     for (int h = 0; h < row->history_count; h++) {
         const char *title = row->history_text && row->history_text[h] ? row->history_text[h] : prompter->titles[row->history_n[h]];
         if (prompter->number.start) {

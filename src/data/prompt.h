@@ -57,6 +57,7 @@ typedef struct sella_prompt_row {
     sella_slot_set slots;
     int slot_tokens;          /* soft tokens of each slot, 1 to SELLA_SLOT_TOKENS; 0: 1 */
     const char *slot_text[SELLA_SLOTS]; /* NULL: soft tokens; otherwise what stands in the slot (user and item only) */
+    bool start_slots;         /* begin as prompts with soft tokens do, also when slots is 0 */
     int32_t ref[SELLA_SLOTS]; /* by sella_slot */
     int32_t group;
     int64_t row;
@@ -68,6 +69,17 @@ typedef struct sella_prompt_row {
 sella_status sella_prompt_render(const sella_prompter *prompter, const sella_prompt_row *row, sella_rows *rows, sella_err *err);
 /* Tokens of a row from its target piece on: what stands before depends on the item through its soft tokens alone. */
 int sella_prompt_tail(const sella_prompter *prompter, int32_t item);
+/* A part of a rendered row: its tokens first .. last. */
+typedef struct sella_prompt_part {
+    const char *name; /* "start", "history" (one title), "empty", "between", "user", "item", "warm" (each the soft tokens alone; a code
+                         with the words around it), "user text", "item text", "warm text" (what the template says around it), "target",
+                         "end" */
+    int history;      /* place of the title in the row's history; -1 for other parts */
+    int first, last;
+} sella_prompt_part;
+/* The parts of a row in order, none empty; together they are all its tokens. *part_p [*parts]: free(). */
+sella_status sella_prompt_parts(const sella_prompter *prompter, const sella_prompt_row *row, sella_prompt_part **part_p, int *parts, sella_err *err);
+
 /* The row's whole text, as people read it; tokenized as one text (special tokens on) it gives the row's ids, unless a title spells out a
  * special token, which in rows is ordinary text. */
 sella_status sella_prompt_text(const sella_prompter *prompter, const sella_prompt_row *row, sella_text *text, sella_err *err);

@@ -4,36 +4,10 @@
 #include "base/arena.h"
 #include "base/json.h"
 #include "data/tree.h"
+#include "engine/token_text.h"
 #include "sella/model.h"
 
 enum { TOP = 10 };
-
-/* The text of one token; a piece of a character shows as U+FFFD. New reference. */
-static sella_status token_text(const sella_tokenizer *tokenizer, int32_t id, json_t **out, sella_err *err)
-{
-    static const char replacement[] = "\xEF\xBF\xBD";
-    sella_text raw = {0};
-    sella_text clean = {0};
-    sella_status status = SELLA_OK;
-    SELLA_TRY(sella_tokenizer_decode(tokenizer, &id, 1, &raw, err));
-    for (size_t at = 0; at < raw.size;) {
-        const size_t good = sella_utf8_valid(raw.data + at, raw.size - at);
-        SELLA_TRY(sella_text_append(&clean, raw.data + at, good, err));
-        at += good;
-        if (at < raw.size) {
-            SELLA_TRY(sella_text_append(&clean, replacement, sizeof replacement - 1, err));
-            at++;
-        }
-    }
-    *out = json_stringn(clean.data != NULL ? clean.data : "", clean.size);
-    if (*out == NULL) {
-        status = sella_err_memory(err, "a token", clean.size);
-    }
-done:
-    sella_text_release(&raw);
-    sella_text_release(&clean);
-    return status;
-}
 
 /* hidden out [C]: state of the last of the ids after the final norm. */
 static sella_status run_ids(const sella_backbone *backbone, const sella_ids *ids, float *hidden, sella_err *err)
@@ -75,7 +49,7 @@ static sella_status top_json(const sella_backbone *backbone, const float *logit_
     }
     for (int i = 0; i < n; i++) {
         json_t *text = NULL;
-        sella_status status = token_text(sella_backbone_tokenizer(backbone), best[i], &text, err);
+        sella_status status = sella_token_text(sella_backbone_tokenizer(backbone), &best[i], 1, &text, err);
         if (status != SELLA_OK) {
             return status;
         }
@@ -138,7 +112,7 @@ static sella_status text_json(const sella_backbone *backbone, const sella_ids *i
     json_t *asked = json_object();
     for (int i = 0; i < ids->count; i++) {
         json_t *text = NULL;
-        SELLA_TRY(token_text(sella_backbone_tokenizer(backbone), ids->id[i], &text, err));
+        SELLA_TRY(sella_token_text(sella_backbone_tokenizer(backbone), &ids->id[i], 1, &text, err));
         json_array_append_new(id_list, json_integer(ids->id[i]));
         json_array_append_new(tokens, text);
     }

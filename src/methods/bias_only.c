@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "collab/controls.h"
+#include "methods/inside.h"
 #include "methods/sella/stages.h"
 #include "methods/tensor_file.h"
 
@@ -102,6 +103,30 @@ static sella_status bias_score(sella_scorer *scorer, const sella_query *query_n,
     return SELLA_OK;
 }
 
+static int32_t bias_history_start(const sella_scorer *scorer, const sella_query *query)
+{
+    (void)scorer;
+    return query->history_count;
+}
+
+static sella_status bias_terms(sella_scorer *scorer, const sella_query *query, double logit, sella_terms *out,
+                               sella_err *err)
+{
+    const sella_param_table *table = &((bias_scorer *)scorer)->table;
+    const sella_param *user = sella_param_find(table, "user.bias"), *item = sella_param_find(table, "item.bias");
+    (void)logit;
+    (void)err;
+    *out = (sella_terms){0};
+    sella_terms_add(out, "global bias", (double)sella_param_find(table, "global.bias")->data[0], 0);
+    if (user) {
+        sella_terms_add(out, "user bias", query->user >= 0 ? (double)user->data[query->user] : 0, 0);
+    }
+    sella_terms_add(out, "item bias", query->item >= 0 ? (double)item->data[query->item] : 0, 0);
+    return SELLA_OK;
+}
+
+static const sella_inside_ops bias_inside = {.history_start = bias_history_start, .terms = bias_terms};
+
 static void bias_close(sella_scorer *scorer)
 {
     sella_param_table_release(&((bias_scorer *)scorer)->table);
@@ -120,7 +145,7 @@ sella_status sella_controls_open(const sella_run *run, bool users, sella_scorer 
         free(path);
         return sella_err_memory(err, "a scorer", sizeof *s);
     }
-    s->base = (sella_scorer){.ops = &bias_ops, .run = run, .yes_id = -1, .no_id = -1};
+    s->base = (sella_scorer){.ops = &bias_ops, .inside = &bias_inside, .run = run, .yes_id = -1, .no_id = -1};
     sella_param_table_init(&s->table);
     sella_param_table *const tables[] = {&s->table};
     if (users) {

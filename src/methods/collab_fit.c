@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/arena.h"
 #include "base/file.h"
@@ -13,6 +14,7 @@
 #include "eval/metrics.h"
 #include "kernels/activation.h"
 #include "kernels/loss.h"
+#include "methods/inside.h"
 #include "methods/sella/stages.h"
 #include "methods/tensor_file.h"
 
@@ -562,6 +564,43 @@ done:
     return status;
 }
 
+/* mf and lightgcn know a user by their row unless there is none, or mf has its history part; the others read the history. */
+static int32_t collab_history_start(const sella_scorer *scorer, const sella_query *query)
+{
+    const sella_collab *c = ((const collab_scorer *)scorer)->c;
+    const bool mf = strcmp(c->ops->name, "mf") == 0, rows = mf || strcmp(c->ops->name, "lightgcn") == 0;
+    const bool reads = !rows || (mf && c->config.mf.history) || (query->user < 0 && c->config.unseen == SELLA_UNSEEN_HISTORY);
+    const int32_t count = query->history_count, length = c->config.history_length;
+    return !reads ? count : length > 0 && count > length ? count - length : 0;
+}
+
+/* z = b_0 + b_u + b_i + what the model computes. */
+static sella_status collab_terms(sella_scorer *scorer, const sella_query *query, double logit, sella_terms *out,
+                                 sella_err *err)
+{
+    const sella_collab *c = ((const collab_scorer *)scorer)->c;
+    const sella_param *user = sella_param_find(&c->table, "user.bias"), *item = sella_param_find(&c->table, "item.bias"),
+                      *global = sella_param_find(&c->table, "global.bias");
+    (void)err;
+    *out = (sella_terms){0};
+    const double b0 = global ? (double)global->data[0] : 0,
+                 bu = user && query->user >= 0 ? (double)user->data[query->user] : 0,
+                 bi = item && query->item >= 0 ? (double)item->data[query->item] : 0;
+    if (global) {
+        sella_terms_add(out, "global bias", b0, 0);
+    }
+    if (user) {
+        sella_terms_add(out, "user bias", bu, 0);
+    }
+    if (item) {
+        sella_terms_add(out, "item bias", bi, 0);
+    }
+    const bool product = strcmp(c->ops->name, "din") != 0;
+    sella_terms_add(out, product ? "user vector x item vector" : "network", logit - b0 - bu - bi, 0);
+    return SELLA_OK;
+}
+
+static const sella_inside_ops collab_inside = {.history_start = collab_history_start, .terms = collab_terms};
 static const sella_serving_ops collab_serving = {.scan = collab_scan};
 static const sella_scorer_ops collab_ops = {collab_score, NULL, collab_close};
 
@@ -571,7 +610,12 @@ sella_status sella_collab_fit_open(const sella_run *run, const char *name, sella
     if (!s) {
         return SELLA_MEMORY;
     }
-    s->base = (sella_scorer){.ops = &collab_ops, .serving = &collab_serving, .run = run, .yes_id = -1, .no_id = -1};
+    s->base = (sella_scorer){.ops = &collab_ops,
+                             .serving = &collab_serving,
+                             .inside = &collab_inside,
+                             .run = run,
+                             .yes_id = -1,
+                             .no_id = -1};
     const sella_status status = sella_collab_load(run, name, "collab.safetensors", false, &s->c, err);
     if (status != SELLA_OK) {
         free(s);

@@ -60,34 +60,42 @@ sella_status sella_lm_codes(sella_lm *lm, const sella_codes *codes, sella_err *e
     return codes ? sella_prompter_check_codes(lm->prompter, err) : SELLA_OK;
 }
 
-sella_status sella_lm_render(const sella_lm *lm, const sella_query *query, const int32_t *ref, int64_t row, float label,
-                             sella_rows *rows, sella_err *err)
+sella_status sella_lm_row(const sella_lm *lm, const sella_query *query, const int32_t *ref, int64_t row, float label,
+                          sella_prompt_row *out, sella_err *err)
 {
     int32_t start = sella_history_start(lm->window, lm->length, query->history_count);
-    sella_prompt_row prompt = {.history_n = query->history_n ? query->history_n + start : NULL,
-                               .history_text = query->history_text ? query->history_text + start : NULL,
-                               .history_count = query->history_count - start,
-                               .item = query->item,
-                               .target_text = query->target_text,
-                               .slots = lm->slots,
-                               .slot_tokens = lm->tokens,
-                               .group = query->group,
-                               .row = row,
-                               .label = label,
-                               .weight = 1};
+    *out = (sella_prompt_row){.history_n = query->history_n ? query->history_n + start : NULL,
+                              .history_text = query->history_text ? query->history_text + start : NULL,
+                              .history_count = query->history_count - start,
+                              .item = query->item,
+                              .target_text = query->target_text,
+                              .slots = lm->slots,
+                              .slot_tokens = lm->tokens,
+                              .group = query->group,
+                              .row = row,
+                              .label = label,
+                              .weight = 1};
     if (query->item < 0 && !query->target_text) {
         return sella_err_set(err, SELLA_ARG, "query %lld names no item of the catalogue and has no title",
                              (long long)row);
     }
     if (lm->codes) {
-        prompt.slots = 1u << SELLA_SLOT_USER | 1u << SELLA_SLOT_ITEM;
-        prompt.slot_text[SELLA_SLOT_USER] = sella_codes_user(lm->codes, query->user);
-        prompt.slot_text[SELLA_SLOT_ITEM] = sella_codes_item(lm->codes, query->item);
+        out->slots = 1u << SELLA_SLOT_USER | 1u << SELLA_SLOT_ITEM;
+        out->slot_text[SELLA_SLOT_USER] = sella_codes_user(lm->codes, query->user);
+        out->slot_text[SELLA_SLOT_ITEM] = sella_codes_item(lm->codes, query->item);
     }
     if (ref) {
-        memcpy(prompt.ref, ref, sizeof prompt.ref);
+        memcpy(out->ref, ref, sizeof out->ref);
     }
-    return sella_prompt_render(lm->prompter, &prompt, rows, err);
+    return SELLA_OK;
+}
+
+sella_status sella_lm_render(const sella_lm *lm, const sella_query *query, const int32_t *ref, int64_t row, float label,
+                             sella_rows *rows, sella_err *err)
+{
+    sella_prompt_row prompt;
+    sella_status status = sella_lm_row(lm, query, ref, row, label, &prompt, err);
+    return status == SELLA_OK ? sella_prompt_render(lm->prompter, &prompt, rows, err) : status;
 }
 
 sella_status sella_lm_tokenizer(const char *model, sella_tokenizer **out, sella_err *err)

@@ -40,8 +40,11 @@ void sella_lm_release(sella_lm *lm);
 /* Texts in the slots of user and item from now on: codes are borrowed. SELLA_FORMAT when the template does not fit. */
 sella_status sella_lm_codes(sella_lm *lm, const sella_codes *codes, sella_err *err);
 
-/* Append the prompt of one query: the history window of the settings is applied here. ref [SELLA_SLOTS] or NULL
- * without soft tokens. */
+/* What the prompt of one query shows: the history window of the settings is applied here. ref [SELLA_SLOTS] or NULL
+ * without soft tokens. Pointers in *out are borrowed from the query. */
+sella_status sella_lm_row(const sella_lm *lm, const sella_query *query, const int32_t *ref, int64_t row, float label,
+                          sella_prompt_row *out, sella_err *err);
+/* Append that prompt. */
 sella_status sella_lm_render(const sella_lm *lm, const sella_query *query, const int32_t *ref, int64_t row, float label,
                              sella_rows *rows, sella_err *err);
 

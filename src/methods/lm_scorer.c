@@ -7,19 +7,7 @@
 
 #include "base/arena.h"
 #include "kernels/gemm.h"
-#include "methods/lm_prefix.h"
-#include "methods/soft.h"
-
-typedef struct lm_scorer {
-    sella_scorer base;
-    sella_lm lm;
-    sella_lm_scorer_options options;
-    sella_pass *pass;   // NULL for vectors alone
-    int budget;
-    float *answer;      // [budget, C]
-    float *soft_rows;   // [budget, C]
-    sella_lm_prefix prefix;
-} lm_scorer;
+#include "methods/lm_scorer_state.h"
 
 /* What the scorer has taken over. */
 static void options_release(sella_lm_scorer_options *options)
@@ -35,7 +23,7 @@ static void options_release(sella_lm_scorer_options *options)
 
 static void lm_close(sella_scorer *scorer)
 {
-    lm_scorer *s = (lm_scorer *)scorer;
+    sella_lm_scorer *s = (sella_lm_scorer *)scorer;
     sella_prefix_cache_free(s->prefix.cache);
     sella_pass_free(s->pass);
     sella_lm_release(&s->lm);
@@ -46,7 +34,7 @@ static void lm_close(sella_scorer *scorer)
 }
 
 /* Queries to rows; row = place of the query. refs NULL: no slots. */
-static sella_status render(const lm_scorer *s, const sella_query *query_n, int64_t N, const sella_refs *refs,
+static sella_status render(const sella_lm_scorer *s, const sella_query *query_n, int64_t N, const sella_refs *refs,
                            sella_rows *rows, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -58,7 +46,7 @@ static sella_status render(const lm_scorer *s, const sella_query *query_n, int64
     return status;
 }
 
-static sella_status score_batch(lm_scorer *s, const sella_rows *rows, const int64_t *index_k, int64_t k,
+static sella_status score_batch(sella_lm_scorer *s, const sella_rows *rows, const int64_t *index_k, int64_t k,
                                 const sella_soft *soft, double *logit_n, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -81,6 +69,32 @@ done:
     return status;
 }
 
+sella_status sella_lm_scorer_rows(sella_lm_scorer *s, const sella_rows *rows, const sella_soft *soft, double *logit_n,
+                                  const sella_talk *talk, sella_err *err)
+{
+    sella_tree_plan plan = {0};
+    const sella_tree_options options = {s->budget, 0, true};
+    sella_status status = sella_tree_plan_new(rows, &options, &plan, err);
+    for (int64_t b = 0; status == SELLA_OK && b < plan.batches; b++) {
+        status = sella_stop_wanted(talk) ? sella_err_set(err, SELLA_INTERRUPTED, "scoring was stopped")
+                                         : score_batch(s, rows, plan.order + plan.first[b], plan.first[b + 1] - plan.first[b], soft,
+                                                       logit_n, err);
+    }
+    sella_tree_plan_release(&plan);
+    return status;
+}
+
+sella_status sella_lm_scorer_soft(const sella_lm_scorer *s, const sella_query *query_n, int64_t N, sella_refs *refs,
+                                  sella_soft *soft, sella_err *err)
+{
+    const sella_soft_source *source = &s->options.soft;
+    if (!source->ops) {
+        return SELLA_OK;
+    }
+    const sella_status status = sella_refs_make(query_n, N, source->refs, refs, err);
+    return status == SELLA_OK ? sella_soft_make(source, query_n, refs, s->lm.slots, false, soft, err) : status;
+}
+
 /* What the logits of some queries are made of. */
 typedef struct material {
     sella_refs refs;
@@ -95,17 +109,13 @@ static void material_release(material *m)
     sella_rows_release(&m->rows);
 }
 
-static sella_status material_make(const lm_scorer *s, const sella_query *query_n, int64_t N, material *out, sella_err *err)
+static sella_status material_make(const sella_lm_scorer *s, const sella_query *query_n, int64_t N, material *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    const sella_soft_source *source = s->options.soft.ops ? &s->options.soft : NULL;
     *out = (material){0};
     sella_rows_init(&out->rows);
-    if (source) {
-        SELLA_TRY(sella_refs_make(query_n, N, source->refs, &out->refs, err));
-        SELLA_TRY(sella_soft_make(source, query_n, &out->refs, s->lm.slots, false, &out->soft, err));
-    }
-    SELLA_TRY(render(s, query_n, N, source ? &out->refs : NULL, &out->rows, err));
+    SELLA_TRY(sella_lm_scorer_soft(s, query_n, N, &out->refs, &out->soft, err));
+    SELLA_TRY(render(s, query_n, N, out->soft.source ? &out->refs : NULL, &out->rows, err));
 done:
     if (status != SELLA_OK) {
         material_release(out);
@@ -113,8 +123,8 @@ done:
     return status;
 }
 
-/* logit_n [N] += the collaborative part, where the run has one. */
-static sella_status add_residual(const lm_scorer *s, const sella_query *query_n, int64_t N, double *logit_n, sella_err *err)
+sella_status sella_lm_scorer_residual(const sella_lm_scorer *s, const sella_query *query_n, int64_t N, double *logit_n,
+                                      sella_err *err)
 {
     if (!s->options.residual) {
         return SELLA_OK;
@@ -144,7 +154,7 @@ static bool one_user(const sella_query *query_n, int64_t N)
     return N > 0;
 }
 
-static sella_lm_prefix_job job_of(lm_scorer *s, const material *m)
+static sella_lm_prefix_job job_of(sella_lm_scorer *s, const material *m)
 {
     return (sella_lm_prefix_job){.prefix = &s->prefix,
                                  .lm = &s->lm,
@@ -156,7 +166,7 @@ static sella_lm_prefix_job job_of(lm_scorer *s, const material *m)
                                  .soft_rows = s->soft_rows};
 }
 
-static sella_status score_behind(lm_scorer *s, const sella_query *query_n, int64_t N, const sella_until *until, const sella_talk *talk,
+static sella_status score_behind(sella_lm_scorer *s, const sella_query *query_n, int64_t N, const sella_until *until, const sella_talk *talk,
                                  double *logit_n, int64_t *done_n, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -179,7 +189,7 @@ static sella_status score_behind(lm_scorer *s, const sella_query *query_n, int64
         for (int64_t n = first; n < first + count; n++) {
             logit_n[n] = (double)s->options.gain * logit_n[n] + (double)s->options.bias;
         }
-        status = add_residual(s, query_n + first, count, logit_n + first, err);
+        status = sella_lm_scorer_residual(s, query_n + first, count, logit_n + first, err);
         *done_n = status == SELLA_OK ? first + count : first;
         if (status == SELLA_OK && until->scored && until->scored(until->user, first, count)) {
             break;
@@ -194,24 +204,16 @@ done:
 static sella_status lm_score(sella_scorer *scorer, const sella_query *query_n, int64_t N, double *logit_n,
                              const sella_talk *talk, sella_err *err)
 {
-    lm_scorer *s = (lm_scorer *)scorer;
+    sella_lm_scorer *s = (sella_lm_scorer *)scorer;
     sella_status status = SELLA_OK;
-    sella_tree_plan plan = {0};
     material m;
-    const sella_tree_options options = {s->budget, 0, true};
     if (s->prefix.cache && one_user(query_n, N)) {
         int64_t all;
         return score_behind(s, query_n, N, &(sella_until){.end = (double)INFINITY}, talk, logit_n, &all, err);
     }
     SELLA_TRY(material_make(s, query_n, N, &m, err));
-    status = sella_tree_plan_new(&m.rows, &options, &plan, err);
-    for (int64_t b = 0; status == SELLA_OK && b < plan.batches; b++) {
-        status = sella_stop_wanted(talk) ? sella_err_set(err, SELLA_INTERRUPTED, "scoring was stopped")
-                                         : score_batch(s, &m.rows, plan.order + plan.first[b], plan.first[b + 1] - plan.first[b], &m.soft,
-                                                       logit_n, err);
-    }
-    status = status == SELLA_OK ? add_residual(s, query_n, N, logit_n, err) : status;
-    sella_tree_plan_release(&plan);
+    status = sella_lm_scorer_rows(s, &m.rows, &m.soft, logit_n, talk, err);
+    status = status == SELLA_OK ? sella_lm_scorer_residual(s, query_n, N, logit_n, err) : status;
     material_release(&m);
 done:
     return status;
@@ -221,7 +223,7 @@ done:
 
 static sella_status lm_cache(sella_scorer *scorer, size_t bytes, sella_err *err)
 {
-    lm_scorer *s = (lm_scorer *)scorer;
+    sella_lm_scorer *s = (sella_lm_scorer *)scorer;
     sella_prefix_cache_free(s->prefix.cache);
     s->prefix.cache = NULL;
     return bytes > 0 ? sella_prefix_cache_new(sella_backbone_shape(scorer->backbone), bytes, &s->prefix.cache, err) : SELLA_OK;
@@ -230,7 +232,7 @@ static sella_status lm_cache(sella_scorer *scorer, size_t bytes, sella_err *err)
 static sella_status lm_score_until(sella_scorer *scorer, const sella_query *query_n, int64_t N, const sella_until *until, double *logit_n,
                                    int64_t *done, sella_err *err)
 {
-    lm_scorer *s = (lm_scorer *)scorer;
+    sella_lm_scorer *s = (sella_lm_scorer *)scorer;
     if (!one_user(query_n, N)) {
         return sella_err_set(err, SELLA_ARG, "the queries of one request must be about catalogue items for one user and history");
     }
@@ -247,7 +249,7 @@ static sella_status lm_score_until(sella_scorer *scorer, const sella_query *quer
 static sella_status lm_warm(sella_scorer *scorer, const sella_query *who, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    lm_scorer *s = (lm_scorer *)scorer;
+    sella_lm_scorer *s = (sella_lm_scorer *)scorer;
     sella_query any = *who;
     material m;
     double z;
@@ -273,7 +275,7 @@ done:
 
 static void lm_count(const sella_scorer *scorer, sella_engine_counts *out)
 {
-    const sella_lm_prefix *p = &((const lm_scorer *)scorer)->prefix;
+    const sella_lm_prefix *p = &((const sella_lm_scorer *)scorer)->prefix;
     *out = (sella_engine_counts){.rows_scored = atomic_load(&p->rows),
                                  .tokens_computed = atomic_load(&p->computed),
                                  .tokens_reused = atomic_load(&p->reused),
@@ -288,14 +290,14 @@ static void lm_count(const sella_scorer *scorer, sella_engine_counts *out)
 
 static sella_status lm_prompt(sella_scorer *scorer, const sella_query *query, sella_rows *rows, sella_err *err)
 {
-    const lm_scorer *s = (const lm_scorer *)scorer;
+    const sella_lm_scorer *s = (const sella_lm_scorer *)scorer;
     return sella_lm_render(&s->lm, query, NULL, 0, 0, rows, err);
 }
 
 static sella_status lm_scan(sella_scorer *scorer, const sella_query *who, const int32_t *item_n, int32_t N,
                             double *logit_n, sella_err *err)
 {
-    return sella_vectors_scan(((lm_scorer *)scorer)->options.vectors, who, item_n, N, logit_n, err);
+    return sella_vectors_scan(((sella_lm_scorer *)scorer)->options.vectors, who, item_n, N, logit_n, err);
 }
 
 static const sella_serving_ops vectors_serving = {.scan = lm_scan};
@@ -310,7 +312,7 @@ sella_status sella_lm_scorer_open(const sella_run *run, sella_backbone *backbone
                                   const sella_lm_scorer_options *options, sella_scorer **out, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    lm_scorer *s = sella_alloc(1, sizeof *s, "a scorer", err);
+    sella_lm_scorer *s = sella_alloc(1, sizeof *s, "a scorer", err);
     *out = NULL;
     sella_lm_scorer_options taken = *options;
     if (!s) {
@@ -344,6 +346,7 @@ sella_status sella_lm_scorer_open(const sella_run *run, sella_backbone *backbone
     }
     s->base = (sella_scorer){.ops = &lm_ops,
                              .serving = s->options.vectors ? &lm_vectors_serving : &lm_serving,
+                             .inside = &sella_lm_inside,
                              .run = run,
                              .backbone = backbone,
                              .yes_id = s->lm.yes,
@@ -361,7 +364,7 @@ done:
 static sella_status vectors_score(sella_scorer *scorer, const sella_query *query_n, int64_t N, double *logit_n,
                                   const sella_talk *talk, sella_err *err)
 {
-    const lm_scorer *s = (const lm_scorer *)scorer;
+    const sella_lm_scorer *s = (const sella_lm_scorer *)scorer;
     float *z = sella_alloc((size_t)N, sizeof *z, "logits", err);
     (void)talk; // milliseconds: nothing to stop
     if (!z) {
@@ -379,7 +382,7 @@ static const sella_scorer_ops vectors_ops = {vectors_score, NULL, lm_close};
 
 sella_status sella_vectors_scorer_open(const sella_run *run, sella_vectors *vectors, sella_scorer **out, sella_err *err)
 {
-    lm_scorer *s = sella_alloc(1, sizeof *s, "a scorer", err);
+    sella_lm_scorer *s = sella_alloc(1, sizeof *s, "a scorer", err);
     *out = NULL;
     if (!s) {
         sella_vectors_release(vectors);
@@ -388,7 +391,8 @@ sella_status sella_vectors_scorer_open(const sella_run *run, sella_vectors *vect
     }
     s->options.vectors = vectors;
     s->base = (sella_scorer){
-        .ops = &vectors_ops, .serving = &vectors_serving, .run = run, .yes_id = -1, .no_id = -1};
+        .ops = &vectors_ops, .serving = &vectors_serving, .inside = &sella_vectors_inside, .run = run,
+        .yes_id = -1, .no_id = -1};
     *out = &s->base;
     return SELLA_OK;
 }

@@ -68,11 +68,13 @@ typedef struct sella_serving_ops {
     sella_status (*warm)(sella_scorer *scorer, const sella_query *who, sella_err *err);
     void (*count)(const sella_scorer *scorer, sella_engine_counts *out); /* from any thread */
 } sella_serving_ops;
+struct sella_inside_ops; /* methods/inside.h */
 
 /* Concrete scorers begin with this struct. */
 struct sella_scorer {
     const sella_scorer_ops *ops;
     const sella_serving_ops *serving; /* NULL: none of it */
+    const struct sella_inside_ops *inside; /* how a score comes about; NULL: this scorer tells nothing but scores */
     const sella_run *run;
     sella_backbone *backbone;    /* NULL for collaborative methods */
     int32_t yes_id, no_id;       /* label tokens, -1 without a language model */

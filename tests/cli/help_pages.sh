@@ -4,3 +4,4 @@ for command in train eval score metrics compare recommend export-feedback report
 done
 grep -qx "<!-- sella serve --help -->" "$SELLA_ROOT/docs/serving.md" || echo "docs/serving.md lacks its help block"
 "$SELLA_ROOT/scripts/help-in-docs" "$SELLA"
+grep -qx "<!-- sella explain --help -->" "$SELLA_ROOT/docs/explain.md" || echo "docs/explain.md lacks its help block"
