@@ -347,6 +347,19 @@ static void hash(void **state)
     assert_int_equal(sella_hash_file(copy, &h, NULL), SELLA_OK);
     assert_true(h == 0xe6c632b61e964e1f);
     assert_int_equal(sella_hash_file("no/such", &h, NULL), SELLA_MISSING);
+    enum { LONG = (2 << 20) + 321 }; // read in pieces
+    char *bytes = malloc(LONG);
+    for (size_t i = 0; i < LONG; i++) {
+        bytes[i] = (char)(i * 31 + i / 977);
+    }
+    char *large = scratch_file(folder, "h3", bytes, LONG);
+    assert_int_equal(sella_hash_file(large, &h, NULL), SELLA_OK);
+    assert_true(h == sella_hash_bytes(bytes, LONG, 0));
+    char *nothing = scratch_file(folder, "h4", "", 0);
+    assert_int_equal(sella_hash_file(nothing, &h, NULL), SELLA_OK);
+    assert_true(h == 0x2d06800538d394c2);
+    assert_int_equal(sella_hash_file(folder, &h, NULL), SELLA_IO);
+    free(bytes), free(large), free(nothing);
     assert_int_equal(sella_file_copy("no/such", copy, NULL), SELLA_MISSING);
     free(path), free(copy);
 }

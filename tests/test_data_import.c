@@ -9,6 +9,7 @@
 #include <archive_entry.h>
 #include <math.h>
 
+#include "base/json.h"
 #include "base/text.h"
 #include "data/import.h"
 #include "data_fixture.h"
@@ -492,6 +493,43 @@ static void csv_with_catalogue(void **state)
 
 #define LOG "user,item,rating,time,title\nu,a,5,1,A\nu,b,1,2,B\nv,a,5,3,A\nv,b,1,4,B\n"
 
+/* dataset.json names what was read, with its XXH3 (expected values: the xxhash package of Python). */
+static void expect_files(const char *folder, const char *want)
+{
+    json_t *json = NULL;
+    sella_err err = {0};
+    char *path = sella_path_join(folder, "ds", "dataset.json", NULL);
+    assert_int_equal(sella_json_load(path, 1 << 20, &json, &err), SELLA_OK);
+    char *got = json_dumps(json_object_get(json_object_get(json, "source"), "files"), JSON_COMPACT);
+    assert_string_equal(got, want);
+    free(got);
+    json_decref(json);
+    free(path);
+}
+
+static void sources_are_noted(void **state)
+{
+    (void)state;
+    sella_err err;
+    char *folder = scratch_make();
+    put(folder, "log.csv", LOG "u,a,5,5,A\nv,b,1,6,B\nu,b,5,7,B\nv,a,1,8,A\n");
+    put(folder, "items.csv", "item,title\nb,B\na,A\n");
+    char *items = sella_path_join(folder, "items.csv", NULL);
+    if (import_into(folder, "log.csv", "ds", (sella_import_options){.format = "csv", .items = items}, &err) != SELLA_OK) {
+        fail_msg("%s", err.text);
+    }
+    expect_files(folder, "[{\"name\":\"items.csv\",\"xxh3\":\"a3f414942f299507\"},{\"name\":\"log.csv\",\"xxh3\":\"89cba15ab9f44b7b\"}]");
+    free(items);
+    scratch_remove(folder);
+    folder = scratch_make(); // of an archive the members, whatever folder they stand in
+    put_zip(folder, "in.zip", (zip_entry[]){{"x/ratings.dat", zip_ratings, sizeof zip_ratings - 1}, {"x/movies.dat", zip_movies, sizeof zip_movies - 1}}, 2);
+    if (import_into(folder, "in.zip", "ds", (sella_import_options){.format = "movielens"}, &err) != SELLA_OK) {
+        fail_msg("%s", err.text);
+    }
+    expect_files(folder, "[{\"name\":\"ratings.dat\",\"xxh3\":\"f91c4d8ce45639f6\"},{\"name\":\"movies.dat\",\"xxh3\":\"227d04b826641a4c\"}]");
+    scratch_remove(folder);
+}
+
 static void bad_csv_is_refused(void **state)
 {
     (void)state;
@@ -702,7 +740,8 @@ int main(void)
         cmocka_unit_test(protocol_time),         cmocka_unit_test(protocol_last_out),        cmocka_unit_test(protocol_ml_1m),
         cmocka_unit_test(protocol_amazon_book),  cmocka_unit_test(histories_by_brute_force), cmocka_unit_test(three_forms_are_one),
         cmocka_unit_test(zips),                  cmocka_unit_test(bad_movielens_is_refused), cmocka_unit_test(csv_dialects),
-        cmocka_unit_test(csv_with_catalogue),    cmocka_unit_test(bad_csv_is_refused),       cmocka_unit_test(bad_rows_can_be_skipped),
+        cmocka_unit_test(csv_with_catalogue),
+        cmocka_unit_test(sources_are_noted),    cmocka_unit_test(bad_csv_is_refused),       cmocka_unit_test(bad_rows_can_be_skipped),
         cmocka_unit_test(times),                 cmocka_unit_test(an_import_can_be_stopped), cmocka_unit_test(damaged_logs),
     };
     scratch_in_memory();

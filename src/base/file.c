@@ -324,11 +324,32 @@ uint64_t sella_hash_bytes(const void *data, size_t bytes, uint64_t seed)
 
 sella_status sella_hash_file(const char *path, uint64_t *hash, sella_err *err)
 {
-    sella_map map;
-    sella_status status = sella_map_open(path, &map, err);
-    if (status == SELLA_OK) {
-        *hash = sella_hash_bytes(map.data, map.size, 0);
-        sella_map_close(&map);
+    enum { CHUNK = 1 << 20 };
+    int fd = -1;
+    sella_status status = sella_file_open(path, O_RDONLY, &fd, err);
+    if (status != SELLA_OK) {
+        return status;
     }
+    XXH3_state_t *state = XXH3_createState();
+    char *chunk = malloc(CHUNK);
+    ssize_t n = 1;
+    if (state == NULL || chunk == NULL) {
+        status = sella_err_memory(err, "a checksum", CHUNK);
+        goto done;
+    }
+    XXH3_64bits_reset(state);
+    while (n != 0) {
+        n = read(fd, chunk, CHUNK);
+        if (n < 0 && errno != EINTR) {
+            status = sella_err_errno(err, path, "read", errno);
+            goto done;
+        }
+        XXH3_64bits_update(state, chunk, n > 0 ? (size_t)n : 0);
+    }
+    *hash = XXH3_64bits_digest(state);
+done:
+    free(chunk);
+    XXH3_freeState(state);
+    close(fd);
     return status;
 }

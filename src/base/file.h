@@ -68,7 +68,7 @@ sella_status sella_dir_publish(const char *tmp, const char *path, sella_err *err
 /* Copy one file, atomically at the destination. */
 sella_status sella_file_copy(const char *from, const char *to, sella_err *err);
 
-/* XXH3 64-bit of bytes (chained through `seed`) and of a file's content, for fingerprints and checksums. */
+/* XXH3 64-bit of bytes (chained through `seed`) and of a file's content, read in pieces; for fingerprints and checksums. */
 uint64_t sella_hash_bytes(const void *data, size_t bytes, uint64_t seed);
 sella_status sella_hash_file(const char *path, uint64_t *hash, sella_err *err);
 

@@ -1,6 +1,7 @@
 /* import.c - sella_import: options, the job, and what the importers share (data/import.h). */
 #include "data/import.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,6 +88,32 @@ sella_status sella_reject_row(sella_import_job *job, const char *reason, sella_s
     }
     status = sella_reject(&job->rejects, reason, status, why);
     return status == SELLA_OK ? SELLA_OK : sella_err_set(err, status, "%s", why->text);
+}
+
+static sella_status note_hash(sella_import_job *job, const char *path, uint64_t hash, sella_err *err)
+{
+    char text[17];
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    json_t *files = json_object_get(job->source, "files");
+    if (!files) {
+        files = json_array();
+        json_object_set_new(job->source, "files", files);
+    }
+    snprintf(text, sizeof text, "%016" PRIx64, hash);
+    json_t *entry = json_pack("{s:s, s:s}", "name", sella_utf8_valid(name, strlen(name)) == strlen(name) ? name : "?", "xxh3", text);
+    return entry && json_array_append_new(files, entry) == 0 ? SELLA_OK : sella_err_memory(err, "an import", 1024);
+}
+
+sella_status sella_import_note(sella_import_job *job, const char *path, const void *data, size_t bytes, sella_err *err)
+{
+    return note_hash(job, path, sella_hash_bytes(data, bytes, 0), err);
+}
+
+sella_status sella_import_note_file(sella_import_job *job, const char *path, sella_err *err)
+{
+    uint64_t hash = 0;
+    sella_status status = sella_hash_file(path, &hash, err);
+    return status == SELLA_OK ? note_hash(job, path, hash, err) : status;
 }
 
 sella_status sella_import_tick(sella_import_job *job, int64_t row, double done, double total, sella_err *err)

@@ -71,6 +71,11 @@ sella_status sella_import_with(const sella_import_options *options, sella_status
 
 sella_status sella_events_add(sella_events *events, int32_t user, int32_t item, bool label, int64_t time, sella_err *err);
 
+/* Note in source.files of dataset.json that a file was read: its name without folders, and the XXH3 of its contents: those given, or those of the
+ * file at path (read once more, in pieces). */
+sella_status sella_import_note(sella_import_job *job, const char *path, const void *data, size_t bytes, sella_err *err);
+sella_status sella_import_note_file(sella_import_job *job, const char *path, sella_err *err);
+
 /* Every 64 Ki rows: progress with rows a second, and SELLA_INTERRUPTED when the caller wants to stop. done, total in bytes of the source. */
 sella_status sella_import_tick(sella_import_job *job, int64_t row, double done, double total, sella_err *err);
 

@@ -332,6 +332,8 @@ static sella_status read_both(amazon *a, sella_err *err)
     }
     SELLA_TRY(sella_line_stream_open(job->options->inputs[METADATA], SELLA_LINE_MAX, &stream, err));
     SELLA_TRY(read_lines(a, METADATA, stream, err));
+    SELLA_TRY(sella_import_note_file(job, job->options->inputs[REVIEWS], err));
+    SELLA_TRY(sella_import_note_file(job, job->options->inputs[METADATA], err));
 done:
     sella_line_stream_close(stream);
     return status;

@@ -220,6 +220,9 @@ sella_status sella_import_movielens(sella_import_job *job, sella_err *err)
                                path, forms ? "more than one MovieLens data set" : "no MovieLens data set");
         goto done;
     }
+    for (int f = form; f < form + 2; f++) {
+        SELLA_TRY(sella_import_note(job, file_names[f], blob_n[f].data, blob_n[f].size, err));
+    }
     // Movies first: items are numbered in catalogue order.
     if (form == RATINGS_CSV) {
         SELLA_TRY(read_csv(job, &blob_n[MOVIES_CSV], false, err));

@@ -25,8 +25,9 @@ static sella_status prefix_line(const sella_delimited *table, sella_status statu
     return status == SELLA_OK ? SELLA_OK : sella_err_prefix(err, status, "%s:%lld", table->path, (long long)table->line);
 }
 
-static sella_status read_items(sella_draft *draft, const char *folder, sella_err *err)
+static sella_status read_items(sella_import_job *job, const char *folder, sella_err *err)
 {
+    sella_draft *draft = &job->draft;
     sella_status status = SELLA_OK;
     sella_map map = {0};
     sella_delimited table = {0};
@@ -37,6 +38,7 @@ static sella_status read_items(sella_draft *draft, const char *folder, sella_err
         return sella_err_memory(err, "a path", strlen(folder));
     }
     SELLA_TRY(sella_map_open(path, &map, err));
+    SELLA_TRY(sella_import_note(job, path, map.data, map.size, err));
     SELLA_TRY(sella_delimited_open(&table, path, map.data, map.size, '\t', false, SELLA_LINE_MAX, err));
     SELLA_TRY(sella_delimited_need(&table, "iid", &iid, err));
     SELLA_TRY(sella_delimited_need(&table, "title", &title, err));
@@ -173,6 +175,7 @@ static sella_status read_split(split_source *source, const char *folder, sella_s
         goto done;
     }
     SELLA_TRY(sella_map_open(path, &map, err));
+    SELLA_TRY(sella_import_note(source->job, path, map.data, map.size, err));
     SELLA_TRY(sella_delimited_open(&table, path, map.data, map.size, '\t', false, SELLA_LINE_MAX, err));
     for (int c = 0; c < 6; c++) {
         SELLA_TRY(sella_delimited_need(&table, names[c], &column[c], err));
@@ -204,7 +207,7 @@ sella_status sella_import_split(sella_import_job *job, sella_err *err)
     if (!sella_path_is_dir(folder)) {
         return sella_err_set(err, SELLA_MISSING, "%s: is not a folder; expected one with train.tsv and items.tsv", folder);
     }
-    SELLA_TRY(read_items(&job->draft, folder, err));
+    SELLA_TRY(read_items(job, folder, err));
     source.item_seen = sella_alloc((size_t)job->draft.items.count, 1, "items", err);
     if (!source.item_seen) {
         status = SELLA_MEMORY;

@@ -184,6 +184,7 @@ sella_status sella_import_table(sella_import_job *job, const sella_table_form *f
     int column[SELLA_COLUMNS];
     int64_t retitled = 0;
     SELLA_TRY(sella_map_open(path, &file, err));
+    SELLA_TRY(sella_import_note(job, path, file.data, file.size, err));
     SELLA_TRY(
         sella_delimited_open(&table, path, file.data, file.size, form->delimiter, form->quotes, SELLA_LINE_MAX, err));
     if (form->header) {
