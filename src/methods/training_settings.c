@@ -168,11 +168,10 @@ static const sella_setting training_table[] = {
     REAL("stage3.align_weight", "0", 0, 1e6, "", "Weight of the alignment loss in stage 3."),
     YESNO("stage3.dropout", "no",
           "Keep the dropout of the frozen adapter active while stage 3 trains (the authors' code does)."),
-    WORD("stage3.residual", "yes", "no|bias|yes",
+    WORD("stage3.residual", "bias", "no|bias|yes",
          "Added to the language model's logit: nothing; the biases alone, so that stage 3 learns what they leave; or "
-         "the "
-         "whole collaborative logit of stage 2."),
-    REAL("stage3.gain", "0.3", 0, 1000, "",
+         "the whole collaborative logit of stage 2."),
+    REAL("stage3.gain", "0.5", 0, 1000, "",
          "Factor on the language model's logit beside the residual, trained as logit.gain; used with "
          "stage3.residual only."),
     INT("stage3.evaluate", "0", 0, 1000000000, "steps",
