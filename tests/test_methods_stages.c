@@ -312,7 +312,7 @@ static void test_presets(void **state)
 /* Enough passes over 64 rows: the adapter learns them by heart. */
 static void test_overfits(void **state)
 {
-    static const char *const set[] = {"stage1.teacher=none", "stage1.offset=no", "stage1.centre=no",
+    static const char *const set[] = {"stage1.teacher=none", "stage1.offset=no", "stage1.centre=no", "stage1.schedule=cosine",
                                       "train.rows=64",  "stage1.epochs=60",      "stage1.batch=16",
                                       "stage1.lr=2e-2", "lora.rank=16",          "lora.targets=all",
                                       "lora.dropout=0", "stage1.weight_decay=0", NULL};
