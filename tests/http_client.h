@@ -60,6 +60,11 @@ static inline bool http_send(int fd, const void *data, size_t bytes)
     return true;
 }
 
+static inline bool http_send_text(int fd, const char *text)
+{
+    return http_send(fd, text, strlen(text));
+}
+
 /* The value of a header into out; false when it is not there. */
 static inline bool http_header(const http_reply *reply, const char *name, char *out, size_t room)
 {

@@ -174,7 +174,7 @@ static void refuses_by_the_head(void **state)
     assert_string_equal(text, "GET, HEAD");
     http_reply_release(&reply);
     int fd = http_open(f->port, 20);
-    assert_true(http_send(fd, "POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}", 83));
+    assert_true(http_send_text(fd, "POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}"));
     http_read(fd, false, &reply);
     http_expect_problem(&reply, 415);
     http_reply_release(&reply);
@@ -199,7 +199,7 @@ static void limits_sizes(void **state)
     for (int i = 0; i < 6; i++) {
         assert_true(http_send(fd, chunk, (size_t)head + 1026));
     }
-    assert_true(http_send(fd, "0\r\n\r\n", 5));
+    assert_true(http_send_text(fd, "0\r\n\r\n"));
     http_read(fd, false, &reply);
     http_expect_problem(&reply, 413);
     http_reply_release(&reply);
@@ -209,7 +209,7 @@ static void limits_sizes(void **state)
     http_reply_release(&reply);
     close(fd);
     fd = http_open(f->port, 20); // a body nobody would read
-    assert_true(http_send(fd, "POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n", 99));
+    assert_true(http_send_text(fd, "POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n"));
     http_read(fd, false, &reply);
     http_expect_problem(&reply, 413);
     http_reply_release(&reply);

@@ -142,7 +142,7 @@ static void misbehave(client *c, const kind *k)
         http_send(fd, text, strlen(text));
         break;
     default: // no HTTP at all
-        http_send(fd, "\x16\x03\x01 nonsense\r\n\r\n\r\n", 19);
+        http_send_text(fd, "\x16\x03\x01 nonsense\r\n\r\n\r\n");
         http_read(fd, false, &reply);
         break;
     }
@@ -283,7 +283,7 @@ static void *finish_late(void *user)
     late *l = user;
     http_reply reply;
     usleep(150000);
-    http_send(l->fd, "1,2]}", 5);
+    http_send_text(l->fd, "1,2]}");
     http_read(l->fd, false, &reply);
     l->status = reply.status;
     http_reply_release(&reply);
@@ -326,12 +326,12 @@ static void closes_what_is_too_slow(void **state)
     char byte;
     serve_start(f, (sella_serve_options){.timeout = 1});
     const int silent = http_open(f->port, 10), dripping = http_open(f->port, 10);
-    assert_true(http_send(dripping, "POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n", 92));
+    assert_true(http_send_text(dripping, "POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n"));
     const double start = sella_now();
     bool open = true;
     while (open && sella_now() - start < 8) {
         usleep(200000);
-        open = http_send(dripping, " ", 1) && recv(dripping, &byte, 1, MSG_DONTWAIT) != 0;
+        open = http_send_text(dripping, " ") && recv(dripping, &byte, 1, MSG_DONTWAIT) != 0;
     }
     assert_false(open);
     assert_int_equal(recv(silent, &byte, 1, 0), 0);

@@ -120,10 +120,10 @@ static void migrates_older_stores(void **state)
     sql(path, "PRAGMA user_version = 0; PRAGMA application_id = 0");
     assert_int_equal(sella_store_open(path, true, &store, &err), SELLA_FORMAT); // somebody's database, none of ours
     free(path);
-    path = scratch_file(folder, "text.sqlite", "this is a text and no database, and it is long enough to be looked at by SQLite: more than a hundred bytes", 110);
+    static const char prose[] = "this is a text and no database, and it is long enough to be looked at by SQLite: more than a hundred bytes";
+    path = scratch_file(folder, "text.sqlite", prose, sizeof prose - 1);
     assert_int_equal(sella_store_open(path, true, &store, &err), SELLA_FORMAT);
-    assert_true(scratch_holds(path, "this is a text and no database, and it is long enough to be looked at by SQLite: more than a hundred bytes") ||
-                err.text[0] != '\0');
+    assert_true(scratch_holds(path, prose)); // left as it is
     free(path);
     path = sella_path_join(folder, "missing.sqlite", NULL);
     assert_int_equal(sella_store_open(path, false, &store, &err), SELLA_IO);
