@@ -325,7 +325,8 @@ static void closes_what_is_too_slow(void **state)
     serve_fixture *f = serve_make();
     char byte;
     serve_start(f, (sella_serve_options){.timeout = 1});
-    const int silent = http_open(f->port, 10), dripping = http_open(f->port, 10);
+    const int silent = http_open(f->port, 10), dripping = http_open(f->port, 10), endless = http_open(f->port, 10);
+    assert_true(http_send_text(endless, "GET /health HTTP/1.1\r\nX-A: ")); // a head that never ends
     assert_true(http_send_text(dripping, "POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n"));
     const double start = sella_now();
     bool open = true;
@@ -334,6 +335,12 @@ static void closes_what_is_too_slow(void **state)
         open = http_send_text(dripping, " ") && recv(dripping, &byte, 1, MSG_DONTWAIT) != 0;
     }
     assert_false(open);
+    for (open = true; open && sella_now() - start < 8;) {
+        usleep(200000);
+        open = http_send(endless, "a", 1) && recv(endless, &byte, 1, MSG_DONTWAIT) != 0;
+    }
+    assert_false(open);
+    close(endless);
     assert_int_equal(recv(silent, &byte, 1, 0), 0);
     close(silent);
     close(dripping);

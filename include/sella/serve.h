@@ -25,6 +25,8 @@ typedef struct sella_serve_options {
     const char *run;           /* RUN folder */
     const char *model;         /* as sella_engine_options */
     const char *weights;       /* as sella_engine_options */
+    const char *warm;          /* CSV file of users and histories whose prompts' beginnings fill the prefix cache before the first request */
+    int64_t cache_bytes;       /* as sella_engine_options */
     int threads;               /* that scoring uses; 0: physical cores */
     const char *host;          /* address to listen on, numeric; NULL: 127.0.0.1 */
     int port;                  /* 0: any that is free (sella_serve_port) */

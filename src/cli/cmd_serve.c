@@ -17,6 +17,9 @@ static const sella_option option[] = {
     {"model", 0, SELLA_TYPE_TEXT, "MODEL", "(the one it was trained on)", 0, 0, NULL, "",
      "Where the language model is now: a Hugging Face folder or a GGUF file with the recorded fingerprint.", false},
     SELLA_WEIGHTS_OPTION,
+    {"warm", 0, SELLA_TYPE_TEXT, "FILE", NULL, 0, 0, NULL, "",
+     "CSV with the columns user and history: put these users' prompts into the prefix cache before the first request.", false},
+    {"cache-mb", 0, SELLA_TYPE_INT, "N", "256", 0, 1048576, NULL, "MiB", "Size of the prefix cache of a language model; 0: none.", false},
     {"store", 0, SELLA_TYPE_TEXT, "FILE", "(RUN/feedback.sqlite)", 0, 0, NULL, "", "SQLite file that feedback goes to; made when it is missing.", false},
     {"no-store", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "", "Take no feedback.", false},
     {"api-key-file", 0, SELLA_TYPE_TEXT, "FILE", NULL, 0, 0, NULL, "",
@@ -77,6 +80,7 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
 {
     sella_server *server = NULL;
     sigset_t signals;
+    const int64_t cache_mb = sella_args_int(args, "cache-mb");
     const sella_serve_options options = {.run = args->positional[0],
                                          .model = sella_args_text(args, "model"),
                                          .weights = sella_args_text(args, "weights"),
@@ -86,6 +90,8 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
                                          .api_key_file = sella_args_text(args, "api-key-file"),
                                          .tls_cert = sella_args_text(args, "tls-cert"),
                                          .tls_key = sella_args_text(args, "tls-key"),
+                                         .warm = sella_args_text(args, "warm"),
+                                         .cache_bytes = cache_mb > 0 ? cache_mb << 20 : -1,
                                          .store = sella_args_text(args, "store"),
                                          .no_store = sella_args_flag(args, "no-store"),
                                          .access_log = sella_args_text(args, "access-log"),

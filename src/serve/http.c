@@ -21,6 +21,7 @@
 #include "serve/problem.h"
 #include "serve/routes.h"
 #include "serve/server.h"
+#include "serve/watch.h"
 
 enum { HEADERS_MAX = 32 << 10, DISCARD_MAX = 4 << 20 }; /* bytes of a connection's buffers; of a body that is read to be thrown away */
 
@@ -28,6 +29,13 @@ struct sella_http {
     struct MHD_Daemon *daemon;
     char *cert, *key;
 };
+
+/* What the watch holds of a connection; NULL: nothing. */
+static sella_watched *watched_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info != NULL ? info->socket_context : NULL;
+}
 
 /* --- one request ------------------------------------------------------------------------------------------------ */
 
@@ -211,7 +219,6 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 {
     sella_exchange *x = *state;
     (void)cls;
-    (void)connection;
     (void)url;
     (void)version;
     if (x == NULL) {
@@ -219,6 +226,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     }
     if (!x->began) {
         x->began = true;
+        sella_watch_begun(x->server->watch, watched_of(connection));
         snprintf(x->method, sizeof x->method, "%.15s", sella_utf8_valid(method, strlen(method)) == strlen(method) ? method : "?");
         name_client(x);
         if (x->code == 0) {
@@ -243,7 +251,6 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **st
 {
     sella_server *server = cls;
     sella_exchange *x = *state;
-    (void)connection;
     if (x == NULL) {
         return;
     }
@@ -262,14 +269,21 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **st
     }
     sella_exchange_free(x);
     *state = NULL;
+    sella_watch_waits(server->watch, watched_of(connection));
 }
 
 static void on_connection(void *cls, struct MHD_Connection *connection, void **state, enum MHD_ConnectionNotificationCode what)
 {
     sella_server *server = cls;
-    (void)connection;
-    (void)state;
-    sella_metrics_connection(server->metrics, what == MHD_CONNECTION_NOTIFY_STARTED ? 1 : -1);
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        *state = info != NULL ? sella_watch_opened(server->watch, info->connect_fd) : NULL;
+        sella_metrics_connection(server->metrics, 1);
+    } else { // before its socket is closed
+        sella_watch_closed(server->watch, *state);
+        *state = NULL;
+        sella_metrics_connection(server->metrics, -1);
+    }
 }
 
 /* --- the daemon --------------------------------------------------------------------------------------------------- */

@@ -197,6 +197,30 @@ static double resident_bytes(void)
     return (double)resident * (double)sysconf(_SC_PAGESIZE);
 }
 
+/* What the language model was asked, and what its prefix cache spared. Counted from the loading of the run on. */
+static void put_model(page *p, sella_server *server)
+{
+    sella_engine_counts c;
+    sella_loaded *loaded = sella_server_loaded(server);
+    if (loaded == NULL) {
+        return;
+    }
+    sella_engine_stats(loaded->engine, &c);
+    sella_loaded_drop(loaded);
+    single(p, "sella_model_rows_total", "counter", "Candidates that the language model scored.", (double)c.rows_scored);
+    single(p, "sella_model_tokens_total", "counter", "Tokens that it computed.", (double)c.tokens_computed);
+    single(p, "sella_model_tokens_reused_total", "counter", "Tokens that the prefix cache spared.", (double)c.tokens_reused);
+    single(p, "sella_model_seconds_total", "counter", "Time in the language model: tokens by seconds is its rate.", c.seconds);
+    head(p, "sella_cache_requests_total", "counter", "Requests by what the prefix cache had of their beginning.");
+    sample(p, "sella_cache_requests_total", "{found=\"whole\"}", (double)c.cache_hits);
+    sample(p, "sella_cache_requests_total", "{found=\"part\"}", (double)c.cache_parts);
+    sample(p, "sella_cache_requests_total", "{found=\"nothing\"}", (double)c.cache_misses);
+    single(p, "sella_cache_bytes", "gauge", "Bytes in the prefix cache.", (double)c.cache_bytes);
+    single(p, "sella_cache_limit_bytes", "gauge", "Bytes that it may have.", (double)c.cache_limit);
+    single(p, "sella_cache_entries", "gauge", "Entries of the prefix cache.", (double)c.cache_entries);
+    single(p, "sella_cache_evicted_total", "counter", "Entries that made room for others.", (double)c.cache_evicted);
+}
+
 char *sella_metrics_text(sella_metrics *metrics, sella_server *server)
 {
     page p = {.status = SELLA_OK};
@@ -223,6 +247,7 @@ char *sella_metrics_text(sella_metrics *metrics, sella_server *server)
     single(&p, "sella_feedback_commits_total", "counter", "Commits of the feedback store.", (double)m.feedback_commits);
     single(&p, "sella_feedback_refused_total", "counter", "Commits that failed: nothing of them was stored or acknowledged.", (double)m.feedback_refused);
     single(&p, "sella_feedback_queue_depth", "gauge", "Feedback requests that wait to be written.", g.store_depth);
+    put_model(&p, server);
     single(&p, "process_resident_memory_bytes", "gauge", "Resident memory.", resident_bytes());
     single(&p, "process_start_time_seconds", "gauge", "When the server started, since 1970.", g.started);
     if (p.status != SELLA_OK) {

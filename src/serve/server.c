@@ -116,6 +116,7 @@ static sella_status prepare(sella_server *server, sella_err *err)
     SELLA_TRY(copy(o->model, &server->model, err));
     SELLA_TRY(copy(o->weights, &server->weights, err));
     SELLA_TRY(copy(o->host != NULL ? o->host : "127.0.0.1", &server->host, err));
+    SELLA_TRY(copy(o->warm, &server->warm, err));
     SELLA_TRY(copy(o->client_header, &server->client_header, err));
     if (o->api_key_file != NULL) {
         SELLA_TRY(sella_credential_read(o->api_key_file, &server->key, err));
@@ -123,6 +124,7 @@ static sella_status prepare(sella_server *server, sella_err *err)
     if (o->access_log != NULL) {
         SELLA_TRY(sella_access_log_open(o->access_log, &server->log, err));
     }
+    SELLA_TRY(sella_watch_start(2 * o->timeout, &server->watch, err));
     SELLA_TRY(sella_metrics_new(&server->metrics, err));
     if (!o->no_store) {
         SELLA_TRY(store_path(server, err));
@@ -139,9 +141,19 @@ static sella_status load(sella_server *server, sella_err *err)
 {
     sella_loaded *fresh = NULL;
     const sella_engine_options options = {
-        .model = server->model, .threads = server->options.threads, .talk = &server->engine_talk, .weights = server->weights};
+        .model = server->model, .threads = server->options.threads, .talk = &server->engine_talk, .weights = server->weights,
+        .cache_bytes = server->options.cache_bytes};
+    int64_t warmed = 0;
     atomic_store(&server->opening, true);
     sella_status status = sella_loaded_open(server->run_path, &options, &fresh, err);
+    if (status == SELLA_OK && server->warm != NULL) { // nobody else has it yet
+        status = sella_engine_warm(fresh->engine, server->warm, &warmed, err);
+        if (status == SELLA_OK) {
+            sella_say(server->options.talk, SELLA_LEVEL_INFO, "warmed with %lld rows of %s", (long long)warmed, server->warm);
+        } else {
+            sella_loaded_drop(fresh);
+        }
+    }
     atomic_store(&server->opening, false);
     if (status == SELLA_OK) {
         pthread_mutex_lock(&server->lock);
@@ -220,6 +232,7 @@ void sella_serve_stop(sella_server *server)
     sella_worker_stop(&server->look);
     sella_recorder_stop(&server->recorder);
     sella_http_stop(server->http);
+    sella_watch_stop(server->watch);
     sella_worker_release(&server->score);
     sella_worker_release(&server->look);
     sella_recorder_release(&server->recorder);
@@ -236,6 +249,7 @@ void sella_serve_stop(sella_server *server)
     free(server->host);
     free(server->client_header);
     free(server->store);
+    free(server->warm);
     pthread_mutex_destroy(&server->lock);
     free(server);
 }

@@ -16,11 +16,12 @@
 #include "serve/loaded.h"
 #include "serve/metrics_text.h"
 #include "serve/recorder.h"
+#include "serve/watch.h"
 #include "serve/worker.h"
 
 struct sella_server {
     sella_serve_options options; /* its strings are the copies below */
-    char *run_path, *model, *weights, *host, *client_header, *store;
+    char *run_path, *model, *weights, *host, *client_header, *store, *warm;
     char *key;       /* NULL: no key is asked for */
     char url[128];
     int port;
@@ -33,6 +34,7 @@ struct sella_server {
     atomic_bool ready, stopping;
     atomic_int under_way;
 
+    sella_watch *watch;
     sella_http *http;
     sella_worker score, look;
     sella_recorder recorder; /* its queue is NULL when no feedback is taken */

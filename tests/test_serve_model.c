@@ -1,0 +1,187 @@
+/* test_serve_model.c - a served language model: scores are the engine's, alone, cached or beside others; deadlines, prefix cache. The model is
+ * tests/ref/tiny_llama. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <pthread.h>
+
+#include "http_client.h"
+#include "methods_fixture.h"
+#include "sella/engine.h"
+#include "sella/serve.h"
+
+enum { ITEMS = 12, USERS = 8, TURNS = 6, THREADS = 4 };
+
+typedef struct fixture {
+    char *folder, *run;
+    sella_server *server;
+    int port;
+    double want[USERS][ITEMS]; /* the engine's scores */
+} fixture;
+
+static int setup(void **state)
+{
+    fixture *f = calloc(1, sizeof *f);
+    const char *tmp = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    setenv("TMPDIR", tmp, 0);
+    f->folder = scratch_make();
+    char *dataset = sella_path_join(f->folder, "ds", NULL), *warm = sella_path_join(f->folder, "warm.csv", NULL);
+    f->run = sella_path_join(f->folder, "run", NULL);
+    const fixture_shape shape = {.users = USERS, .items = ITEMS, .train = 90, .valid = 30, .seed = 3};
+    fixture_dataset(dataset, &shape);
+    static const char *const set[] = {"stage1.batch=16", "stage1.epochs=1", NULL};
+    fixture_train_ok("tallrec", dataset, f->run, NULL, NULL, set);
+    sella_engine *engine = NULL;
+    const sella_engine_options options = {.threads = 1, .cache_bytes = -1};
+    CHECK(sella_engine_open(f->run, &options, &engine, err));
+    for (int u = 0; u < USERS; u++) {
+        char user[16], item[ITEMS][16];
+        const char *item_n[ITEMS];
+        for (int i = 0; i < ITEMS; i++) {
+            snprintf(item[i], sizeof item[i], "i%d", i);
+            item_n[i] = item[i];
+        }
+        snprintf(user, sizeof user, "u%d", u);
+        const sella_request request = {.user = user, .history_count = -1};
+        CHECK(sella_engine_score(engine, &request, item_n, ITEMS, f->want[u], err));
+    }
+    sella_engine_close(engine);
+    FILE *file = fopen(warm, "w");
+    assert_non_null(file);
+    fputs("user\nu0\nu1\n", file);
+    fclose(file);
+    const sella_serve_options serve = {.run = f->run, .threads = 1, .warm = warm};
+    CHECK(sella_serve_start(&serve, &f->server, err));
+    f->port = sella_serve_port(f->server);
+    free(dataset);
+    free(warm);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    fixture *f = *state;
+    sella_serve_stop(f->server);
+    scratch_remove(f->folder);
+    free(f->run);
+    free(f);
+    return 0;
+}
+
+/* Largest difference of the served scores of one user to the engine's; 1 when there was no answer. */
+static double difference(const fixture *f, int user)
+{
+    char body[256];
+    double worst = 0;
+    http_reply reply;
+    int n = snprintf(body, sizeof body, "{\"user\":\"u%d\",\"items\":[", user);
+    for (int i = 0; i < ITEMS; i++) {
+        n += snprintf(body + n, sizeof body - (size_t)n, "%s\"i%d\"", i > 0 ? "," : "", i);
+    }
+    snprintf(body + n, sizeof body - (size_t)n, "]}");
+    http_ask(f->port, "POST", "/v1/score", body, &reply);
+    const json_t *scores = json_object_get(reply.json, "scores");
+    if (json_array_size(scores) != ITEMS) {
+        worst = 1;
+    }
+    for (size_t i = 0; i < json_array_size(scores); i++) {
+        worst = fmax(worst, fabs(json_number_value(json_object_get(json_array_get(scores, i), "score")) - f->want[user][i]));
+    }
+    http_reply_release(&reply);
+    return worst;
+}
+
+typedef struct asker {
+    const fixture *f;
+    int first;
+    double worst;
+} asker;
+
+static void *ask_all(void *user)
+{
+    asker *a = user;
+    for (int t = 0; t < TURNS; t++) {
+        a->worst = fmax(a->worst, difference(a->f, (a->first + t * 3) % USERS));
+    }
+    return NULL;
+}
+
+static double metric(const fixture *f, const char *series)
+{
+    http_reply reply;
+    http_ask(f->port, "GET", "/metrics", NULL, &reply);
+    const char *at = reply.body != NULL ? strstr(reply.body, series) : NULL;
+    const double value = at != NULL ? strtod(at + strlen(series), NULL) : -1;
+    http_reply_release(&reply);
+    return value;
+}
+
+static void serves_the_engines_scores(void **state)
+{
+    const fixture *f = *state;
+    pthread_t thread[THREADS];
+    asker asker_n[THREADS];
+    assert_true(metric(f, "\nsella_cache_entries ") > 0); // warmed
+    assert_true(difference(f, 0) < 1e-5);
+    assert_true(difference(f, 0) < 1e-5); // cached
+    for (int i = 0; i < THREADS; i++) {
+        asker_n[i] = (asker){.f = f, .first = i};
+        assert_int_equal(pthread_create(&thread[i], NULL, ask_all, &asker_n[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(thread[i], NULL);
+        assert_true(asker_n[i].worst < 1e-5);
+    }
+    assert_true(metric(f, "\nsella_model_tokens_total ") > 0);
+    assert_true(metric(f, "\nsella_model_tokens_reused_total ") > 0);
+    assert_true(metric(f, "\nsella_cache_requests_total{found=\"whole\"} ") > 0);
+}
+
+/* How many of an answer's items are rescored; all of them in order of their step, then of their score. */
+static int rescored(const fixture *f, const char *body, int want)
+{
+    http_reply reply;
+    int count = 0;
+    http_ask(f->port, "POST", "/v1/recommend", body, &reply);
+    const json_t *items = json_object_get(reply.json, "items");
+    if (reply.status != 200 || (int)json_array_size(items) != want) {
+        fail_msg("%s: %d %s", body, reply.status, reply.body);
+    }
+    double last = 2;
+    for (size_t i = 0; i < json_array_size(items); i++) {
+        const json_t *entry = json_array_get(items, i);
+        const bool is = json_is_true(json_object_get(entry, "rescored"));
+        const double score = json_number_value(json_object_get(entry, "score"));
+        assert_true(!is || count == (int)i);
+        assert_true((int)i == count || (is ? score <= last : true));
+        if (!is) {
+            assert_true(score == json_number_value(json_object_get(entry, "retrieved")));
+        }
+        count += is;
+        last = score;
+    }
+    http_reply_release(&reply);
+    return count;
+}
+
+static void rescores_what_it_is_told(void **state)
+{
+    const fixture *f = *state;
+    assert_int_equal(rescored(f, "{\"user\":\"nobody\",\"k\":12}", 12), 12);
+    assert_int_equal(rescored(f, "{\"user\":\"nobody\",\"k\":5,\"retrieve_k\":3}", 5), 3);
+    assert_int_equal(rescored(f, "{\"user\":\"nobody\",\"k\":4,\"candidates\":[\"i3\",\"i4\",\"i5\",\"i6\"],\"exclude\":[\"i4\"]}", 3), 3);
+    assert_int_equal(rescored(f, "{\"user\":\"nobody\",\"k\":12,\"budget_ms\":0.000001}", 12), 0); // over before it began: marked
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(serves_the_engines_scores),
+        cmocka_unit_test(rescores_what_it_is_told),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
