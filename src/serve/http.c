@@ -105,7 +105,8 @@ static void check_head(sella_exchange *x)
     sella_server *server = x->server;
     const char *length = header_of(x, MHD_HTTP_HEADER_CONTENT_LENGTH);
     const int code = sella_route_find(x->method, x->target.path, &x->route, &x->tail, &x->allow);
-    if (server->key != NULL && !(x->route != NULL && x->route->open) && !sella_credential_right(server->key, header_of(x, "Authorization"), header_of(x, "X-API-Key"))) {
+    const bool open = server->key == NULL || (x->route != NULL && x->route->open);
+    if (!open && !sella_credential_right(server->key, header_of(x, "Authorization"), header_of(x, "X-API-Key"))) {
         x->challenge = strcmp(x->target.path, "/") == 0 ? "Basic realm=\"sella\", charset=\"UTF-8\"" : "Bearer realm=\"sella\"";
         x->allow = NULL;
         sella_problem(x, 401, "a key is needed: Authorization: Bearer KEY, X-API-Key: KEY, or Basic with the key as password");
