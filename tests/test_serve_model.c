@@ -177,11 +177,39 @@ static void rescores_what_it_is_told(void **state)
     assert_int_equal(rescored(f, "{\"user\":\"nobody\",\"k\":12,\"budget_ms\":0.000001}", 12), 0); // over before it began: marked
 }
 
+/* The explanation is of the score that is served, and takes out what the feedback put into the history. */
+static void explains_what_it_serves(void **state)
+{
+    const fixture *f = *state;
+    http_reply reply;
+    http_ask(f->port, "POST", "/v1/feedback", "[{\"user\":\"why\",\"item\":\"i1\",\"label\":1,\"time\":1},{\"user\":\"why\",\"item\":\"i2\",\"label\":1,\"time\":2}]", &reply);
+    assert_int_equal(reply.status, 200);
+    http_reply_release(&reply);
+    http_ask(f->port, "POST", "/v1/score", "{\"user\":\"why\",\"items\":[\"i5\"]}", &reply);
+    const double score = json_number_value(json_object_get(json_array_get(json_object_get(reply.json, "scores"), 0), "score"));
+    http_reply_release(&reply);
+    http_ask(f->port, "POST", "/v1/explain", "{\"user\":\"why\",\"item\":\"i5\"}", &reply);
+    assert_int_equal(reply.status, 200);
+    assert_true(fabs(json_number_value(json_object_get(reply.json, "score")) - score) < 1e-5);
+    assert_int_equal(json_array_size(json_object_get(reply.json, "without")), 2);
+    assert_null(json_object_get(json_object_get(reply.json, "attention"), "head_mean"));
+    assert_non_null(json_object_get(json_object_get(reply.json, "attention"), "from_answer"));
+    http_reply_release(&reply);
+    http_ask(f->port, "POST", "/v1/recommend", "{\"user\":\"why\",\"k\":2,\"explain\":true}", &reply);
+    const json_t *items = json_object_get(reply.json, "items");
+    assert_int_equal(json_array_size(items), 2);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(json_array_size(json_object_get(json_object_get(json_array_get(items, i), "why"), "without")), 2);
+    }
+    http_reply_release(&reply);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(serves_the_engines_scores),
         cmocka_unit_test(rescores_what_it_is_told),
+        cmocka_unit_test(explains_what_it_serves),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

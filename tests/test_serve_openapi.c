@@ -179,6 +179,12 @@ static void answers_as_described(void **state)
         {"/v1/score", "/v1/score", "{\"history\":[\"nothing\"],\"items\":[1]}", 422},
         {"/v1/recommend", "/v1/recommend", "{\"user\":\"u1\",\"k\":3,\"budget_ms\":50,\"retrieve_k\":5}", 200},
         {"/v1/recommend", "/v1/recommend", "{\"user\":\"u1\",\"k\":0}", 400},
+        {"/v1/recommend", "/v1/recommend", "{\"user\":\"u1\",\"k\":2,\"explain\":true}", 200},
+        {"/v1/recommend", "/v1/recommend", "{\"user\":\"u1\",\"k\":21,\"explain\":true}", 400},
+        {"/v1/explain", "/v1/explain", "{\"user\":\"u1\",\"item\":3}", 200},
+        {"/v1/explain", "/v1/explain", "{\"history\":[\"Alpha (1990)\"],\"item\":3,\"attention\":true}", 200},
+        {"/v1/explain", "/v1/explain", "{\"user\":\"u1\",\"item\":\"none\"}", 422},
+        {"/v1/explain", "/v1/explain", "{\"user\":\"u1\"}", 400},
     };
     for (size_t i = 0; i < sizeof asks / sizeof *asks; i++) {
         char code[8];
@@ -220,7 +226,7 @@ static void knows_the_same_keys(void **state)
 {
     const fixture *f = *state;
     static const char *const every[] = {"user",    "history",      "items",     "item",       "k",     "candidates", "exclude", "include_seen", "free_titles", "budget_ms",
-                                        "retrieve_k", "label", "time",       "id",      "top",   "explain", "body"};
+                                        "retrieve_k", "label", "time",       "id",      "attention", "explain", "body"};
     for (int i = 0; i < sella_route_count(); i++) {
         const sella_route *route = sella_route_at(i);
         if (strcmp(route->method, "POST") != 0) {

@@ -160,7 +160,7 @@ static void is_fair(void **state)
 
 static void parse_mutated(const uint8_t *data, size_t bytes, void *user)
 {
-    static const sella_ask_kind kinds[] = {SELLA_ASK_SCORE, SELLA_ASK_RECOMMEND};
+    static const sella_ask_kind kinds[] = {SELLA_ASK_SCORE, SELLA_ASK_RECOMMEND, SELLA_ASK_EXPLAIN};
     (void)user;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         sella_ask *ask = NULL;

@@ -124,7 +124,7 @@ const sella_command sella_cmd_serve = {
     .usage = "RUN",
     .help = "Answer recommendation requests over HTTP.",
     .details = "Routes: GET /health /ready /metrics /openapi.json /v1/model /v1/items /v1/users/ID, POST /v1/score\n"
-               "/v1/recommend /v1/feedback, and a page at /. Ctrl-C or SIGTERM finishes what was accepted and stops; SIGHUP opens the RUN anew and\n"
+               "/v1/recommend /v1/explain /v1/feedback, and a page at /. Ctrl-C or SIGTERM finishes what was accepted and stops; SIGHUP opens the RUN anew and\n"
                "swaps it in between requests. With --json one line {\"url\",\"port\",\"pid\"} is printed when it is ready.\n",
     .option = option,
     .option_count = sizeof option / sizeof *option,

@@ -33,6 +33,8 @@ static const field fields[] = {
     {"exclude", FIELD_IDS, RECOMMEND, offsetof(sella_ask, exclude), 0, 1000000},
     {"retrieve_k", FIELD_COUNT, RECOMMEND, offsetof(sella_ask, retrieve_k), 1, 1000000},
     {"budget_ms", FIELD_REAL, RECOMMEND, offsetof(sella_ask, budget_ms), 0, 0},
+    {"attention", FIELD_FLAG, EXPLAIN, offsetof(sella_ask, attention), 0, 0},
+    {"explain", FIELD_FLAG, RECOMMEND, offsetof(sella_ask, explain), 0, 0},
     {"include_seen", FIELD_FLAG, RECOMMEND, offsetof(sella_ask, include_seen), 0, 0},
 };
 enum { FIELDS = sizeof fields / sizeof *fields };
@@ -150,6 +152,9 @@ static sella_status parse_all(sella_ask_kind kind, sella_ask *ask, sella_err *er
     }
     if ((kind == SELLA_ASK_SCORE && !ask->items.given) || (kind == SELLA_ASK_EXPLAIN && ask->item == NULL)) {
         SELLA_TRY(sella_err_set(err, SELLA_FORMAT, "body: '%s' is missing", kind == SELLA_ASK_SCORE ? "items" : "item"));
+    }
+    if (ask->explain && ask->k > SELLA_ASK_EXPLAIN_MAX) {
+        SELLA_TRY(sella_err_set(err, SELLA_FORMAT, "k: %d items to explain; expected at most %d", ask->k, SELLA_ASK_EXPLAIN_MAX));
     }
 done:
     return status;

@@ -16,6 +16,7 @@
 
 typedef enum sella_ask_kind { SELLA_ASK_SCORE = 1, SELLA_ASK_RECOMMEND = 2, SELLA_ASK_EXPLAIN = 4 } sella_ask_kind;
 
+enum { SELLA_ASK_EXPLAIN_MAX = 20 }; /* items that one answer explains */
 enum { SELLA_ASK_K_MAX = 10000, SELLA_ASK_HISTORY_MAX = 10000 };
 
 typedef struct sella_ids {
@@ -34,6 +35,8 @@ typedef struct sella_ask {
     int k;              /* default 10 */
     int retrieve_k;     /* 0: the engine's own choice */
     double budget_ms;   /* 0: none */
+    bool attention; /* explain: attention maps too */
+    bool explain;   /* recommend: why, for each item of the answer */
     bool include_seen, free_titles;
 } sella_ask;
 

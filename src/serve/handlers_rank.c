@@ -1,4 +1,4 @@
-/* handlers_rank.c - POST /v1/score and /v1/recommend (serve/routes.h). */
+/* handlers_rank.c - POST /v1/score, /v1/recommend and /v1/explain (serve/routes.h). */
 #include "base/arena.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -26,6 +26,11 @@ void sella_parse_score(sella_exchange *x)
 void sella_parse_recommend(sella_exchange *x)
 {
     parse(x, SELLA_ASK_RECOMMEND);
+}
+
+void sella_parse_explain(sella_exchange *x)
+{
+    parse(x, SELLA_ASK_EXPLAIN);
 }
 
 /* Who is asked about: the given history, else what is known of the user now. The request borrows from ask and profile. */
@@ -95,6 +100,60 @@ static sella_status excluded(const sella_ask *ask, const sella_profile *profile,
     return SELLA_OK;
 }
 
+/* How the score of an item comes about (docs/explain.md), without the maps of attention unless they are wanted. */
+static sella_status explain(sella_loaded *loaded, const sella_request *request, const char *item, bool attention, json_t **out, sella_err *err)
+{
+    char *text = NULL;
+    sella_status status = sella_engine_explain(loaded->engine, request, item, NULL, &text, err);
+    if (status == SELLA_OK) {
+        status = sella_json_parse(text, strlen(text), "the explanation", out, err);
+    }
+    if (status == SELLA_OK && !attention) {
+        json_object_del(json_object_get(*out, "attention"), "head_mean"); // tokens x tokens numbers for each layer
+    }
+    free(text);
+    return status;
+}
+
+void sella_handle_explain(sella_exchange *x, sella_loaded *loaded)
+{
+    const sella_ask *ask = x->ask;
+    sella_profile profile = {0};
+    sella_request request;
+    sella_err err = {0};
+    json_t *why = NULL;
+    sella_status status = SELLA_OK;
+    SELLA_TRY(resolve(x, loaded, &profile, &request, &err));
+    SELLA_TRY(explain(loaded, &request, ask->item, ask->attention, &why, &err));
+    sella_reply_json(x, 200, why);
+done:
+    if (status != SELLA_OK) {
+        sella_problem_status(x, status, &err);
+    }
+    sella_profile_release(&profile);
+}
+
+/* Put "why": {"terms", "without"} into each item of an answer; null from when the request's time is over. */
+static sella_status add_reasons(const sella_exchange *x, sella_loaded *loaded, const sella_request *request, json_t *items, sella_err *err)
+{
+    size_t index;
+    json_t *entry;
+    json_array_foreach (items, index, entry) {
+        json_t *why = NULL;
+        if (x->ask->budget_ms > 0 && 1e3 * (sella_now() - x->arrived) > x->ask->budget_ms) {
+            json_object_set_new(entry, "why", json_null());
+            continue;
+        }
+        sella_status status = explain(loaded, request, json_string_value(json_object_get(entry, "item")), false, &why, err);
+        if (status != SELLA_OK) {
+            return status;
+        }
+        json_object_set_new(entry, "why", json_pack("{s:O, s:O}", "terms", json_object_get(why, "terms"), "without", json_object_get(why, "without")));
+        json_decref(why);
+    }
+    return SELLA_OK;
+}
+
 static json_t *ranked_json(const sella_ranked *ranked_k, int count)
 {
     json_t *items = json_array();
@@ -115,6 +174,7 @@ void sella_handle_recommend(sella_exchange *x, sella_loaded *loaded)
     sella_status status = SELLA_OK;
     sella_rank_options options = {.k = ask->k, .include_seen = ask->include_seen, .retrieve_k = ask->retrieve_k};
     const char **exclude_n = NULL;
+    json_t *items = NULL;
     int count = 0;
     sella_ranked *ranked_k = sella_alloc((size_t)ask->k, sizeof *ranked_k, "the recommendations", &err);
     if (ranked_k == NULL) {
@@ -130,8 +190,13 @@ void sella_handle_recommend(sella_exchange *x, sella_loaded *loaded)
         options.budget_ms = left > BUDGET_MIN ? left : BUDGET_MIN;
     }
     SELLA_TRY(sella_engine_rank(loaded->engine, &request, &options, ranked_k, &count, &err));
-    sella_reply_json(x, 200, json_pack("{s:o, s:o}", "user", user_json(ask), "items", ranked_json(ranked_k, count)));
+    items = ranked_json(ranked_k, count);
+    if (ask->explain) {
+        SELLA_TRY(add_reasons(x, loaded, &request, items, &err));
+    }
+    sella_reply_json(x, 200, json_pack("{s:o, s:O}", "user", user_json(ask), "items", items));
 done:
+    json_decref(items);
     if (status != SELLA_OK) {
         sella_problem_status(x, status, &err);
     }

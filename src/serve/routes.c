@@ -12,6 +12,7 @@ static const sella_route table[] = {
     {"GET", "/v1/users/{id}", SELLA_PLACE_LOOK, false, false, NULL, sella_handle_user},
     {"POST", "/v1/score", SELLA_PLACE_SCORE, false, false, sella_parse_score, sella_handle_score},
     {"POST", "/v1/recommend", SELLA_PLACE_SCORE, false, false, sella_parse_recommend, sella_handle_recommend},
+    {"POST", "/v1/explain", SELLA_PLACE_SCORE, false, false, sella_parse_explain, sella_handle_explain},
     {"POST", "/v1/feedback", SELLA_PLACE_STORE, false, false, sella_parse_feedback, NULL},
 };
 enum { ROUTES = sizeof table / sizeof *table };

@@ -52,7 +52,9 @@ void sella_parse_feedback(sella_exchange *x);
 /* handlers_rank.c */
 void sella_parse_score(sella_exchange *x);
 void sella_parse_recommend(sella_exchange *x);
+void sella_parse_explain(sella_exchange *x);
 void sella_handle_score(sella_exchange *x, sella_loaded *loaded);
 void sella_handle_recommend(sella_exchange *x, sella_loaded *loaded);
+void sella_handle_explain(sella_exchange *x, sella_loaded *loaded);
 
 #endif
