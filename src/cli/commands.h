@@ -28,6 +28,7 @@ extern const sella_command sella_cmd_recommend;
 extern const sella_command sella_cmd_serve;
 extern const sella_command sella_cmd_export_feedback;
 extern const sella_command sella_cmd_inspect;
+extern const sella_command sella_cmd_experiment;
 extern const sella_command sella_cmd_report;
 extern const sella_command sella_cmd_bench;
 extern const sella_command sella_cmd_doctor;

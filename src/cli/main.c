@@ -23,6 +23,7 @@ static const sella_command *const table[] = {
     &sella_cmd_metrics,
     &sella_cmd_compare,
     &sella_cmd_recommend,
+    &sella_cmd_experiment,
     &sella_cmd_report,
     &sella_cmd_serve,
     &sella_cmd_export_feedback,

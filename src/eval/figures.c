@@ -60,10 +60,10 @@ sella_status sella_figure_bars(const char *dir, const char *name, const sella_ba
                                 "set style data histograms\n"
                                 "set style histogram errorbars gap 1.2 lw 1\n"
                                 "set style fill solid 0.9 noborder\n"
-                                "set bars small\n"
+                                "set errorbars small lw 1 lc rgb '#333333'\n"
                                 "set xtics rotate by -35 noenhanced\n"
                                 "set yrange [%g:*]\n"
-                                "set key top left horizontal\n"
+                                "set key outside bottom center horizontal\n"
                                 "set title 'AUC'\n"
                                 "plot '%s.csv' using 2:3:xtic(1) lc rgb c2 title 'warm rows', '' using 4:5 lc rgb c1 "
                                 "title 'cold rows'\n"
@@ -94,6 +94,23 @@ done:
     return status;
 }
 
+/* A square around all points, so that panels have one shape: half its side, and its middle. */
+static double square_of(const sella_panel *panel, int N, double middle[2])
+{
+    double half = 0;
+    for (int axis = 0; axis < 2; axis++) {
+        double low = INFINITY, high = -INFINITY;
+        for (int i = 0; i < N; i++) {
+            const double a = (double)panel->first[2 * i + axis], b = (double)panel->second[2 * i + axis];
+            low = fmin(low, fmin(a, b));
+            high = fmax(high, fmax(a, b));
+        }
+        middle[axis] = N > 0 ? (low + high) / 2 : 0;
+        half = fmax(half, N > 0 ? (high - low) / 2 : 0);
+    }
+    return half > 0 ? 1.05 * half : 1;
+}
+
 sella_status sella_figure_points(const char *dir, const char *name, const sella_panel *panel_k, int panels,
                                  const char *const *item_id, int N, bool *drawn, sella_err *err)
 {
@@ -107,15 +124,18 @@ sella_status sella_figure_points(const char *dir, const char *name, const sella_
                                 "set border 15 lw 0.5 lc rgb '#999999'\n"
                                 "unset tics\nunset grid\n"
                                 "set key bottom center outside horizontal\n"
-                                "set size ratio -1\n",
-                                panels));
+                                "set size ratio 1\nset pointsize %g\n",
+                                panels, N < 300 ? 0.6 : 0.22));
     for (int k = 0; k < panels; k++) {
+        double middle[2];
+        const double half = square_of(&panel_k[k], N, middle);
         SELLA_TRY(panel_rows(&plot, &panel_k[k], item_id, N, err));
-        SELLA_TRY(sella_text_format(&plot.script, err, "set title "));
+        SELLA_TRY(sella_text_format(&plot.script, err, "set xrange [%.6g:%.6g]\nset yrange [%.6g:%.6g]\nset title ", middle[0] - half,
+                                    middle[0] + half, middle[1] - half, middle[1] + half));
         SELLA_TRY(sella_plot_quote(&plot, panel_k[k].title, err));
         SELLA_TRY(sella_text_format(&plot.script, err,
-                                    "\nplot '%s.csv' index %d using 2:3 with points pt 7 ps 0.22 lc rgb c1 title "
-                                    "'Proj(q)', '' index %d using 4:5 with points pt 7 ps 0.22 lc rgb c6 title "
+                                    "\nplot '%s.csv' index %d using 2:3 with points pt 7 lc rgb c1 title "
+                                    "'Proj(q)', '' index %d using 4:5 with points pt 7 lc rgb c6 title "
                                     "'semantic vector'\n",
                                     name, k, k));
     }

@@ -1,0 +1,165 @@
+/* cmd_experiment.c - sella experiment: the paper's tables and figures on a data set. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/text.h"
+#include "cli/commands.h"
+#include "cli/show.h"
+#include "sella/experiment.h"
+
+enum { SEEDS_MOST = 64 };
+
+static const sella_option option[] = {
+    {"output", 'o', SELLA_TYPE_TEXT, "DIR", NULL, 0, 0, NULL, "", "Folder of runs and report. Complete runs in it with the same settings are reused.", false},
+    {"split", 0, SELLA_TYPE_WORD, "PART", "test", 0, 0, "test|valid", "", "Part that figures are of.", false},
+    {"model", 0, SELLA_TYPE_TEXT, "MODEL", "(rows that need one are left out)", 0, 0, NULL, "",
+     "Language model of every row that needs one: a Hugging Face folder or a GGUF file.", false},
+    {"preset", 0, SELLA_TYPE_WORD, "NAME", "default", 0, 0, "paper|default", "", "Settings that every row begins with.", false},
+    {"set", 0, SELLA_TYPE_TEXT, "KEY=VALUE", NULL, 0, 0, NULL, "", "Change one setting of every row: train.rows=4096 makes language-model rows affordable.", true},
+    {"seeds", 0, SELLA_TYPE_TEXT, "LIST", "0", 0, 0, NULL, "", "Seeds between commas: every row is trained with each.", false},
+    {"dry-run", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "", "Show what would be trained, with estimated time, and stop.", false},
+    SELLA_WEIGHTS_OPTION,
+};
+
+/* "0,1,2" into seed_n [SEEDS_MOST]. */
+static sella_status read_seeds(const char *text, uint64_t *seed_n, int *count, sella_err *err)
+{
+    for (*count = 0;;) {
+        const size_t bytes = strcspn(text, ",");
+        int64_t seed;
+        if (*count == SEEDS_MOST) {
+            return sella_err_set(err, SELLA_ARG, "--seeds: more than %d seeds", SEEDS_MOST);
+        }
+        if (sella_parse_int(text, bytes, 0, 4294967295, "seed", &seed, err) != SELLA_OK) {
+            return sella_err_set(err, SELLA_ARG, "--seeds: '%.40s' is not a list of seeds; expected whole numbers from 0 to 4294967295 between commas", text);
+        }
+        seed_n[(*count)++] = (uint64_t)seed;
+        if (text[bytes] == '\0') {
+            return SELLA_OK;
+        }
+        text += bytes + 1;
+    }
+}
+
+static void show_plan(const json_t *object)
+{
+    size_t i;
+    const json_t *run;
+    printf("%-14s %6s  %-9s %9s %8s\n", "row", "seed", "state", "seconds", "peak MB");
+    json_array_foreach(json_object_get(object, "runs"), i, run)
+    {
+        printf("%-14s %6lld  %-9s", json_string_value(json_object_get(run, "row")), (long long)json_integer_value(json_object_get(run, "seed")),
+               json_string_value(json_object_get(run, "state")));
+        const json_t *seconds = json_object_get(run, "seconds"), *memory = json_object_get(run, "peak_mb");
+        if (json_is_number(seconds) && json_is_number(memory)) {
+            printf(" %9.0f %8.0f", json_number_value(seconds), json_number_value(memory));
+        }
+        putchar('\n');
+    }
+    json_array_foreach(json_object_get(object, "left_out"), i, run)
+    {
+        printf("%-14s %6s  %s\n", json_string_value(json_object_get(run, "row")), "-", json_string_value(json_object_get(run, "why")));
+    }
+    printf("estimated seconds in all: %.0f\n", json_number_value(json_object_get(object, "seconds")));
+}
+
+static void figure(const json_t *row, const char *key, const char *sd)
+{
+    const json_t *mean = json_object_get(row, key), *spread = json_object_get(row, sd);
+    if (json_is_number(mean)) {
+        printf("  %.4f", json_number_value(mean));
+    } else {
+        printf("  %6s", "-");
+    }
+    if (json_is_number(spread)) {
+        printf(" (%.4f)", json_number_value(spread));
+    } else {
+        printf(" %8s", "");
+    }
+}
+
+static void show_result(const json_t *object)
+{
+    size_t i;
+    const json_t *row;
+    printf("%-28s  %-15s  %-15s  %s\n", "", "AUC (sd)", "UAUC (sd)", "seeds");
+    json_array_foreach(json_object_get(object, "rows"), i, row)
+    {
+        const char *state = json_string_value(json_object_get(row, "state"));
+        printf("%-28s", json_string_value(json_object_get(row, "label")));
+        figure(row, "auc", "auc_sd");
+        figure(row, "uauc", "uauc_sd");
+        printf("  %lld%s%s\n", (long long)json_integer_value(json_object_get(row, "seeds")), strcmp(state, "complete") == 0 ? "" : "  ",
+               strcmp(state, "complete") == 0 ? "" : state);
+    }
+    printf("%lld runs trained, %lld reused: ", (long long)json_integer_value(json_object_get(object, "trained")),
+           (long long)json_integer_value(json_object_get(object, "reused")));
+    sella_show_text(json_string_value(json_object_get(object, "page")));
+    putchar('\n');
+}
+
+static sella_status run(const sella_args *args, const sella_cli *cli, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    char *json = NULL;
+    json_t *object = NULL;
+    uint64_t seed[SEEDS_MOST];
+    int seeds = 0;
+    const int set_count = sella_args_count(args, "set");
+    const char *output = sella_args_text(args, "output");
+    const char **set = sella_alloc((size_t)set_count, sizeof *set, "settings", err);
+    if (!set) {
+        return SELLA_MEMORY;
+    }
+    if (!output || output[0] == '\0') {
+        SELLA_TRY(sella_err_set(err, SELLA_ARG, "where to? expected: -o DIR"));
+    }
+    SELLA_TRY(read_seeds(sella_args_text(args, "seeds"), seed, &seeds, err));
+    sella_args_list(args, "set", set, set_count);
+    const sella_experiment_options options = {.name = args->positional[0],
+                                              .dataset = args->positional[1],
+                                              .output = output,
+                                              .split = sella_args_text(args, "split"),
+                                              .model = sella_args_text(args, "model"),
+                                              .preset = sella_args_text(args, "preset"),
+                                              .set = set,
+                                              .set_count = set_count,
+                                              .seed = seed,
+                                              .seed_count = seeds,
+                                              .threads = cli->threads,
+                                              .dry_run = sella_args_flag(args, "dry-run"),
+                                              .weights = sella_args_text(args, "weights")};
+    SELLA_TRY(sella_experiment(&options, &cli->talk, &json, err));
+    if (cli->json) {
+        puts(json);
+        goto done;
+    }
+    SELLA_TRY(sella_show_parse(json, &object, err));
+    if (options.dry_run) {
+        show_plan(object);
+    } else {
+        show_result(object);
+    }
+done:
+    json_decref(object);
+    free(json);
+    free(set);
+    return status;
+}
+
+const sella_command sella_cmd_experiment = {
+    .computes = true,
+    .name = "experiment",
+    .usage = "NAME DATASET -o DIR",
+    .help = "Run the paper's tables and figures on a data set, and report them.",
+    .details = "NAME is table2, table3, table4, table5, table6, fig5, fig6, fig7 or all. Trains what is\n"
+               "missing, reuses what is there, scores it and writes DIR/index.html. Ctrl-C leaves a checkpoint; the\n"
+               "same command goes on.\n",
+    .option = option,
+    .option_count = sizeof option / sizeof *option,
+    .positional_min = 2,
+    .positional_max = 2,
+    .stoppable = true,
+    .run = run,
+};
