@@ -210,6 +210,22 @@ static int names_in(const char *folder)
     return (int)count;
 }
 
+/* No roof, so no share; the divergence is told, and is the same each time. */
+static void tsne(void **state)
+{
+    (void)state;
+    seen s = {0};
+    sella_err err = {0};
+    const sella_bench_options options = {.what = "tsne", .runs = 2, .threads = 1, .points = 120};
+    assert_int_equal(sella_bench(&options, take, &s, &err), SELLA_OK);
+    assert_int_equal(s.count, 2);
+    assert_string_equal(s.m[0].name, "tsne");
+    assert_true(s.m[0].seconds > 0 && isnan(s.m[0].bound_share) && fabs(s.m[0].rate * s.m[0].seconds - 1000) < 1e-6);
+    assert_true(s.m[0].answer > 0.01 && s.m[0].answer < 5 && s.m[0].answer == s.m[1].answer);
+    const sella_bench_options few = {.what = "tsne", .points = 50};
+    assert_int_equal(sella_bench(&few, take, &s, &err), SELLA_ARG);
+}
+
 static void collab(void **state)
 {
     (void)state;
@@ -255,7 +271,7 @@ int main(void)
         cmocka_unit_test(profiles),
         cmocka_unit_test(prefixes),
         cmocka_unit_test(prefixes_of_data),
-        cmocka_unit_test(collab),
+        cmocka_unit_test(tsne), cmocka_unit_test(collab),
         cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
  *           prefix: rows that share a prefix, in trees against one by one (packed, without sharing), scored and trained (forward,
  *                   backward): token_ratio, speed_up, share of the ratio turned into time, and by how much the results differ
  *           collab: one epoch of method mf, 64 wide, through sella_train; share = 6 k ratings/s / roof
+ *           tsne:   t-SNE of made-up points, 64 wide, as figure 6 has it; no share; answer = its divergence
  *           P: frozen weights outside the embeddings. Recomputation, attention and LoRA's own products are not counted as work.
  * Threads:  internally parallel; measure on an idle machine: when others take more than 5 % of the processors, a warning says so.
  */
@@ -21,7 +22,7 @@ extern "C" {
 #endif
 
 typedef struct sella_bench_options {
-    const char *what;         /* "gemm", "score", "train", "prefix", "collab" */
+    const char *what;         /* "gemm", "score", "train", "prefix", "collab", "tsne" */
     const char *model;        /* needed by score, train, prefix; gemm, collab: NULL takes the shapes of a 135M Llama (576 wide, FFN 1,536,
                                  9 and 3 heads) */
     int tokens;               /* packed tokens of one pass, >= 16; 0: 1024 */
@@ -35,14 +36,15 @@ typedef struct sella_bench_options {
     int profile;              /* score, train: 1 tells where the time goes, too */
     const char *data;         /* prefix: DATASET whose train rows are measured, as `train tallrec` renders them; NULL: made-up users */
     int ratings;              /* collab: ratings drawn; 0: 1,000,000 */
+    int points;               /* tsne: 100 or more; 0: 6,500 */
 } sella_bench_options;
 
 typedef struct sella_measurement {
-    char name[16];      /* "gemm", "score", "train", "prefix", "collab" */
+    char name[16];      /* "gemm", "score", "train", "prefix", "collab", "tsne" */
     char work[160];     /* what was done, with "best of 5" or "median of 5" */
     double seconds;     /* of one pass, step, epoch or layer of products */
     double rate;
-    char unit[16];      /* "GFLOP/s", "tokens/s", "rows/s", "% of time" */
+    char unit[16];      /* "GFLOP/s", "tokens/s", "rows/s", "steps/s", "% of time" */
     double bound_share; /* of the roof, 1 = all of it; NaN: does not exist */
     double rss_mb;      /* peak resident memory of the process so far */
     int threads;

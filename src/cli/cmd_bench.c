@@ -29,6 +29,7 @@ static const sella_option option[] = {
     {"rate", 0, SELLA_TYPE_REAL, "R", "(closed loop)", 0.001, 10000000, NULL, "requests/s",
      "serve: requests due at this rate, whether the server keeps up or not; latency counts from when they were due.", false},
     {"ratings", 0, SELLA_TYPE_INT, "N", "1000000", 2, 100000000, NULL, "rows", "collab: ratings drawn.", false},
+    {"points", 0, SELLA_TYPE_INT, "N", "6500", 100, 1e7, NULL, "points", "tsne: points drawn.", false},
 };
 
 typedef struct print {
@@ -155,6 +156,7 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
                                          .profile = sella_args_flag(args, "profile"),
                                          .data = sella_args_given(args, "data") ? sella_args_text(args, "data") : NULL,
                                          .ratings = (int)sella_args_int(args, "ratings"),
+                                         .points = (int)sella_args_int(args, "points"),
                                          .threads = cli->threads,
                                          .talk = &cli->talk};
     if (strcmp(options.what, "serve") == 0) {
@@ -167,7 +169,7 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
 const sella_command sella_cmd_bench = {
     .computes = true,
     .name = "bench",
-    .usage = "gemm|score|train|prefix|collab|serve",
+    .usage = "gemm|score|train|prefix|collab|tsne|serve",
     .help = "Measure the engine's speed as a share of the matrix products' roof.",
     .details = "gemm    the four matrix products of a decoder layer: the roof of this machine, now\n"
                "score   real tokens a second through the forward pass; share = 2 P tokens/s / roof\n"
@@ -175,6 +177,7 @@ const sella_command sella_cmd_bench = {
                "prefix  rows that share a prefix, in trees against one by one, scored and trained: how many tokens\n"
                "        are saved, how much of that turns into time, by how much the results differ\n"
                "collab  epochs of matrix factorisation (method mf, 64 wide) on made-up ratings\n"
+               "tsne    t-SNE of made-up points, 64 wide, 1,000 steps; has no share\n"
                "serve   answers of a running server to one request, over and over, in a closed or an open loop\n"
                "P is the number of frozen weights outside the embeddings. The roof is measured in turns with the\n"
                "work. Run it on an idle machine.\n",

@@ -50,6 +50,7 @@ static const bench_kind kinds[] = {
     {"train", true, sella_bench_model_run},
     {"prefix", true, sella_bench_prefix},
     {"collab", false, sella_bench_collab},
+    {"tsne", false, sella_bench_tsne},
 };
 
 static sella_status resolve(const sella_bench_options *given, sella_bench_options *o, const bench_kind **kind, sella_err *err)
@@ -61,11 +62,12 @@ static sella_status resolve(const sella_bench_options *given, sella_bench_option
     o->lora_rank = o->lora_rank == 0 ? 8 : o->lora_rank;
     o->lora_targets = o->lora_targets != NULL ? o->lora_targets : "q_proj,v_proj";
     o->ratings = o->ratings == 0 ? 1000000 : o->ratings;
+    o->points = o->points == 0 ? 6500 : o->points;
     for (size_t k = 0; o->what != NULL && k < sizeof kinds / sizeof *kinds; k++) {
         *kind = strcmp(o->what, kinds[k].name) == 0 ? &kinds[k] : *kind;
     }
     if (*kind == NULL) {
-        return sella_err_set(err, SELLA_ARG, "bench '%s' is unknown; expected gemm, score, train, prefix or collab", o->what != NULL ? o->what : "");
+        return sella_err_set(err, SELLA_ARG, "bench '%s' is unknown; expected gemm, score, train, prefix, collab or tsne", o->what != NULL ? o->what : "");
     }
     if ((*kind)->model && o->model == NULL) {
         return sella_err_set(err, SELLA_ARG, "bench %s needs a model", o->what);
@@ -74,9 +76,9 @@ static sella_status resolve(const sella_bench_options *given, sella_bench_option
         return sella_err_set(err, SELLA_ARG, "bench of %d tokens, %d runs, rank %d; expected 16 to 1048576 tokens, 1 to 10000 runs, rank 1 or more",
                              o->tokens, o->runs, o->lora_rank);
     }
-    if (o->row_tokens < 0 || o->row_tokens > o->tokens || o->ratings < 2) {
-        return sella_err_set(err, SELLA_ARG, "bench of rows of %d tokens, %d ratings; expected at most %d tokens a row, 2 ratings or more", o->row_tokens,
-                             o->ratings, o->tokens);
+    if (o->row_tokens < 0 || o->row_tokens > o->tokens || o->ratings < 2 || o->points < 100) {
+        return sella_err_set(err, SELLA_ARG, "bench of rows of %d tokens, %d ratings, %d points; expected at most %d tokens a row, 2 ratings, 100 points or more",
+                             o->row_tokens, o->ratings, o->points, o->tokens);
     }
     return SELLA_OK;
 }

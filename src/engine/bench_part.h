@@ -105,6 +105,7 @@ uint32_t sella_bench_text_below(sella_bench_text *text, uint32_t n);
 
 sella_status sella_bench_model_run(const sella_bench_options *options, const sella_bench_sink *out, sella_err *err);
 sella_status sella_bench_prefix(const sella_bench_options *options, const sella_bench_sink *out, sella_err *err);
+sella_status sella_bench_tsne(const sella_bench_options *options, const sella_bench_sink *out, sella_err *err);
 sella_status sella_bench_collab(const sella_bench_options *options, const sella_bench_sink *out, sella_err *err);
 
 /* SELLA_INTERRUPTED when the caller wants to stop. */
