@@ -24,7 +24,7 @@ endif
 
 PACKAGES := jansson libpcre2-8 libutf8proc libarchive zlib yaml-0.1 libxxhash libmicrohttpd sqlite3
 DEBS := gcc libc6-dev pkg-config libopenblas-openmp-dev libjansson-dev libpcre2-dev libutf8proc-dev libarchive-dev zlib1g-dev libyaml-dev \
-        libxxhash-dev librandom123-dev uthash-dev libmicrohttpd-dev libsqlite3-dev libcmocka-dev
+        libxxhash-dev librandom123-dev uthash-dev libmicrohttpd-dev libsqlite3-dev libcmocka-dev gnuplot-nox
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wmissing-prototypes $(if $(filter 1,$(DEV)),-Werror)
 BASE := -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -fopenmp -ffp-contract=off -fno-math-errno -g -pthread -include src/base/banned.h

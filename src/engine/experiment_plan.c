@@ -195,7 +195,8 @@ static bool begins(const char *text, const char *start)
 static bool same_stage1(const sella_planned_run *a, const sella_planned_run *b)
 {
     json_t *x = sella_settings_json(a->settings), *y = sella_settings_json(b->settings), *value;
-    bool same = sella_settings_real(a->settings, "budget.minutes") == 0; // a budget gives each run rows of its own
+    // A budget gives each run rows of its own; an adapter that starts from scratch has no stage 1.
+    bool same = sella_settings_real(a->settings, "budget.minutes") == 0 && !sella_settings_is(a->settings, "lora.start", "scratch");
     const char *key;
     json_object_foreach(x, key, value)
     {
