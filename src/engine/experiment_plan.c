@@ -274,6 +274,38 @@ static sella_status read_fingerprint(const char *model, char *out, sella_err *er
     return status;
 }
 
+/* Refuse a run below DIR/runs/KEY, of these seeds or others, that has another backbone than the model given. */
+static sella_status check_backbones(const sella_experiment_plan *plan, const char *key, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    char **name = NULL, *dir = sella_path_join(plan->options->output, "runs", key, NULL);
+    size_t count = 0;
+    if (!dir) {
+        return sella_err_memory(err, "a path", 64);
+    }
+    if (sella_path_is_dir(dir)) {
+        SELLA_TRY(sella_dir_list(dir, &name, &count, err));
+    }
+    for (size_t i = 0; i < count && status == SELLA_OK; i++) {
+        char *file = sella_path_join(dir, name[i], "run.json", NULL);
+        json_t *document = NULL;
+        if (file && sella_path_exists(file) && sella_json_load(file, 1 << 24, &document, NULL) == SELLA_OK) {
+            const char *was = json_string_value(json_object_get(json_object_get(document, "model"), "fingerprint"));
+            if (was && strcmp(was, plan->fingerprint) != 0) {
+                status = sella_err_set(err, SELLA_STATE,
+                                       "%s/%s: was trained with a backbone of fingerprint %s; this one has %s: one experiment has one backbone", dir, name[i],
+                                       was, plan->fingerprint);
+            }
+        }
+        json_decref(document);
+        free(file);
+    }
+done:
+    sella_names_free(name, count);
+    free(dir);
+    return status;
+}
+
 /* One sentence for each reason. */
 static sella_status tell_left_out(const sella_experiment_plan *plan, const sella_talk *talk, sella_err *err)
 {
@@ -315,6 +347,9 @@ sella_status sella_experiment_plan_make(const sella_experiment_options *options,
     }
     if (options->model) {
         SELLA_TRY(read_fingerprint(options->model, out->fingerprint, err));
+        for (int i = 0; i < ROWS; i++) {
+            SELLA_TRY(check_backbones(out, rows[i].key, err));
+        }
     }
     out->run = sella_alloc((size_t)seeds * ROWS, sizeof *out->run, "a plan", err);
     if (!out->run) {

@@ -134,9 +134,10 @@ sella_status sella_figure_points(const char *dir, const char *name, const sella_
                                     middle[0] + half, middle[1] - half, middle[1] + half));
         SELLA_TRY(sella_plot_quote(&plot, panel_k[k].title, err));
         SELLA_TRY(sella_text_format(&plot.script, err,
-                                    "\nplot '%s.csv' index %d using 2:3 with points pt 7 lc rgb c1 title "
-                                    "'Proj(q)', '' index %d using 4:5 with points pt 7 lc rgb c6 title "
-                                    "'semantic vector'\n",
+                                    "\nplot '%s.csv' index %d using 2:3 with points pt 7 lc rgb 0x600072b2 notitle, "
+                                    "'' index %d using 4:5 with points pt 7 lc rgb 0x60d55e00 notitle, "
+                                    "keyentry with points pt 7 ps 0.8 lc rgb c1 title 'Proj(q)', "
+                                    "keyentry with points pt 7 ps 0.8 lc rgb c6 title 'semantic vector'\n",
                                     name, k, k));
     }
     SELLA_TRY(sella_text_format(&plot.script, err, "unset multiplot\n"));
@@ -172,7 +173,7 @@ sella_status sella_figure_areas(const char *dir, const char *name, const sella_s
                                 "set xlabel 'cosine similarity of Proj(q) and the semantic vector of an item'\n"
                                 "set ylabel '%% of items, stacked'\n"
                                 "set xrange [-1:1]\nset yrange [0:*]\nset key top left\n"
-                                "set style fill solid 0.85 noborder\nplot "));
+                                "set style fill solid 1 noborder\nplot "));
     for (int k = spreads - 1; k >= 0; k--) { // the tallest sum first: the others cover its lower part
         SELLA_TRY(sella_text_format(&plot.script, err, "'%s.csv' using 1:(sum [c=2:%d] column(c)) with filledcurves y1=0 lc rgb c%d title ",
                                     name, k + 2, k + 1));
