@@ -368,6 +368,98 @@ static void test_mean_rows(void **state)
     free(run);
 }
 
+/* ---- collm ---- */
+
+#define FIT "collab.epochs=6"
+
+static void test_collm(void **state)
+{
+    static const char alone[] = "stages/collab/collab.safetensors", collab[] = "collab.safetensors",
+                      projection[] = "projection.safetensors";
+    double z[QUERIES], moved[QUERIES];
+    (void)state;
+    char *start = trained("collm", "co-start", stage1, FIT, "stage3.steps=0");
+    char *run = trained("collm", "co", stage1, FIT, NULL);
+    char *both = trained("collm", "co-both", stage1, FIT, "collm.train=proj+collab");
+    assert_true(same_file(stage1, run, "adapter/adapter_model.safetensors"));
+    assert_true(same_file(start, run, alone));
+    assert_true(same_file(run, both, alone)); // the model that both begin with
+    assert_false(differs(start, run, collab, "user.weight", -1));
+    assert_false(differs(start, run, collab, "item.weight", -1));
+    assert_true(differs(start, run, projection, "proj.0.weight", -1));
+    assert_true(differs(start, run, projection, "proj.2.bias", -1));
+    assert_true(differs(run, both, collab, "user.weight", -1));
+    assert_true(differs(run, both, collab, "item.weight", -1));
+    assert_string_equal(said(run, "collm", "user.weight"), "frozen");
+    assert_string_equal(said(both, "collm", "user.weight"), "trained");
+    assert_string_equal(said(run, "collm", "adapter"), "frozen");
+    assert_string_equal(said(run, "mf", "user.weight"), "trained");
+    stopped("collm", both, "co-stopped", FIT, "collm.train=proj+collab");
+    score(run, queries, QUERIES, z);
+    assert_true(fabs(z[0] - z[1]) > 1e-7); // the same text, another user
+    change(run, collab, "user.weight", 2 * 64 + 7, 5, false);
+    score(run, queries, QUERIES, moved);
+    assert_true(fabs(z[0] - moved[0]) > 1e-6);
+    assert_true(fabs(z[1] - moved[1]) < 1e-7); // only the one whose vector it is
+    change(run, collab, "item.weight", 6 * 64 + 7, 5, false);
+    score(run, queries, QUERIES, z);
+    assert_true(fabs(z[2] - moved[2]) > 1e-6);
+    assert_true(fabs(z[1] - moved[1]) < 1e-7);
+    change(run, projection, "proj.2.bias", 3, 0.5f, false);
+    score(run, queries, QUERIES, moved);
+    for (int n = 0; n < QUERIES; n++) {
+        assert_true(fabs(z[n] - moved[n]) > 1e-6);
+    }
+    change(run, projection, "proj.0.weight", 5, NAN, false);
+    refused(run, "proj.0.weight");
+    free(start);
+    free(run);
+    free(both);
+}
+
+/* Other collaborative models: what the user vector follows from is theirs. */
+static void test_models(void **state)
+{
+    static const char *const model[] = {"collab.model=lightgcn", "collab.model=sasrec"};
+    static const int32_t other[] = {7, 8};
+    (void)state;
+    for (int m = 0; m < 2; m++) {
+        const char *const set[] = {FIT, model[m], "collab.batch=64", "collab.init=0.5", "collab.lr=1e-2", "collm.train=proj+collab",
+                                   "stage3.lr=1e-2", NULL};
+        const char *const prompt[] = {"history.length=1", "history.window=sliding"};
+        const char *all[10];
+        double z[2];
+        // prompts that show the last title alone: users with the same one differ in their vectors only
+        int n = 0;
+        for (; set[n]; n++) {
+            all[n] = set[n];
+        }
+        all[n++] = prompt[0];
+        all[n++] = prompt[1];
+        all[n] = NULL;
+        char *run = in(m ? "co-sasrec" : "co-lightgcn");
+        fixture_train_ok("collm", data, run, NULL, NULL, all);
+        const int32_t longer[] = {other[0], other[1], liked[1]};
+        const sella_query pair[] = {{.user = 2, .item = 5, .history_n = liked, .history_count = 2},
+                                    {.user = 2, .item = 5, .history_n = longer, .history_count = 3, .group = 1}};
+        score(run, pair, 2, z);
+        assert_int_equal(fabs(z[0] - z[1]) > 1e-7, m == 1); // only sasrec's user is what the history says
+        char *path = sella_path_join(run, "collab.safetensors", NULL);
+        sella_safetensors *file = NULL;
+        CHECK(sella_safetensors_open(path, &file, err));
+        assert_non_null(sella_safetensors_find(file, "item.weight"));
+        sella_safetensors_close(file);
+        free(path);
+        free(run);
+    }
+    sella_err why;
+    char *run = in("sella-lightgcn");
+    assert_int_equal(fixture_train("sella", data, run, NULL, NULL, false, (const char *const[]){model[0], NULL}, NULL, &why),
+                     SELLA_ARG);
+    assert_non_null(strstr(why.text, "collab.model=lightgcn"));
+    free(run);
+}
+
 /* ---- binllm ---- */
 
 /* The text of one row's prompt, as `inspect prompt` shows it. */
@@ -468,6 +560,8 @@ int main(void)
         cmocka_unit_test(test_scratch),
         cmocka_unit_test(test_personprompt),
         cmocka_unit_test(test_mean_rows),
+        cmocka_unit_test(test_collm),
+        cmocka_unit_test(test_models),
         cmocka_unit_test(test_binllm),
         cmocka_unit_test(test_dotted),
     };

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "methods/collab_fit.h"
 #include "methods/features.h"
 #include "reference_rows.h"
 
@@ -39,13 +40,13 @@ typedef struct room {
     sella_lm_step step;
 } room;
 
-static void open_room(room *r, const char *method)
+static void open_room(room *r, const char *method, const char *const *set, int count)
 {
     memset(r, 0, sizeof *r);
     r->ref = ref_open("tests/ref/methods_features.ref");
     r->folder = scratch_make();
     r->dataset = reference_dataset(&r->ref, r->folder, ROWS);
-    CHECK(sella_training_resolve(sella_method_find(method), NULL, NULL, NULL, 0, &r->settings, err));
+    CHECK(sella_training_resolve(sella_method_find(method), NULL, NULL, set, count, &r->settings, err));
     CHECK(sella_backbone_open(TINY_MODEL, NULL, &r->backbone, err));
     sella_param_table_init(&r->logit);
     CHECK(sella_param_add(&r->logit, "logit.bias", 1, 0, err));
@@ -145,7 +146,7 @@ static void check_step(room *r, const char *prefix, bool share)
 static void prompt4nr(bool share)
 {
     room r;
-    open_room(&r, "prompt4nr");
+    open_room(&r, "prompt4nr", NULL, 0);
     CHECK(sella_prompt4nr_features(r.settings, L, 1, &r.features, err));
     reference_load(&r.ref, "p4.", r.features.collab);
     check_step(&r, "p4.", share);
@@ -162,7 +163,7 @@ static void test_prompt4nr(void **state)
 static void personprompt(bool share)
 {
     room r;
-    open_room(&r, "personprompt");
+    open_room(&r, "personprompt", NULL, 0);
     CHECK(sella_personprompt_features(r.settings, USERS, ITEMS, L, true, 1, &r.features, err));
     reference_load(&r.ref, "pp.", r.features.collab);
     check_step(&r, "pp.", share);
@@ -174,6 +175,42 @@ static void test_personprompt(void **state)
     (void)state;
     personprompt(true);
     personprompt(false);
+}
+
+/* Matrix factorisation under the projection; proj: it stays frozen and has no gradient. */
+static void collm(bool share, const char *train)
+{
+    const char *const set[] = {"collab.width=5", "collab.bias=no", "collab.unseen=zero", train};
+    sella_collab_config config;
+    sella_collab *c = NULL;
+    room r;
+    uint8_t label[ROWS];
+    open_room(&r, "collm", set, 4);
+    sella_collab_config_of(r.settings, USERS, ITEMS, &config);
+    CHECK(sella_collab_new("mf", &config, 1, &c, err));
+    for (int n = 0; n < ROWS; n++) {
+        label[n] = ref_f32(&r.ref, "label", NULL)[n] > 0.5f;
+    }
+    const sella_collab_train rows = {
+        .rows = {ROWS, ref_i32(&r.ref, "user", NULL), ref_i32(&r.ref, "item", NULL), label}};
+    CHECK(sella_collab_prepare(c, &rows, err));
+    const bool frozen = strcmp(train, "collm.train=proj") == 0;
+    CHECK(sella_stage_train_table(&c->table, "", !frozen, err));
+    CHECK(sella_collm_features(r.settings, c, L, 1, &r.features, err));
+    reference_load(&r.ref, "co.", r.features.collab);
+    reference_load(&r.ref, "co.", r.features.projection);
+    check_step(&r, "co.", share);
+    assert_int_equal(r.features.collab->param[0].grad == NULL, frozen);
+    assert_non_null(r.features.projection->param[0].grad);
+    close_room(&r);
+}
+
+static void test_collm(void **state)
+{
+    (void)state;
+    collm(true, "collm.train=proj+collab");
+    collm(false, "collm.train=proj+collab");
+    collm(true, "collm.train=proj");
 }
 
 /* Texts of bits, by hand: the first of eight is the highest. */
@@ -207,7 +244,7 @@ static void binllm(bool share)
     static const char *const user[] = {"0110", "1011", "0001", "1111"};
     static const char *const item[] = {"1.22", "255.0", "7.7", "0.0", "13.128", "99.1", "1.1"};
     room r;
-    open_room(&r, "binllm");
+    open_room(&r, "binllm", NULL, 0);
     r.codes = (sella_codes){.users = USERS, .items = ITEMS, .room = 8, .text = calloc(USERS + ITEMS + 2, 8)};
     assert_non_null(r.codes.text);
     for (int i = 0; i < USERS + ITEMS + 2; i++) {
@@ -231,6 +268,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_prompt4nr),
         cmocka_unit_test(test_personprompt),
+        cmocka_unit_test(test_collm),
         cmocka_unit_test(test_codes),
         cmocka_unit_test(test_binllm),
     };

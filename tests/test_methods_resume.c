@@ -192,6 +192,19 @@ static void test_tallrec(void **state)
     killed("tallrec", "tallrec", settings, 3, 23);
 }
 
+/* Stage 1, what the method has of its own, and the stage with features. */
+static void test_features(void **state)
+{
+    static const char *const both[] = {"stage1.batch=40", "stage3.batch=40", "collab.width=8", "collab.epochs=6", "collab.batch=80",
+                                       "stage3.evaluate=3", "lora.start=stage1", "collm.train=proj+collab",
+                                       "checkpoint.seconds=0", "eval.rows=50", NULL};
+    (void)state;
+    killed("prompt4nr", "prompt4nr", both, 1, 41);
+    killed("personprompt", "personprompt", both, 1, 43);
+    killed("collm", "collm", both, 1, 47);
+    killed("binllm", "binllm", both, 1, 53);
+}
+
 /* Ctrl-C: the caller's stop leaves a checkpoint and says so; a complete run is left alone. */
 typedef struct patience {
     int left;
@@ -307,6 +320,7 @@ int main(void)
         cmocka_unit_test(test_sella),
         cmocka_unit_test(test_mf), cmocka_unit_test(test_models),
         cmocka_unit_test(test_tallrec),
+        cmocka_unit_test(test_features),
         cmocka_unit_test(test_weights),
         cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_other_run),

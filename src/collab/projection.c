@@ -90,7 +90,7 @@ void sella_proj_forward(const sella_projection *projection, float *y, const floa
 {
     const sella_param *param = projection->table.param;
     linear_forward(&param[W1], &param[B1], pre, x, N);
-    sella_gelu_forward(act, pre, (size_t)N * (size_t)projection->hidden);
+    (projection->relu ? sella_relu_forward : sella_gelu_forward)(act, pre, (size_t)N * (size_t)projection->hidden);
     linear_forward(&param[W2], &param[B2], y, act, N);
 }
 
@@ -99,7 +99,8 @@ void sella_proj_backward(sella_projection *projection, float *dx, const float *d
 {
     sella_param *param = projection->table.param;
     linear_backward(&param[W2], &param[B2], dpre, dy, act, N);
-    sella_gelu_backward(dpre, dpre, pre, (size_t)N * (size_t)projection->hidden);
+    (projection->relu ? sella_relu_backward : sella_gelu_backward)(dpre, dpre, pre,
+                                                                   (size_t)N * (size_t)projection->hidden);
     linear_backward(&param[W1], &param[B1], dx, dpre, x, N);
 }
 

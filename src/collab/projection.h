@@ -1,6 +1,6 @@
 /* projection.h - the two projections into the language model's space.
  *
- * Does:     Proj: C -> L, y = W2 GELU(W1 x + b1) + b2 (erf GELU).   Warm: L -> L, y = Ww x + bw.
+ * Does:     Proj: C -> L, y = W2 GELU(W1 x + b1) + b2 (erf GELU; or ReLU: field relu).   Warm: L -> L, y = Ww x + bw.
  * Layout:   proj.0.weight [h, C], proj.0.bias [h], proj.2.weight [L, h], proj.2.bias [L]; warm.weight [L, L],
  *           warm.bias [L].
  * Memory:   the parameter table is owned by the sella_projection; scratch from the caller.
@@ -17,6 +17,7 @@ typedef struct sella_projection {
     int C, hidden, L;
     sella_param_table table; /* owned: the four proj rows, then warm.weight, warm.bias when has_warm */
     bool has_warm;
+    bool relu; /* instead of GELU; false after _init */
 } sella_projection;
 
 typedef enum sella_warm_init { SELLA_WARM_RANDOM, SELLA_WARM_IDENTITY } sella_warm_init;

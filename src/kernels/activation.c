@@ -98,3 +98,17 @@ void sella_bias_add(float *y, int ldy, const float *b, int N, int C)
         }
     }
 }
+
+void sella_relu_forward(float *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        y[i] = x[i] > 0 ? x[i] : 0;
+    }
+}
+
+void sella_relu_backward(float *dx, const float *dy, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        dx[i] = x[i] > 0 ? dy[i] : 0;
+    }
+}

@@ -18,6 +18,10 @@ void sella_swiglu_backward(float *dgu, int lddgu, const float *dy, int lddy, con
 void sella_gelu_forward(float *y, const float *x, size_t n);
 void sella_gelu_backward(float *dx, const float *dy, const float *x, size_t n);
 
+/* max(x, 0): y may alias x. backward: dx = dy where x > 0, else 0; dx may alias dy. */
+void sella_relu_forward(float *y, const float *x, size_t n);
+void sella_relu_backward(float *dx, const float *dy, const float *x, size_t n);
+
 /* 1 / (1 + exp(-x)) in double, never overflowing. */
 double sella_sigmoid(double x);
 

@@ -99,20 +99,26 @@ done:
 
 /* ---- the stage ---- */
 
+/* Tables of collab.safetensors, with that of logit.bias. */
+static int table_count(const sella_features *features)
+{
+    return 1 + (features->collab != NULL) + (features->derived != NULL);
+}
+
 static sella_status write_tables(const sella_run *run, const sella_features *features, const sella_param_table *logit,
                                  sella_err *err)
 {
     sella_status status = SELLA_OK;
     char *collab = sella_run_file(run, "collab.safetensors"),
          *projection = sella_run_file(run, "projection.safetensors");
-    const sella_param_table *const tables[] = {logit, features->collab};
+    const sella_param_table *const tables[] = {logit, features->collab, features->derived};
     const sella_param_table *const maps[] = {features->projection};
     if (!collab || !projection) {
         status = sella_err_memory(err, "a path", 64);
         goto done;
     }
     if (features->collab || logit->count > 0) {
-        SELLA_TRY(sella_tensors_write(collab, tables, features->collab ? 2 : 1, err));
+        SELLA_TRY(sella_tensors_write(collab, tables, table_count(features), err));
     }
     if (features->projection) {
         SELLA_TRY(sella_tensors_write(projection, maps, 1, err));
@@ -203,7 +209,7 @@ static sella_status read_tables(const sella_run *run, sella_features *features, 
     sella_param_table logit;
     char *collab = sella_run_file(run, "collab.safetensors"),
          *projection = sella_run_file(run, "projection.safetensors");
-    sella_param_table *const tables[] = {&logit, features->collab};
+    sella_param_table *const tables[] = {&logit, features->collab, features->derived};
     sella_param_table *const maps[] = {features->projection};
     sella_param_table_init(&logit);
     *bias = 0;
@@ -214,7 +220,7 @@ static sella_status read_tables(const sella_run *run, sella_features *features, 
     SELLA_TRY(sella_stage_intercept(run->settings, &logit, err));
     if (features->collab || logit.count > 0) {
         SELLA_TRY(features->collab ? sella_stage_train_table(features->collab, "", false, err) : SELLA_OK);
-        SELLA_TRY(sella_tensors_read(collab, tables, features->collab ? 2 : 1, err));
+        SELLA_TRY(sella_tensors_read(collab, tables, table_count(features), err));
         *bias = logit.count > 0 ? logit.param[0].data[0] : 0;
     }
     if (features->projection) {

@@ -13,6 +13,7 @@
 #ifndef SELLA_METHODS_FEATURES_H
 #define SELLA_METHODS_FEATURES_H
 
+#include "collab/collab.h"
 #include "methods/lm_scorer.h"
 #include "methods/method.h"
 #include "methods/sella/stages.h"
@@ -25,6 +26,7 @@ typedef struct sella_features {
                                                                                     made of tables that are trained or read */
     const void *coder;             /* of encode; borrowed */
     sella_param_table *collab;     /* tables of collab.safetensors; NULL: none */
+    sella_param_table *derived;    /* computed from them, saved beside them and never trained; NULL: none */
     sella_param_table *projection; /* of projection.safetensors; NULL: none */
 } sella_features;
 
@@ -47,6 +49,9 @@ sella_status sella_features_check(const sella_settings *settings, const sella_da
 /* Fresh features of each method; close out->soft. trains: with what only training needs. */
 sella_status sella_prompt4nr_features(const sella_settings *settings, int L, uint64_t seed, sella_features *out,
                                       sella_err *err);
+/* c, taken over also on failure, is ready. */
+sella_status sella_collm_features(const sella_settings *settings, sella_collab *c, int L, uint64_t seed,
+                                  sella_features *out, sella_err *err);
 sella_status sella_personprompt_features(const sella_settings *settings, int32_t users, int32_t items, int L,
                                          bool trains, uint64_t seed, sella_features *out, sella_err *err);
 

@@ -80,6 +80,7 @@ extern const sella_method sella_method_zeroshot; /* methods/zeroshot.c */
 extern const sella_method sella_method_tallrec;  /* methods/tallrec.c */
 extern const sella_method sella_method_prompt4nr;    /* methods/prompt4nr.c */
 extern const sella_method sella_method_personprompt; /* methods/personprompt.c */
+extern const sella_method sella_method_collm;        /* methods/collm.c */
 extern const sella_method sella_method_binllm;       /* methods/binllm.c */
 extern const sella_method sella_method_sella;    /* methods/sella/sella.c */
 

@@ -84,7 +84,8 @@ static const sella_setting training_table[] = {
     WORD("distil.wording", "title", "title|eol",
          "Prompt of distillation: the noun and the title (Fig. 3), or one that asks for one word."),
 
-    WORD("collab.model", "mf", "mf", "The collaborative model."),
+    WORD("collab.model", "mf", "mf|lightgcn|sasrec",
+         "The collaborative model that collm builds on (sella: mf)."),
     INT("collab.width", "64", 1, 65536, "", "Width of collaborative vectors (d_C)."),
     YESNO("collab.bias", "yes", "User, item and global biases in the collaborative logit."),
     YESNO("collab.history", "yes",
@@ -147,6 +148,8 @@ static const sella_setting training_table[] = {
     REAL("soft.init", "0.02", 0, 100, "",
          "Standard deviation of the vectors of prompt4nr and personprompt at the start."),
 
+    WORD("collm.train", "proj", "proj|proj+collab",
+         "What collm trains with prompts: the projection, or the collaborative model too."),
     WORD("binllm.code", "bits", "bits|dotted",
          "How a code stands in the prompt of binllm: a 0 or 1 a bit, or a decimal number for every 8 bits, joined by dots."),
     REAL("binllm.anneal", "0.001", 0, 1, "",

@@ -120,6 +120,10 @@ static sella_status sella_method_check(const sella_settings *settings, const sel
     sella_lora_config config;
     const bool vectors = sella_settings_is(settings, "score", "vectors");
     (void)dataset;
+    if (!sella_settings_is(settings, "collab.model", "mf")) {
+        return sella_err_set(err, SELLA_ARG, "collab.model=%s is for collm; sella needs mf",
+                             sella_settings_text(settings, "collab.model"));
+    }
     if (sella_settings_is(settings, "stage2.loss", "mse") &&
         (vectors || sella_residual_of(settings) != SELLA_RESIDUAL_NO)) {
         return sella_err_set(err, SELLA_ARG, "stage2.loss=mse gives no logit; %s needs stage2.loss=bce",
