@@ -16,6 +16,7 @@
 #include "base/json.h"
 #include "base/rng.h"
 #include "collab/binary_mf.h"
+#include "data/template.h"
 #include "eval/metrics.h"
 #include "kernels/activation.h"
 #include "kernels/loss.h"
@@ -326,6 +327,8 @@ static sella_status binllm_open(const sella_run *run, sella_backbone *backbone, 
 
 static sella_status binllm_check(const sella_settings *settings, const sella_dataset *dataset, sella_err *err)
 {
+    sella_status status = SELLA_OK;
+    sella_template *tmpl = NULL;
     const int64_t width = sella_settings_int(settings, "collab.width");
     if (width > SELLA_CODE_BITS_MAX) {
         return sella_err_set(err, SELLA_ARG, "collab.width is %lld; expected at most %d bits for binllm",
@@ -335,7 +338,12 @@ static sella_status binllm_check(const sella_settings *settings, const sella_dat
         return sella_err_set(err, SELLA_ARG, "collab.width is %lld; binllm.code=dotted needs a multiple of 8",
                              (long long)width);
     }
-    return sella_features_check(settings, dataset, err);
+    SELLA_TRY(sella_template_open(sella_settings_text(settings, "template"), &tmpl, err));
+    SELLA_TRY(sella_template_check_codes(tmpl, err));
+    SELLA_TRY(sella_features_check(settings, dataset, err));
+done:
+    sella_template_free(tmpl);
+    return status;
 }
 
 /* Codes that are not learnt yet: drawn ones have the same lengths. */
