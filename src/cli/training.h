@@ -19,7 +19,7 @@
         {"config", 0, SELLA_TYPE_TEXT, "FILE", NULL, 0, 0, NULL, "", "YAML file of settings, nested or with dotted names.", false},                    \
         {"set", 0, SELLA_TYPE_TEXT, "KEY=VALUE", NULL, 0, 0, NULL, "", "Change one setting; wins over preset and file.", true},                        \
         {"from", 0, SELLA_TYPE_TEXT, "RUN", NULL, 0, 0, NULL, "",                                                                                      \
-         "Reuse the finished stages of another run, a tallrec run for sella; they are copied. With --seeds a folder of seeds gives each its own.",     \
+         "Reuse the finished stages of another run, a tallrec run for the methods behind stage 1; they are copied. With --seeds a folder of seeds gives each its own.",     \
          false},                                                                                                                                       \
         {"seed", 0, SELLA_TYPE_INT, "N", "0", 0, 4294967295.0, NULL, "", "Seed of every random draw: same seed and threads, same bytes.", false},      \
         {"seeds", 0, SELLA_TYPE_TEXT, "LIST", NULL, 0, 0, NULL, "",                                                                                    \
