@@ -337,7 +337,7 @@ static void test_mean_rows(void **state)
     uint8_t named[ITEM_COUNT] = {0};
     int count = 0;
     (void)state;
-    char *run = trained("personprompt", "pp-sample", NULL, "train.rows=24", NULL),
+    char *run = trained("personprompt", "pp-sample", NULL, "train.rows=24", "train.run=4"),
          *path = sella_path_join(run, "collab.safetensors", NULL);
     CHECK(sella_dataset_open(data, &dataset, err));
     CHECK(sella_sample_rows(24, 4, 5, dataset, SELLA_SPLIT_TRAIN, &index, &k, err));

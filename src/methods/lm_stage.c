@@ -88,7 +88,8 @@ sella_status sella_lm_stage_open(sella_lm_stage *stage, sella_err *err)
                                   .residual = stage->residual,
                                   .dropout = stage->dropout,
                                   .seed = options.seed};
-    if (strcmp(stage->prefix, "stage1") == 0) {
+    // how an adapter learns, in stage 1 and where it learns with features
+    if (stage->lm.lora && sella_param_total(sella_lora_params(stage->lm.lora), true) > 0) {
         SELLA_TRY(sella_teacher_make(job->settings, job->dataset, &stage->train, &stage->teacher, err));
         stage->step.target_n = stage->teacher.target_n;
         stage->step.offset_n = stage->teacher.offset_n;

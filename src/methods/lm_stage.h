@@ -29,7 +29,7 @@ typedef struct sella_lm_stage {
     bool dropout;                  /* of the adapter */
     int first_group, second_group; /* trained in the first and second half of the steps; 0: all at once */
     sella_corpus train, valid;
-    sella_teacher teacher; /* stage1.teacher and stage1.offset */
+    sella_teacher teacher; /* stage1.teacher and stage1.offset, where the adapter is trained */
     sella_lm_step step;
     double label_mean;
     sella_lm_start start;

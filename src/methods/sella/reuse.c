@@ -26,7 +26,7 @@ static bool matters(const char *key)
             return false;
         }
     }
-    return begins(key, "stage1.") || begins(key, "lora.") || begins(key, "history.");
+    return strcmp(key, "train.run") == 0 || begins(key, "stage1.") || begins(key, "lora.") || begins(key, "history.");
 }
 
 /* SELLA_STATE naming the first setting that differs. */
