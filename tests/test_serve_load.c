@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "base/log.h"
+#include "fuzz/mutate.h"
 #include "serve_fixture.h"
 
 enum { CLIENTS = 64, CODES = 600 };
@@ -353,6 +354,40 @@ static void closes_what_is_too_slow(void **state)
     serve_remove(f);
 }
 
+static void send_mutated(const uint8_t *data, size_t bytes, void *user)
+{
+    const serve_fixture *f = user;
+    http_reply reply = {0};
+    int fd = http_open(f->port, 20);
+    assert_true(fd >= 0);
+    if (http_send(fd, data, bytes) && shutdown(fd, SHUT_WR) == 0) {
+        http_read(fd, bytes > 4 && memcmp(data, "HEAD", 4) == 0, &reply);
+    }
+    if (reply.status >= 500 && reply.status != 505) { // 505: another version of HTTP, said by the HTTP library
+        fail_msg("%.*s\n-> %s%s", (int)bytes, (const char *)data, reply.head, reply.body != NULL ? reply.body : "");
+    }
+    http_reply_release(&reply);
+    close(fd);
+}
+
+/* Damaged request lines, headers and bodies of every route: answered without a failure of the server, or closed. */
+static void takes_mutated_requests(void **state)
+{
+    (void)state;
+    serve_fixture *f = serve_make();
+    http_reply reply;
+    serve_start(f, (sella_serve_options){0});
+    for (int k = 0; k < KINDS; k++) {
+        char text[1024];
+        text_of(&kinds[k], text, sizeof text);
+        mutate_run(text, strlen(text), mutate_rounds(40, 5000), send_mutated, f);
+    }
+    http_ask(f->port, "POST", "/v1/score", "{\"user\":\"u1\",\"items\":[1]}", &reply);
+    assert_int_equal(reply.status, 200);
+    http_reply_release(&reply);
+    serve_remove(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -360,6 +395,7 @@ int main(void)
         cmocka_unit_test(turns_away_what_is_too_much),
         cmocka_unit_test(finishes_what_it_accepted),
         cmocka_unit_test(closes_what_is_too_slow),
+        cmocka_unit_test(takes_mutated_requests),
     };
     scratch_in_memory();
     return cmocka_run_group_tests(tests, NULL, NULL);
