@@ -107,7 +107,7 @@ static void maps(void **state)
     const char *const name[1] = {hostile};
     bool drawn;
     assert_int_equal(sella_figure_maps(folder, "maps", map, 2, 3, mark, name, 1, &drawn, NULL), SELLA_OK);
-    holds("maps.csv", "\n1,2,0.3\n");
+    holds("maps.csv", "layer\n1,0,0\n0.5,0.5,0\n0.2,0.3,0.5\n");
     picture("maps.svg", drawn, "layer 30");
 }
 

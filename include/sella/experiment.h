@@ -20,7 +20,7 @@ extern "C" {
 #endif
 
 typedef struct sella_experiment_options {
-    const char *name;     /* "table2" ... "table6", "fig5" ... "fig7", "all" (sella_experiment_names) */
+    const char *name;     /* "table2" ... "table6", "fig5" ... "fig8", "all" (sella_experiment_names) */
     const char *dataset;  /* folder made by import */
     const char *output;   /* DIR */
     const char *split;    /* "test" or "valid"; NULL: "test" */
@@ -33,6 +33,8 @@ typedef struct sella_experiment_options {
     int threads;          /* 0: physical cores */
     int dry_run;          /* tell what would be trained, train nothing, write nothing */
     const char *weights;  /* of the model, as in sella_train_options */
+    const char *user;     /* fig8: by id; NULL: of the first liked row of the split whose user is known and has liked 5 items or more */
+    const char *item;     /* fig8: by id; NULL: of that row, or of the user's first liked one */
 } sella_experiment_options;
 
 /* *json: {"name","dataset","split","page","rows":[{"row","label","method","state":"complete"|"missing"|"no model"|"not built",

@@ -19,6 +19,8 @@ static const sella_option option[] = {
     {"set", 0, SELLA_TYPE_TEXT, "KEY=VALUE", NULL, 0, 0, NULL, "", "Change one setting of every row: train.rows=4096 makes language-model rows affordable.", true},
     {"seeds", 0, SELLA_TYPE_TEXT, "LIST", "0", 0, 0, NULL, "", "Seeds between commas: every row is trained with each.", false},
     {"dry-run", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "", "Show what would be trained, with estimated time, and stop.", false},
+    {"user", 0, SELLA_TYPE_TEXT, "U", "(one who is known)", 0, 0, NULL, "", "fig8: user whose prompt is shown.", false},
+    {"item", 0, SELLA_TYPE_TEXT, "I", "(one that the user likes)", 0, 0, NULL, "", "fig8: item in it.", false},
     SELLA_WEIGHTS_OPTION,
 };
 
@@ -129,7 +131,9 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
                                               .seed_count = seeds,
                                               .threads = cli->threads,
                                               .dry_run = sella_args_flag(args, "dry-run"),
-                                              .weights = sella_args_text(args, "weights")};
+                                              .weights = sella_args_text(args, "weights"),
+                                              .user = sella_args_text(args, "user"),
+                                              .item = sella_args_text(args, "item")};
     SELLA_TRY(sella_experiment(&options, &cli->talk, &json, err));
     if (cli->json) {
         puts(json);
@@ -153,8 +157,8 @@ const sella_command sella_cmd_experiment = {
     .name = "experiment",
     .usage = "NAME DATASET -o DIR",
     .help = "Run the paper's tables and figures on a data set, and report them.",
-    .details = "NAME is table2, table3, table4, table5, table6, fig5, fig6, fig7 or all. Trains what is\n"
-               "missing, reuses what is there, scores it and writes DIR/index.html. Ctrl-C leaves a checkpoint; the\n"
+    .details = "NAME is table2, table3, table4, table5, table6, fig5, fig6, fig7, fig8 or all. Trains what\n"
+               "is missing, reuses what is there, scores it and writes DIR/index.html. Ctrl-C leaves a checkpoint; the\n"
                "same command goes on.\n",
     .option = option,
     .option_count = sizeof option / sizeof *option,

@@ -38,7 +38,7 @@ static sella_status figure5(sella_report_page *page, const sella_experiment_plan
         n++;
         methods += !sella_experiment_control(&row[i]);
     }
-    if (methods == 0) {
+    if (methods < (plan->parts & SELLA_PART_FIG5 ? 1 : 2)) {
         return SELLA_OK;
     }
     sella_html_raw(&page->html, "<h2>Figure 5. Warm and cold rows</h2>\n");
@@ -300,6 +300,9 @@ sella_status sella_experiment_figures(sella_report_page *page, const sella_exper
     SELLA_TRY(figure5(page, plan, err));
     if (plan->parts & (SELLA_PART_FIG6 | SELLA_PART_FIG7)) {
         SELLA_TRY(figures6and7(page, plan, err));
+    }
+    if (plan->parts & SELLA_PART_FIG8) {
+        SELLA_TRY(sella_experiment_attention(page, plan, err));
     }
 done:
     return status;

@@ -25,7 +25,8 @@ enum {
     SELLA_PART_FIG5 = 1 << 5,
     SELLA_PART_FIG6 = 1 << 6,
     SELLA_PART_FIG7 = 1 << 7,
-    SELLA_PARTS = 8
+    SELLA_PART_FIG8 = 1 << 8,
+    SELLA_PARTS = 9
 };
 
 /* One trained configuration that tables and figures are made of. */
@@ -82,7 +83,9 @@ const char *sella_experiment_left_out(const sella_experiment_plan *plan, const s
 int sella_experiment_group(const sella_runs *runs, const sella_experiment_row *row);
 /* Tables 2 to 6, those that were asked for or that something is there for; also as DIR/tables/NAME.csv. */
 sella_status sella_experiment_tables(sella_report_page *page, const sella_experiment_plan *plan, sella_err *err);
-/* Figures 5 to 7 likewise. */
+/* Figures 5 to 8 likewise. */
 sella_status sella_experiment_figures(sella_report_page *page, const sella_experiment_plan *plan, sella_err *err);
+/* Figure 8 of the run `sella`, first seed; nothing when it is not there. */
+sella_status sella_experiment_attention(sella_report_page *page, const sella_experiment_plan *plan, sella_err *err);
 
 #endif

@@ -27,7 +27,7 @@ static const sella_experiment_row rows[] = {
     {"collm", "CoLLM-MF", "LLMRec with Collab.", "collm", {0}, SELLA_PART_TABLE3 | SELLA_PART_FIG5, {"tallrec"}},
     {"binllm", "BinLLM", "LLMRec with Collab.", "binllm", {0}, SELLA_PART_TABLE3 | SELLA_PART_FIG5, {"tallrec"}},
     {"sella", "SeLLa-Rec", "Ours", "sella", {0},
-     SELLA_PART_TABLE3 | SELLA_PART_TABLE5 | SELLA_PART_FIG5 | MAPS, {"tallrec"}},
+     SELLA_PART_TABLE3 | SELLA_PART_TABLE5 | SELLA_PART_FIG5 | MAPS | SELLA_PART_FIG8, {"tallrec"}},
     {"sella-wo", "SeLLa-w/o", "Model structure", "sella", {"ablation=w/o"}, SELLA_PART_TABLE5, {"sella", "tallrec"}},
     {"sella-proj", "SeLLa-Proj", "Model structure", "sella", {"ablation=proj"}, SELLA_PART_TABLE5, {"sella", "tallrec"}},
     {"sella-warm", "SeLLa-Warm", "Model structure", "sella", {"ablation=warm"}, SELLA_PART_TABLE5, {"sella", "tallrec"}},
@@ -41,7 +41,7 @@ static const sella_experiment_row rows[] = {
 };
 enum { ROWS = sizeof rows / sizeof *rows };
 
-static const char *const names[] = {"table2", "table3", "table4", "table5", "table6", "fig5", "fig6", "fig7", "all", NULL};
+static const char *const names[] = {"table2", "table3", "table4", "table5", "table6", "fig5", "fig6", "fig7", "fig8", "all", NULL};
 
 const char *const *sella_experiment_names(void)
 {
@@ -232,7 +232,7 @@ static sella_status check_options(const sella_experiment_options *o, sella_exper
     plan->parts = sella_experiment_parts(o->name);
     if (plan->parts == 0) {
         const int near = sella_text_nearest(o->name, names, SELLA_PARTS + 1);
-        return sella_err_set(err, SELLA_ARG, "experiment '%.40s' is unknown; expected table2 to table6, fig5 to fig7 or all%s%s", o->name,
+        return sella_err_set(err, SELLA_ARG, "experiment '%.40s' is unknown; expected table2 to table6, fig5 to fig8 or all%s%s", o->name,
                              near >= 0 ? "; did you mean " : "", near >= 0 ? names[near] : "");
     }
     const int split = sella_split_find(o->split ? o->split : "test");

@@ -40,16 +40,18 @@ static bool there(const tables *t, const sella_experiment_row *row)
     return figure_of(t, row, SELLA_OF_AUC).count > 0;
 }
 
-/* Was the table asked for, or is a row of its own (not one of table 3 alone, no control) there? */
+/* Was the table asked for, or are two of its methods (its only one) there? */
 static bool wanted(const tables *t, unsigned part)
 {
-    int count;
+    int count, here = 0, all = 0;
     const sella_experiment_row *row = sella_experiment_rows(&count);
-    bool any = (t->plan->parts & part) != 0;
-    for (int i = 0; i < count && !any; i++) {
-        any = (row[i].parts & part) && !sella_experiment_control(&row[i]) && there(t, &row[i]);
+    for (int i = 0; i < count; i++) {
+        if ((row[i].parts & part) && !sella_experiment_control(&row[i])) {
+            all++;
+            here += there(t, &row[i]);
+        }
     }
-    return any;
+    return (t->plan->parts & part) != 0 || here >= (all < 2 ? all : 2);
 }
 
 static sella_status csv_row(tables *t, const char *label, const double *value_n, int n, sella_err *err)

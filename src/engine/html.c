@@ -28,7 +28,7 @@ static const char style[] =
     "tr.group th{background:var(--paper);color:var(--soft);font-weight:600;padding-top:.8rem}"
     "tr.control td,tr.control th{font-style:italic}.best{font-weight:700;color:var(--mark)}.second{text-decoration:underline}"
     ".published{color:var(--soft)}small{color:var(--soft);font-size:.8em}.sd{color:var(--soft);font-size:.8em;display:block}"
-    "figure{margin:1rem 0;overflow-x:auto}figure svg{width:100%;height:auto;max-width:60rem;min-width:30rem;display:block}"
+    "figure{margin:1rem 0;overflow-x:auto}figure svg{width:100%;height:auto;min-width:min(100%,30rem);display:block}"
     "a{color:var(--mark)}code{font-size:.9em;overflow-wrap:anywhere}"
     "details{margin:.5rem 0;border:1px solid var(--line);border-radius:.4rem;padding:.4rem .8rem}summary{cursor:pointer}"
     "dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1rem;font-size:.9rem;margin:.5rem 0}dt{color:var(--soft)}"
@@ -174,7 +174,13 @@ void sella_html_picture(sella_html *html, const char *dir, const char *folder, c
 {
     bool refused;
     char *svg = picture_text(dir, name, &refused);
-    sella_html_raw(html, "<figure>\n");
+    const char *box = svg ? strstr(svg, "viewBox=\"0 0 ") : NULL;
+    const long width = box ? strtol(box + 13, NULL, 10) : 0; // points: drawn no larger than meant
+    if (width > 0 && width < 4000) {
+        sella_html_format(html, "<figure style=\"max-width:%ldpx\">\n", width * 5 / 4);
+    } else {
+        sella_html_raw(html, "<figure>\n");
+    }
     if (svg) {
         sella_html_raw(html, svg);
     } else if (refused) {

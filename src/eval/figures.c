@@ -186,43 +186,56 @@ done:
 
 /* ---- figure 8 ---- */
 
+enum { MAP_NAMES = 240, MAP_SIDE = 380, MAP_SCALE = 90, MAP_HEIGHT = 440 }; /* points: of names, a map, the scale */
+
+/* Where map k stands; names on the first alone, the scale behind the last. */
+static sella_status map_place(sella_plot *plot, int k, int maps, sella_err *err)
+{
+    const double width = MAP_NAMES + maps * MAP_SIDE + MAP_SCALE, left = MAP_NAMES + k * MAP_SIDE;
+    sella_status status = sella_text_format(&plot->script, err,
+                                            "set lmargin at screen %.4f\nset rmargin at screen %.4f\nset tmargin at screen 0.9\n"
+                                            "set bmargin at screen 0.05\n%s",
+                                            left / width, (left + MAP_SIDE - 20) / width, k > 0 ? "unset ytics\n" : "");
+    if (status == SELLA_OK && k + 1 == maps) {
+        status = sella_text_format(&plot->script, err, "set colorbox user origin screen %.4f,0.1 size screen 0.012,0.75\n",
+                                   (left + MAP_SIDE - 5) / width);
+    }
+    return status == SELLA_OK ? sella_text_format(&plot->script, err, "set title ") : status;
+}
+
 sella_status sella_figure_maps(const char *dir, const char *name, const sella_attention_map *map_k, int maps, int T,
                                const int *mark_n, const char *const *mark_name, int marks, bool *drawn,
                                sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_plot plot;
-    SELLA_TRY(sella_plot_init(&plot, dir, name, 470 * maps, 520, err));
-    SELLA_TRY(csv(&plot, "# to, from, attention; one block for each layer\n", err));
+    SELLA_TRY(sella_plot_init(&plot, dir, name, MAP_NAMES + maps * MAP_SIDE + MAP_SCALE, MAP_HEIGHT, err));
+    SELLA_TRY(csv(&plot, "# row: from a token, column: to a token; one block for each layer\n", err));
     SELLA_TRY(sella_text_format(&plot.script, err,
-                                "set datafile nocolumnheaders\n"
-                                "set multiplot layout 1,%d\n"
-                                "set size ratio 1\nunset grid\nunset key\nset tics scale 0 font ',9'\n"
-                                "set xrange [-0.5:%d.5]\nset yrange [%d.5:-0.5]\n"
+                                "set datafile nocolumnheaders\nset multiplot\n"
+                                "unset grid\nunset key\nset border 15 lw 0.5 lc rgb '#999999'\nset tics scale 0.3 font ',10'\n"
+                                "set xrange [-0.5:%d.5]\nset yrange [%d.5:-0.5]\nunset colorbox\n"
                                 "set palette defined (0 '#0b1030', 0.35 '#3b4cc0', 0.7 '#e69f00', 1 '#fff7c0')\n"
                                 "set cbrange [-3:0]\nset cbtics ('0.001' -3, '0.01' -2, '0.1' -1, '1' 0)\n"
-                                "set xtics rotate by -60 noenhanced (",
-                                maps, T - 1, T - 1));
-    for (int axis = 0; axis < 2; axis++) {
-        for (int m = 0; m < marks; m++) {
-            SELLA_TRY(sella_plot_quote(&plot, mark_name[m], err));
-            SELLA_TRY(sella_text_format(&plot.script, err, " %d%s", mark_n[m], m + 1 < marks ? ", " : ""));
-        }
-        SELLA_TRY(sella_text_format(&plot.script, err, axis == 0 ? ")\nset ytics noenhanced (" : ")\n"));
+                                "unset xtics\nset ytics nomirror noenhanced (",
+                                T - 1, T - 1));
+    for (int m = 0; m < marks; m++) {
+        SELLA_TRY(sella_plot_quote(&plot, mark_name[m], err));
+        SELLA_TRY(sella_text_format(&plot.script, err, " %d%s", mark_n[m], m + 1 < marks ? ", " : ""));
     }
+    SELLA_TRY(sella_text_format(&plot.script, err, ")\n"));
     for (int k = 0; k < maps; k++) {
         for (int from = 0; from < T; from++) {
-            for (int to = 0; to <= from; to++) {
-                SELLA_TRY(sella_text_format(&plot.csv, err, "%d,%d,%.4g\n", to, from,
-                                            (double)map_k[k].weight[(size_t)from * (size_t)T + (size_t)to]));
+            for (int to = 0; to < T; to++) {
+                const float weight = map_k[k].weight[(size_t)from * (size_t)T + (size_t)to];
+                SELLA_TRY(sella_text_format(&plot.csv, err, "%.4g%c", (double)weight, to + 1 < T ? ',' : '\n'));
             }
         }
         SELLA_TRY(csv(&plot, "\n\n", err));
-        SELLA_TRY(sella_text_format(&plot.script, err, "set title "));
+        SELLA_TRY(map_place(&plot, k, maps, err));
         SELLA_TRY(sella_plot_quote(&plot, map_k[k].title, err));
         SELLA_TRY(sella_text_format(&plot.script, err,
-                                    "\nplot '%s.csv' index %d using 1:2:($3 > 1e-3 ? log10($3) : -3) with image pixels\n",
-                                    name, k));
+                                    "\nplot '%s.csv' index %d matrix using 1:2:($3 > 1e-3 ? log10($3) : -3) with image\n", name, k));
     }
     SELLA_TRY(sella_text_format(&plot.script, err, "unset multiplot\n"));
 done:

@@ -43,7 +43,8 @@ typedef struct sella_spread {
 sella_status sella_figure_areas(const char *dir, const char *name, const sella_spread *spread_k, int spreads,
                                 bool *drawn, sella_err *err);
 
-/* Figure 8: one square map of attention for each layer, row = from, column = to.   weight [T, T]. */
+/* Figure 8: one square map of attention for each layer, row = from, column = to, colours
+ * by the logarithm.   weight [T, T]. */
 typedef struct sella_attention_map {
     const char *title;
     const float *weight;

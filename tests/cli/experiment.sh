@@ -33,6 +33,10 @@ try table3 half -o ex --split valid --set collab.epochs=2
 echo "== with a model"
 cp -r "$SELLA_ROOT/tests/ref/tiny_llama" model
 small="--set train.rows=48 --set eval.rows=80 --set collab.epochs=2 --set collab.width=8 --set proj.hidden=8 --set stage2.epochs=2"
+try fig8 half -o lm --split valid --model model $small --user 100 | tail -n 1
+grep -o 'User 100, item [0-9]*' lm/index.html
+grep -c '<th>warm <small>&lt;Warm_ID&gt;</small>' lm/index.html
+awk -F, '/^[0-9]/ { s = 0; for (i = 1; i <= NF; i++) s += $i; if (s < 0.999 || s > 1.001) print "row " NR " sums to " s }' lm/figures/fig8.csv
 try fig7 half -o lm --split valid --model model $small --json >all.json
 try table6 half -o lm --split valid --model model $small --json >>all.json
 for row in sella noalign step0 step0-wo; do grep -o "\"row\":\"$row\",[^}]*\"state\":\"[a-z]*\"" all.json | sed 's/"label.*"state"/"state"/'; done
