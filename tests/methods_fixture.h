@@ -140,6 +140,8 @@ static const char *const fixture_artifacts[] = {"adapter/adapter_model.safetenso
                                                 "adapter/adapter_config.json",
                                                 "collab.safetensors",
                                                 "projection.safetensors",
+                                                "stages/text/text.safetensors",
+                                                "stages/contrast/collab.safetensors",
                                                 "stages/distil/semantic.safetensors",
                                                 "stages/align/collab.safetensors",
                                                 "stages/align/projection.safetensors",

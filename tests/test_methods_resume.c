@@ -191,9 +191,15 @@ static void test_models(void **state)
                                          "checkpoint.seconds=0", NULL};
     static const char *const bpr[] = {"collab.width=8",     "collab.batch=32",      "collab.epochs=8",
                                       "lightgcn.loss=bpr", "checkpoint.seconds=0", NULL};
+    static const char *const din[] = {"collab.width=8", "collab.batch=64",       "collab.epochs=6", "collab.dropout=0.3",
+                                      "din.hide=0.2",   "checkpoint.seconds=0", NULL};
+    static const char *const ctrl[] = {"collab.width=8",  "collab.batch=64", "collab.epochs=3",      "train.rows=80",
+                                       "ctrl.epochs=3", "ctrl.batch=32",   "checkpoint.seconds=0", NULL};
     (void)state;
     killed("sasrec", "sasrec", sasrec, 1, 37);
     killed("lightgcn", "lightgcn", bpr, 1, 41);
+    killed("din", "din", din, 1, 43); // running statistics too
+    killed("ctrl-din", "ctrl-din", ctrl, 1, 47);
 }
 
 static void test_tallrec(void **state)

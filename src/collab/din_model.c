@@ -11,7 +11,7 @@
 #include "collab/collab.h"
 #include "collab/din.h"
 
-enum { PIECE_ROWS = 1024 };
+enum { PIECE_ROWS = 1024, HISTORY_MAX = 1024 };
 
 typedef struct model {
     sella_din din;
@@ -32,13 +32,17 @@ static sella_din_config config_of(const sella_collab_config *config)
 static sella_status din_check(const sella_collab_config *config, sella_err *err)
 {
     const sella_din_config din = config_of(config);
+    if (config->history_length < 1 || config->history_length > HISTORY_MAX) {
+        return sella_err_set(err, SELLA_ARG, "din over a history of %d items; expected 1 to %d",
+                             config->history_length, HISTORY_MAX);
+    }
     return sella_din_config_check(&din, err);
 }
 
 static void din_cost(const sella_collab_config *config, sella_collab_cost *out)
 {
     const sella_din_config din = config_of(config);
-    const double C = config->C, pairs = config->history_length > 0 ? config->history_length : 1;
+    const double C = config->C, pairs = config->history_length;
     const double attention = 4 * C * din.attention[0] + (double)din.attention[0] * din.attention[1] + din.attention[1],
                  top = 3 * C * din.top[0] + (double)din.top[0] * din.top[1] + din.top[1];
     double layers = attention + top + 2;

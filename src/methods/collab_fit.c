@@ -27,6 +27,7 @@ enum { TRIES = 32 /* draws for one negative before a liked item is taken after a
 typedef struct fit {
     const sella_job *job;
     const char *name;
+    const char *start; /* file of the run, or NULL */
     sella_collab *c;
     sella_mf mf;       /* sgd: the table of c as mf_sgd.h sees it */
     sella_mf_sgd *sgd; /* NULL with Adam */
@@ -149,6 +150,15 @@ done:
     return status;
 }
 
+static sella_status read_start(fit *f, sella_err *err)
+{
+    sella_param_table *const tables[] = {&f->c->table};
+    char *path = sella_run_file(f->job->run, f->start);
+    const sella_status status = path ? sella_tensors_read(path, tables, 1, err) : sella_err_memory(err, "a path", 64);
+    free(path);
+    return status;
+}
+
 static sella_status prepare_rows(fit *f, sella_err *err)
 {
     const int64_t batch = sella_settings_int(f->job->settings, "collab.batch");
@@ -213,6 +223,9 @@ static sella_status prepare(fit *f, sella_err *err)
     }
     if (config.bias && sella_settings_is(job->settings, "collab.start", "bias")) {
         SELLA_TRY(start_from_bias(f, err));
+    }
+    if (f->start) {
+        SELLA_TRY(read_start(f, err));
     }
     SELLA_TRY(ready(f, err)); // rows of items that train does not name have their place before the first step
     if (job->dataset->split[SELLA_SPLIT_VALID].rows > 0) {
@@ -406,8 +419,13 @@ static void fit_release(fit *f)
 
 sella_status sella_collab_fit(sella_job *job, const char *name, sella_err *err)
 {
+    return sella_collab_fit_from(job, name, NULL, err);
+}
+
+sella_status sella_collab_fit_from(sella_job *job, const char *name, const char *start, sella_err *err)
+{
     sella_status status = SELLA_OK;
-    fit f = {.job = job, .name = name};
+    fit f = {.job = job, .name = name, .start = start};
     sella_loop_result result;
     char *checkpoints = NULL, *metrics = sella_run_file(job->run, "metrics.jsonl");
     char *folder = sella_path_join("checkpoints", name, NULL);

@@ -20,6 +20,8 @@ void sella_collab_config_of(const sella_settings *settings, int32_t users, int32
 
 /* The whole stage `name` (the model's name): skipped when it is done, goes on from its checkpoint. */
 sella_status sella_collab_fit(sella_job *job, const char *name, sella_err *err);
+/* The same, beginning with the model's tensors in a file of the run; start NULL: as the model begins by itself. */
+sella_status sella_collab_fit_from(sella_job *job, const char *name, const char *start, sella_err *err);
 sella_status sella_collab_fit_check(const sella_settings *settings, const char *name, const sella_dataset *dataset,
                                     sella_err *err);
 sella_status sella_collab_fit_estimate(const sella_settings *settings, const char *name, const sella_dataset *dataset,

@@ -22,7 +22,11 @@ void sella_collab_config_of(const sella_settings *settings, int32_t users, int32
         .mf = {.history = sella_settings_bool(settings, "collab.history")},
         .lightgcn = {.layers = (int)sella_settings_int(settings, "lightgcn.layers")},
         .sasrec = {.blocks = (int)sella_settings_int(settings, "sasrec.blocks"),
-                   .heads = (int)sella_settings_int(settings, "sasrec.heads")}};
+                   .heads = (int)sella_settings_int(settings, "sasrec.heads")},
+        .din = {.attention = {(int)sella_settings_int(settings, "din.attention_1"),
+                              (int)sella_settings_int(settings, "din.attention_2")},
+                .top = {(int)sella_settings_int(settings, "din.top_1"), (int)sella_settings_int(settings, "din.top_2")},
+                .hide = sella_settings_real(settings, "din.hide")}};
 }
 
 sella_status sella_collab_load(const sella_run *run, const char *name, const char *file, bool trainable,

@@ -76,6 +76,8 @@ extern const sella_method sella_method_bias;     /* methods/bias.c */
 extern const sella_method sella_method_mf;       /* methods/mf_method.c */
 extern const sella_method sella_method_lightgcn; /* methods/lightgcn_method.c */
 extern const sella_method sella_method_sasrec;   /* methods/sasrec_method.c */
+extern const sella_method sella_method_din;      /* methods/din_method.c */
+extern const sella_method sella_method_ctrl_din; /* methods/ctrl_din.c */
 extern const sella_method sella_method_zeroshot; /* methods/zeroshot.c */
 extern const sella_method sella_method_tallrec;  /* methods/tallrec.c */
 extern const sella_method sella_method_prompt4nr;    /* methods/prompt4nr.c */

@@ -133,7 +133,16 @@ static sella_status language_stages(figures *f, sella_err *err)
                                           .share = true,
                                           .refs = ask->features ? ask->features->refs : SELLA_REFS_USER,
                                           .batch = 1};
-    if (sella_settings_is(settings, "score", "model") && ask->dataset->split[SELLA_SPLIT_VALID].rows > 0) {
+    if (ask->text) {
+        SELLA_TRY(plan(f, SELLA_SPLIT_TRAIN, ask->train_rows, NULL, &options, &rows, &tokens, &steps, err));
+        f->out->rows = rows;
+        f->out->tokens += tokens;
+        f->out->model_flops += f->token_flops * (double)tokens;
+        f->out->bytes += (size_t)rows * (size_t)f->shape.C * 2 * sizeof(float);
+        pass_of(f, options.budget, false, false);
+    }
+    const bool valid = !ask->text && ask->dataset->split[SELLA_SPLIT_VALID].rows > 0;
+    if (valid && sella_settings_is(settings, "score", "model")) {
         SELLA_TRY(plan(f, SELLA_SPLIT_VALID, ask->eval_rows, ask->features, &options, &rows, &tokens, &steps, err));
         f->out->tokens += tokens;
         f->out->model_flops += f->token_flops * (double)tokens;

@@ -74,6 +74,7 @@ typedef struct sella_stages_ask {
     const char *model;
     int64_t train_rows, eval_rows; /* 0: all */
     bool stage1, distil, align;
+    bool text; /* the prompts of train once, as text vectors; valid is scored without the language model */
     const sella_stage_plan *features; /* NULL: no such stage */
 } sella_stages_ask;
 sella_status sella_stages_estimate(const sella_stages_ask *ask, sella_estimate *out, sella_err *err);
