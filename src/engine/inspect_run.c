@@ -6,7 +6,7 @@
 #include "methods/run.h"
 
 /* Stages in the order in which they can follow each other; others come behind, by name. */
-static const char *const stage_order[] = {"fit", "itembias", "bias", "mf", "lightgcn", "sasrec", "stage1", "distil", "align", "stage2", "stage3", "prompt4nr", "personprompt", "collm", "codes", "binllm"};
+static const char *const stage_order[] = {"fit", "itembias", "bias", "mf", "lightgcn", "sasrec", "text", "contrast", "din", "stage1", "distil", "align", "stage2", "stage3", "prompt4nr", "personprompt", "collm", "codes", "binllm"};
 
 static bool known_stage(const char *name)
 {
