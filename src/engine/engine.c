@@ -71,7 +71,8 @@ sella_status sella_engine_open(const char *run, const sella_engine_options *opti
         SELLA_TRY(sella_err_set(err, SELLA_UNSUPPORTED, "%s: this version does not know the method '%s'", run, engine->run->method));
     }
     const char *model = options != NULL ? options->model : NULL;
-    if (engine->method->needs_model && !sella_settings_is(engine->run->settings, "score", "vectors")) {
+    const sella_method *method = engine->method;
+    if (method->scores_with_model ? method->scores_with_model(engine->run->settings) : method->needs_model) {
         SELLA_TRY(open_backbone(engine, model, weights, err));
     } else if (model != NULL || weights != SELLA_WEIGHTS_AUTO) {
         SELLA_TRY(sella_err_set(err, SELLA_ARG, "%s ('%s') scores without a language model: leave --%s out", run, engine->run->method,
