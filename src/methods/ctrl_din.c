@@ -289,7 +289,8 @@ static sella_status ctrl_train(sella_job *job, sella_err *err)
     sella_status status = SELLA_OK;
     int64_t *index = NULL, K;
     SELLA_TRY(sella_lm_save_template(job->run, err));
-    SELLA_TRY(sella_sample_rows(job->train_rows, job->run->seed, job->dataset, SELLA_SPLIT_TRAIN, &index, &K, err));
+    SELLA_TRY(sella_sample_rows(job->train_rows, sella_settings_int(job->settings, "train.run"), job->run->seed,
+                                job->dataset, SELLA_SPLIT_TRAIN, &index, &K, err));
     SELLA_TRY(sella_text_vectors_run(job, index, K, err));
     SELLA_TRY(contrast_run(job, index, K, err));
     SELLA_TRY(sella_collab_fit_from(job, "din", START, err));
