@@ -572,7 +572,7 @@ static void test_refused(void **state)
     refused("sasrec", &config, "heads that divide the width");
     config = sasrec_config;
     config.sasrec.blocks = 0;
-    refused("sasrec", &config, "0 blocks");
+    refused("sasrec", &config, "blocks is 0");
     config = sasrec_config;
     config.history_length = 0;
     refused("sasrec", &config, "history of 0 items");

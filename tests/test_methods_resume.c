@@ -173,7 +173,11 @@ static void killed(const char *method, const char *label, const char *const *set
 static void test_sella(void **state)
 {
     (void)state;
+    static const char *const graph[] = {"collab.model=lightgcn", "stage1.batch=40",  "stage3.batch=20",  "stage2.epochs=4",
+                                        "stage2.batch=64",       "collab.width=8",   "proj.hidden=12",   "stage3.evaluate=4",
+                                        "checkpoint.seconds=0",  "eval.rows=30",     NULL};
     killed("sella", "sella", settings, 4, 17);
+    killed("sella", "sella-lightgcn", graph, 1, 43);
 }
 
 static void test_mf(void **state)

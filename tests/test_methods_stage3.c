@@ -64,7 +64,7 @@ static void open_room(room *r, bool share)
         CHECK(sella_param_train(&sella_lora_params(r->lm.lora)->param[i], false, err));
     }
     CHECK(sella_vectors_init(r->settings, USERS, ITEMS, 32, true, 1, &r->v, err));
-    reference_load(&r->ref, "", &r->v.mf.table);
+    reference_load(&r->ref, "", &r->v.collab->table);
     reference_load(&r->ref, "", &r->v.projection.table);
     reference_load(&r->ref, "", &r->v.semantic);
     reference_load(&r->ref, "", &r->v.logit);
@@ -131,7 +131,7 @@ static void one_step(bool share)
     const float got = (float)loss;
     ref_close_to("z", z, ref_f32(&r.ref, "z", NULL), 7, 1e-5);
     ref_close_to("loss", &got, ref_f32(&r.ref, "loss", NULL), 1, 1e-5);
-    reference_gradients(&r.ref, "", &r.v.mf.table);
+    reference_gradients(&r.ref, "", &r.v.collab->table);
     reference_gradients(&r.ref, "", &r.v.projection.table);
     reference_gradients(&r.ref, "", &r.v.semantic);
     reference_gradients(&r.ref, "", &r.v.logit);
@@ -165,8 +165,8 @@ static void test_frozen_tables(void **state)
     int64_t rows;
     (void)state;
     open_room(&r, true);
-    for (int i = 0; i < r.v.mf.table.count; i++) {
-        CHECK(sella_param_train(&r.v.mf.table.param[i], false, err));
+    for (int i = 0; i < r.v.collab->table.count; i++) {
+        CHECK(sella_param_train(&r.v.collab->table.param[i], false, err));
     }
     CHECK(sella_param_train(&r.v.semantic.param[0], false, err));
     int64_t trees = sella_corpus_step(&r.corpus, 0, 0, &tree);
@@ -211,7 +211,7 @@ static void test_bias_residual(void **state)
         expected[user[n]] += dz[n];
     }
     for (int u = 0; u < USERS; u++) {
-        assert_true(fabs(sella_param_find(&r.v.mf.table, "user.bias")->grad[u] - expected[u]) < 1e-6);
+        assert_true(fabs(sella_param_find(&r.v.collab->table, "user.bias")->grad[u] - expected[u]) < 1e-6);
     }
     close_room(&r);
 }
@@ -258,7 +258,7 @@ static void test_targets(void **state)
         expected[r.corpus.query_n[n].user] += (1 / (1 + exp(-(double)z[n] - low)) - (double)target[n] - mean) / 7;
     }
     assert_true(fabs((double)(*bias - was) - low / 10) < 1e-6);
-    const float *got = sella_param_find(&r.v.mf.table, "user.bias")->grad;
+    const float *got = sella_param_find(&r.v.collab->table, "user.bias")->grad;
     for (int u = 0; u < USERS; u++) {
         assert_true(fabs((double)got[u] - expected[u]) < 1e-6);
     }

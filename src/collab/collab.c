@@ -35,6 +35,11 @@ const sella_collab_ops *sella_collab_find(const char *name)
     return NULL;
 }
 
+bool sella_collab_reads_history(const sella_collab_ops *ops, const sella_collab_config *config)
+{
+    return ops->sequence || (ops == &sella_collab_mf && config->mf.history);
+}
+
 /* ---- life ---- */
 
 sella_status sella_collab_check(const char *name, const sella_collab_config *config, sella_err *err)
@@ -208,7 +213,7 @@ sella_status sella_collab_forward(sella_collab *c, const sella_collab_batch *bat
 {
     sella_status status = SELLA_OK;
     const size_t C = (size_t)c->config.C;
-    assert(!batch->backward || c->prepared);
+    assert(!batch->backward || c->prepared || !c->ops->prepare);
     if (c->ops->forward) {
         SELLA_TRY(pass_for(c, pass, 0, err));
         return c->ops->forward(c, batch, pass, z, err);

@@ -71,7 +71,8 @@ typedef struct sella_collab_users {
     const int64_t *history_start; /* [users + 1] */
 } sella_collab_users;
 
-/* A batch of rows. Histories are cut to the last config.history_length and hold item rows >= 0 only. */
+/* A batch of rows. Histories are cut to the last config.history_length and hold item rows >= 0 only. Where item vectors
+ * alone are asked for, users and histories may be NULL; where user vectors alone, items. */
 typedef struct sella_collab_batch {
     int N;
     const int32_t *user_n;           /* [N] -1 to users - 1 */
@@ -106,6 +107,7 @@ typedef struct sella_collab_ops {
     /* Most rows of one forward pass: larger batches are cut into pieces, so that what is kept stays small. 0: a step's
      * batch must stay whole. */
     int piece;
+    bool sequence; /* the user vector of a train user depends on the row's history */
     bool product; /* the logit is the product of the vectors and the biases, also where forward is the model's own */
     /* Refuse a config that this model cannot have. */
     sella_status (*check)(const sella_collab_config *config, sella_err *err);
@@ -150,6 +152,9 @@ extern const sella_collab_ops sella_collab_din;      /* collab/din_model.c */
 /* NULL when unknown. */
 const sella_collab_ops *sella_collab_find(const char *name);
 
+/* Whether two rows of one train user may have different user vectors. */
+bool sella_collab_reads_history(const sella_collab_ops *ops, const sella_collab_config *config);
+
 /* SELLA_ARG for a config out of range. Weights are drawn by (seed, place in the table, index). */
 sella_status sella_collab_check(const char *name, const sella_collab_config *config, sella_err *err);
 sella_status sella_collab_new(const char *name, const sella_collab_config *config, uint64_t seed, sella_collab **out,
@@ -158,8 +163,8 @@ void sella_collab_free(sella_collab *c);
 /* Cost with the biases. */
 void sella_collab_cost_of(const char *name, const sella_collab_config *config, sella_collab_cost *out);
 
-/* Tell the model the rows of train: its graph, and which items they name. Before training, and before any forward pass
- * with batch->backward; a run that only scores does without. */
+/* Tell the model the rows of train: its graph, and which items they name. Before training; models without an ops->prepare
+ * do without where no items are to be settled, and a run that only scores does without. */
 sella_status sella_collab_prepare(sella_collab *c, const sella_collab_train *train, sella_err *err);
 /* After parameters moved or were read: settle rows of items that train does not name (prepared models), compute what is
  * derived. users may be NULL for models that do not ask for it (all but mf). */

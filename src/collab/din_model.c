@@ -228,6 +228,7 @@ static sella_status din_backward(sella_collab *c, const sella_collab_batch *batc
 
 const sella_collab_ops sella_collab_din = {
     .name = "din",
+    .sequence = true,
     .check = din_check,
     .cost = din_cost,
     .init = din_init,

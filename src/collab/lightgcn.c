@@ -331,7 +331,7 @@ static sella_status lightgcn_vectors(const sella_collab *c, const sella_collab_b
     }
 #pragma omp parallel for schedule(static)
     for (int n = 0; n < batch->N; n++) {
-        const int32_t u = batch->user_n[n], i = batch->item_n[n];
+        const int32_t u = user ? batch->user_n[n] : -1, i = item ? batch->item_n[n] : -1;
         if (user && u >= 0) {
             memcpy(user + (size_t)n * C, p + (size_t)u * C, C * sizeof *user);
         } else if (user) {

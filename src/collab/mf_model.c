@@ -129,7 +129,7 @@ static void add_unseen(const sella_collab *c, const sella_collab_batch *batch, f
         if (batch->user_n[n] >= 0) {
             continue;
         }
-        const int32_t count = batch->history_count_n[n], i = batch->item_n[n];
+        const int32_t count = batch->history_count_n[n], i = z ? batch->item_n[n] : -1;
         for (size_t k = 0; k < C; k++) {
             float add = rule->mean_user[k];
             if (fold) {
@@ -178,19 +178,25 @@ static sella_status mf_vectors(const sella_collab *c, const sella_collab_batch *
                                float *user, float *item, sella_err *err)
 {
     const sella_mf mf = view_of(c);
-    const sella_mf_batch rows = batch_of(batch);
+    sella_mf_batch rows = batch_of(batch);
     (void)pass;
     if (item) {
         sella_collab_rows_take(sella_param_find(&c->table, "item.weight"), batch->item_n, batch->N, item);
     }
     if (user) {
         float *z = sella_alloc((size_t)batch->N, sizeof *z, "logits", err);
-        if (!z) {
+        int32_t *nothing = sella_alloc((size_t)batch->N, sizeof *nothing, "logits", err);
+        if (!z || !nothing) {
+            free(z);
+            free(nothing);
             return SELLA_MEMORY;
         }
+        memset(nothing, 0xff, (size_t)batch->N * sizeof *nothing); // -1: mf.h also makes logits
+        rows.item_n = nothing;
         sella_mf_forward(&mf, &rows, z, user);
         add_unseen(c, batch, NULL, user);
         free(z);
+        free(nothing);
     }
     return SELLA_OK;
 }
@@ -199,10 +205,21 @@ static sella_status mf_vectors_backward(sella_collab *c, const sella_collab_batc
                                         const float *duser, const float *ditem, sella_err *err)
 {
     sella_mf mf = view_of(c);
-    const sella_mf_batch rows = batch_of(batch);
+    sella_mf_batch rows = batch_of(batch);
     (void)pass;
-    (void)err;
-    sella_mf_backward(&mf, &rows, NULL, duser, ditem);
+    if (ditem) {
+        sella_collab_rows_give(sella_param_find(&c->table, "item.weight"), batch->item_n, batch->N, 1, ditem);
+    }
+    if (duser) {
+        int32_t *nothing = sella_alloc((size_t)batch->N, sizeof *nothing, "a batch", err);
+        if (!nothing) {
+            return SELLA_MEMORY;
+        }
+        memset(nothing, 0xff, (size_t)batch->N * sizeof *nothing);
+        rows.item_n = nothing;
+        sella_mf_backward(&mf, &rows, NULL, duser, NULL);
+        free(nothing);
+    }
     return SELLA_OK;
 }
 

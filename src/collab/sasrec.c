@@ -51,8 +51,8 @@ static sella_status sasrec_check(const sella_collab_config *config, sella_err *e
     const int blocks = config->sasrec.blocks, heads = config->sasrec.heads;
     if (blocks < 1 || blocks > BLOCKS_MAX || heads < 1 || config->C % heads != 0) {
         return sella_err_set(err, SELLA_ARG,
-                             "sasrec of %d blocks, %d heads, width %d; expected 1 to %d blocks and heads that divide the "
-                             "width",
+                             "sasrec.blocks is %d, sasrec.heads %d and the width %d; expected 1 to %d blocks and heads "
+                             "that divide the width",
                              blocks, heads, config->C, BLOCKS_MAX);
     }
     if (config->history_length < 1 || config->history_length > LENGTH_MAX) {
@@ -608,6 +608,7 @@ static sella_status sasrec_vectors_backward(sella_collab *c, const sella_collab_
 
 const sella_collab_ops sella_collab_sasrec = {
     .name = "sasrec",
+    .sequence = true,
     .product = true,
     .piece = PIECE,
     .check = sasrec_check,

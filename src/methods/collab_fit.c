@@ -582,14 +582,9 @@ done:
     return status;
 }
 
-/* mf and lightgcn know a user by their row unless there is none, or mf has its history part; the others read the history. */
 static int32_t collab_history_start(const sella_scorer *scorer, const sella_query *query)
 {
-    const sella_collab *c = ((const collab_scorer *)scorer)->c;
-    const bool mf = strcmp(c->ops->name, "mf") == 0, rows = mf || strcmp(c->ops->name, "lightgcn") == 0;
-    const bool reads = !rows || (mf && c->config.mf.history) || (query->user < 0 && c->config.unseen == SELLA_UNSEEN_HISTORY);
-    const int32_t count = query->history_count, length = c->config.history_length;
-    return !reads ? count : length > 0 && count > length ? count - length : 0;
+    return sella_collab_rows_start(((const collab_scorer *)scorer)->c, query);
 }
 
 /* z = b_0 + b_u + b_i + what the model computes. */
@@ -613,8 +608,7 @@ static sella_status collab_terms(sella_scorer *scorer, const sella_query *query,
     if (item) {
         sella_terms_add(out, "item bias", bi, 0);
     }
-    const bool product = strcmp(c->ops->name, "din") != 0;
-    sella_terms_add(out, product ? "user vector x item vector" : "network", logit - b0 - bu - bi, 0);
+    sella_terms_add(out, c->ops->product ? "user vector x item vector" : "network", logit - b0 - bu - bi, 0);
     return SELLA_OK;
 }
 

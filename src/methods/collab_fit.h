@@ -46,5 +46,7 @@ typedef struct sella_collab_rows {
 sella_status sella_collab_rows_make(const sella_query *query_n, const int64_t *place_n, int64_t N, int32_t length,
                                     bool items, sella_collab_rows *out, sella_err *err);
 void sella_collab_rows_release(sella_collab_rows *rows);
+/* First entry of a query's history that the model reads; history_count when it reads none. */
+int32_t sella_collab_rows_start(const sella_collab *c, const sella_query *query);
 
 #endif

@@ -133,3 +133,10 @@ void sella_collab_rows_release(sella_collab_rows *rows)
     free(rows->pool);
     *rows = (sella_collab_rows){0};
 }
+
+int32_t sella_collab_rows_start(const sella_collab *c, const sella_query *query)
+{
+    const bool reads = sella_collab_reads_history(c->ops, &c->config) ||
+                       (query->user < 0 && c->config.unseen == SELLA_UNSEEN_HISTORY);
+    return reads ? window_start(c->config.history_length, query->history_count) : query->history_count;
+}

@@ -98,12 +98,14 @@ sella_status sella_variants_score(sella_scorer *scorer, const sella_query *query
 
 int32_t sella_vectors_history_start(const sella_vectors *v, const sella_query *query, sella_residual which)
 {
-    const bool vector = v->mf.config.history || (query->user < 0 && v->unseen == SELLA_UNSEEN_HISTORY);
-    const int32_t count = query->history_count;
-    if (which != SELLA_RESIDUAL_ALL || !(vector || v->centred)) {
+    const int32_t count = query->history_count, length = v->collab->config.history_length;
+    if (which != SELLA_RESIDUAL_ALL) {
         return count;
     }
-    return v->history_length > 0 && count > v->history_length ? count - v->history_length : 0;
+    if (v->centred) {
+        return length > 0 && count > length ? count - length : 0;
+    }
+    return sella_collab_rows_start(v->collab, query);
 }
 
 /* z_cf = b_0 + b_u + b_i + p'_u . q_i + text.gain f: the product is what z_cf holds beside the others. */
@@ -111,16 +113,16 @@ sella_status sella_vectors_terms(const sella_vectors *v, const sella_query *quer
                                  sella_terms *terms, double *total, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    sella_vector_batch batch = {0};
-    const sella_param *user = sella_param_find(&v->mf.table, "user.bias"),
-                      *item = sella_param_find(&v->mf.table, "item.bias"),
-                      *global = sella_param_find(&v->mf.table, "global.bias");
+    sella_collab_rows rows = {0};
+    const sella_param *user = sella_param_find(&v->collab->table, "user.bias"),
+                      *item = sella_param_find(&v->collab->table, "item.bias"),
+                      *global = sella_param_find(&v->collab->table, "global.bias");
     double biases = 0;
     *total = 0;
     if (which == SELLA_RESIDUAL_NO) {
         return SELLA_OK;
     }
-    if (v->mf.config.bias) {
+    if (v->collab->config.bias) {
         const double b0 = (double)global->data[0], bu = query->user >= 0 ? (double)user->data[query->user] : 0,
                      bi = query->item >= 0 ? (double)item->data[query->item] : 0;
         sella_terms_add(terms, "global bias", b0, depth);
@@ -131,18 +133,18 @@ sella_status sella_vectors_terms(const sella_vectors *v, const sella_query *quer
     *total = biases;
     if (which == SELLA_RESIDUAL_ALL) {
         float z = 0, f = 0;
-        SELLA_TRY(sella_vector_batch_make(v, query, NULL, 1, true, &batch, err));
-        sella_vectors_forward(v, &batch, &z, NULL);
+        SELLA_TRY(sella_vectors_rows(v, query, NULL, 1, true, &rows, err));
+        SELLA_TRY(sella_collab_score(v->collab, &rows.batch, &z, err));
         sella_terms_add(terms, "user vector x item vector", (double)z - biases, depth);
         *total = (double)z;
         if (v->centred) {
-            sella_vectors_text(v, &batch, &f);
+            sella_vectors_text(v, &rows.batch, &f);
             const double text = (double)sella_vectors_number(v, "text.gain", 0) * (double)f;
             sella_terms_add(terms, "titles alike", text, depth);
             *total += text;
         }
     }
 done:
-    sella_vector_batch_release(&batch);
+    sella_collab_rows_release(&rows);
     return status;
 }

@@ -25,26 +25,14 @@ sella_status sella_vectors_init(const sella_settings *settings, int32_t users, i
                                 uint64_t seed, sella_vectors *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    const char *unseen = sella_settings_text(settings, "collab.unseen");
-    *out = (sella_vectors){.users = users,
-                           .items = items,
-                           .C = (int)sella_settings_int(settings, "collab.width"),
-                           .L = L,
-                           .history_length = (int32_t)sella_settings_int(settings, "collab.history_length"),
-                           .unseen = strcmp(unseen, "zero") == 0   ? SELLA_UNSEEN_ZERO
-                                     : strcmp(unseen, "mean") == 0 ? SELLA_UNSEEN_MEAN
-                                                                   : SELLA_UNSEEN_HISTORY};
-    const sella_mf_config config = {.users = users,
-                                    .items = items,
-                                    .C = out->C,
-                                    .bias = sella_settings_bool(settings, "collab.bias"),
-                                    .history = sella_settings_bool(settings, "collab.history"),
-                                    .init = sella_settings_real(settings, "collab.init")};
+    sella_collab_config config;
+    sella_collab_config_of(settings, users, items, &config);
+    *out = (sella_vectors){.users = users, .items = items, .C = config.C, .L = L};
     const sella_warm_init warm =
         sella_settings_is(settings, "proj.warm_init", "identity") ? SELLA_WARM_IDENTITY : SELLA_WARM_RANDOM;
     sella_param_table_init(&out->semantic);
     sella_param_table_init(&out->logit);
-    SELLA_TRY(sella_mf_init(&config, seed, &out->mf, err));
+    SELLA_TRY(sella_collab_new(sella_settings_text(settings, "collab.model"), &config, seed, &out->collab, err));
     SELLA_TRY(sella_projection_init(out->C, (int)sella_settings_int(settings, "proj.hidden"), L, true, warm, seed,
                                     &out->projection, err));
     SELLA_TRY(sella_param_add(&out->semantic, "semantic.weight", items, L, err));
@@ -67,29 +55,28 @@ done:
 
 void sella_vectors_release(sella_vectors *v)
 {
-    sella_mf_release(&v->mf);
+    sella_collab_free(v->collab);
     sella_projection_release(&v->projection);
     sella_param_table_release(&v->semantic);
     sella_param_table_release(&v->logit);
     free(v->centred);
     free(v->distilled_i);
-    free(v->mean_user);
     *v = (sella_vectors){0};
 }
 
 sella_status sella_vectors_write(const sella_vectors *v, const char *collab, const char *projection, sella_err *err)
 {
-    const sella_param_table *const tables[] = {&v->mf.table, &v->semantic, &v->logit};
+    const sella_param_table *const tables[] = {&v->collab->table, &v->collab->derived, &v->semantic, &v->logit};
     const sella_param_table *const maps[] = {&v->projection.table};
-    sella_status status = sella_tensors_write(collab, tables, 3, err);
+    sella_status status = sella_tensors_write(collab, tables, 4, err);
     return status == SELLA_OK ? sella_tensors_write(projection, maps, 1, err) : status;
 }
 
 sella_status sella_vectors_read(sella_vectors *v, const char *collab, const char *projection, sella_err *err)
 {
-    sella_param_table *const tables[] = {&v->mf.table, &v->semantic, &v->logit};
+    sella_param_table *const tables[] = {&v->collab->table, &v->collab->derived, &v->semantic, &v->logit};
     sella_param_table *const maps[] = {&v->projection.table};
-    sella_status status = sella_tensors_read(collab, tables, 3, err);
+    sella_status status = sella_tensors_read(collab, tables, 4, err);
     return status == SELLA_OK ? sella_tensors_read(projection, maps, 1, err) : status;
 }
 
@@ -184,163 +171,25 @@ done:
     return status;
 }
 
-void sella_vectors_settle(sella_vectors *v, const uint8_t *seen_i, const uint8_t *liked_i)
-{
-    sella_param *history = sella_param_find(&v->mf.table, "history.weight");
-    float *weight = sella_param_find(&v->mf.table, "item.weight")->data;
-    size_t C = (size_t)v->C;
-    int64_t seen = 0;
-    for (int32_t i = 0; i < v->items; i++) {
-        seen += seen_i[i];
-    }
-    for (size_t c = 0; c < C; c++) {
-        double mean = 0;
-        for (int32_t i = 0; v->unseen != SELLA_UNSEEN_ZERO && i < v->items; i++) {
-            mean += seen_i[i] ? weight[(size_t)i * C + c] : 0;
-        }
-        mean = seen > 0 ? mean / (double)seen : 0;
-        for (int32_t i = 0; i < v->items; i++) {
-            if (!seen_i[i]) {
-                weight[(size_t)i * C + c] = (float)mean;
-            }
-        }
-    }
-    for (int32_t i = 0; history && i < v->items; i++) {
-        if (!liked_i[i]) {
-            memset(history->data + (size_t)i * C, 0, C * sizeof(float));
-        }
-    }
-}
-
-/* Mean of q over the window of a history: out [C]. */
-static void mean_of_items(const sella_vectors *v, const int32_t *history_n, int32_t count, float *out)
-{
-    const float *weight = sella_param_find(&v->mf.table, "item.weight")->data;
-    memset(out, 0, (size_t)v->C * sizeof *out);
-    for (int32_t j = 0; j < count; j++) {
-        sella_axpy(out, 1.0f / (float)count, weight + (size_t)history_n[j] * (size_t)v->C, (size_t)v->C);
-    }
-}
-
-static int32_t window_start(const sella_vectors *v, int32_t count)
-{
-    return v->history_length > 0 && count > v->history_length ? count - v->history_length : 0;
-}
-
 sella_status sella_vectors_ready(sella_vectors *v, const sella_run *run, sella_err *err)
 {
-    size_t C = (size_t)v->C;
-    const float *user = sella_param_find(&v->mf.table, "user.weight")->data;
-    float *mean = sella_alloc(C, sizeof *mean, "the mean user", err);
-    double along = 0, square = 0;
-    free(v->mean_user);
-    v->mean_user = sella_alloc(C, sizeof *v->mean_user, "the mean user", err);
-    if (!mean || !v->mean_user) {
-        free(mean);
-        return SELLA_MEMORY;
-    }
-    for (int32_t u = 0; u < v->users; u++) {
-        const int32_t *items;
-        int32_t n = sella_run_history(run, u, &items), start = window_start(v, n);
-        sella_axpy(v->mean_user, 1.0f / (float)v->users, user + (size_t)u * C, C);
-        mean_of_items(v, items + start, n - start, mean);
-        along += sella_dot(mean, user + (size_t)u * C, v->C);
-        square += sella_dot(mean, mean, v->C);
-    }
-    v->scale = square > 0 ? (float)(along / square) : 0;
-    free(mean);
-    return SELLA_OK;
+    const sella_collab_users users = {run->history, run->history_start};
+    return sella_collab_ready(v->collab, &users, err);
 }
 
-/* ---- batches of queries ---- */
-
-sella_status sella_vector_batch_make(const sella_vectors *v, const sella_query *query_n, const int64_t *place_n,
-                                     int64_t N, bool items, sella_vector_batch *out, sella_err *err)
+sella_status sella_vectors_rows(const sella_vectors *v, const sella_query *query_n, const int64_t *place_n, int64_t N,
+                                bool items, sella_collab_rows *out, sella_err *err)
 {
-    size_t n = (size_t)N, total = 0;
-    *out = (sella_vector_batch){0};
-    for (int64_t q = 0; q < N; q++) {
-        int32_t count = query_n[place_n ? place_n[q] : q].history_count;
-        total += (size_t)(count - window_start(v, count));
-    }
-    out->user_n = sella_alloc(n, sizeof *out->user_n, "a batch", err);
-    out->item_n = sella_alloc(n, sizeof *out->item_n, "a batch", err);
-    out->count_n = sella_alloc(n, sizeof *out->count_n, "a batch", err);
-    out->history_n = sella_alloc(n, sizeof *out->history_n, "a batch", err);
-    out->pool = sella_alloc(total, sizeof *out->pool, "a batch", err);
-    if (!out->user_n || !out->item_n || !out->count_n || !out->history_n || !out->pool) {
-        sella_vector_batch_release(out);
-        return SELLA_MEMORY;
-    }
-    int32_t *cursor = out->pool;
-    for (int64_t q = 0; q < N; q++) {
-        const sella_query *query = &query_n[place_n ? place_n[q] : q];
-        out->user_n[q] = query->user;
-        out->item_n[q] = items ? query->item : -1;
-        out->history_n[q] = cursor;
-        for (int32_t j = window_start(v, query->history_count); j < query->history_count; j++) {
-            if (query->history_n && query->history_n[j] >= 0) {
-                *cursor++ = query->history_n[j];
-            }
-        }
-        out->count_n[q] = (int32_t)(cursor - out->history_n[q]);
-    }
-    out->mf = (sella_mf_batch){.N = (int)N,
-                               .user_n = out->user_n,
-                               .item_n = out->item_n,
-                               .history_n = out->history_n,
-                               .history_count_n = out->count_n};
-    return SELLA_OK;
+    return sella_collab_rows_make(query_n, place_n, N, v->collab->config.history_length, items, out, err);
 }
 
-void sella_vector_batch_release(sella_vector_batch *batch)
-{
-    free(batch->user_n);
-    free(batch->item_n);
-    free(batch->count_n);
-    free(batch->history_n);
-    free(batch->pool);
-    *batch = (sella_vector_batch){0};
-}
-
-void sella_vectors_forward(const sella_vectors *v, const sella_vector_batch *batch, float *z, float *user_vector)
-{
-    size_t C = (size_t)v->C;
-    const float *item = sella_param_find(&v->mf.table, "item.weight")->data;
-    sella_mf_forward(&v->mf, &batch->mf, z, user_vector);
-    bool mean = v->unseen == SELLA_UNSEEN_MEAN, fold = v->unseen == SELLA_UNSEEN_HISTORY && !v->mf.config.history;
-    if (!(mean || fold) || !v->mean_user) {
-        return;
-    }
-#pragma omp parallel for schedule(static)
-    for (int n = 0; n < batch->mf.N; n++) {
-        if (batch->user_n[n] >= 0) {
-            continue;
-        }
-        for (size_t c = 0; c < C; c++) {
-            float add = v->mean_user[c];
-            if (fold) {
-                add = 0;
-                for (int32_t j = 0; j < batch->count_n[n]; j++) {
-                    add += item[(size_t)batch->history_n[n][j] * C + c];
-                }
-                add *= batch->count_n[n] > 0 ? v->scale / (float)batch->count_n[n] : 0;
-            }
-            z[n] += batch->item_n[n] >= 0 ? add * item[(size_t)batch->item_n[n] * C + c] : 0;
-            if (user_vector) {
-                user_vector[(size_t)n * C + c] += add;
-            }
-        }
-    }
-}
-
-void sella_vectors_text(const sella_vectors *v, const sella_vector_batch *batch, float *f_n)
+void sella_vectors_text(const sella_vectors *v, const sella_collab_batch *batch, float *f_n)
 {
     size_t L = (size_t)v->L;
 #pragma omp parallel for schedule(dynamic, 64)
-    for (int n = 0; n < batch->mf.N; n++) {
+    for (int n = 0; n < batch->N; n++) {
         double sum = 0;
-        int32_t item = batch->item_n[n], count = batch->count_n[n];
+        int32_t item = batch->item_n[n], count = batch->history_count_n[n];
         for (int32_t j = 0; item >= 0 && j < count; j++) {
             sum += sella_dot(v->centred + (size_t)batch->history_n[n][j] * L, v->centred + (size_t)item * L, v->L);
         }
@@ -352,22 +201,22 @@ sella_status sella_vectors_logits(const sella_vectors *v, const sella_query *que
                                   sella_err *err)
 {
     sella_status status = SELLA_OK;
-    sella_vector_batch batch = {0};
+    sella_collab_rows rows = {0};
     float *f = NULL;
-    SELLA_TRY(sella_vector_batch_make(v, query_n, NULL, N, true, &batch, err));
-    sella_vectors_forward(v, &batch, z, NULL);
+    SELLA_TRY(sella_vectors_rows(v, query_n, NULL, N, true, &rows, err));
+    SELLA_TRY(sella_collab_score(v->collab, &rows.batch, z, err));
     if (v->centred) {
         f = sella_alloc((size_t)N, sizeof *f, "text features", err);
         if (!f) {
             status = SELLA_MEMORY;
             goto done;
         }
-        sella_vectors_text(v, &batch, f);
+        sella_vectors_text(v, &rows.batch, f);
         sella_axpy(z, sella_vectors_number(v, "text.gain", 0), f, (size_t)N);
     }
 done:
     free(f);
-    sella_vector_batch_release(&batch);
+    sella_collab_rows_release(&rows);
     return status;
 }
 
@@ -375,33 +224,31 @@ sella_status sella_vectors_scan(const sella_vectors *v, const sella_query *who, 
                                 double *z, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    const size_t C = (size_t)v->C, L = (size_t)v->L;
-    const float *weight = sella_param_find(&v->mf.table, "item.weight")->data;
-    const sella_param *bias = sella_param_find(&v->mf.table, "item.bias");
+    const size_t L = (size_t)v->L;
     const float gain = v->centred ? sella_vectors_number(v, "text.gain", 0) : 0;
-    sella_vector_batch batch = {0};
-    float base, *x = NULL;
-    SELLA_TRY(sella_vector_batch_make(v, who, NULL, 1, false, &batch, err));
-    x = sella_alloc(C + (v->centred ? L : 0), sizeof *x, "a user's vectors", err);
-    if (!x) {
+    sella_collab_rows rows = {0};
+    float *one = NULL, *text = NULL;
+    SELLA_TRY(sella_vectors_rows(v, who, NULL, 1, false, &rows, err));
+    one = sella_alloc((size_t)N, sizeof *one, "scores", err);
+    text = sella_alloc(v->centred ? L : 0, sizeof *text, "a user's vectors", err);
+    if (!one || !text) {
         status = SELLA_MEMORY;
         goto done;
     }
-    sella_vectors_forward(v, &batch, &base, x);
-    float *text = v->centred ? x + C : NULL;
-    for (int32_t j = 0; text && j < batch.count_n[0]; j++) {
-        sella_axpy(text, gain / (float)batch.count_n[0], v->centred + (size_t)batch.history_n[0][j] * L, L);
+    SELLA_TRY(sella_collab_scan(v->collab, &rows.batch, item_n, N, one, err));
+    for (int32_t j = 0; v->centred && j < rows.count_n[0]; j++) {
+        sella_axpy(text, gain / (float)rows.count_n[0], v->centred + (size_t)rows.history_n[0][j] * L, L);
     }
-    const bool large = (size_t)N * (C + (text ? L : 0)) > 1 << 18; // below, starting threads costs more
+    const bool large = v->centred && (size_t)N * L > 1 << 18; // below, starting threads costs more
 #pragma omp parallel for schedule(static) if (large)
     for (int32_t n = 0; n < N; n++) {
-        const size_t i = (size_t)item_n[n];
-        float one = base + sella_dot(x, weight + i * C, v->C) + (bias ? bias->data[i] : 0);
-        z[n] = (double)(text ? one + sella_dot(text, v->centred + i * L, v->L) : one);
+        const float *c = v->centred ? v->centred + (size_t)item_n[n] * L : NULL;
+        z[n] = (double)(c ? one[n] + sella_dot(text, c, v->L) : one[n]);
     }
 done:
-    free(x);
-    sella_vector_batch_release(&batch);
+    free(one);
+    free(text);
+    sella_collab_rows_release(&rows);
     return status;
 }
 
@@ -415,11 +262,15 @@ sella_residual sella_residual_of(const sella_settings *settings)
 sella_status sella_vectors_residual(const sella_vectors *v, const sella_query *query_n, int64_t N, sella_residual which,
                                     float *z, sella_err *err)
 {
-    const sella_param *user = sella_param_find(&v->mf.table, "user.bias");
-    const sella_param *item = sella_param_find(&v->mf.table, "item.bias");
-    const sella_param *global = sella_param_find(&v->mf.table, "global.bias");
+    const sella_param *user = sella_param_find(&v->collab->table, "user.bias");
+    const sella_param *item = sella_param_find(&v->collab->table, "item.bias");
+    const sella_param *global = sella_param_find(&v->collab->table, "global.bias");
     if (which == SELLA_RESIDUAL_ALL) {
-        return sella_vectors_logits(v, query_n, N, z, err);
+        // while it trains, what is derived follows what is trained
+        const sella_status status = v->collab->prepared && v->collab->derived.count > 0
+                                        ? sella_collab_ready(v->collab, NULL, err)
+                                        : SELLA_OK;
+        return status == SELLA_OK ? sella_vectors_logits(v, query_n, N, z, err) : status;
     }
     for (int64_t n = 0; n < N; n++) {
         z[n] = global->data[0] + (query_n[n].user >= 0 ? user->data[query_n[n].user] : 0) +
@@ -432,17 +283,26 @@ sella_status sella_vectors_residual_backward(sella_vectors *v, const sella_query
                                              sella_residual which, const float *dz, sella_err *err)
 {
     if (which == SELLA_RESIDUAL_ALL) {
-        sella_vector_batch batch = {0};
-        sella_status status = sella_vector_batch_make(v, query_n, NULL, N, true, &batch, err);
-        if (status == SELLA_OK) {
-            sella_mf_backward(&v->mf, &batch.mf, dz, NULL, NULL);
+        sella_status status = SELLA_OK;
+        sella_collab_rows rows = {0};
+        sella_collab_pass pass = {0};
+        float *z = sella_alloc((size_t)N, sizeof *z, "logits", err);
+        if (!z) {
+            return SELLA_MEMORY;
         }
-        sella_vector_batch_release(&batch);
+        SELLA_TRY(sella_vectors_rows(v, query_n, NULL, N, true, &rows, err));
+        rows.batch.backward = true;
+        SELLA_TRY(sella_collab_forward(v->collab, &rows.batch, &pass, z, err));
+        SELLA_TRY(sella_collab_backward(v->collab, &rows.batch, &pass, dz, err));
+    done:
+        sella_collab_pass_release(&pass);
+        sella_collab_rows_release(&rows);
+        free(z);
         return status;
     }
-    sella_param *user = sella_param_find(&v->mf.table, "user.bias"),
-                *item = sella_param_find(&v->mf.table, "item.bias");
-    sella_param *global = sella_param_find(&v->mf.table, "global.bias");
+    sella_param *user = sella_param_find(&v->collab->table, "user.bias"),
+                *item = sella_param_find(&v->collab->table, "item.bias");
+    sella_param *global = sella_param_find(&v->collab->table, "global.bias");
     for (int64_t n = 0; n < N; n++) {
         if (query_n[n].user >= 0 && user->grad) {
             user->grad[query_n[n].user] += dz[n];

@@ -1,13 +1,11 @@
-/* vectors.h - the collaborative and semantic half of sella: matrix factorisation, both projections, the semantic
+/* vectors.h - the collaborative and semantic half of sella: a collaborative model, both projections, the semantic
  * table, and the numbers beside them.
  *
  * Does:     init (or read) -> ready -> collaborative logits and user vectors of queries.
- *           z_cf(u, i, H) = p'_u . q_i [+ biases] [+ text.gain * f(H, i)]
+ *           z_cf(u, i, H) = z of the model (collab.model) [+ text.gain * f(H, i)]
  *           f = (1/|H|) sum_{j in H} c_j . c_i,   c = unit(s0 - mean s0)
- *           with s0 the vectors as distilled and H the last collab.history_length positives (docs/math.md). A user
- *           never seen has p_u = 0, the mean of trained rows, or (collab.unseen=history without the history part)
- *           `scale` times the mean of q over H. Rows of items that never occur in train hold zero, or the mean of the
- *           rows that do: sella_vectors_settle writes them.
+ *           with s0 the vectors as distilled and H the last collab.history_length positives (docs/math.md). What users
+ *           and items never seen get is the model's (collab/collab.h).
  * Memory:   owns its parameter tables.
  * Threads:  reading is internally parallel.
  * Paper:    eqs (6), (7), (10).
@@ -15,9 +13,8 @@
 #ifndef SELLA_METHODS_VECTORS_H
 #define SELLA_METHODS_VECTORS_H
 
-#include "collab/collab.h"
-#include "collab/mf.h"
 #include "collab/projection.h"
+#include "methods/collab_fit.h"
 #include "methods/refs.h"
 
 /* What stage 3 adds to the language model's logit (stage3.residual). */
@@ -26,16 +23,12 @@ typedef enum sella_residual { SELLA_RESIDUAL_NO, SELLA_RESIDUAL_ALL, SELLA_RESID
 typedef struct sella_vectors {
     int32_t users, items;
     int C, L;
-    int32_t history_length; /* 0: all */
-    sella_unseen unseen;
-    sella_mf mf;                 /* user.weight, item.weight, ... */
+    sella_collab *collab;        /* owned */
     sella_projection projection; /* proj.*, warm.* */
     sella_param_table semantic;  /* semantic.weight [I, L], no weight decay */
     sella_param_table logit;     /* logit.bias [1], logit.gain [1], text.gain [1]: those that the settings ask for */
     float *centred;              /* [I, L] c; NULL without text.gain */
     uint8_t *distilled_i;        /* [I] 1: has a distilled vector */
-    float *mean_user;            /* [C] */
-    float scale;                 /* from mean of q over H to p, fitted on train users */
 } sella_vectors;
 
 /* Fresh parameters for a run's users and items; L: width of the language model. intercept: with logit.bias. */
@@ -43,34 +36,21 @@ sella_status sella_vectors_init(const sella_settings *settings, int32_t users, i
                                 uint64_t seed, sella_vectors *out, sella_err *err);
 void sella_vectors_release(sella_vectors *v);
 
-/* mf, semantic and logit tables to and from collab.safetensors, the projection to and from projection.safetensors. */
+/* collaborative, semantic and logit tables to and from collab.safetensors, the projection to and from projection.safetensors. */
 sella_status sella_vectors_write(const sella_vectors *v, const char *collab, const char *projection, sella_err *err);
 sella_status sella_vectors_read(sella_vectors *v, const char *collab, const char *projection, sella_err *err);
 
 /* The semantic table as distilled: the start of semantic.weight (fill) and of c. */
 sella_status sella_vectors_distilled(sella_vectors *v, const char *path, bool fill, sella_err *err);
 
-/* Write the rows of items that train says nothing about: item.weight where seen_i is 0 (zero or mean), history.weight
- * where liked_i is 0 (zero). */
-void sella_vectors_settle(sella_vectors *v, const uint8_t *seen_i, const uint8_t *liked_i);
-/* Compute what unseen users need (mean_user, scale) from the tables and the run's histories. */
+/* After parameters moved or were read: sella_collab_ready with the run's histories. */
 sella_status sella_vectors_ready(sella_vectors *v, const sella_run *run, sella_err *err);
 
-/* A batch for collab/mf.h made of queries: histories cut to the window, text entries left out. */
-typedef struct sella_vector_batch {
-    sella_mf_batch mf;
-    int32_t *user_n, *item_n, *count_n, *pool;
-    const int32_t **history_n;
-} sella_vector_batch;
-/* place_n [N] or NULL: which queries; with items = false every item is -1 (only user vectors are asked for). */
-sella_status sella_vector_batch_make(const sella_vectors *v, const sella_query *query_n, const int64_t *place_n,
-                                     int64_t N, bool items, sella_vector_batch *out, sella_err *err);
-void sella_vector_batch_release(sella_vector_batch *batch);
-
-/* z out [N] f32, user_vector out [N, C] or NULL; everything but the text term, with the rule for unseen users. */
-void sella_vectors_forward(const sella_vectors *v, const sella_vector_batch *batch, float *z, float *user_vector);
-/* f of each entry of the batch: f_n out [N]. Requires: centred. */
-void sella_vectors_text(const sella_vectors *v, const sella_vector_batch *batch, float *f_n);
+/* Rows as the collaborative model sees them (sella_collab_rows_make with its window). */
+sella_status sella_vectors_rows(const sella_vectors *v, const sella_query *query_n, const int64_t *place_n, int64_t N,
+                                bool items, sella_collab_rows *out, sella_err *err);
+/* f of each row: f_n out [N]. Requires: centred. */
+void sella_vectors_text(const sella_vectors *v, const sella_collab_batch *batch, float *f_n);
 /* z_cf of queries: z out [N]. */
 sella_status sella_vectors_logits(const sella_vectors *v, const sella_query *query_n, int64_t N, float *z,
                                   sella_err *err);

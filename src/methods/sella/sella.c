@@ -64,7 +64,7 @@ static sella_status open_vectors(const sella_run *run, sella_vectors **out, sell
     }
     SELLA_TRY(sella_vectors_init(run->settings, run->users, run->items, (int)width,
                                  sella_settings_bool(run->settings, "stage1.intercept"), run->seed, v, err));
-    sella_param_table *const tables[] = {&v->mf.table, &v->projection.table, &v->semantic, &v->logit};
+    sella_param_table *const tables[] = {&v->collab->table, &v->projection.table, &v->semantic, &v->logit};
     for (int t = 0; t < 4; t++) {
         SELLA_TRY(sella_stage_train_table(tables[t], "", false, err));
     }
@@ -119,11 +119,6 @@ static sella_status sella_method_check(const sella_settings *settings, const sel
 {
     sella_lora_config config;
     const bool vectors = sella_settings_is(settings, "score", "vectors");
-    (void)dataset;
-    if (!sella_settings_is(settings, "collab.model", "mf")) {
-        return sella_err_set(err, SELLA_ARG, "collab.model=%s is for collm; sella needs mf",
-                             sella_settings_text(settings, "collab.model"));
-    }
     if (sella_settings_is(settings, "stage2.loss", "mse") &&
         (vectors || sella_residual_of(settings) != SELLA_RESIDUAL_NO)) {
         return sella_err_set(err, SELLA_ARG, "stage2.loss=mse gives no logit; %s needs stage2.loss=bce",
@@ -136,17 +131,23 @@ static sella_status sella_method_check(const sella_settings *settings, const sel
         return sella_err_set(err, SELLA_ARG, "ablation=%s removes a part of stage 3, which score=vectors does not have",
                              sella_settings_text(settings, "ablation"));
     }
-    return sella_lm_lora_config(settings, &config, err);
+    const sella_status status =
+        sella_collab_fit_check(settings, sella_settings_text(settings, "collab.model"), dataset, err);
+    return status == SELLA_OK ? sella_lm_lora_config(settings, &config, err) : status;
 }
 
 static sella_status sella_method_estimate(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset,
                                           const char *model, int64_t train_rows, int64_t eval_rows, sella_estimate *out,
                                           sella_err *err)
 {
+    sella_collab_config config;
+    sella_collab_config_of(settings, dataset->train_users, dataset->items, &config);
+    const bool history =
+        sella_collab_reads_history(sella_collab_find(sella_settings_text(settings, "collab.model")), &config);
     const sella_stage_plan stage3 = {
         .slots = sella_ablation_slots(settings),
         .tokens = 1,
-        .refs = sella_settings_bool(settings, "collab.history") ? SELLA_REFS_HISTORY : SELLA_REFS_USER,
+        .refs = history ? SELLA_REFS_HISTORY : SELLA_REFS_USER,
         .soft = true};
     const sella_stages_ask ask = {.settings = settings,
                                   .seed = seed,

@@ -11,7 +11,8 @@ enum { USER_OR_ITEM = 1u << SELLA_SLOT_USER | 1u << SELLA_SLOT_ITEM };
 
 /* Between forward and backward. U, I: users and items of the set. */
 typedef struct kept {
-    sella_vector_batch batch; // the users' representatives
+    sella_collab_rows rows; // the users' representatives
+    sella_collab_pass users, items;
     int U, I;
     float *x;   // [U + I, C] p' of users, q of items
     float *pre; // [U + I, hidden]
@@ -31,7 +32,9 @@ static void forget(sella_soft *soft)
     if (!k) {
         return;
     }
-    sella_vector_batch_release(&k->batch);
+    sella_collab_rows_release(&k->rows);
+    sella_collab_pass_release(&k->users);
+    sella_collab_pass_release(&k->items);
     free(k->x);
     free(k->pre);
     free(k->act);
@@ -41,12 +44,17 @@ static void forget(sella_soft *soft)
     soft->kept = NULL;
 }
 
+/* The set's items, for their vectors alone. */
+static sella_collab_batch items_of(const kept *k, const sella_refs *refs)
+{
+    return (sella_collab_batch){.N = k->I, .item_n = refs->item_i, .backward = k->rows.batch.backward};
+}
+
 static sella_status forward(void *self, sella_soft *soft, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_vectors *v = ((sella_soft_vectors *)self)->v;
     const sella_refs *refs = soft->refs;
-    float *z = NULL;
     kept *k = soft->kept = sella_alloc(1, sizeof *k, "soft tokens", err);
     if (!k) {
         return SELLA_MEMORY;
@@ -58,14 +66,15 @@ static sella_status forward(void *self, sella_soft *soft, sella_err *err)
         k->x = floats(U + I, C, err);
         k->pre = floats(U + I, hidden, err);
         k->act = floats(U + I, hidden, err);
-        z = floats(U, 1, err);
-        if (!k->x || !k->pre || !k->act || !z) {
+        if (!k->x || !k->pre || !k->act) {
             status = SELLA_MEMORY;
             goto done;
         }
-        SELLA_TRY(sella_vector_batch_make(v, soft->query_n, refs->user_query_u, refs->users, false, &k->batch, err));
-        sella_vectors_forward(v, &k->batch, z, k->x);
-        sella_rows_take(sella_param_find(&v->mf.table, "item.weight"), refs->item_i, k->I, k->x + U * C);
+        SELLA_TRY(sella_vectors_rows(v, soft->query_n, refs->user_query_u, refs->users, false, &k->rows, err));
+        k->rows.batch.backward = soft->de[SELLA_SLOT_USER] != NULL;
+        const sella_collab_batch items = items_of(k, refs);
+        SELLA_TRY(sella_collab_vectors(v->collab, &k->rows.batch, &k->users, k->x, NULL, err));
+        SELLA_TRY(sella_collab_vectors(v->collab, &items, &k->items, NULL, k->x + U * C, err));
         // users and items stand one behind the other in e as in x
         sella_proj_forward(&v->projection, soft->e[SELLA_SLOT_USER], k->x, k->U + k->I, k->pre, k->act);
     }
@@ -79,7 +88,6 @@ static sella_status forward(void *self, sella_soft *soft, sella_err *err)
         sella_warm_forward(&v->projection, soft->e[SELLA_SLOT_WARM], k->s, k->I);
     }
 done:
-    free(z);
     return status;
 }
 
@@ -135,8 +143,9 @@ static sella_status backward(void *self, sella_soft *soft, sella_err *err)
             goto done;
         }
         sella_proj_backward(&v->projection, dx, soft->de[SELLA_SLOT_USER], k->x, k->U + k->I, k->pre, k->act, dpre);
-        sella_mf_backward(&v->mf, &k->batch.mf, NULL, dx, NULL);
-        sella_rows_give(sella_param_find(&v->mf.table, "item.weight"), refs->item_i, k->I, dx + U * C);
+        const sella_collab_batch items = items_of(k, refs);
+        SELLA_TRY(sella_collab_vectors_backward(v->collab, &k->rows.batch, &k->users, dx, NULL, err));
+        SELLA_TRY(sella_collab_vectors_backward(v->collab, &items, &k->items, NULL, dx + U * C, err));
     }
     if (k->s) {
         ds = floats(I, L, err);
@@ -173,5 +182,7 @@ sella_soft_source sella_soft_of_vectors(sella_soft_vectors *self, bool owned)
                                .self = self,
                                .L = self->v->L,
                                .tokens = 1,
-                               .refs = self->v->mf.config.history ? SELLA_REFS_HISTORY : SELLA_REFS_USER};
+                               .refs = sella_collab_reads_history(self->v->collab->ops, &self->v->collab->config)
+                                           ? SELLA_REFS_HISTORY
+                                           : SELLA_REFS_USER};
 }

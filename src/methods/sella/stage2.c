@@ -27,7 +27,6 @@ typedef struct stage2 {
     sella_query *query_n;      // [rows] of train
     int64_t rows;
     float *text_n;             // [rows] f, NULL without text.gain
-    uint8_t *seen_i, *liked_i; // [I] occurs in train rows, in their histories
     float target_mean;         // mse: the global mean
     bool mse;
     double align_weight;
@@ -38,7 +37,8 @@ typedef struct stage2 {
     int32_t *mark_i;           // [I] place in the step's items + 1
     // valid
     sella_query *valid_n;
-    sella_vector_batch valid;
+    sella_collab_rows valid;
+    sella_collab_pass pass;
     int64_t valid_rows;
     float *valid_text, *valid_z;
     double *valid_score;
@@ -120,7 +120,8 @@ static sella_status align(stage2 *s, const int64_t *place_n, int64_t N, double *
     sella_status status = SELLA_OK;
     aligned a = {0};
     sella_vectors *v = &s->v;
-    sella_param *item = sella_param_find(&v->mf.table, "item.weight"), *semantic = &v->semantic.param[0];
+    sella_param *semantic = &v->semantic.param[0];
+    sella_collab_pass pass = {0};
     a.item_b = sella_alloc((size_t)N, sizeof *a.item_b, "alignment", err);
     a.item_k = sella_alloc((size_t)v->items + (size_t)N, sizeof *a.item_k, "alignment", err);
     *loss = 0;
@@ -143,67 +144,88 @@ static sella_status align(stage2 *s, const int64_t *place_n, int64_t N, double *
         s->mark_i[a.item_k[k]] = 0;
     }
     sella_rows_take(semantic, a.item_b, B, a.anchor);
-    sella_rows_take(item, a.item_k, K, a.x);
+    const sella_collab_batch items = {.N = K, .item_n = a.item_k, .backward = true};
+    SELLA_TRY(sella_collab_vectors(v->collab, &items, &pass, NULL, a.x, err));
     sella_proj_forward(&v->projection, a.g, a.x, K, a.pre, a.act);
     *loss = sella_align_forward_backward(&s->align, a.anchor, a.g, a.positive, B, K, v->L,
                                          semantic->grad ? a.danchor : NULL, a.dg, a.scratch);
     sella_scale(a.dg, (float)s->align_weight, (size_t)K * (size_t)v->L);
     sella_proj_backward(&v->projection, a.dx, a.dg, a.x, K, a.pre, a.act, a.dpre);
-    sella_rows_give(item, a.item_k, K, a.dx);
+    SELLA_TRY(sella_collab_vectors_backward(v->collab, &items, &pass, NULL, a.dx, err));
     if (semantic->grad) {
         sella_scale(a.danchor, (float)s->align_weight, (size_t)B * (size_t)v->L);
         sella_rows_give(semantic, a.item_b, B, a.danchor);
     }
 done:
+    sella_collab_pass_release(&pass);
     aligned_release(&a);
     return status;
 }
 
 /* ---- a step ---- */
 
-/* Mean loss of N logits and its gradient dz. */
-static double collab_loss(const stage2 *s, const float *z, const float *y, int N, float *dz)
+/* Share of n logits in the mean loss of N, and its gradient dz. */
+static double collab_loss(const stage2 *s, const float *z, const float *y, int n, int64_t N, float *dz)
 {
     double loss = 0;
     if (!s->mse) {
-        loss = sella_bce_forward(dz, z, y, NULL, N);
-        sella_scale(dz, 1.0f / (float)N, (size_t)N);
-        return loss / N;
+        loss = sella_bce_forward(dz, z, y, NULL, n);
+        sella_scale(dz, 1.0f / (float)N, (size_t)n);
+        return loss / (double)N;
     }
-    for (int n = 0; n < N; n++) {
-        double error = (double)z[n] + s->target_mean - y[n];
+    for (int k = 0; k < n; k++) {
+        double error = (double)z[k] + s->target_mean - y[k];
         loss += error * error;
-        dz[n] = (float)(2 * error / N);
+        dz[k] = (float)(2 * error / (double)N);
     }
-    return loss / N;
+    return loss / (double)N;
 }
 
-static sella_status collab_step(stage2 *s, const int64_t *place_n, int64_t N, double *loss, sella_err *err)
+/* Rows of a step from `first` on that the model takes at once: z, dz, y and f stand side by side in z [4, N]. */
+static sella_status collab_piece(stage2 *s, const sella_collab_batch *piece, const int64_t *place_n, int64_t N, float *z,
+                                 double *loss, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_vectors *v = &s->v;
-    sella_vector_batch batch = {0};
     const uint8_t *label = s->job->dataset->split[SELLA_SPLIT_TRAIN].label_n;
-    const size_t n = (size_t)N;
-    float *z = sella_alloc(n * 4, sizeof *z, "a step", err), *dz = z + n, *y = z + 2 * n, *f = z + 3 * n;
+    float *dz = z + N, *y = z + 2 * N, *f = z + 3 * N;
     sella_param *gain = sella_param_find(&v->logit, "text.gain");
+    SELLA_TRY(sella_collab_forward(v->collab, piece, &s->pass, z, err));
+    for (int n = 0; n < piece->N; n++) {
+        y[n] = label[place_n[n]];
+        f[n] = s->text_n ? s->text_n[place_n[n]] : 0;
+        z[n] += gain ? gain->data[0] * f[n] : 0;
+    }
+    *loss += collab_loss(s, z, y, piece->N, N, dz);
+    SELLA_TRY(sella_collab_backward(v->collab, piece, &s->pass, dz, err));
+    for (int n = 0; gain && n < piece->N; n++) {
+        gain->grad[0] += dz[n] * f[n];
+    }
+done:
+    return status;
+}
+
+static sella_status collab_step(stage2 *s, int64_t step, const int64_t *place_n, int64_t N, double *loss, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    sella_collab_rows rows = {0};
+    const int64_t most = s->v.collab->ops->piece > 0 ? s->v.collab->ops->piece : s->batch;
+    const int64_t pieces = (s->batch + most - 1) / most;
+    float *z = sella_alloc((size_t)N * 4, sizeof *z, "a step", err);
+    *loss = 0;
     if (!z) {
         return SELLA_MEMORY;
     }
-    SELLA_TRY(sella_vector_batch_make(v, s->query_n, place_n, N, true, &batch, err));
-    sella_vectors_forward(v, &batch, z, NULL);
-    for (size_t i = 0; i < n; i++) {
-        y[i] = label[place_n[i]];
-        f[i] = s->text_n ? s->text_n[place_n[i]] : 0;
-        z[i] += gain ? gain->data[0] * f[i] : 0;
-    }
-    *loss = collab_loss(s, z, y, (int)N, dz);
-    sella_mf_backward(&v->mf, &batch.mf, dz, NULL, NULL);
-    for (size_t i = 0; gain && i < n; i++) {
-        gain->grad[0] += dz[i] * f[i];
+    SELLA_TRY(sella_vectors_rows(&s->v, s->query_n, place_n, N, true, &rows, err));
+    for (int64_t first = 0, k = 0; first < N; first += most, k++) {
+        sella_collab_batch piece = sella_collab_piece(&rows.batch, (int)first, (int)(N - first < most ? N - first : most));
+        piece.backward = piece.dropout = true;
+        piece.seed = s->seed;
+        piece.number = (uint64_t)(step * pieces + k);
+        SELLA_TRY(collab_piece(s, &piece, place_n + first, N, z, loss, err));
     }
 done:
-    sella_vector_batch_release(&batch);
+    sella_collab_rows_release(&rows);
     free(z);
     return status;
 }
@@ -222,7 +244,7 @@ static sella_status run_step(void *user, sella_loop_step *at, sella_err *err)
         s->epoch = at->epoch;
     }
     const int64_t first = at->index * s->batch, N = s->rows - first < s->batch ? s->rows - first : s->batch;
-    SELLA_TRY(collab_step(s, s->order_n + first, N, &collab, err));
+    SELLA_TRY(collab_step(s, at->step, s->order_n + first, N, &collab, err));
     if (s->align_weight > 0) {
         SELLA_TRY(align(s, s->order_n + first, N, &aligned_loss, err));
     }
@@ -240,9 +262,8 @@ static sella_status evaluate(void *user, double *metric, json_t **record, sella_
     sella_status status = SELLA_OK;
     const sella_split *valid = &s->job->dataset->split[SELLA_SPLIT_VALID];
     sella_figures figures;
-    sella_vectors_settle(&s->v, s->seen_i, s->liked_i);
     SELLA_TRY(sella_vectors_ready(&s->v, s->job->run, err));
-    sella_vectors_forward(&s->v, &s->valid, s->valid_z, NULL);
+    SELLA_TRY(sella_collab_score(s->v.collab, &s->valid.batch, s->valid_z, err));
     for (int64_t r = 0; r < s->valid_rows; r++) {
         float z = s->valid_z[r] + (s->valid_text ? sella_vectors_number(&s->v, "text.gain", 0) * s->valid_text[r] : 0);
         s->valid_score[r] = sella_sigmoid(z);
@@ -261,29 +282,24 @@ static sella_status prepare_rows(stage2 *s, sella_err *err)
     sella_status status = SELLA_OK;
     const sella_dataset *dataset = s->job->dataset;
     const sella_split *train = &dataset->split[SELLA_SPLIT_TRAIN], *valid = &dataset->split[SELLA_SPLIT_VALID];
-    sella_vector_batch batch = {0};
+    sella_collab_rows all = {0};
     size_t items = (size_t)dataset->items, rows = (size_t)train->rows, valid_rows = (size_t)valid->rows;
     s->rows = train->rows;
     s->valid_rows = valid->rows;
-    s->seen_i = sella_alloc(items, 1, "items of train", err);
-    s->liked_i = sella_alloc(items, 1, "items of train", err);
     s->mark_i = sella_alloc(items, sizeof *s->mark_i, "items of a step", err);
     s->order_n = sella_alloc(rows, sizeof *s->order_n, "the order of rows", err);
     s->valid_z = sella_alloc(valid_rows, sizeof *s->valid_z, "valid", err);
     s->valid_score = sella_alloc(valid_rows, sizeof *s->valid_score, "valid", err);
-    if (!s->seen_i || !s->liked_i || !s->mark_i || !s->order_n || !s->valid_z || !s->valid_score) {
+    if (!s->mark_i || !s->order_n || !s->valid_z || !s->valid_score) {
         return SELLA_MEMORY;
     }
     SELLA_TRY(sella_lm_queries(dataset, SELLA_SPLIT_TRAIN, NULL, train->rows, &s->query_n, err));
     SELLA_TRY(sella_lm_queries(dataset, SELLA_SPLIT_VALID, NULL, valid->rows, &s->valid_n, err));
-    SELLA_TRY(sella_vector_batch_make(&s->v, s->valid_n, NULL, valid->rows, true, &s->valid, err));
+    SELLA_TRY(sella_vectors_rows(&s->v, s->valid_n, NULL, valid->rows, true, &s->valid, err));
+    SELLA_TRY(sella_collab_prepare_job(s->job, s->v.collab, err));
     double mean = 0;
     for (int64_t r = 0; r < train->rows; r++) {
-        s->seen_i[train->item_n[r]] = 1;
         mean += train->label_n[r] / (double)train->rows;
-        for (int32_t j = 0; j < s->query_n[r].history_count; j++) {
-            s->liked_i[s->query_n[r].history_n[j]] = 1;
-        }
     }
     s->target_mean = s->mse ? (float)mean : 0;
     if (s->v.centred) {
@@ -293,12 +309,12 @@ static sella_status prepare_rows(stage2 *s, sella_err *err)
             status = SELLA_MEMORY;
             goto done;
         }
-        SELLA_TRY(sella_vector_batch_make(&s->v, s->query_n, NULL, train->rows, true, &batch, err));
-        sella_vectors_text(&s->v, &batch, s->text_n);
-        sella_vectors_text(&s->v, &s->valid, s->valid_text);
+        SELLA_TRY(sella_vectors_rows(&s->v, s->query_n, NULL, train->rows, true, &all, err));
+        sella_vectors_text(&s->v, &all.batch, s->text_n);
+        sella_vectors_text(&s->v, &s->valid.batch, s->valid_text);
     }
 done:
-    sella_vector_batch_release(&batch);
+    sella_collab_rows_release(&all);
     return status;
 }
 
@@ -338,7 +354,7 @@ static sella_status start_from_bias(stage2 *s, sella_err *err)
     SELLA_TRY(sella_bias_fit(&rows, s->v.users, s->v.items, &control, err));
     for (int i = 0; i < 3; i++) {
         const sella_param *from = sella_param_find(&control, names[i]);
-        memcpy(sella_param_find(&s->v.mf.table, names[i])->data, from->data, from->count * sizeof(float));
+        memcpy(sella_param_find(&s->v.collab->table, names[i])->data, from->data, from->count * sizeof(float));
     }
 done:
     sella_param_table_release(&control);
@@ -388,13 +404,13 @@ static sella_status save(stage2 *s, const sella_loop_result *result, sella_err *
     if (!record) {
         return sella_err_memory(err, "stage 2", 256);
     }
-    sella_vectors_settle(&s->v, s->seen_i, s->liked_i);
+    SELLA_TRY(sella_vectors_ready(&s->v, run, err)); // rows of items that train does not name, derived tensors
     SELLA_TRY(sella_run_place(run, "stages/align/collab.safetensors", &collab, err));
     SELLA_TRY(sella_run_place(run, "stages/align/projection.safetensors", &projection, err));
     SELLA_TRY(sella_vectors_write(&s->v, collab, projection, err));
     sella_stage_record_name(record, false, "backbone");
     sella_stage_record_name(record, false, "adapter");
-    sella_stage_record_table(record, &s->v.mf.table);
+    sella_stage_record_table(record, &s->v.collab->table);
     sella_stage_record_table(record, &s->v.semantic);
     sella_stage_record_table(record, &s->v.projection.table);
     sella_stage_record_table(record, &s->v.logit);
@@ -417,8 +433,9 @@ done:
 static void release(stage2 *s)
 {
     sella_vectors_release(&s->v);
-    sella_vector_batch_release(&s->valid);
-    void *const all[] = {s->query_n, s->text_n,  s->seen_i,     s->liked_i, s->order_n,
+    sella_collab_rows_release(&s->valid);
+    sella_collab_pass_release(&s->pass);
+    void *const all[] = {s->query_n, s->text_n,  s->order_n,
                          s->mark_i,  s->valid_n, s->valid_text, s->valid_z, s->valid_score};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         free(all[i]);
@@ -438,7 +455,7 @@ sella_status sella_align_run(sella_job *job, sella_err *err)
     SELLA_TRY(prepare(&s, err));
     SELLA_TRY(sella_run_place(job->run, "checkpoints/align", &checkpoints, err));
     SELLA_TRY(sella_run_place(job->run, "metrics.jsonl", &metrics, err));
-    sella_param_table *const tables[] = {&s.v.mf.table, &s.v.projection.table, &s.v.semantic, &s.v.logit};
+    sella_param_table *const tables[] = {&s.v.collab->table, &s.v.projection.table, &s.v.semantic, &s.v.logit};
     const bool valid = s.valid_rows > 0;
     const sella_loop loop = {.stage = "align",
                              .tables = tables,

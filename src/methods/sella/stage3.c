@@ -67,15 +67,15 @@ static sella_status choose_trained(stage3 *s, sella_err *err)
     const bool without = strcmp(ablation, "w/o") == 0, ui_tokens = strcmp(ablation, "ui") != 0,
                warm_token = !without && strcmp(ablation, "warm") != 0;
     const bool tables = ui_tokens && !without, residual = sella_residual_of(settings) != SELLA_RESIDUAL_NO;
-    sella_param_table *mf = &s->v.mf.table;
+    sella_param_table *collab_table = &s->v.collab->table;
     if (without || strcmp(ablation, "proj") == 0) {
         SELLA_TRY(restart_projection(s, err));
     }
-    SELLA_TRY(sella_stage_train_table(mf, "", tables, err));
+    SELLA_TRY(sella_stage_train_table(collab_table, "", tables, err));
     if (tables && !residual) { // biases are in the residual only: without it they have no gradient and would just decay
-        SELLA_TRY(sella_stage_train_table(mf, "user.bias", false, err));
-        SELLA_TRY(sella_stage_train_table(mf, "item.bias", false, err));
-        SELLA_TRY(sella_stage_train_table(mf, "global.bias", false, err));
+        SELLA_TRY(sella_stage_train_table(collab_table, "user.bias", false, err));
+        SELLA_TRY(sella_stage_train_table(collab_table, "item.bias", false, err));
+        SELLA_TRY(sella_stage_train_table(collab_table, "global.bias", false, err));
     }
     SELLA_TRY(sella_stage_train_table(&s->v.projection.table, "proj.", ui_tokens, err));
     SELLA_TRY(sella_stage_train_table(&s->v.projection.table, "warm.", warm_token, err));
@@ -86,7 +86,7 @@ static sella_status choose_trained(stage3 *s, sella_err *err)
     if (warm_first || strcmp(ablation, "ui-w") == 0) {
         s->stage.first_group = warm_first ? GROUP_WARM : GROUP_UI;
         s->stage.second_group = warm_first ? GROUP_UI : GROUP_WARM;
-        set_group(mf, "", GROUP_UI);
+        set_group(collab_table, "", GROUP_UI);
         set_group(&s->v.projection.table, "proj.", GROUP_UI);
         set_group(&s->v.projection.table, "warm.", GROUP_WARM);
         set_group(&s->v.semantic, "", GROUP_WARM);
@@ -128,6 +128,9 @@ static sella_status prepare(stage3 *s, sella_err *err)
     const sella_settings *settings = job->settings;
     sella_lm_stage *stage = &s->stage;
     SELLA_TRY(load_vectors(s, err));
+    if (s->v.collab->ops->prepare) { // a model that trains on more than the rows of a step
+        SELLA_TRY(sella_collab_prepare_job(job, s->v.collab, err));
+    }
     SELLA_TRY(choose_trained(s, err));
     SELLA_TRY(sella_lm_open_run(job->run, job->backbone, sella_ablation_slots(settings), true, &stage->lm, err));
     SELLA_TRY(sella_lora_train(stage->lm.lora, false, err));
@@ -155,10 +158,13 @@ static sella_status save(stage3 *s, sella_err *err)
         status = sella_err_memory(err, "stage 3", 256);
         goto done;
     }
+    if (s->v.collab->prepared) { // derived tensors as the trained ones are now
+        SELLA_TRY(sella_vectors_ready(&s->v, run, err));
+    }
     SELLA_TRY(sella_vectors_write(&s->v, collab, projection, err));
     sella_stage_record_name(record, false, "backbone");
     sella_stage_record_name(record, false, "adapter");
-    sella_stage_record_table(record, &s->v.mf.table);
+    sella_stage_record_table(record, &s->v.collab->table);
     sella_stage_record_table(record, &s->v.semantic);
     sella_stage_record_table(record, &s->v.projection.table);
     sella_stage_record_table(record, &s->v.logit);
@@ -179,7 +185,7 @@ sella_status sella_stage3_run(sella_job *job, sella_err *err)
         return SELLA_OK;
     }
     SELLA_TRY(prepare(&s, err));
-    sella_param_table *const tables[] = {&s.v.mf.table, &s.v.projection.table, &s.v.semantic};
+    sella_param_table *const tables[] = {&s.v.collab->table, &s.v.projection.table, &s.v.semantic};
     SELLA_TRY(sella_lm_stage_train(&s.stage, tables, 3, err));
     SELLA_TRY(save(&s, err));
 done:

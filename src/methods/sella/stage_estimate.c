@@ -188,7 +188,7 @@ static void alignment(figures *f)
 {
     const sella_stages_ask *ask = f->ask;
     const sella_settings *settings = ask->settings;
-    const double U = ask->dataset->train_users, I = ask->dataset->items,
+    const double I = ask->dataset->items,
                  C = (double)sella_settings_int(settings, "collab.width"), L = f->shape.C;
     const double hidden = (double)sella_settings_int(settings, "proj.hidden"),
                  rows = (double)ask->dataset->split[SELLA_SPLIT_TRAIN].rows;
@@ -196,8 +196,11 @@ static void alignment(figures *f)
                  epochs = (double)sella_settings_int(settings, "stage2.epochs");
     const double steps = epochs * (double)(int64_t)((rows + batch - 1) / batch);
     const double unique = sella_settings_is(settings, "align.negatives", "all") ? I : batch < I ? batch * 0.6 : I;
-    double tables = (U + I) * C + I * L + (sella_settings_bool(settings, "collab.bias") ? U + I + 1 : 0) +
-                    (sella_settings_bool(settings, "collab.history") ? I * C : 0);
+    sella_collab_config config;
+    sella_collab_cost cost;
+    sella_collab_config_of(settings, ask->dataset->train_users, ask->dataset->items, &config);
+    sella_collab_cost_of(sella_settings_text(settings, "collab.model"), &config, &cost);
+    double tables = (double)cost.parameters + I * L;
     double proj = hidden * (C + L + 1) + L, warm = L * L + L;
     // early stopping usually comes within a fifth of the epochs
     const double likely =
@@ -207,7 +210,7 @@ static void alignment(figures *f)
     f->out->trainable += (int64_t)(tables + proj + warm);
     f->out->other_flops +=
         likely * steps *
-        (6 * unique * hidden * (C + L) + 6 * unique * unique * L + 40 * (tables + proj) + 8 * batch * C);
+        (6 * unique * hidden * (C + L) + 6 * unique * unique * L + 40 * (tables + proj) + 3 * cost.step_flops + 4 * batch * cost.row_flops);
     f->out->bytes += (size_t)((tables + proj + warm) * 5 * sizeof(float)); // value, gradient, two moments, best
     f->out->bytes += sella_settings_bool(settings, "stage2.text") ? (size_t)(I * L * (double)sizeof(float)) : 0;
 }
