@@ -138,7 +138,8 @@ static void gnuplot_fails_or_is_missing(void **state)
     assert_int_equal(sella_figure_curves(folder, "none", "x", "y", &curve, 1, &drawn, &err), SELLA_OK);
     assert_false(drawn);
     holds("none.gp", "plot 'none.csv'");
-    char *program = scratch_file(bin, "gnuplot", "#!/bin/sh\necho no ink >&2\nexit 3\n", 35);
+    static const char failing[] = "#!/bin/sh\necho no ink >&2\nexit 3\n";
+    char *program = scratch_file(bin, "gnuplot", failing, strlen(failing));
     assert_int_equal(chmod(program, 0755), 0);
     assert_int_equal(sella_figure_curves(folder, "none", "x", "y", &curve, 1, &drawn, &err), SELLA_IO);
     assert_non_null(strstr(err.text, "no ink"));

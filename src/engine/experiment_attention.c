@@ -82,7 +82,7 @@ static void mark_parts(const json_t *parts, int T, marks *out)
             char *before = out->name[out->count - 1];
             const size_t n = strlen(before);
             if (n + strlen(label) + 3 < NAME_BYTES) {
-                snprintf(before + n, NAME_BYTES - n, ", %s", label);
+                snprintf(before + n, NAME_BYTES - n, ", %.*s", (int)(NAME_BYTES - n - 3), label);
             }
         } else if (out->count < MARKS_MOST) {
             out->place[out->count] = place;
