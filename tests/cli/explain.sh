@@ -11,7 +11,7 @@ mask() { sed -E 's/[-+ ][0-9]\.[0-9]{4}/ 0.0000/g; s/  [ #]*\|#*$/ BAR/; s/#/ /g
 sella import split log -o data --noun movie >/dev/null
 sella train bias data -o bias >/dev/null
 sella train sella data -o sella --model model --set train.rows=64 --set eval.rows=10 --set lora.rank=4 --set collab.width=8 --set proj.hidden=8 \
-    --set stage2.epochs=2 --set stage2.text=no --set collab.history=no >/dev/null
+    --set stage2.epochs=2 --set stage2.text=no --set stage3.residual=yes --set collab.history=no >/dev/null
 echo "== bias"
 COLUMNS=60 sella explain bias --user 100 --item 5
 COLUMNS=100 sella explain bias --user nobody --item 7 | tail -n 4
