@@ -9,7 +9,7 @@
 #include "methods_fixture.h"
 #include "sella/service.h"
 
-enum { ITEMS = 20, VALID = 40, RUNS = 4 };
+enum { ITEMS = 20, VALID = 40, RUNS = 5 };
 
 static char *folder, *data_path, *run_path[RUNS];
 
@@ -46,6 +46,7 @@ static int setup(void **state)
     train(1, "sella", "tests/ref/backbone_qwen2", (const char *const[]){"template=paper", "history.window=sliding", "stage3.residual=no", NULL});
     train(2, "tallrec", "tests/ref/backbone_qwen3", (const char *const[]){"history.window=sliding", NULL});
     train(3, "tallrec", TINY_MODEL, (const char *const[]){"template=paper", "history.length=4", NULL});
+    train(4, "binllm", TINY_MODEL, (const char *const[]){"collab.epochs=2", NULL}); /* the candidate's code is text before its title */
     return 0;
 }
 

@@ -16,14 +16,21 @@
 enum { FIRST_ROWS = 4 }; /* rows of a pass with a deadline while no pace is known */
 #define SOFT_KEY (UINT64_C(1) << 63)
 
-int sella_lm_prefix_shared(const sella_lm *lm, const sella_rows *rows, int64_t r, int32_t item)
+int sella_lm_prefix_shared(const sella_lm *lm, const sella_rows *rows, int32_t item)
 {
-    const int length = (int)(rows->start[r + 1] - rows->start[r]);
-    int shared = length - sella_prompt_tail(lm->prompter, item);
+    int shared = (int)rows->start[1] - sella_prompt_tail(lm->prompter, item);
     for (int t = 0; t < shared; t++) {
-        const uint8_t slot = rows->slot[rows->start[r] + t];
-        if (slot == SELLA_SLOT_ITEM || slot == SELLA_SLOT_WARM) {
+        if (rows->slot[t] == SELLA_SLOT_ITEM || rows->slot[t] == SELLA_SLOT_WARM) {
             shared = t;
+        }
+    }
+    for (int64_t r = 1; r < rows->count; r++) { // a candidate may also be described in text before its title
+        const int64_t at = rows->start[r], length = rows->start[r + 1] - at;
+        shared = length - 1 < shared ? (int)length - 1 : shared;
+        for (int t = 0; t < shared; t++) {
+            if (rows->token[at + t] != rows->token[t] || rows->slot[at + t] != rows->slot[t]) {
+                shared = t;
+            }
         }
     }
     return shared;
