@@ -26,6 +26,7 @@ typedef struct sella_train_options {
     const char *const *set; /* [set_count] "key=value" */
     int set_count;
     const char *from;    /* RUN whose finished stages are reused, or NULL */
+    const char *init_from; /* RUN (of the same method) whose parameters are the start, on data that may have grown; NULL: starts anew */
     uint64_t seed;
     int seed_given;      /* 1: seed was asked for, so a run that was begun with another one is not resumed */
     int threads;         /* 0: physical cores */

@@ -8,6 +8,8 @@
 static const sella_option option[] = {
     {"output", 'o', SELLA_TYPE_TEXT, "RUN", NULL, 0, 0, NULL, "", "Folder to write: new, empty, or with --resume a run to go on with. Needed but for --dry-run.", false},
     SELLA_TRAINING_OPTIONS,
+    {"init-from", 0, SELLA_TYPE_TEXT, "RUN", NULL, 0, 0, NULL, "",
+     "Begin with the parameters of another run of the method, on data that may have grown; users and items are matched by id.", false},
     {"resume", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "",
      "Go on where an interrupted run stopped, with its recorded settings; start when there is none.", false},
 };
@@ -101,6 +103,7 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
     char *json = NULL;
     SELLA_TRY(sella_training_take(args, cli, &training, err));
     training.options.resume = sella_args_flag(args, "resume");
+    training.options.init_from = sella_args_text(args, "init-from");
     SELLA_TRY(training.seeds > 0 ? sella_train_seeds(&training.options, training.seed_n, training.seeds, &cli->talk, &json, err)
                                  : sella_train(&training.options, &cli->talk, &json, err));
     SELLA_TRY(print_result(json, cli->json, &training, err));

@@ -14,6 +14,7 @@
 #include "eval/metrics.h"
 #include "kernels/activation.h"
 #include "kernels/loss.h"
+#include "methods/init_from.h"
 #include "methods/inside.h"
 #include "methods/sella/stages.h"
 #include "methods/tensor_file.h"
@@ -203,6 +204,7 @@ static sella_status prepare(fit *f, sella_err *err)
     f->pairs = strcmp(f->name, "lightgcn") == 0 && sella_settings_is(job->settings, "lightgcn.loss", "bpr");
     sella_collab_config_of(job->settings, job->run->users, job->run->items, &config);
     SELLA_TRY(sella_collab_new(f->name, &config, f->seed, &f->c, err));
+    SELLA_TRY(sella_init_collab(job, f->c, err));
     SELLA_TRY(sella_queries_from_split(job->run, job->dataset, SELLA_SPLIT_TRAIN, NULL, f->rows, &f->train,
                                        &f->train_pool, err));
     // the model is told whole histories; what it sees of them in a step is cut afterwards
@@ -221,7 +223,7 @@ static sella_status prepare(fit *f, sella_err *err)
     if (f->pairs) {
         SELLA_TRY(prepare_liked(f, err));
     }
-    if (config.bias && sella_settings_is(job->settings, "collab.start", "bias")) {
+    if (config.bias && sella_settings_is(job->settings, "collab.start", "bias") && !job->init_from) {
         SELLA_TRY(start_from_bias(f, err));
     }
     if (f->start) {

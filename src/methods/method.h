@@ -18,6 +18,7 @@ typedef struct sella_job {
     const sella_dataset *dataset;
     sella_backbone *backbone;       /* NULL when the method needs none */
     const char *from;               /* --from RUN: reuse its finished stages; NULL */
+    const char *init_from;          /* --init-from RUN: begin with its parameters (methods/init_from.h); NULL */
     int64_t train_rows;             /* rows of the sample that language-model stages see (train.rows or what a budget
                                        gave); 0: all */
     int64_t eval_rows;              /* rows of the sample of valid; 0: all */
@@ -45,6 +46,7 @@ typedef struct sella_method {
     /* Whether a run with these settings needs the language model to score; NULL: as needs_model. */
     bool (*scores_with_model)(const sella_settings *settings);
     bool reuses;          /* --from RUN is understood */
+    bool continues;       /* --init-from RUN is understood */
     bool untrained;       /* learns nothing from labels: an empty or one-class train split is fine (zeroshot) */
     /* Settings of this method that differ from the table's defaults by preset: "key=value" lists ended by NULL. */
     const char *const *preset_paper;

@@ -63,6 +63,7 @@ static const char *const usual[] = {"collab.optimizer=sgd",
 
 const sella_method sella_method_mf = {
     .name = "mf",
+    .continues = true,
     .help = "matrix factorisation; preset paper is the published one, without biases",
     .preset_paper = paper,
     .preset_default = usual,

@@ -77,18 +77,20 @@ static json_t *document_of(const sella_run_new *make)
 {
     const sella_dataset *dataset = make->dataset;
     char *path = sella_path_absolute(dataset->path), *from = make->from ? sella_path_absolute(make->from) : NULL;
+    char *init = make->init_from ? sella_path_absolute(make->init_from) : NULL;
     json_t *document = NULL;
-    if (path && (from || !make->from)) {
+    if (path && (from || !make->from) && (init || !make->init_from)) {
         document = json_pack(
-            "{s:i, s:s, s:s, s:I, s:i, s:{s:s, s:s, s:s, s:s}, s:o, s:s?, s:i, s:i, s:{s:s, s:s}, s:o, s:{}}", "format",
+            "{s:i, s:s, s:s, s:I, s:i, s:{s:s, s:s, s:s, s:s}, s:o, s:s?, s:s?, s:i, s:i, s:{s:s, s:s}, s:o, s:{}}", "format",
             RUN_FORMAT, "method", make->method, "preset", make->preset, "seed", (json_int_t)make->seed, "threads",
             make->threads, "dataset", "name", dataset->name, "path", path, "checksum", dataset->checksum, "noun",
-            dataset->noun, "model", model_of(make), "from", from, "users", dataset->train_users, "items",
+            dataset->noun, "model", model_of(make), "from", from, "init_from", init, "users", dataset->train_users, "items",
             dataset->items, "versions", "sella", SELLA_VERSION, "blas", sella_blas_name(), "settings",
             sella_settings_json(make->settings), "decided");
     }
     free(path);
     free(from);
+    free(init);
     return document;
 }
 
@@ -204,6 +206,9 @@ static sella_status read_document(sella_run *run, const char *file, sella_err *e
     if (json_is_string(json_object_get(run->document, "from"))) {
         SELLA_TRY(copy_text(run->document, "from", file, &run->from, err));
     }
+    if (json_is_string(json_object_get(run->document, "init_from"))) {
+        SELLA_TRY(copy_text(run->document, "init_from", file, &run->init_from, err));
+    }
     SELLA_TRY(sella_json_get_int(run->document, "users", file, 0, INT32_MAX - 8, &number, err));
     run->users = (int32_t)number;
     SELLA_TRY(sella_json_get_int(run->document, "items", file, 1, INT32_MAX - 8, &number, err));
@@ -284,6 +289,7 @@ void sella_run_close(sella_run *run)
     free(run->noun);
     free(run->model_path);
     free(run->from);
+    free(run->init_from);
     free(run);
 }
 

@@ -36,6 +36,7 @@ typedef struct sella_run {
     char *model_path;           /* NULL when the method has no language model */
     char model_fingerprint[17];
     char *from;                 /* run whose finished stages it reuses; NULL */
+    char *init_from;            /* run whose parameters it began with; NULL */
     int32_t users;              /* train users; row r of user tables = line r after the header of users.tsv */
     int32_t items;              /* whole catalogue */
     const char *const *user_id; /* [users] */
@@ -59,6 +60,7 @@ typedef struct sella_run_new {
     const char *model_path;        /* NULL: no language model */
     const char *model_fingerprint; /* NULL likewise */
     const char *from;              /* NULL: trains everything itself */
+    const char *init_from;         /* NULL: starts anew */
     int threads;
 } sella_run_new;
 

@@ -66,6 +66,7 @@ const sella_method sella_method_tallrec = {
     .help = "stage 1 alone: an adapter trained on prompts of titles",
     .needs_model = true,
     .reuses = true,
+    .continues = true,
     .preset_paper = paper,
     .check = tallrec_check,
     .estimate = tallrec_estimate,

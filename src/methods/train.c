@@ -15,6 +15,7 @@
 #include "kernels/activation.h"
 #include "kernels/gemm.h"
 #include "methods/estimate.h"
+#include "methods/init_from.h"
 #include "methods/method.h"
 #include "methods/score_all.h"
 
@@ -157,6 +158,14 @@ static sella_status check_all(training *t, sella_err *err)
     }
     if (options->from && !t->method->reuses) {
         status = sella_err_set(err, SELLA_ARG, "method %s has no stages that --from could reuse", t->method->name);
+        goto done;
+    }
+    if (options->init_from && !t->method->continues) {
+        status = sella_err_set(err, SELLA_ARG, "method %s cannot begin with the parameters of another run (--init-from)", t->method->name);
+        goto done;
+    }
+    if (options->init_from && options->from) {
+        status = sella_err_set(err, SELLA_ARG, "--from takes finished stages as they are, --init-from trains them on: give one of them");
         goto done;
     }
     t->preset = options->preset ? options->preset : "default";
@@ -305,6 +314,7 @@ static sella_status open_run(training *t, sella_err *err)
                                 .model_path = t->backbone ? sella_backbone_path(t->backbone) : NULL,
                                 .model_fingerprint = fingerprint,
                                 .from = options->from,
+                                .init_from = options->init_from,
                                 .threads = sella_threads()};
     if (options->resume && sella_run_there(options->run)) {
         SELLA_TRY(sella_run_resume(options->run, &make, &t->run, err));
@@ -314,6 +324,16 @@ static sella_status open_run(training *t, sella_err *err)
                 "%s: was begun with seed %llu; --resume goes on with it, --seed %llu needs a run of its own",
                 options->run, (unsigned long long)t->run->seed, (unsigned long long)options->seed);
             goto done;
+        }
+        if (options->init_from) {
+            char *asked = sella_path_absolute(options->init_from);
+            const bool same = asked && t->run->init_from && strcmp(asked, t->run->init_from) == 0;
+            free(asked);
+            if (!same) {
+                status = sella_err_set(err, SELLA_STATE, "%s: was begun with the parameters of %s; --resume goes on with that", options->run,
+                                       t->run->init_from ? t->run->init_from : "no other run");
+                goto done;
+            }
         }
         if (t->run->seed != options->seed) {
             sella_say(t->talk, SELLA_LEVEL_INFO, "going on with the recorded seed %llu",
@@ -529,8 +549,10 @@ sella_status sella_train(const sella_train_options *options, const sella_talk *t
                      .dataset = t.dataset,
                      .backbone = t.backbone,
                      .from = t.run->from,
+                     .init_from = t.run->init_from,
                      .talk = talk};
     SELLA_TRY(say_settings(&t, err));
+    SELLA_TRY(sella_init_check(&job, err));
     SELLA_TRY(decide_weights(&t, err));
     SELLA_TRY(decide_rows(&t, &job, err));
     SELLA_TRY(t.method->train(&job, err));

@@ -204,6 +204,7 @@ const sella_method sella_method_sella = {
         "SeLLa-Rec: adapter, distilled item vectors, aligned collaborative vectors, three soft tokens in the prompt",
     .needs_model = true,
     .reuses = true,
+    .continues = true,
     .scores_with_model = sella_method_scores_with_model,
     .preset_paper = paper,
     .preset_fast = fast,

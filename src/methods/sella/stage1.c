@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/file.h"
+#include "methods/init_from.h"
 #include "methods/lm_stage.h"
 #include "methods/sella/stages.h"
 #include "methods/tensor_file.h"
@@ -63,6 +64,7 @@ sella_status sella_stage1_run(sella_job *job, sella_err *err)
     SELLA_TRY(sella_lm_open_run(job->run, job->backbone, 0, false, &s.lm, err));
     SELLA_TRY(sella_lm_lora_config(job->settings, &config, err));
     SELLA_TRY(sella_lora_new(job->backbone, &config, job->run->seed, &s.lm.lora, err));
+    SELLA_TRY(sella_init_adapter(job, s.lm.lora, err));
     s.dropout = config.dropout > 0;
     SELLA_TRY(sella_lm_stage_open(&s, err));
     sella_param_table *const tables[] = {sella_lora_params(s.lm.lora)};

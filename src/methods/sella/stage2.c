@@ -18,6 +18,7 @@
 #include "eval/metrics.h"
 #include "kernels/activation.h"
 #include "kernels/loss.h"
+#include "methods/init_from.h"
 #include "methods/sella/stages.h"
 #include "methods/soft.h"
 
@@ -381,9 +382,10 @@ static sella_status prepare(stage2 *s, sella_err *err)
                                  sella_settings_bool(settings, "stage1.intercept"), job->run->seed, &s->v, err));
     SELLA_TRY(sella_vectors_distilled(&s->v, semantic, true, err));
     if (sella_settings_bool(settings, "collab.bias") && sella_settings_is(settings, "stage2.start", "bias") &&
-        !s->mse) {
+        !s->mse && !job->init_from) {
         SELLA_TRY(start_from_bias(s, err));
     }
+    SELLA_TRY(sella_init_vectors(job, &s->v, err));
     SELLA_TRY(sella_stage_train_table(&s->v.projection.table, "proj.", s->align_weight > 0, err));
     SELLA_TRY(sella_stage_train_table(&s->v.projection.table, "warm.", false, err));
     SELLA_TRY(sella_stage_train_table(&s->v.semantic, "semantic.",
