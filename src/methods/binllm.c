@@ -207,7 +207,6 @@ static sella_status init_model(const sella_run *run, uint64_t seed, sella_binary
 static sella_status learn_codes(const sella_job *job, const char *path, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    const sella_settings *settings = job->settings;
     coding f = {.job = job, .seed = sella_stage_seed(job->run, "codes")};
     sella_loop_result result;
     char *checkpoints = NULL, *metrics = sella_run_file(job->run, "metrics.jsonl");
@@ -218,33 +217,14 @@ static sella_status learn_codes(const sella_job *job, const char *path, sella_er
     SELLA_TRY(prepare(&f, err));
     SELLA_TRY(sella_run_place(job->run, "checkpoints/codes", &checkpoints, err));
     sella_param_table *const tables[] = {&f.model.table};
-    const sella_loop loop = {
-        .stage = "codes",
-        .tables = tables,
-        .n = 1,
-        .optimizer = {.beta1 = .9,
-                      .beta2 = .999,
-                      .eps = 1e-8,
-                      .weight_decay = sella_settings_real(settings, "collab.weight_decay"),
-                      .coupled = true},
-        .schedule = SELLA_SCHEDULE_CONSTANT,
-        .lr = sella_settings_real(settings, "collab.lr"),
-        .epochs = sella_settings_int(settings, "collab.epochs"),
-        .steps_per_epoch = (f.rows + f.batch - 1) / f.batch,
-        .units_per_epoch = (double)f.rows,
-        .unit = "rows",
-        .run_step = run_step,
-        .evaluate = f.valid_rows > 0 ? evaluate : NULL,
-        .evaluate_every = 1,
-        .patience = sella_settings_int(settings, "collab.patience"),
-        .min_epochs = sella_settings_int(settings, "collab.min_epochs"),
-        .keep_best = true,
-        .checkpoint_dir = checkpoints,
-        .checkpoint_seconds = sella_settings_real(settings, "checkpoint.seconds"),
-        .metrics_path = metrics,
-        .talk = job->talk,
-        .user = &f,
-    };
+    sella_loop loop = sella_collab_loop(job, "codes", checkpoints, metrics);
+    loop.tables = tables;
+    loop.n = 1;
+    loop.steps_per_epoch = (f.rows + f.batch - 1) / f.batch;
+    loop.units_per_epoch = (double)f.rows;
+    loop.run_step = run_step;
+    loop.evaluate = f.valid_rows > 0 ? evaluate : NULL;
+    loop.user = &f;
     SELLA_TRY(sella_loop_run(&loop, &result, err));
     SELLA_TRY(save(&f, path, &result, err));
     sella_say(job->talk, SELLA_LEVEL_INFO, "codes: AUC of the codes alone %.4f on valid, epoch %lld", result.best,

@@ -424,6 +424,31 @@ sella_status sella_collab_fit(sella_job *job, const char *name, sella_err *err)
     return sella_collab_fit_from(job, name, NULL, err);
 }
 
+sella_loop sella_collab_loop(const sella_job *job, const char *stage, const char *checkpoints, const char *metrics)
+{
+    const sella_settings *settings = job->settings;
+    return (sella_loop){
+        .stage = stage,
+        .optimizer = {.beta1 = .9,
+                      .beta2 = .999,
+                      .eps = 1e-8,
+                      .weight_decay = sella_settings_real(settings, "collab.weight_decay"),
+                      .coupled = true},
+        .schedule = SELLA_SCHEDULE_CONSTANT,
+        .lr = sella_settings_real(settings, "collab.lr"),
+        .epochs = sella_settings_int(settings, "collab.epochs"),
+        .unit = "rows",
+        .evaluate_every = 1,
+        .patience = sella_settings_int(settings, "collab.patience"),
+        .min_epochs = sella_settings_int(settings, "collab.min_epochs"),
+        .keep_best = true,
+        .checkpoint_dir = checkpoints,
+        .checkpoint_seconds = sella_settings_real(settings, "checkpoint.seconds"),
+        .metrics_path = metrics,
+        .talk = job->talk,
+    };
+}
+
 sella_status sella_collab_fit_from(sella_job *job, const char *name, const char *start, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -431,7 +456,6 @@ sella_status sella_collab_fit_from(sella_job *job, const char *name, const char 
     sella_loop_result result;
     char *checkpoints = NULL, *metrics = sella_run_file(job->run, "metrics.jsonl");
     char *folder = sella_path_join("checkpoints", name, NULL);
-    const sella_settings *settings = job->settings;
     if (sella_run_stage_done(job->run, name)) {
         goto done;
     }
@@ -442,34 +466,15 @@ sella_status sella_collab_fit_from(sella_job *job, const char *name, const char 
     SELLA_TRY(sella_run_place(job->run, folder, &checkpoints, err));
     SELLA_TRY(prepare(&f, err));
     sella_param_table *const tables[] = {&f.c->table, f.sgd ? sella_mf_sgd_state(f.sgd) : NULL};
-    const sella_loop loop = {
-        .stage = name,
-        .tables = tables,
-        .n = f.sgd ? 2 : 1,
-        .own_steps = f.sgd != NULL,
-        .optimizer = {.beta1 = .9,
-                      .beta2 = .999,
-                      .eps = 1e-8,
-                      .weight_decay = sella_settings_real(settings, "collab.weight_decay"),
-                      .coupled = true},
-        .schedule = SELLA_SCHEDULE_CONSTANT,
-        .lr = sella_settings_real(settings, "collab.lr"),
-        .epochs = sella_settings_int(settings, "collab.epochs"),
-        .steps_per_epoch = f.sgd ? 1 : (f.units + f.batch - 1) / (f.batch > 0 ? f.batch : 1),
-        .units_per_epoch = (double)f.units,
-        .unit = "rows",
-        .run_step = f.sgd ? run_sgd : run_step,
-        .evaluate = f.valid_rows.batch.N > 0 ? evaluate : NULL,
-        .evaluate_every = 1,
-        .patience = sella_settings_int(settings, "collab.patience"),
-        .min_epochs = sella_settings_int(settings, "collab.min_epochs"),
-        .keep_best = true,
-        .checkpoint_dir = checkpoints,
-        .checkpoint_seconds = sella_settings_real(settings, "checkpoint.seconds"),
-        .metrics_path = metrics,
-        .talk = job->talk,
-        .user = &f,
-    };
+    sella_loop loop = sella_collab_loop(job, name, checkpoints, metrics);
+    loop.tables = tables;
+    loop.n = f.sgd ? 2 : 1;
+    loop.own_steps = f.sgd != NULL;
+    loop.steps_per_epoch = f.sgd ? 1 : (f.units + f.batch - 1) / (f.batch > 0 ? f.batch : 1);
+    loop.units_per_epoch = (double)f.units;
+    loop.run_step = f.sgd ? run_sgd : run_step;
+    loop.evaluate = f.valid_rows.batch.N > 0 ? evaluate : NULL;
+    loop.user = &f;
     SELLA_TRY(sella_loop_run(&loop, &result, err));
     SELLA_TRY(save(&f, &result, err));
     SELLA_TRY(sella_path_remove(checkpoints, err));

@@ -1,7 +1,7 @@
 /* collab_fit.h - a collaborative model as a method of its own: train on all rows, stop early on valid AUC, save, open,
  * score.
  *
- * Does:     Shared by mf, lightgcn, sasrec: a method file is its presets and a name.
+ * Does:     Shared by mf, lightgcn, sasrec, din: a method file is its presets and a name.
  *           Loss: BCE on the logits of all train rows, or (lightgcn.loss=bpr) for each positive row and one item drawn
  *           among those the user did not like: softplus(-(z_ui - z_uj)). Adam with coupled L2; mf also by stochastic
  *           gradients (collab.optimizer=sgd). Draws are functions of (seed, epoch, step): resuming is exact.
@@ -14,10 +14,14 @@
 
 #include "collab/collab.h"
 #include "methods/method.h"
+#include "train/loop.h"
 
 /* collab.*, lightgcn.*, sasrec.* of the settings. */
 void sella_collab_config_of(const sella_settings *settings, int32_t users, int32_t items, sella_collab_config *out);
 
+/* The loop that collab.* describe, every epoch evaluated; the caller adds what it trains: tables, n, the steps, run_step,
+ * evaluate, user. Paths borrowed. */
+sella_loop sella_collab_loop(const sella_job *job, const char *stage, const char *checkpoints, const char *metrics);
 /* The whole stage `name` (the model's name): skipped when it is done, goes on from its checkpoint. */
 sella_status sella_collab_fit(sella_job *job, const char *name, sella_err *err);
 /* The same, beginning with the model's tensors in a file of the run; start NULL: as the model begins by itself. */
