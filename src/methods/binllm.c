@@ -20,6 +20,7 @@
 #include "eval/metrics.h"
 #include "kernels/activation.h"
 #include "kernels/loss.h"
+#include "methods/collab_fit.h"
 #include "methods/features.h"
 #include "methods/tensor_file.h"
 
