@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "cli/commands.h"
+#include "cli/show.h"
 #include "sella/data.h"
 #include "sella/serve.h"
 
@@ -15,7 +16,7 @@ static const sella_option option[] = {
 static sella_status run(const sella_args *args, const sella_cli *cli, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    char *json = NULL, *text = NULL;
+    char *json = NULL;
     const sella_export_options options = {.store = args->positional[0],
                                           .dataset = sella_args_text(args, "data"),
                                           .output = sella_args_text(args, "output"),
@@ -25,15 +26,9 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
         return sella_err_set(err, SELLA_ARG, "an output folder is needed: -o DATASET");
     }
     SELLA_TRY(sella_export_feedback(&options, &cli->talk, &json, err));
-    if (cli->json) {
-        puts(json);
-    } else {
-        SELLA_TRY(sella_stats_text(options.output, &text, err));
-        fputs(text, stdout);
-    }
+    status = sella_show_dataset(options.output, cli->json ? json : NULL, err);
 done:
     free(json);
-    free(text);
     return status;
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "cli/commands.h"
+#include "cli/show.h"
 #include "sella/data.h"
 
 static const sella_option option[] = {
@@ -38,7 +39,7 @@ static sella_status parse_fractions(const char *text, double *out, sella_err *er
 static sella_status run(const sella_args *args, const sella_cli *cli, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    char *json = NULL, *text = NULL;
+    char *json = NULL;
     sella_import_options options = {.format = args->positional[0],
                                     .inputs = args->positional + 1,
                                     .input_count = args->positional_count - 1,
@@ -61,15 +62,9 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
         SELLA_TRY(parse_fractions(sella_args_text(args, "fractions"), options.fractions, err));
     }
     SELLA_TRY(sella_import(&options, &cli->talk, &json, err));
-    if (cli->json) {
-        puts(json);
-    } else {
-        SELLA_TRY(sella_stats_text(options.output, &text, err));
-        fputs(text, stdout);
-    }
+    status = sella_show_dataset(options.output, cli->json ? json : NULL, err);
 done:
     free(json);
-    free(text);
     return status;
 }
 

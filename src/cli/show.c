@@ -9,11 +9,29 @@
 
 #include "base/json.h"
 #include "base/text.h"
+#include "sella/data.h"
 
 sella_status sella_show_parse(const char *json, json_t **out, sella_err *err)
 {
     *out = json_loads(json, JSON_ALLOW_NUL, NULL); // our own text; a token may be a NUL byte
     return *out != NULL ? SELLA_OK : sella_err_memory(err, "an answer", strlen(json));
+}
+
+sella_status sella_show_dataset(const char *folder, const char *json, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    char *text = NULL;
+    if (json == NULL) {
+        SELLA_TRY(sella_stats_text(folder, &text, err));
+    }
+    if (json) {
+        puts(json);
+    } else {
+        fputs(text, stdout);
+    }
+done:
+    free(text);
+    return status;
 }
 
 const char *sella_show_count(json_int_t value, char *text, size_t room)

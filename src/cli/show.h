@@ -14,6 +14,9 @@
 /* Parse what the library returned. */
 sella_status sella_show_parse(const char *json, json_t **out, sella_err *err);
 
+/* The statistics of a data set folder that was just written: `json` as it is, or with NULL as text. */
+sella_status sella_show_dataset(const char *folder, const char *json, sella_err *err);
+
 /* The figures object (docs/eval.md) as a table: all rows, then with `subsets` those that it has, then ranking figures if it has them. */
 void sella_show_figures(const json_t *figures, bool subsets);
 
