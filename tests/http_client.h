@@ -22,7 +22,7 @@ typedef struct http_reply {
     char head[4096]; /* status line and headers */
     char *body;      /* zero-terminated */
     size_t bytes;
-    json_t *json;    /* of the body, or NULL */
+    json_t *json;    /* of the body, or NULL; of JSON lines: the last one */
 } http_reply;
 
 static inline void http_reply_release(http_reply *reply)
@@ -80,31 +80,88 @@ static inline bool http_header(const http_reply *reply, const char *name, char *
     return false;
 }
 
-/* Read one reply; status 0 when the connection ended or the time was over before it was whole. no_body: to a HEAD. */
-static inline void http_read(int fd, bool no_body, http_reply *out)
+/* Status line and headers; false when the connection ended or the time was over before they were whole. Sets no status. */
+static inline bool http_read_head(int fd, http_reply *out)
 {
-    size_t used = 0, want = 0;
-    char length[32];
+    size_t used = 0;
     memset(out, 0, sizeof *out);
     while (strstr(out->head, "\r\n\r\n") == NULL) { // byte by byte: nothing of a next reply is taken
         if (used + 1 >= sizeof out->head || recv(fd, out->head + used, 1, 0) != 1) {
-            return;
+            return false;
         }
         out->head[++used] = '\0';
     }
-    if (http_header(out, "Content-Length", length, sizeof length)) {
-        want = no_body ? 0 : strtoul(length, NULL, 10);
-    }
-    out->body = calloc(want + 1, 1);
-    while (out->bytes < want) {
-        ssize_t n = recv(fd, out->body + out->bytes, want - out->bytes, 0);
+    return true;
+}
+
+/* Append `want` bytes to the body. */
+static inline bool http_read_bytes(int fd, size_t want, http_reply *out)
+{
+    out->body = realloc(out->body, out->bytes + want + 1);
+    for (const size_t end = out->bytes + want; out->bytes < end;) {
+        ssize_t n = recv(fd, out->body + out->bytes, end - out->bytes, 0);
         if (n <= 0) {
-            return;
+            break;
         }
         out->bytes += (size_t)n;
+        want -= (size_t)n;
+    }
+    out->body[out->bytes] = '\0';
+    return want == 0;
+}
+
+/* Append the next chunk of a chunked body. Returns: its bytes, 0 for the last one; -1 when it is broken off. */
+static inline long http_read_chunk(int fd, http_reply *out)
+{
+    char size[32] = "", end[2];
+    for (size_t used = 0; used < sizeof size - 1 && strstr(size, "\r\n") == NULL;) {
+        if (recv(fd, size + used++, 1, 0) != 1) {
+            return -1;
+        }
+    }
+    const long bytes = strtol(size, NULL, 16);
+    if (!http_read_bytes(fd, (size_t)bytes, out) || recv(fd, end, 2, MSG_WAITALL) != 2 || memcmp(end, "\r\n", 2) != 0) {
+        return -1;
+    }
+    return bytes;
+}
+
+/* The last of the body's JSON lines; NULL when one of them is no JSON. */
+static inline json_t *http_last_line(const http_reply *reply)
+{
+    json_t *last = NULL;
+    for (const char *at = reply->body; at != NULL && *at != '\0';) {
+        const size_t bytes = strcspn(at, "\n");
+        json_decref(last);
+        last = at[bytes] == '\n' ? json_loadb(at, bytes, 0, NULL) : NULL;
+        if (last == NULL) {
+            return NULL;
+        }
+        at += bytes + 1;
+    }
+    return last;
+}
+
+/* Read one reply; status 0 when the connection ended or the time was over before it was whole. no_body: to a HEAD. */
+static inline void http_read(int fd, bool no_body, http_reply *out)
+{
+    char value[64];
+    long chunk = 0;
+    if (!http_read_head(fd, out)) {
+        return;
+    }
+    if (http_header(out, "Transfer-Encoding", value, sizeof value)) {
+        while (!no_body && (chunk = http_read_chunk(fd, out)) > 0) {
+        }
+    } else if (!http_read_bytes(fd, !no_body && http_header(out, "Content-Length", value, sizeof value) ? strtoul(value, NULL, 10) : 0, out)) {
+        return;
+    }
+    if (chunk < 0) {
+        return;
     }
     out->status = (int)strtol(out->head + 9, NULL, 10);
-    out->json = json_loads(out->body, 0, NULL);
+    const bool lines = http_header(out, "Content-Type", value, sizeof value) && strcmp(value, "application/x-ndjson") == 0;
+    out->json = lines ? http_last_line(out) : json_loads(out->body, 0, NULL);
 }
 
 /* headers: lines ended by \r\n, or "". */

@@ -108,6 +108,14 @@ static bool valid(const json_t *document, const json_t *schema, const json_t *va
     if (!type_fits(json_object_get(schema, "type"), value) || (json_is_object(value) && !object_fits(document, schema, value))) {
         return false;
     }
+    const json_t *words = json_object_get(schema, "enum");
+    bool among = words == NULL;
+    for (size_t i = 0; i < json_array_size(words); i++) {
+        among = among || json_equal(json_array_get(words, i), value);
+    }
+    if (!among) {
+        return false;
+    }
     if ((limit = json_object_get(schema, "minimum")) != NULL && json_is_number(value) && json_number_value(value) < json_number_value(limit)) {
         return false;
     }
@@ -209,6 +217,29 @@ static void answers_as_described(void **state)
     }
 }
 
+/* The lines of a streamed answer. */
+static void streams_as_described(void **state)
+{
+    const fixture *f = *state;
+    http_reply reply;
+    int count = 0;
+    const json_t *content = json_object_get(json_object_get(operation(f, "/v1/recommend", "post"), "responses"), "200");
+    const json_t *schema = schema_of(content, "application/x-ndjson");
+    http_ask_with(f->serve->port, "POST", "/v1/recommend", "Accept: application/x-ndjson\r\n", "{\"user\":\"u1\",\"k\":3,\"explain\":true}", &reply);
+    assert_int_equal(reply.status, 200);
+    for (const char *at = reply.body; *at != '\0'; count++) {
+        const size_t bytes = strcspn(at, "\n");
+        json_t *line = json_loadb(at, bytes, 0, NULL);
+        if (line == NULL || !valid(f->document, schema, line)) {
+            fail_msg("%.*s is not what openapi.json describes", (int)bytes, at);
+        }
+        json_decref(line);
+        at += bytes + 1;
+    }
+    assert_int_equal(count, 2); // nothing is rescored without a language model
+    http_reply_release(&reply);
+}
+
 /* Does the server call `key` unknown in a request body of this path? */
 static bool unknown(const fixture *f, const char *path, const char *key)
 {
@@ -254,6 +285,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(has_the_same_routes),
         cmocka_unit_test(answers_as_described),
+        cmocka_unit_test(streams_as_described),
         cmocka_unit_test(knows_the_same_keys),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -41,6 +41,9 @@ typedef struct sella_rank_options {
     /* Called after every batch with what it scored, in no order (batch_n [count]); non-zero stops the rescoring there. NULL: nobody waits.
      * Runs without a language model call it never. */
     int (*arrived)(void *user, const sella_ranked *batch_n, int count);
+    /* Called once, behind the first step, with the best k by their retrieval score (first_k [count], count may be 0); non-zero: nothing is
+     * rescored. NULL: nobody waits. */
+    int (*retrieved)(void *user, const sella_ranked *first_k, int count);
     void *user;
 } sella_rank_options;
 

@@ -146,6 +146,16 @@ static void answer(const ranking *r, int whole, sella_ranked *out, int *count)
     }
 }
 
+/* Tell whoever waits what the first step says. Is more wanted? */
+static int tell_first(const ranking *r, int whole, sella_ranked *out, int *count)
+{
+    if (r->options->retrieved == NULL) {
+        return 1;
+    }
+    answer(r, whole, out, count); // nothing is rescored yet
+    return r->options->retrieved(r->options->user, out, *count) == 0;
+}
+
 sella_status sella_engine_rank(sella_engine *engine, const sella_request *request, const sella_rank_options *options, sella_ranked *out,
                                int *count, sella_err *err)
 {
@@ -165,7 +175,8 @@ sella_status sella_engine_rank(sella_engine *engine, const sella_request *reques
     SELLA_TRY(sella_engine_choose(engine, &r.who, options->candidate_n, options->n, options->exclude_n, options->m, options->include_seen,
                                   r.item_n, &r.found, err));
     SELLA_TRY(retrieve(&r, err));
-    if (engine->backbone != NULL && r.found > 0) { /* every scorer with a language model scores until a time (methods/scorer.h) */
+    const int wanted = tell_first(&r, engine->backbone == NULL, out, count);
+    if (wanted && engine->backbone != NULL && r.found > 0) { /* every scorer with a language model scores until a time (methods/scorer.h) */
         const int usual = options->candidate_n != NULL      ? r.found
                           : options->k > SELLA_RETRIEVE_K ? options->k
                                                           : SELLA_RETRIEVE_K;

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "serve/ask.h"
 #include "serve/feedback.h"
+#include "serve/stream.h"
 
 static void drop_reply(sella_exchange *x)
 {
@@ -47,6 +48,7 @@ void sella_exchange_free(sella_exchange *x)
     sella_text_release(&x->body);
     sella_ask_free(x->ask);
     sella_feedback_free(x->feedback);
+    sella_stream_free(x->stream);
     free(x->reply);
     free(x);
 }

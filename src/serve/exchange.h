@@ -2,8 +2,8 @@
  *
  * Does:     The connection thread makes it (serve/http.c), a route's `parse` checks the request, its `work` fills the reply with
  *           sella_reply_json, sella_reply_static or sella_problem, the connection thread sends it.
- * Memory:   owned by the connection thread, except between its place in a queue and sella_exchange_answer.
- * Threads:  one thread at a time has it.
+ * Memory:   owned by the connection thread, except between its place in a queue and sella_exchange_answer. With a stream: serve/stream.h.
+ * Threads:  one thread at a time has it; with a stream its worker and the connection thread have it together.
  */
 #ifndef SELLA_SERVE_EXCHANGE_H
 #define SELLA_SERVE_EXCHANGE_H
@@ -20,6 +20,7 @@ typedef struct sella_route sella_route;
 typedef struct sella_ask sella_ask;
 typedef struct sella_feedback sella_feedback;
 typedef struct sella_store sella_store;
+typedef struct sella_reply_stream sella_reply_stream;
 
 enum { SELLA_CLIENT_MAX = 64 }; /* bytes of a client's name with its zero */
 
@@ -40,6 +41,8 @@ typedef struct sella_exchange {
     sella_feedback *feedback; /* parsed body of feedback */
 
     sella_store *reader;  /* of the thread that works on it; NULL: there is no store */
+    bool lines;           /* the client would rather have JSON lines */
+    sella_reply_stream *stream; /* of a reply that goes out line by line; NULL: it does not */
 
     int code;             /* HTTP status; 0: none yet */
     const char *type;     /* content type, static */
@@ -63,7 +66,7 @@ void sella_reply_static(sella_exchange *x, int code, const char *type, const cha
 /* Free what it holds and itself. */
 void sella_exchange_free(sella_exchange *x);
 
-/* The reply is complete: hand the exchange back to the connection thread. Not to be touched afterwards. */
+/* The reply is complete, or the last line of its stream: the connection thread does the rest. Not to be touched afterwards. */
 void sella_exchange_answer(sella_exchange *x);
 
 #endif

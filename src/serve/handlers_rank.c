@@ -6,6 +6,7 @@
 #include "serve/problem.h"
 #include "serve/profile.h"
 #include "serve/routes.h"
+#include "serve/stream.h"
 
 #define BUDGET_MIN 1e-3 /* milliseconds: 0 would mean no limit */
 
@@ -31,6 +32,14 @@ void sella_parse_recommend(sella_exchange *x)
 void sella_parse_explain(sella_exchange *x)
 {
     parse(x, SELLA_ASK_EXPLAIN);
+}
+
+/* A failed call of the engine. The request was well formed (parse): what is malformed now is the server's own file. */
+static void refuse(sella_exchange *x, sella_status status, const sella_err *err)
+{
+    if (status != SELLA_OK) {
+        sella_problem_status(x, status == SELLA_FORMAT ? SELLA_IO : status, err);
+    }
 }
 
 /* Who is asked about: the given history, else what is known of the user now. The request borrows from ask and profile. */
@@ -76,9 +85,7 @@ void sella_handle_score(sella_exchange *x, sella_loaded *loaded)
     }
     sella_reply_json(x, 200, json_pack("{s:o, s:o}", "user", user_json(ask), "scores", scores));
 done:
-    if (status != SELLA_OK) {
-        sella_problem_status(x, status, &err);
-    }
+    refuse(x, status, &err);
     sella_profile_release(&profile);
     free(score_k);
 }
@@ -127,9 +134,7 @@ void sella_handle_explain(sella_exchange *x, sella_loaded *loaded)
     SELLA_TRY(explain(loaded, &request, ask->item, ask->attention, &why, &err));
     sella_reply_json(x, 200, why);
 done:
-    if (status != SELLA_OK) {
-        sella_problem_status(x, status, &err);
-    }
+    refuse(x, status, &err);
     sella_profile_release(&profile);
 }
 
@@ -140,6 +145,9 @@ static sella_status add_reasons(const sella_exchange *x, sella_loaded *loaded, c
     json_t *entry;
     json_array_foreach (items, index, entry) {
         json_t *why = NULL;
+        if (sella_stream_gone(x)) {
+            return SELLA_OK; // nobody reads it
+        }
         if (x->ask->budget_ms > 0 && 1e3 * (sella_now() - x->arrived) > x->ask->budget_ms) {
             json_object_set_new(entry, "why", json_null());
             continue;
@@ -163,6 +171,22 @@ static json_t *ranked_json(const sella_ranked *ranked_k, int count)
                                                ranked_k[i].rescored));
     }
     return items;
+}
+
+/* {"event":what,"items":[...]}: a line of a streamed answer. Returns: non-zero when nobody reads it. */
+static int tell(sella_exchange *x, const char *what, const sella_ranked *ranked_n, int count)
+{
+    return !sella_stream_line(x, json_pack("{s:s, s:o}", "event", what, "items", ranked_json(ranked_n, count)));
+}
+
+static int tell_retrieved(void *user, const sella_ranked *first_k, int count)
+{
+    return tell(user, "retrieved", first_k, count);
+}
+
+static int tell_rescored(void *user, const sella_ranked *batch_n, int count)
+{
+    return tell(user, "rescored", batch_n, count);
 }
 
 void sella_handle_recommend(sella_exchange *x, sella_loaded *loaded)
@@ -189,17 +213,26 @@ void sella_handle_recommend(sella_exchange *x, sella_loaded *loaded)
         const double left = ask->budget_ms - 1e3 * (sella_now() - x->arrived);
         options.budget_ms = left > BUDGET_MIN ? left : BUDGET_MIN;
     }
+    if (x->lines) {
+        options.retrieved = tell_retrieved;
+        options.arrived = tell_rescored;
+        options.user = x;
+    }
     SELLA_TRY(sella_engine_rank(loaded->engine, &request, &options, ranked_k, &count, &err));
     items = ranked_json(ranked_k, count);
     if (ask->explain) {
         SELLA_TRY(add_reasons(x, loaded, &request, items, &err));
     }
-    sella_reply_json(x, 200, json_pack("{s:o, s:O}", "user", user_json(ask), "items", items));
+    json_t *whole = json_pack("{s:o, s:O}", "user", user_json(ask), "items", items);
+    if (x->stream != NULL) {
+        json_object_set_new(whole, "event", json_string("answer"));
+        sella_stream_line(x, whole);
+    } else {
+        sella_reply_json(x, 200, whole);
+    }
 done:
     json_decref(items);
-    if (status != SELLA_OK) {
-        sella_problem_status(x, status, &err);
-    }
+    refuse(x, status, &err);
     sella_profile_release(&profile);
     free(exclude_n);
     free(ranked_k);

@@ -21,9 +21,11 @@
 #include "serve/problem.h"
 #include "serve/routes.h"
 #include "serve/server.h"
+#include "serve/stream.h"
 #include "serve/watch.h"
 
-enum { HEADERS_MAX = 32 << 10, DISCARD_MAX = 4 << 20 }; /* bytes of a connection's buffers; of a body that is read to be thrown away */
+/* Bytes of a connection's buffers; of a body that is read to be thrown away; that are asked of a stream at once. */
+enum { HEADERS_MAX = 32 << 10, DISCARD_MAX = 4 << 20, PORTION = 16 << 10 };
 
 struct sella_http {
     struct MHD_Daemon *daemon;
@@ -124,6 +126,7 @@ static void check_head(sella_exchange *x)
     } else if (strcmp(x->route->method, "POST") == 0 && !says_json(header_of(x, MHD_HTTP_HEADER_CONTENT_TYPE))) {
         sella_problem(x, 415, "expected a body with Content-Type: application/json");
     }
+    x->lines = sella_stream_asked(header_of(x, "Accept"));
     int64_t announced = 0;
     if (length != NULL && (sella_parse_int(length, strlen(length), 0, INT64_MAX, "Content-Length", &announced, NULL) != SELLA_OK ||
                            announced > (int64_t)server->options.body_limit)) {
@@ -150,13 +153,22 @@ static enum MHD_Result take_body(sella_exchange *x, const char *data, size_t byt
     return sella_text_append(&x->body, data, bytes, NULL) == SELLA_OK ? MHD_YES : MHD_NO;
 }
 
+static ssize_t more_of_stream(void *cls, uint64_t position, char *out, size_t room)
+{
+    const ssize_t got = sella_stream_read(cls, out, room);
+    (void)position;
+    return got == -1 ? MHD_CONTENT_READER_END_OF_STREAM : got == -2 ? MHD_CONTENT_READER_END_WITH_ERROR : got;
+}
+
 static enum MHD_Result send_reply(sella_exchange *x)
 {
     struct MHD_Response *response;
     if (x->code == 0) {
         return MHD_NO; // no memory for a reply
     }
-    if (x->reply != NULL) {
+    if (x->stream != NULL) {
+        response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, PORTION, more_of_stream, x, NULL);
+    } else if (x->reply != NULL) {
         response = MHD_create_response_from_buffer(x->bytes, x->reply, MHD_RESPMEM_MUST_FREE);
         x->reply = response != NULL ? NULL : x->reply;
     } else {
@@ -177,6 +189,9 @@ static enum MHD_Result send_reply(sella_exchange *x)
                                 "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
                                 "base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
         MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
+    }
+    if (x->stream != NULL) {
+        MHD_add_response_header(response, "X-Accel-Buffering", "no"); // nginx passes each line on as it comes
     }
     if (x->allow != NULL) {
         MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, x->allow);
@@ -243,9 +258,31 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     return x->queued ? send_reply(x) : go(x);
 }
 
+/* The reply has gone out, or never will: count it, log it, free x. */
+static void finish(sella_exchange *x)
+{
+    sella_server *server = x->server;
+    const double now = sella_now();
+    if (x->began) { // not for what was no request at all
+        sella_metrics_answered(server->metrics, x, now);
+        if (server->log != NULL) {
+            sella_access_log_line(server->log, x, now);
+        }
+    }
+    const bool counted = x->counted;
+    sella_exchange_free(x);
+    if (counted) {
+        atomic_fetch_sub(&server->under_way, 1);
+    }
+}
+
 void sella_exchange_answer(sella_exchange *x)
 {
-    MHD_resume_connection(x->connection);
+    if (x->stream == NULL) {
+        MHD_resume_connection(x->connection);
+    } else if (sella_stream_end(x)) {
+        finish(x);
+    }
 }
 
 static void on_completed(void *cls, struct MHD_Connection *connection, void **state, enum MHD_RequestTerminationCode how)
@@ -255,21 +292,15 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **st
     if (x == NULL) {
         return;
     }
-    const double now = sella_now();
-    if (how != MHD_REQUEST_TERMINATED_COMPLETED_OK) {
-        x->code = 0;
-    }
-    if (x->began) { // not for what was no request at all
-        sella_metrics_answered(server->metrics, x, now);
-        if (server->log != NULL) {
-            sella_access_log_line(server->log, x, now);
-        }
-    }
-    if (x->counted) {
-        atomic_fetch_sub(&server->under_way, 1);
-    }
-    sella_exchange_free(x);
     *state = NULL;
+    if (x->stream != NULL) {
+        if (sella_stream_sent(x, how == MHD_REQUEST_TERMINATED_COMPLETED_OK)) {
+            finish(x);
+        } // else its worker will
+    } else {
+        x->code = how == MHD_REQUEST_TERMINATED_COMPLETED_OK ? x->code : 0;
+        finish(x);
+    }
     sella_watch_waits(server->watch, watched_of(connection));
 }
 

@@ -14,6 +14,7 @@
 typedef struct sella_loaded {
     sella_engine *engine;
     char *info;      /* sella_engine_info */
+    char *model;     /* path of the language model; NULL: none */
     double seconds;  /* that opening took */
     atomic_int holders;
 } sella_loaded;

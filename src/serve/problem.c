@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "serve/server.h"
+#include "serve/stream.h"
 
 const char *sella_http_phrase(int code)
 {
@@ -38,6 +39,11 @@ static void fill(sella_exchange *x, int code, const char *detail)
 {
     json_t *problem = json_pack("{s:s, s:s, s:i, s:s}", "type", "about:blank", "title", sella_http_phrase(code), "status",
                                 code, "detail", detail);
+    if (x->stream != NULL) { // the head has gone out: a last line
+        json_object_set_new(problem, "event", json_string("problem"));
+        sella_stream_line(x, problem);
+        return;
+    }
     sella_reply_json(x, code, problem);
     x->type = "application/problem+json";
 }
@@ -56,15 +62,15 @@ void sella_problem(sella_exchange *x, int code, const char *fmt, ...)
     fill(x, code, clean.text);
 }
 
-/* text with "the run" where `path` stands; out [room]. */
-static void hide_path(const char *text, const char *path, char *out, size_t room)
+/* text with `name` where `path` stands; out [room]. */
+static void hide_path(const char *text, const char *path, const char *name, char *out, size_t room)
 {
     const size_t bytes = path != NULL ? strlen(path) : 0;
     size_t used = 0;
-    while (*text != '\0' && used + 8 < room) {
+    while (*text != '\0' && used + 16 < room) {
         if (bytes > 0 && strncmp(text, path, bytes) == 0) {
-            memcpy(out + used, "the run", 7);
-            used += 7;
+            memcpy(out + used, name, strlen(name));
+            used += strlen(name);
             text += bytes;
         } else {
             out[used++] = *text++;
@@ -75,7 +81,7 @@ static void hide_path(const char *text, const char *path, char *out, size_t room
 
 void sella_problem_status(sella_exchange *x, sella_status status, const sella_err *err)
 {
-    char text[sizeof err->text];
+    char hidden[sizeof err->text], text[sizeof err->text];
     int code = 500;
     switch (status) {
     case SELLA_ARG:
@@ -86,9 +92,12 @@ void sella_problem_status(sella_exchange *x, sella_status status, const sella_er
     case SELLA_INTERRUPTED: code = 503; break;
     default: break;
     }
-    if (code == 503) {
+    if (code == 503 && x->stream == NULL) {
         x->retry_after = 1;
     }
-    hide_path(err->text, x->server != NULL ? x->server->run_path : NULL, text, sizeof text);
+    sella_loaded *loaded = x->server != NULL ? sella_server_loaded(x->server) : NULL;
+    hide_path(err->text, x->server != NULL ? x->server->run_path : NULL, "the run", hidden, sizeof hidden);
+    hide_path(hidden, loaded != NULL ? loaded->model : NULL, "the model", text, sizeof text);
+    sella_loaded_drop(loaded);
     sella_problem(x, code, "%s", text[0] != '\0' ? text : sella_status_text(status));
 }
