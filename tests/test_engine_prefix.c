@@ -9,7 +9,7 @@
 #include "methods_fixture.h"
 #include "sella/service.h"
 
-enum { ITEMS = 20, VALID = 40, RUNS = 5 };
+enum { ITEMS = 20, VALID = 40, RUNS = 7 };
 
 static char *folder, *data_path, *run_path[RUNS];
 
@@ -47,6 +47,10 @@ static int setup(void **state)
     train(2, "tallrec", "tests/ref/backbone_qwen3", (const char *const[]){"history.window=sliding", NULL});
     train(3, "tallrec", TINY_MODEL, (const char *const[]){"template=paper", "history.length=4", NULL});
     train(4, "binllm", TINY_MODEL, (const char *const[]){"collab.epochs=2", NULL}); /* the candidate's code is text before its title */
+    /* the user's soft token depends on the candidate */
+    train(5, "sella", TINY_MODEL, (const char *const[]){"collab.model=din", "stage3.residual=yes", NULL});
+    train(6, "collm", "tests/ref/backbone_qwen2",
+          (const char *const[]){"collab.model=din", "template=paper", "collab.epochs=4", NULL});
     return 0;
 }
 

@@ -177,17 +177,18 @@ static void test_personprompt(void **state)
     personprompt(false);
 }
 
-/* Matrix factorisation under the projection; proj: it stays frozen and has no gradient. */
-static void collm(bool share, const char *train)
+/* A collaborative model under the projection; proj: it stays frozen and has no gradient. prefix: in the dump. */
+static void collm(const char *model, const char *prefix, bool share, const char *train)
 {
-    const char *const set[] = {"collab.width=5", "collab.bias=no", "collab.unseen=zero", train};
+    const char *const set[] = {"collab.width=5",    "collab.bias=no",    "collab.unseen=zero", train,
+                               "din.attention_1=4", "din.attention_2=3", "din.top_1=5",        "din.top_2=2"};
     sella_collab_config config;
     sella_collab *c = NULL;
     room r;
     uint8_t label[ROWS];
-    open_room(&r, "collm", set, 4);
+    open_room(&r, "collm", set, 8);
     sella_collab_config_of(r.settings, USERS, ITEMS, &config);
-    CHECK(sella_collab_new("mf", &config, 1, &c, err));
+    CHECK(sella_collab_new(model, &config, 1, &c, err));
     for (int n = 0; n < ROWS; n++) {
         label[n] = ref_f32(&r.ref, "label", NULL)[n] > 0.5f;
     }
@@ -197,9 +198,9 @@ static void collm(bool share, const char *train)
     const bool frozen = strcmp(train, "collm.train=proj") == 0;
     CHECK(sella_stage_train_table(&c->table, "", !frozen, err));
     CHECK(sella_collm_features(r.settings, c, L, 1, &r.features, err));
-    reference_load(&r.ref, "co.", r.features.collab);
-    reference_load(&r.ref, "co.", r.features.projection);
-    check_step(&r, "co.", share);
+    reference_load(&r.ref, prefix, r.features.collab);
+    reference_load(&r.ref, prefix, r.features.projection);
+    check_step(&r, prefix, share);
     assert_int_equal(r.features.collab->param[0].grad == NULL, frozen);
     assert_non_null(r.features.projection->param[0].grad);
     close_room(&r);
@@ -208,9 +209,12 @@ static void collm(bool share, const char *train)
 static void test_collm(void **state)
 {
     (void)state;
-    collm(true, "collm.train=proj+collab");
-    collm(false, "collm.train=proj+collab");
-    collm(true, "collm.train=proj");
+    collm("mf", "co.", true, "collm.train=proj+collab");
+    collm("mf", "co.", false, "collm.train=proj+collab");
+    collm("mf", "co.", true, "collm.train=proj");
+    collm("din", "cd.", true, "collm.train=proj+collab");
+    collm("din", "cd.", false, "collm.train=proj+collab");
+    collm("din", "cd.", true, "collm.train=proj");
 }
 
 /* Texts of bits, by hand: the first of eight is the highest. */

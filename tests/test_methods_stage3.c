@@ -40,11 +40,27 @@ typedef struct room {
     int rows;
 } room;
 
-static void open_room(room *r, bool share)
+/* The model knows the rows that it will be trained on. */
+static void prepare_model(room *r)
+{
+    uint8_t label[7];
+    for (int n = 0; n < r->rows; n++) {
+        label[n] = ref_f32(&r->ref, "label", NULL)[n] > 0.5f;
+    }
+    const sella_collab_train rows = {
+        .rows = {r->rows, ref_i32(&r->ref, "user", NULL), ref_i32(&r->ref, "item", NULL), label}};
+    CHECK(sella_collab_prepare(r->v.collab, &rows, err));
+}
+
+/* model: "mf" or "din". */
+static void open_room(room *r, bool share, const char *model)
 {
     size_t starts;
-    const char *const set[] = {"collab.width=5",     "proj.hidden=7",  "collab.bias=yes",
-                               "collab.history=yes", "stage2.text=no", "stage3.residual=yes"};
+    const bool din = strcmp(model, "din") == 0;
+    const char *const set[] = {"collab.width=5",     "proj.hidden=7",      "collab.bias=yes",
+                               "collab.history=yes", "stage2.text=no",     "stage3.residual=yes",
+                               "collab.model=din",   "din.attention_1=4",  "din.attention_2=3",
+                               "din.top_1=5",        "din.top_2=2"};
     const int64_t index[] = {0, 1, 2, 3, 4, 5, 6};
     memset(r, 0, sizeof *r);
     r->ref = ref_open("tests/ref/methods_stage3.ref");
@@ -53,7 +69,7 @@ static void open_room(room *r, bool share)
     assert_int_equal(r->rows, 7);
     r->folder = scratch_make();
     r->dataset = reference_dataset(&r->ref, r->folder, r->rows);
-    CHECK(sella_training_resolve(sella_method_find("sella"), NULL, NULL, set, 6, &r->settings, err));
+    CHECK(sella_training_resolve(sella_method_find("sella"), NULL, NULL, set, din ? 11 : 6, &r->settings, err));
     CHECK(sella_backbone_open(TINY_MODEL, NULL, &r->backbone, err));
     char *tmpl = scratch_file(r->folder, "template.txt", template_text, sizeof template_text - 1);
     CHECK(sella_lm_open(r->settings, tmpl, r->backbone, NULL, r->dataset->title, ITEMS, "movie", SELLA_SLOT_SET_ALL,
@@ -69,7 +85,13 @@ static void open_room(room *r, bool share)
     reference_load(&r->ref, "", &r->v.semantic);
     reference_load(&r->ref, "", &r->v.logit);
     const sella_corpus_options options = {
-        .budget = share ? 512 : 96, .share = share, .refs = SELLA_REFS_HISTORY, .batch = 100, .seed = 1};
+        .budget = share ? 512 : 96,
+        .share = share,
+        .refs = sella_collab_refs(r->v.collab->ops, &r->v.collab->config),
+        .batch = 100,
+        .seed = 1};
+    assert_int_equal(options.refs, din ? SELLA_REFS_TARGET : SELLA_REFS_HISTORY);
+    prepare_model(r);
     CHECK(sella_corpus_open(&r->lm, r->dataset, SELLA_SPLIT_TRAIN, index, r->rows, &options, &r->corpus, err));
     r->tokens = (sella_soft_vectors){.v = &r->v, .align_weight = 0.5, .align = {.tau = 0.2}};
     r->soft = sella_soft_of_vectors(&r->tokens, false);
@@ -116,25 +138,29 @@ static void check_prompts(room *r)
     sella_rows_release(&rows);
 }
 
-static void one_step(bool share)
+/* prefix: of what the dump says of this model. */
+static void one_step(bool share, const char *model, const char *prefix)
 {
     room r;
     const int64_t *tree;
     double loss;
     int64_t rows;
     float z[7];
-    open_room(&r, share);
+    char name[2][16];
+    open_room(&r, share, model);
+    snprintf(name[0], sizeof name[0], "%sz", prefix);
+    snprintf(name[1], sizeof name[1], "%sloss", prefix);
     check_prompts(&r);
     int64_t trees = sella_corpus_step(&r.corpus, 0, 0, &tree);
     CHECK(sella_lm_step_run(&r.step, tree, trees, 0, true, &loss, &rows, z, err));
     assert_int_equal(rows, 7);
     const float got = (float)loss;
-    ref_close_to("z", z, ref_f32(&r.ref, "z", NULL), 7, 1e-5);
-    ref_close_to("loss", &got, ref_f32(&r.ref, "loss", NULL), 1, 1e-5);
-    reference_gradients(&r.ref, "", &r.v.collab->table);
-    reference_gradients(&r.ref, "", &r.v.projection.table);
-    reference_gradients(&r.ref, "", &r.v.semantic);
-    reference_gradients(&r.ref, "", &r.v.logit);
+    ref_close_to(name[0], z, ref_f32(&r.ref, name[0], NULL), 7, 1e-5);
+    ref_close_to(name[1], &got, ref_f32(&r.ref, name[1], NULL), 1, 1e-5);
+    reference_gradients(&r.ref, prefix, &r.v.collab->table);
+    reference_gradients(&r.ref, prefix, &r.v.projection.table);
+    reference_gradients(&r.ref, prefix, &r.v.semantic);
+    reference_gradients(&r.ref, prefix, &r.v.logit);
     if (share) {
         assert_true(r.corpus.tokens < r.corpus.row_tokens);
     } else {
@@ -146,14 +172,49 @@ static void one_step(bool share)
 static void test_shared(void **state)
 {
     (void)state;
-    one_step(true);
+    one_step(true, "mf", "");
 }
 
 /* Row by row, in several packed batches of one step. */
 static void test_single_rows(void **state)
 {
     (void)state;
-    one_step(false);
+    one_step(false, "mf", "");
+}
+
+/* The user token is the interest in the row's own target: rows of one user and history have one each, and their gradients
+ * reach the attention, the items and what histories are read with. */
+static void test_din(void **state)
+{
+    room r;
+    sella_refs refs;
+    sella_soft soft;
+    (void)state;
+    one_step(true, "din", "din.");
+    one_step(false, "din", "din.");
+    open_room(&r, true, "din");
+    CHECK(sella_refs_make(r.corpus.query_n, r.rows, r.soft.refs, &refs, err));
+    assert_int_equal(refs.users, 7); // three users, five users with history, seven with target
+    CHECK(sella_soft_make(&r.soft, r.corpus.query_n, &refs, SELLA_SLOT_SET_ALL, false, &soft, err));
+    const float *e = soft.e[SELLA_SLOT_USER];
+    double apart = 0;
+    for (int c = 0; c < 32; c++) { // rows 1 and 2: one user, one history, two targets
+        assert_int_equal(refs.user_ref_n[1] == refs.user_ref_n[2], 0);
+        const double d = (double)e[refs.user_ref_n[1] * 32 + c] - (double)e[refs.user_ref_n[2] * 32 + c];
+        apart += d * d;
+    }
+    assert_true(apart > 1e-4);
+    sella_soft_release(&soft);
+    sella_refs_release(&refs);
+    // what the vectors do not read can be frozen apart from the rest
+    CHECK(sella_collab_freeze_logit(r.v.collab, false, err));
+    assert_null(sella_param_find(&r.v.collab->table, "din.top.1.weight")->grad);
+    assert_null(sella_param_find(&r.v.collab->table, "user.weight")->grad);
+    assert_non_null(sella_param_find(&r.v.collab->table, "user.bias")->grad);
+    assert_non_null(sella_param_find(&r.v.collab->table, "din.attention.1.weight")->grad);
+    CHECK(sella_collab_freeze_logit(r.v.collab, true, err));
+    assert_null(sella_param_find(&r.v.collab->table, "user.bias")->grad);
+    close_room(&r);
 }
 
 /* Frozen tables get no gradient and stay as they are; the rest does not notice. */
@@ -164,7 +225,7 @@ static void test_frozen_tables(void **state)
     double loss;
     int64_t rows;
     (void)state;
-    open_room(&r, true);
+    open_room(&r, true, "mf");
     for (int i = 0; i < r.v.collab->table.count; i++) {
         CHECK(sella_param_train(&r.v.collab->table.param[i], false, err));
     }
@@ -186,7 +247,7 @@ static void test_bias_residual(void **state)
     int64_t rows;
     float z[7];
     (void)state;
-    open_room(&r, true);
+    open_room(&r, true, "mf");
     r.step.residual = SELLA_RESIDUAL_BIAS;
     r.tokens.align_weight = 0;
     int64_t trees = sella_corpus_step(&r.corpus, 0, 0, &tree);
@@ -227,7 +288,7 @@ static void test_targets(void **state)
     int64_t rows;
     float before[7], z[7];
     (void)state;
-    open_room(&r, true);
+    open_room(&r, true, "mf");
     r.tokens.align_weight = 0;
     int64_t trees = sella_corpus_step(&r.corpus, 0, 0, &tree);
     assert_int_equal(trees > 0 && r.corpus.tokens <= r.corpus.options.budget, 1); // one packed batch
@@ -271,6 +332,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shared),
         cmocka_unit_test(test_single_rows),
+        cmocka_unit_test(test_din),
         cmocka_unit_test(test_frozen_tables),
         cmocka_unit_test(test_bias_residual), cmocka_unit_test(test_targets),
     };

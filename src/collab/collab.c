@@ -254,8 +254,19 @@ sella_status sella_collab_backward(sella_collab *c, const sella_collab_batch *ba
 sella_status sella_collab_vectors(const sella_collab *c, const sella_collab_batch *batch, sella_collab_pass *pass,
                                   float *user, float *item, sella_err *err)
 {
-    const sella_status status = pass_for(c, pass, 0, err);
-    return status == SELLA_OK ? c->ops->vectors(c, batch, pass, user, item, err) : status;
+    const size_t C = (size_t)c->config.C;
+    const int most = c->ops->piece > 0 ? c->ops->piece : SCORED;
+    sella_status status = pass_for(c, pass, 0, err);
+    if (batch->backward || !user) { // item vectors are rows of a table: nothing is kept of them
+        return status == SELLA_OK ? c->ops->vectors(c, batch, pass, user, item, err) : status;
+    }
+    for (int first = 0; first < batch->N && status == SELLA_OK; first += most) {
+        const sella_collab_batch piece =
+            sella_collab_piece(batch, first, batch->N - first < most ? batch->N - first : most);
+        const size_t at = (size_t)first * C;
+        status = c->ops->vectors(c, &piece, pass, user + at, item ? item + at : NULL, err);
+    }
+    return status;
 }
 
 sella_status sella_collab_vectors_backward(sella_collab *c, const sella_collab_batch *batch, sella_collab_pass *pass,
@@ -273,7 +284,7 @@ sella_collab_batch sella_collab_piece(const sella_collab_batch *batch, int first
     sella_collab_batch piece = *batch;
     piece.N = N;
     piece.user_n = batch->user_n + first;
-    piece.item_n = batch->item_n + first;
+    piece.item_n = batch->item_n ? batch->item_n + first : NULL;
     piece.history_n = batch->history_n + first;
     piece.history_count_n = batch->history_count_n + first;
     return piece;

@@ -65,11 +65,13 @@ done:
 /* The rows of Table 1, and the tensors (by the beginning of their names) that belong to each. */
 static const struct {
     const char *name, *title;
-    const char *prefix[6];
+    const char *prefix[8];
 } component_table[] = {
     {"backbone", "LLM backbone", {"backbone"}},
     {"lora", "LoRA", {"adapter"}},
-    {"collab", "collaborative tables", {"user.", "item.", "global.", "history."}},
+    {"collab",
+     "collaborative tables",
+     {"user.", "item.", "global.", "history.", "lightgcn.", "sasrec.", "din."}},
     {"semantic", "semantic item table", {"semantic."}},
     {"proj", "collab. projection", {"proj."}},
     {"warm", "warm projection", {"warm."}},

@@ -4,6 +4,7 @@
 
 #include "base/arena.h"
 #include "methods/collab_fit.h"
+#include "methods/sella/stages.h"
 #include "methods/tensor_file.h"
 
 void sella_collab_config_of(const sella_settings *settings, int32_t users, int32_t items, sella_collab_config *out)
@@ -27,6 +28,27 @@ void sella_collab_config_of(const sella_settings *settings, int32_t users, int32
                               (int)sella_settings_int(settings, "din.attention_2")},
                 .top = {(int)sella_settings_int(settings, "din.top_1"), (int)sella_settings_int(settings, "din.top_2")},
                 .hide = sella_settings_real(settings, "din.hide")}};
+}
+
+sella_refs_kind sella_collab_refs(const sella_collab_ops *ops, const sella_collab_config *config)
+{
+    return ops->target                               ? SELLA_REFS_TARGET
+           : sella_collab_reads_history(ops, config) ? SELLA_REFS_HISTORY
+                                                     : SELLA_REFS_USER;
+}
+
+sella_status sella_collab_freeze_logit(sella_collab *c, bool biases, sella_err *err)
+{
+    static const char *const none[] = {NULL}, *const bias[] = {"user.bias", "item.bias", "global.bias", NULL};
+    const char *const *const lists[] = {c->ops->logit_only ? c->ops->logit_only : none, biases ? bias : none};
+    sella_status status = SELLA_OK;
+    for (int l = 0; l < 2; l++) {
+        for (const char *const *start = lists[l]; *start; start++) {
+            SELLA_TRY(sella_stage_train_table(&c->table, *start, false, err));
+        }
+    }
+done:
+    return status;
 }
 
 sella_status sella_collab_load(const sella_run *run, const char *name, const char *file, bool trainable,

@@ -5,8 +5,8 @@
  *     stage "collm"           e_U = Proj(p_u), e_I = Proj(q_i),   Proj(x) = W2 ReLU(W1 x + b1) + b2,  W1 [10 C, C]
  *                             min over Proj [and p, q] of BCE(y, sigmoid(z))     backbone and adapter frozen
  *
- * p_u is what the model computes (mf: its row; lightgcn: propagated; sasrec: its last position), with its own rule for
- * users never seen; an item that is no row of the catalogue has q = 0.
+ * p_u is what the model computes (mf: its row; lightgcn: propagated; sasrec: its last position; din: the interest in the
+ * row's own target), with its own rule for users never seen; an item that is no row of the catalogue has q = 0.
  *
  * Paper: section 5.1; Zhang et al. 2023; REFERENCE 2, 4.3, 6.
  */
@@ -58,12 +58,14 @@ static void forget(sella_soft *soft)
     soft->kept = NULL;
 }
 
-/* One batch of the collaborative model: a row for every user (without item) and for every item (without user). */
+/* One batch of the collaborative model: a row for every user (without item, unless its vector depends on the target) and
+ * for every item (without user). */
 static sella_status make_batch(const projected *p, const sella_soft *soft, kept *k, sella_err *err)
 {
     const size_t n = (size_t)(k->U + k->I);
     const sella_status status = sella_collab_rows_make(soft->query_n, soft->refs->user_query_u, k->U,
-                                                       p->c->config.history_length, false, &k->rows, err);
+                                                       p->c->config.history_length, p->c->ops->target,
+                                                       &k->rows, err);
     if (status != SELLA_OK) {
         return status;
     }
@@ -77,7 +79,7 @@ static sella_status make_batch(const projected *p, const sella_soft *soft, kept 
     for (int r = 0; r < k->U + k->I; r++) {
         const bool user = r < k->U;
         k->user_n[r] = user ? k->rows.user_n[r] : -1;
-        k->item_n[r] = user ? -1 : soft->refs->item_i[r - k->U];
+        k->item_n[r] = user ? k->rows.item_n[r] : soft->refs->item_i[r - k->U];
         k->count_n[r] = user ? k->rows.count_n[r] : 0;
         k->history_n[r] = user ? k->rows.history_n[r] : NULL;
     }
@@ -166,7 +168,6 @@ sella_status sella_collm_features(const sella_settings *settings, sella_collab *
                                   sella_features *out, sella_err *err)
 {
     const int C = c->config.C;
-    const bool history = c->config.mf.history || strcmp(c->ops->name, "sasrec") == 0;
     projected *p = sella_alloc(1, sizeof *p, "projected vectors", err);
     *out = (sella_features){.stage = "collm"};
     if (!p) {
@@ -179,7 +180,7 @@ sella_status sella_collm_features(const sella_settings *settings, sella_collab *
                                     .self = p,
                                     .L = L,
                                     .tokens = 1,
-                                    .refs = history ? SELLA_REFS_HISTORY : SELLA_REFS_USER};
+                                    .refs = sella_collab_refs(c->ops, &c->config)};
     sella_status status =
         sella_projection_init(C, HIDDEN_TIMES * C, L, false, SELLA_WARM_RANDOM, seed, &p->projection, err);
     p->projection.relu = true;
@@ -224,7 +225,10 @@ static sella_status collm_train(sella_job *job, sella_err *err)
     SELLA_TRY(sella_features_begin(job, false, err));
     SELLA_TRY(fit_model(job, name, err));
     SELLA_TRY(sella_collab_load(job->run, name, ALONE, train_collab, &c, err));
-    SELLA_TRY(train_collab ? sella_collab_prepare_job(job, c, err) : SELLA_OK);
+    if (train_collab) {
+        SELLA_TRY(sella_collab_freeze_logit(c, true, err));
+        SELLA_TRY(sella_collab_prepare_job(job, c, err));
+    }
     status = sella_collm_features(job->settings, c, sella_backbone_shape(job->backbone)->C,
                                   sella_stage_seed(job->run, "collm"), &features, err);
     c = NULL;
@@ -271,11 +275,12 @@ static sella_status collm_estimate(const sella_settings *settings, uint64_t seed
     sella_backbone_need need;
     const char *name = sella_settings_text(settings, "collab.model");
     const int64_t C = sella_settings_int(settings, "collab.width");
+    sella_collab_config config;
+    sella_collab_config_of(settings, dataset->train_users, dataset->items, &config);
     const sella_stage_plan plan = {
         .slots = 1u << SELLA_SLOT_USER | 1u << SELLA_SLOT_ITEM,
         .tokens = 1,
-        .refs = sella_settings_bool(settings, "collab.history") || strcmp(name, "sasrec") == 0 ? SELLA_REFS_HISTORY
-                                                                                               : SELLA_REFS_USER,
+        .refs = sella_collab_refs(sella_collab_find(name), &config),
         .soft = true};
     const sella_stages_ask ask = {.settings = settings,
                                   .seed = seed,

@@ -23,7 +23,8 @@ static int32_t vectors_start(const sella_lm_scorer *s, const sella_query *query)
     const sella_soft_source *source = &s->options.soft;
     const bool unseen = query->user < 0 && sella_settings_is(s->base.run->settings, "collab.unseen", "history");
     const bool token = source->ops && s->lm.slots & 1u << SELLA_SLOT_USER &&
-                       (source->refs == SELLA_REFS_HISTORY || (source->refs == SELLA_REFS_USER && unseen));
+                       (source->refs == SELLA_REFS_HISTORY || source->refs == SELLA_REFS_TARGET ||
+                        (source->refs == SELLA_REFS_USER && unseen));
     const int32_t count = query->history_count,
                   length = (int32_t)sella_settings_int(s->base.run->settings, "collab.history_length");
     if (token) {

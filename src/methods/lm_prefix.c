@@ -16,11 +16,12 @@
 enum { FIRST_ROWS = 4 }; /* rows of a pass with a deadline while no pace is known */
 #define SOFT_KEY (UINT64_C(1) << 63)
 
-int sella_lm_prefix_shared(const sella_lm *lm, const sella_rows *rows, int32_t item)
+int sella_lm_prefix_shared(const sella_lm *lm, const sella_rows *rows, int32_t item, sella_refs_kind refs)
 {
     int shared = (int)rows->start[1] - sella_prompt_tail(lm->prompter, item);
     for (int t = 0; t < shared; t++) {
-        if (rows->slot[t] == SELLA_SLOT_ITEM || rows->slot[t] == SELLA_SLOT_WARM) {
+        if (rows->slot[t] == SELLA_SLOT_ITEM || rows->slot[t] == SELLA_SLOT_WARM ||
+            (rows->slot[t] == SELLA_SLOT_USER && refs == SELLA_REFS_TARGET)) {
             shared = t;
         }
     }

@@ -174,7 +174,8 @@ static sella_status score_behind(sella_lm_scorer *s, const sella_query *query_n,
     *done_n = 0;
     SELLA_TRY(material_make(s, query_n, N, &m, err));
     sella_lm_prefix_job job = job_of(s, &m);
-    status = sella_lm_prefix_begin(&job, sella_lm_prefix_shared(&s->lm, &m.rows, query_n[0].item), err);
+    status = sella_lm_prefix_begin(
+        &job, sella_lm_prefix_shared(&s->lm, &m.rows, query_n[0].item, s->options.soft.refs), err);
     while (status == SELLA_OK && *done_n < N) {
         const int64_t first = *done_n;
         int64_t count = 0;
@@ -260,7 +261,7 @@ static sella_status lm_warm(sella_scorer *scorer, const sella_query *who, sella_
         return SELLA_OK;
     }
     SELLA_TRY(material_make(s, &any, 1, &m, err));
-    const int shared = sella_lm_prefix_shared(&s->lm, &m.rows, 0);
+    const int shared = sella_lm_prefix_shared(&s->lm, &m.rows, 0, s->options.soft.refs);
     sella_lm_prefix_job job = job_of(s, &m);
     m.rows.start[1] = shared; // the beginning alone: its last token is the answer that nobody reads
     status = sella_lm_prefix_begin(&job, shared, err);

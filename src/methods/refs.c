@@ -13,12 +13,12 @@ typedef struct table {
     size_t size; // a power of two, more than twice the entries
 } table;
 
-static bool same_user(const sella_query *a, const sella_query *b, bool user_history)
+static bool same_user(const sella_query *a, const sella_query *b, sella_refs_kind kind)
 {
-    if (a->user != b->user) {
+    if (a->user != b->user || (kind == SELLA_REFS_TARGET && a->item != b->item)) {
         return false;
     }
-    if (!user_history && a->user >= 0) {
+    if (kind == SELLA_REFS_USER && a->user >= 0) {
         return true;
     }
     return a->history_count == b->history_count &&
@@ -27,19 +27,20 @@ static bool same_user(const sella_query *a, const sella_query *b, bool user_hist
              memcmp(a->history_n, b->history_n, (size_t)a->history_count * sizeof *a->history_n) == 0));
 }
 
-static uint64_t user_hash(const sella_query *q, bool user_history)
+static uint64_t user_hash(const sella_query *q, sella_refs_kind kind)
 {
     uint64_t hash = sella_hash_bytes(&q->user, sizeof q->user, 1);
-    bool look = (user_history || q->user < 0) && q->history_n && q->history_count > 0;
+    hash = kind == SELLA_REFS_TARGET ? sella_hash_bytes(&q->item, sizeof q->item, hash) : hash;
+    const bool look = (kind != SELLA_REFS_USER || q->user < 0) && q->history_n && q->history_count > 0;
     return look ? sella_hash_bytes(q->history_n, (size_t)q->history_count * sizeof *q->history_n, hash) : hash;
 }
 
-static int32_t user_ref(table *t, sella_refs *refs, const sella_query *query_n, int64_t n, bool user_history)
+static int32_t user_ref(table *t, sella_refs *refs, const sella_query *query_n, int64_t n, sella_refs_kind kind)
 {
-    size_t i = (size_t)user_hash(&query_n[n], user_history) & (t->size - 1);
+    size_t i = (size_t)user_hash(&query_n[n], kind) & (t->size - 1);
     for (; t->entry[i]; i = (i + 1) & (t->size - 1)) {
         int32_t ref = t->entry[i] - 1;
-        if (same_user(&query_n[refs->user_query_u[ref]], &query_n[n], user_history)) {
+        if (same_user(&query_n[refs->user_query_u[ref]], &query_n[n], kind)) {
             return ref;
         }
     }
@@ -89,7 +90,7 @@ sella_status sella_refs_make(const sella_query *query_n, int64_t N, sella_refs_k
             out->item_i[0] = -1;
             continue;
         }
-        out->user_ref_n[q] = user_ref(&users, out, query_n, q, kind == SELLA_REFS_HISTORY);
+        out->user_ref_n[q] = user_ref(&users, out, query_n, q, kind);
         out->item_ref_n[q] = item_ref(&items, out, query_n[q].item);
     }
 done:

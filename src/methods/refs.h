@@ -2,7 +2,8 @@
  *
  * Does:     make -> user_ref_n[n], item_ref_n[n]: dense numbers from 0 in order of first appearance, and who stands
  *           for each. Two queries have the same user vector when the user is the same and, where vectors follow from
- *           histories, the history too; vectors that nobody owns are the same for all.
+ *           histories, the history too, and where they follow from the target, the item; vectors that nobody owns are
+ *           the same for all.
  * Memory:   owned; released with _release.
  * Threads:  pure.
  */
@@ -15,6 +16,7 @@
 typedef enum sella_refs_kind {
     SELLA_REFS_USER,    /* user, item; for unseen users the history */
     SELLA_REFS_HISTORY, /* user with history, item */
+    SELLA_REFS_TARGET,  /* the user vector from user, history and item; the item vectors from the item */
     SELLA_REFS_SHARED   /* nothing: one user vector, one item vector */
 } sella_refs_kind;
 

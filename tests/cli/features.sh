@@ -18,8 +18,12 @@ for run in prompt4nr personprompt collm binllm; do
     sella recommend $run --user 100 -k 2 --json | sed 's/"score":[0-9.e-]*/"score":*/g; s/"item":"[^"]*","title":"[^"]*"/ITEM/g'
     printf 'user,item,history,title\n100,1,,\n7777,99,The Dawn (1984),A Film Nobody Has (2024)\n' | sella score $run - | cut -d, -f 1-4 | tail -n 1
 done
+echo "== collm over din"
+sella train collm data -o collmdin --model model $rows --from tallrec --set collab.model=din --set collab.width=8 --set collab.epochs=3 >/dev/null
+sella inspect collmdin | sed -n '/^component/,/^$/p'
+sella recommend collmdin --user 100 -k 2 --json | sed 's/"score":[0-9.e-]*/"score":*/g; s/"item":"[^"]*","title":"[^"]*"/ITEM/g'
 try train collm data -o refused --model model --from tallrec --set train.rows=47
-try train collm data -o refused --model model --set collab.model=din
+try train collm data -o refused --model model --set collab.model=gru4rec
 try train prompt4nr data -o refused --model model --from tallrec $rows
 try train binllm data -o refused --model model --set collab.width=12 --set binllm.code=dotted
 printf 'sella-template 1\nhistory = " {title};"\nempty = " none;"\nuser_code = "Of {user}"\ntarget = " Like {title}? Answer:"\nyes = " Yes"\nno = " No"\n' >bad.txt

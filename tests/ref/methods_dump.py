@@ -23,6 +23,36 @@ TITLES = ["Red Road (1971)", "Blue King", "Short Night", "Red Night (1972)", "Ki
 ROWS = [(0, 1, 1, []), (0, 2, 0, [1]), (0, 3, 1, [1]), (1, 0, 0, [4, 2]), (1, 5, 1, [4, 2]), (2, 4, 1, [0]), (2, 1, 0, [0, 4])]
 SLOT_USER, SLOT_ITEM, SLOT_WARM = 1, 2, 3
 GAIN, BIAS, ALIGN, TAU = 0.8, 0.3, 0.5, 0.2
+ATTENTION, TOP = (4, 3), (5, 2)
+
+
+def din_tables(new):
+    """DIN's own tensors: every layer with Dice and the running statistics that it scores with."""
+    t = {"din.history.weight": new(ITEMS, C)}
+    for name, width, hidden in (("attention", 4 * C, ATTENTION), ("top", 3 * C, TOP)):
+        for k, out in enumerate((*hidden, 1)):
+            t[f"din.{name}.{k}.weight"], t[f"din.{name}.{k}.bias"] = new(out, width, scale=0.9), new(out)
+            if k < 2:
+                t[f"din.{name}.{k}.alpha"], t[f"din.{name}.{k}.mean"] = new(out), new(out)
+                t[f"din.{name}.{k}.variance"] = (new(out).detach().abs() + 0.1).float().double().requires_grad_()
+            width = out
+    return t
+
+
+def network(t, name, x):
+    for k in range(3):
+        x = x @ t[f"din.{name}.{k}.weight"].T + t[f"din.{name}.{k}.bias"]
+        if k < 2:  # statistics are constants here
+            mean, variance = t[f"din.{name}.{k}.mean"].detach(), t[f"din.{name}.{k}.variance"].detach()
+            p = torch.sigmoid((x - mean) / (variance + 1e-8).sqrt())
+            x = p * x + (1 - p) * t[f"din.{name}.{k}.alpha"] * x
+    return x[..., 0]
+
+
+def interest(t, item, history):
+    """What a history says about one item."""
+    q, k = t["item.weight"][item].expand(len(history), C), t["din.history.weight"][history]
+    return network(t, "attention", torch.cat([q, k, q - k, q * k], 1)) @ k
 
 
 def prompt(tokenizer, item, history):
@@ -67,16 +97,38 @@ def main():
          "logit.bias": torch.tensor([BIAS], dtype=torch.float64).float().double().requires_grad_(),
          "logit.gain": torch.tensor([GAIN], dtype=torch.float64).float().double().requires_grad_()}
 
+    def mf(user, item, history):
+        p = t["user.weight"][user]
+        if history:
+            p = p + t["history.weight"][history].sum(0) / len(history) ** 0.5
+        return p, p @ t["item.weight"][item]
+
+    def din(user, item, history):
+        v = interest(t, item, history)
+        return v, network(t, "top", torch.cat([t["user.weight"][user], v, t["item.weight"][item]]))
+
+    out = step(tokenizer, model, direction, t, mf)
+    t.update(din_tables(new))
+    del t["history.weight"]
+    for p in t.values():
+        p.grad = None
+    # tensors that both begin with are written once
+    out.update({"din." + k: v for k, v in step(tokenizer, model, direction, t, din).items() if k in ("loss", "z") or k.startswith("grad.")})
+    out.update({k: v.detach().float() for k, v in t.items() if k.startswith("din.")})
+    ref_file.write(os.path.join(HERE, "methods_stage3.ref"), out)
+
+
+def step(tokenizer, model, direction, t, collab):
+    """Loss and gradients of one step; collab gives a row's user vector and its logit without biases."""
+
     def proj(x):
         return torch.nn.functional.gelu(x @ t["proj.0.weight"].T + t["proj.0.bias"]) @ t["proj.2.weight"].T + t["proj.2.bias"]
 
     z, ids_all, slots_all, start = [], [], [], [0]
     for user, item, _, history in ROWS:
-        p = t["user.weight"][user]
-        if history:
-            p = p + t["history.weight"][history].sum(0) / len(history) ** 0.5
+        p, cf = collab(user, item, history)
         q = t["item.weight"][item]
-        cf = p @ q + t["user.bias"][user] + t["item.bias"][item] + t["global.bias"][0]
+        cf = cf + t["user.bias"][user] + t["item.bias"][item] + t["global.bias"][0]
         soft = {SLOT_USER: proj(p), SLOT_ITEM: proj(q), SLOT_WARM: t["semantic.weight"][item] @ t["warm.weight"].T + t["warm.bias"]}
         ids, slots = prompt(tokenizer, item, history)
         table = model.get_input_embeddings().weight
@@ -102,8 +154,8 @@ def main():
     out = {k: v.detach().float() if hasattr(v, "detach") else v for k, v in out.items()}
     for name, p in t.items():
         out[name] = p.detach().float()
-        out["grad." + name] = p.grad.float()
-    ref_file.write(os.path.join(HERE, "methods_stage3.ref"), out)
+        out["grad." + name] = torch.zeros_like(out[name]) if p.grad is None else p.grad.float()
+    return out
 
 
 if __name__ == "__main__":

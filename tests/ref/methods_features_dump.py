@@ -4,6 +4,7 @@
 
 p4: prompt4nr, three shared vectors a slot, together with the adapter.     pp: personprompt, a vector a user and an item.
 co: collm, projected vectors of matrix factorisation (ReLU between).       bi: binllm, codes as text, the adapter.
+cd: collm over DIN, whose user vector is the interest of the history in the row's item.
 The rows are methods_dump.py's. Everything is computed in double precision and dumped as f32.
 """
 import os
@@ -15,7 +16,7 @@ from tokenizers import Tokenizer
 from transformers import LlamaForCausalLM
 
 import ref_file
-from methods_dump import HERE, ITEMS, L, ROWS, SLOT_ITEM, SLOT_USER, TITLES, USERS
+from methods_dump import HERE, ITEMS, L, ROWS, SLOT_ITEM, SLOT_USER, TITLES, USERS, din_tables, interest
 
 BIAS, C, HIDDEN, TOKENS = 0.3, 5, 50, 3
 USER_CODE = ["0110", "1011", "0001"]
@@ -75,7 +76,7 @@ def main():
         for user, item, _, history in ROWS:
             ids, slots = prompt(tokenizer, user, item, history, tokens, coded)
             table = model.get_input_embeddings().weight
-            vectors = iter(soft(user, item) if soft else [])
+            vectors = iter(soft(user, item, history) if soft else [])
             x = torch.stack([next(vectors) if s else table[i] for i, s in zip(ids, slots)])[None]
             h = model.get_base_model().model(inputs_embeds=x, attention_mask=torch.ones(1, len(ids), dtype=torch.long)).last_hidden_state[0, -1]
             z.append(h @ direction + bias[0])
@@ -90,24 +91,30 @@ def main():
                     f"{name}.slot": np.array(slots_all, dtype="int32")})
         for n, p in tables.items():
             got[n] = p
-            got["grad." + n] = p.grad
+            got["grad." + n] = torch.zeros_like(p) if p.grad is None else p.grad
         for n, p in lora.items():
             if train_lora:
                 got["grad." + n] = p.grad
         out.update({f"{name}.{k}": v.detach().float() for k, v in got.items()})
 
     t = {"soft.user": new(TOKENS, L), "soft.item": new(TOKENS, L)}
-    case("p4", t, TOKENS, lambda u, i, t=t: [*t["soft.user"], *t["soft.item"]], True)
+    case("p4", t, TOKENS, lambda u, i, h, t=t: [*t["soft.user"], *t["soft.item"]], True)
     t = {"user.weight": new(USERS, L), "item.weight": new(ITEMS, L)}
-    case("pp", t, 1, lambda u, i, t=t: [t["user.weight"][u], t["item.weight"][i]], False)
-    t = {"user.weight": new(USERS, C), "item.weight": new(ITEMS, C), "proj.0.weight": new(HIDDEN, C), "proj.0.bias": new(HIDDEN),
-         "proj.2.weight": new(L, HIDDEN, scale=0.1), "proj.2.bias": new(L)}
+    case("pp", t, 1, lambda u, i, h, t=t: [t["user.weight"][u], t["item.weight"][i]], False)
 
-    def proj(x, t=t):
+    def projected():
+        return {"user.weight": new(USERS, C), "item.weight": new(ITEMS, C), "proj.0.weight": new(HIDDEN, C), "proj.0.bias": new(HIDDEN),
+                "proj.2.weight": new(L, HIDDEN, scale=0.1), "proj.2.bias": new(L)}
+
+    t = projected()
+
+    def proj(x):  # of the case at hand
         return torch.relu(x @ t["proj.0.weight"].T + t["proj.0.bias"]) @ t["proj.2.weight"].T + t["proj.2.bias"]
 
-    case("co", t, 1, lambda u, i, t=t: [proj(t["user.weight"][u]), proj(t["item.weight"][i])], False)
+    case("co", t, 1, lambda u, i, h, t=t: [proj(t["user.weight"][u]), proj(t["item.weight"][i])], False)
     case("bi", {}, 0, None, True, coded=True)
+    t = {**projected(), **din_tables(new)}
+    case("cd", t, 1, lambda u, i, h: [proj(interest(t, i, h)), proj(t["item.weight"][i])], False)
     ref_file.write(os.path.join(HERE, "methods_features.ref"), out)
 
 

@@ -142,12 +142,11 @@ static sella_status sella_method_estimate(const sella_settings *settings, uint64
 {
     sella_collab_config config;
     sella_collab_config_of(settings, dataset->train_users, dataset->items, &config);
-    const bool history =
-        sella_collab_reads_history(sella_collab_find(sella_settings_text(settings, "collab.model")), &config);
+    const sella_collab_ops *ops = sella_collab_find(sella_settings_text(settings, "collab.model"));
     const sella_stage_plan stage3 = {
         .slots = sella_ablation_slots(settings),
         .tokens = 1,
-        .refs = history ? SELLA_REFS_HISTORY : SELLA_REFS_USER,
+        .refs = sella_collab_refs(ops, &config),
         .soft = true};
     const sella_stages_ask ask = {.settings = settings,
                                   .seed = seed,

@@ -66,17 +66,16 @@ static sella_status choose_trained(stage3 *s, sella_err *err)
     const char *ablation = sella_settings_text(settings, "ablation");
     const bool without = strcmp(ablation, "w/o") == 0, ui_tokens = strcmp(ablation, "ui") != 0,
                warm_token = !without && strcmp(ablation, "warm") != 0;
-    const bool tables = ui_tokens && !without, residual = sella_residual_of(settings) != SELLA_RESIDUAL_NO;
+    const bool tables = ui_tokens && !without;
+    const sella_residual residual = sella_residual_of(settings);
     sella_param_table *collab_table = &s->v.collab->table;
     if (without || strcmp(ablation, "proj") == 0) {
         SELLA_TRY(restart_projection(s, err));
     }
     SELLA_TRY(sella_stage_train_table(collab_table, "", tables, err));
-    if (tables && !residual) { // biases are in the residual only: without it they have no gradient and would just decay
-        SELLA_TRY(sella_stage_train_table(collab_table, "user.bias", false, err));
-        SELLA_TRY(sella_stage_train_table(collab_table, "item.bias", false, err));
-        SELLA_TRY(sella_stage_train_table(collab_table, "global.bias", false, err));
-    }
+    SELLA_TRY(residual == SELLA_RESIDUAL_ALL
+                  ? SELLA_OK
+                  : sella_collab_freeze_logit(s->v.collab, residual == SELLA_RESIDUAL_NO, err));
     SELLA_TRY(sella_stage_train_table(&s->v.projection.table, "proj.", ui_tokens, err));
     SELLA_TRY(sella_stage_train_table(&s->v.projection.table, "warm.", warm_token, err));
     SELLA_TRY(sella_stage_train_table(&s->v.semantic, "", warm_token && sella_settings_bool(settings, "semantic.train"),
