@@ -36,7 +36,7 @@ typedef struct sella_train_options {
 } sella_train_options;
 
 /* Train (or resume, or estimate). *json: result.json's object, or the dry-run estimate {"method","rows","tokens","steps","parameters":{"trainable","frozen"},
- * "seconds","peak_mb","settings":{...}} on one line. Returns SELLA_INTERRUPTED when talk->stop asked to. */
+ * "seconds","peak_mb","cache_mb","settings":{...}} on one line. Returns SELLA_INTERRUPTED when talk->stop asked to. */
 SELLA_API sella_status sella_train(const sella_train_options *options, const sella_talk *talk, char **json, sella_err *err);
 
 /* Train one run for each seed, one after another: options->run/seed-N, each a complete run. options->seed is not used. With options->resume complete ones

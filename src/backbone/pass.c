@@ -337,11 +337,10 @@ static void attention_over(sella_pass *p, const sella_tree_batch *b)
     p->attention.subtree_s = p->behind_subtree;
 }
 
-static sella_status forward(sella_pass *pass, const sella_tree_batch *batch, const sella_pass_link *link, const float *soft,
-                            uint64_t seed, int64_t step, float *answer, sella_err *err)
+/* Check a batch and make it the one of this pass, behind what is given before it. */
+static sella_status batch_begin(sella_pass *pass, const sella_tree_batch *batch, const sella_pass_link *link, uint64_t seed,
+                                int64_t step, sella_err *err)
 {
-    sella_status status = SELLA_OK;
-    const sella_backbone_config *c = pass->shape;
     pass->batch = NULL;
     pass->link = link;
     pass->past = 0;
@@ -349,23 +348,37 @@ static sella_status forward(sella_pass *pass, const sella_tree_batch *batch, con
         pass->past += link->given_n[i].tokens;
     }
     sella_lap_begin(pass, false);
-    SELLA_TRY(batch_check(pass, batch, err));
-    assert(soft || batch->M == 0);
-    SELLA_TRY(inputs_fill(pass, batch, soft, err));
+    const sella_status status = batch_check(pass, batch, err);
+    if (status != SELLA_OK) {
+        return status;
+    }
     pass->batch = batch;
     pass->seed = seed;
     pass->step = step;
     attention_over(pass, batch);
     assert(sella_attention_scratch(&pass->attention) <= pass->scratch_floats);
     answers_list(pass, batch);
-    sella_lap(pass, SELLA_LAP_EMBEDDING);
-    for (int l = 0; l < c->layers; l++) {
-        sella_layer_forward(pass, l, l + 1 < c->layers ? pass->state[l + 1].x : pass->final);
+    return SELLA_OK;
+}
+
+/* Layers first .. end-1; behind the last of them the residual stream is written to `out`. */
+static sella_status layers_forward(sella_pass *pass, int first, int end, float *out, sella_err *err)
+{
+    for (int l = first; l < end; l++) {
+        sella_layer_forward(pass, l, l + 1 < end ? pass->state[l + 1].x : out);
         if (pass->tile.fault) {
             pass->batch = NULL;
-            SELLA_TRY(sella_pass_fault(pass, err));
+            return sella_pass_fault(pass, err);
         }
     }
+    return SELLA_OK;
+}
+
+/* The answers' rows behind the final norm. */
+static sella_status answers_forward(sella_pass *pass, float *answer, sella_err *err)
+{
+    const sella_backbone_config *c = pass->shape;
+    const sella_tree_batch *batch = pass->batch;
     sella_rmsnorm_forward(pass->h, c->C, pass->r, pass->final, c->C, sella_backbone_norm(pass->backbone),
                           pass->answers.n, c->C, c->rms_eps);
     sella_lap(pass, SELLA_LAP_NORM);
@@ -374,15 +387,31 @@ static sella_status forward(sella_pass *pass, const sella_tree_batch *batch, con
         for (int i = 0; i < c->C; i++) {
             if (!isfinite(from[i])) {
                 pass->batch = NULL;
-                status = sella_err_set(err, SELLA_DIVERGED,
-                                       "the hidden state of row %lld is not finite (%g at place %d)",
-                                       (long long)batch->row_n[n], (double)from[i], i);
-                goto done;
+                return sella_err_set(err, SELLA_DIVERGED, "the hidden state of row %lld is not finite (%g at place %d)",
+                                     (long long)batch->row_n[n], (double)from[i], i);
             }
         }
         memcpy(answer + (size_t)n * (size_t)c->C, from, (size_t)c->C * sizeof *answer);
     }
     sella_lap(pass, SELLA_LAP_REST);
+    return SELLA_OK;
+}
+
+static sella_status forward(sella_pass *pass, const sella_tree_batch *batch, const sella_pass_link *link, const float *soft,
+                            uint64_t seed, int64_t step, float *answer, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    SELLA_TRY(batch_begin(pass, batch, link, seed, step, err));
+    assert(soft || batch->M == 0);
+    status = inputs_fill(pass, batch, soft, err);
+    if (status != SELLA_OK) {
+        pass->batch = NULL;
+        goto done;
+    }
+    pass->from = 0;
+    sella_lap(pass, SELLA_LAP_EMBEDDING);
+    SELLA_TRY(layers_forward(pass, 0, pass->shape->layers, pass->final, err));
+    SELLA_TRY(answers_forward(pass, answer, err));
 done:
     return status;
 }
@@ -399,5 +428,34 @@ sella_status sella_pass_forward_behind(sella_pass *pass, const sella_tree_batch 
     const sella_status status = forward(pass, batch, link, soft, 0, -1, answer, err);
     pass->batch = NULL; // the states of the given tokens are not here: no backward
     pass->link = NULL;
+    return status;
+}
+
+sella_status sella_pass_hidden(sella_pass *pass, const sella_tree_batch *batch, int layer, float *x, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    assert(layer > 0 && layer < pass->shape->layers && batch->M == 0);
+    SELLA_TRY(batch_begin(pass, batch, NULL, 0, -1, err));
+    SELLA_TRY(inputs_fill(pass, batch, NULL, err));
+    sella_lap(pass, SELLA_LAP_EMBEDDING);
+    SELLA_TRY(layers_forward(pass, 0, layer, x, err));
+done:
+    pass->batch = NULL;
+    return status;
+}
+
+sella_status sella_pass_forward_from(sella_pass *pass, const sella_tree_batch *batch, int layer, const float *x, uint64_t seed,
+                                     int64_t step, float *answer, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    const sella_backbone_config *c = pass->shape;
+    assert(layer > 0 && layer < c->layers && batch->M == 0);
+    SELLA_TRY(batch_begin(pass, batch, NULL, seed, step, err));
+    memcpy(pass->state[layer].x, x, (size_t)batch->T * (size_t)c->C * sizeof *x);
+    pass->from = layer;
+    sella_lap(pass, SELLA_LAP_EMBEDDING);
+    SELLA_TRY(layers_forward(pass, layer, c->layers, pass->final, err));
+    SELLA_TRY(answers_forward(pass, answer, err));
+done:
     return status;
 }

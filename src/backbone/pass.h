@@ -94,6 +94,18 @@ sella_status sella_pass_forward(sella_pass *pass, const sella_tree_batch *batch,
 sella_status sella_pass_forward_behind(sella_pass *pass, const sella_tree_batch *batch, const sella_pass_link *link, const float *soft,
                                        float *answer, sella_err *err);
 
+/* The two halves of a pass whose lower layers are frozen. hidden: what enters `layer` for every token, through the layers below it, without
+ * dropout and without a backward pass after it. forward_from: the same as sella_pass_forward from there on; a backward pass may follow when
+ * nothing below `layer` trains. Both together are sella_pass_forward, bit for bit, on one batch; on others but for rounding, since products of
+ * other numbers of rows may sum in another order: who wants the same bits again gives `hidden` the same batch again.
+ *
+ *   layer in         0 < layer < layers of the backbone
+ *   x     out, in    [T, C]
+ * Requires: no soft tokens. Returns: as sella_pass_forward. */
+sella_status sella_pass_hidden(sella_pass *pass, const sella_tree_batch *batch, int layer, float *x, sella_err *err);
+sella_status sella_pass_forward_from(sella_pass *pass, const sella_tree_batch *batch, int layer, const float *x, uint64_t seed,
+                                     int64_t step, float *answer, sella_err *err);
+
 /* Backward of the last forward (the same batch object, unchanged).
  *   danswer in    [N, C]
  *   dsoft   out   [M, C]  or NULL

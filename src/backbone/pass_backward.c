@@ -347,6 +347,9 @@ sella_status sella_pass_backward(sella_pass *pass, const float *danswer, float *
     if (low == c->layers) {
         return SELLA_OK;
     }
+    if (low < pass->from) {
+        return sella_err_set(err, SELLA_STATE, "layer %d trains, but the forward pass began at layer %d", low, pass->from);
+    }
     const sella_row_list everything = {b->T, NULL};
     const sella_row_list live = trained < c->layers ? everything : live_tokens(pass);
     sella_lap_begin(pass, true);

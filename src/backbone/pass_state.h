@@ -81,6 +81,7 @@ struct sella_pass {
     /* of the last forward */
     const sella_tree_batch *batch; /* NULL: none, or it failed */
     const sella_pass_link *link; /* NULL: nothing before the batch */
+    int from;                    /* layer that it began at: no states below it */
     int past;                    /* tokens given before the batch: its rows of q, k, v and o stand behind theirs */
     sella_attention_shape attention; /* over past and batch */
     sella_row_list answers; /* distinct answer tokens */

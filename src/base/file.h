@@ -61,6 +61,8 @@ void sella_names_free(char **names, size_t count);
 sella_status sella_path_remove(const char *path, sella_err *err);
 /* Remove what killed writers left behind in a folder and below it: files NAME.new-DIGITS-DIGITS. */
 sella_status sella_dir_sweep(const char *path, sella_err *err);
+/* Bytes that can still be written to a file at path, which is there: free disk space, or less by the file size limit. False: unknown. */
+bool sella_disk_free(const char *path, uint64_t *bytes);
 /* fsync the folder that holds path, so that a new name survives a power cut. Returns 0 or an errno. */
 int sella_path_sync_parent(const char *path);
 /* Put a finished folder into its place: fsync its files, rename(tmp, path). Refused when PATH exists and is not empty. */

@@ -5,7 +5,9 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -241,6 +243,20 @@ int sella_path_sync_parent(const char *path)
     int reason = fsync(fd) == 0 || errno == EINVAL || errno == EROFS ? 0 : errno; // some file systems cannot
     close(fd);
     return reason;
+}
+
+bool sella_disk_free(const char *path, uint64_t *bytes)
+{
+    struct statvfs disk;
+    struct rlimit limit;
+    if (statvfs(path, &disk) != 0) {
+        return false;
+    }
+    *bytes = (uint64_t)disk.f_bavail * (uint64_t)disk.f_frsize;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < *bytes) {
+        *bytes = limit.rlim_cur;
+    }
+    return true;
 }
 
 sella_status sella_dir_publish(const char *tmp, const char *path, sella_err *err)

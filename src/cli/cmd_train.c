@@ -54,7 +54,7 @@ static void show_estimate(const json_t *object)
 {
     const json_t *parameters = json_object_get(object, "parameters");
     const json_t *seconds = json_object_get(object, "seconds");
-    const json_t *memory = json_object_get(object, "peak_mb");
+    const json_t *memory = json_object_get(object, "peak_mb"), *cache = json_object_get(object, "cache_mb");
     printf("%-22s %s\n", "method", json_string_value(json_object_get(object, "method")));
     if (json_object_get(object, "seeds") != NULL) {
         printf("%-22s %zu (rows, tokens and steps are those of one, seconds of all)\n", "runs", json_array_size(json_object_get(object, "seeds")));
@@ -69,6 +69,9 @@ static void show_estimate(const json_t *object)
     }
     if (json_is_number(memory)) {
         printf("%-22s %.0f\n", "estimated peak MB", json_number_value(memory));
+    }
+    if (json_number_value(cache) > 0) {
+        printf("%-22s %.1f\n", "hidden states, disk MB", json_number_value(cache));
     }
     printf("\nsettings\n");
     sella_show_scalars(json_object_get(object, "settings"), 2);

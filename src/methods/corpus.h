@@ -11,6 +11,7 @@
 #ifndef SELLA_METHODS_CORPUS_H
 #define SELLA_METHODS_CORPUS_H
 
+#include "backbone/hidden_cache.h"
 #include "methods/lm.h"
 #include "methods/refs.h"
 
@@ -38,6 +39,7 @@ typedef struct sella_corpus {
     int64_t epoch;         /* that the two arrays below are for, -1: none */
     int64_t *shuffled;     /* [trees] */
     int64_t *step_first;   /* [steps + 1] into shuffled */
+    sella_hidden_cache *hidden; /* hidden states of the trees on disk, owned by the stage; NULL: none are kept */
 } sella_corpus;
 
 /* index_k [k]: rows of the split (valid: for evaluation while training). */

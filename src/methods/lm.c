@@ -122,6 +122,9 @@ sella_status sella_lm_lora_config(const sella_settings *settings, sella_lora_con
                                .alpha = sella_settings_real(settings, "lora.alpha"),
                                .dropout = sella_settings_real(settings, "lora.dropout"),
                                .first_layer = (int)sella_settings_int(settings, "lora.first_layer")};
+    if (out->first_layer == 0 && sella_settings_is(settings, "train.cache_hidden", "yes")) {
+        return sella_err_set(err, SELLA_ARG, "train.cache_hidden=yes with lora.first_layer=0: below the first layer there is nothing to keep");
+    }
     return sella_lora_targets(sella_settings_text(settings, "lora.targets"), &out->targets, err);
 }
 

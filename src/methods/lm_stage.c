@@ -104,6 +104,8 @@ void sella_lm_stage_release(sella_lm_stage *stage)
 {
     sella_lm_step_release(&stage->step);
     sella_teacher_release(&stage->teacher);
+    sella_hidden_cache_close(stage->train.hidden);
+    sella_hidden_cache_close(stage->valid.hidden);
     sella_corpus_release(&stage->train);
     sella_corpus_release(&stage->valid);
     sella_lm_release(&stage->lm);
@@ -152,6 +154,58 @@ done:
     return status;
 }
 
+/* ---- hidden states on disk ---- */
+
+static const char *const hidden_files[] = {"hidden-train.bin", "hidden-valid.bin"};
+
+bool sella_lm_stage_keeps(const sella_settings *settings, int64_t times)
+{
+    return sella_settings_int(settings, "lora.first_layer") > 0 &&
+           (sella_settings_is(settings, "train.cache_hidden", "yes") ||
+            (sella_settings_is(settings, "train.cache_hidden", "auto") && times > 1));
+}
+
+/* Keep the hidden states of a corpus in hidden_files[file], when they are asked for `times` times. Where that cannot be, the
+ * stage does without, and says so, unless it was asked for by name. */
+static sella_status keep_hidden(sella_lm_stage *stage, sella_corpus *corpus, int file, int64_t times, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    const sella_settings *settings = stage->job->settings;
+    const sella_hidden_of of = {stage->lm.backbone, stage->step.first_layer, corpus->trees, corpus->tree_tokens};
+    char name[80], *path = NULL;
+    sella_err why = {0};
+    if (of.layer == 0 || corpus->trees == 0 || !sella_lm_stage_keeps(settings, times)) {
+        return SELLA_OK;
+    }
+    snprintf(name, sizeof name, "stages/%s/%s", stage->name, hidden_files[file]);
+    SELLA_TRY(sella_run_place(stage->job->run, name, &path, err));
+    if (sella_hidden_cache_open(path, &of, &corpus->hidden, &why) == SELLA_OK) {
+        const sella_hidden_stats state = sella_hidden_cache_state(corpus->hidden);
+        sella_say(stage->job->talk, SELLA_LEVEL_INFO,
+                  "%s: what enters layer %d is kept on disk between epochs: %s, %.1f MB, %lld of %lld trees are there",
+                  stage->name, of.layer, name, (double)state.bytes / 1048576.0, (long long)state.known,
+                  (long long)corpus->trees);
+    } else if (sella_settings_is(settings, "train.cache_hidden", "yes")) {
+        status = sella_err_set(err, why.code, "%s; train.cache_hidden=auto does without", why.text);
+    } else {
+        sella_say(stage->job->talk, SELLA_LEVEL_WARN, "%s: hidden states are computed again in every epoch: %s", stage->name,
+                  why.text);
+    }
+done:
+    free(path);
+    return status;
+}
+
+/* A file that can no longer be written is told once; what it has is used. */
+static void tell_hidden(sella_lm_stage *stage, const sella_corpus *corpus)
+{
+    const char *failure = corpus->hidden ? sella_hidden_cache_state(corpus->hidden).failure : NULL;
+    if (failure && !stage->hidden_told) {
+        sella_say(stage->job->talk, SELLA_LEVEL_WARN, "%s: hidden states are no longer written to disk: %s", stage->name, failure);
+        stage->hidden_told = true;
+    }
+}
+
 /* ---- the loop ---- */
 
 static sella_status run_step(void *user, sella_loop_step *at, sella_err *err)
@@ -161,6 +215,7 @@ static sella_status run_step(void *user, sella_loop_step *at, sella_err *err)
     int64_t rows, trees = sella_corpus_step(&s->train, at->step / steps, at->step % steps, &tree);
     sella_status status = sella_lm_step_run(&s->step, tree, trees, at->step, true, &at->loss, &rows, NULL, err);
     at->units = (double)rows;
+    tell_hidden(s, &s->train);
     return status;
 }
 
@@ -176,7 +231,9 @@ static sella_status evaluate(void *user, double *metric, json_t **record, sella_
     const sella_soft_source *soft = s->soft;
     *record = NULL;
     sella_status status = soft && soft->ops->ready ? soft->ops->ready(soft->self, s->job->run, err) : SELLA_OK;
-    return status == SELLA_OK ? sella_lm_step_auc(&s->step, &s->valid, metric, err) : status;
+    status = status == SELLA_OK ? sella_lm_step_auc(&s->step, &s->valid, metric, err) : status;
+    tell_hidden(s, &s->valid);
+    return status;
 }
 
 static sella_loop loop_of(sella_lm_stage *stage, char *checkpoints, char *metrics)
@@ -240,6 +297,9 @@ sella_status sella_lm_stage_train(sella_lm_stage *stage, sella_param_table *cons
     SELLA_TRY(metrics ? sella_run_place(stage->job->run, place, &checkpoints, err) : sella_err_memory(err, "a path", 32));
     sella_loop loop = loop_of(stage, checkpoints, metrics);
     count_steps(stage, &loop);
+    const int64_t steps = loop.epochs * loop.steps_per_epoch;
+    SELLA_TRY(keep_hidden(stage, &stage->train, 0, (steps + train->steps - 1) / train->steps, err));
+    SELLA_TRY(keep_hidden(stage, &stage->valid, 1, loop.evaluate_steps > 0 ? steps / loop.evaluate_steps : 0, err));
     if (loop.epochs > 0 || stage->logit->count > 0 || stage->soft) { // an untrained stage without a number has no start
         SELLA_TRY(begin(stage, err));
     }
@@ -256,7 +316,7 @@ sella_status sella_lm_stage_train(sella_lm_stage *stage, sella_param_table *cons
     sella_say(stage->job->talk, SELLA_LEVEL_INFO,
               "%s: %lld rows, %lld packed tokens an epoch (%lld one by one), %lld steps, %zu trained numbers",
               stage->name, (long long)train->rows, (long long)train->tokens, (long long)train->row_tokens,
-              (long long)(loop.epochs * loop.steps_per_epoch), trained);
+              (long long)steps, trained);
     SELLA_TRY(sella_loop_run(&loop, &stage->result, err));
 done:
     free(checkpoints);
@@ -286,8 +346,15 @@ sella_status sella_lm_stage_finish(sella_lm_stage *stage, const json_t *record, 
 {
     sella_status status = SELLA_OK;
     char place[80], *checkpoints = NULL;
+    for (int f = 0; f < 2; f++) { // before the stage counts as done: nobody would look for them later
+        snprintf(place, sizeof place, "stages/%s/%s", stage->name, hidden_files[f]);
+        free(checkpoints);
+        checkpoints = sella_run_file(stage->job->run, place);
+        SELLA_TRY(checkpoints ? sella_path_remove(checkpoints, err) : sella_err_memory(err, "a path", 80));
+    }
     snprintf(place, sizeof place, "checkpoints/%s", stage->name);
     SELLA_TRY(sella_run_stage_finish(stage->job->run, stage->name, record, err));
+    free(checkpoints);
     checkpoints = sella_run_file(stage->job->run, place);
     SELLA_TRY(checkpoints ? sella_path_remove(checkpoints, err) : sella_err_memory(err, "a path", 80));
 done:

@@ -5,6 +5,9 @@
  *           open -> train -> record -> [save artifacts, finish] -> release. open samples the rows of train (and of
  *           valid, with PREFIX.evaluate) and makes pass and scratch; train measures where the intercept starts, runs
  *           the loop and its checkpoints, and keeps the best parameters on valid when they are evaluated.
+ *           Where nothing below layer lora.first_layer trains and prompts are tokens alone, what enters that layer is kept in
+ *           stages/NAME/hidden-train.bin (and -valid.bin) from its first computation on, as train.cache_hidden says: the
+ *           same bytes of parameters with and without (lm_step.h). finish removes the files.
  * Memory:   owns corpora, step and lm; tables, soft and vectors are borrowed.
  * Threads:  one stage at a time.
  * Paper:    eqs (4), (5), (11).
@@ -31,6 +34,7 @@ typedef struct sella_lm_stage {
     sella_corpus train, valid;
     sella_teacher teacher; /* stage1.teacher and stage1.offset, where the adapter is trained */
     sella_lm_step step;
+    bool hidden_told; /* that hidden states cannot be written any more */
     double label_mean;
     sella_lm_start start;
     sella_loop_result result;
@@ -47,6 +51,8 @@ json_t *sella_lm_stage_record(const sella_lm_stage *stage);
 sella_status sella_lm_stage_finish(sella_lm_stage *stage, const json_t *record, sella_err *err);
 void sella_lm_stage_release(sella_lm_stage *stage);
 
+/* Are hidden states worth keeping by train.cache_hidden, when every one of them is asked for `times` times? */
+bool sella_lm_stage_keeps(const sella_settings *settings, int64_t times);
 /* train.tokens, stage1.tree_cap, stage1.share, PREFIX.batch: how a stage's rows are packed. */
 sella_corpus_options sella_lm_stage_packing(const sella_settings *settings, const char *prefix, sella_refs_kind refs,
                                             uint64_t seed);

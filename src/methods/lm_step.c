@@ -5,6 +5,7 @@
  */
 #include "methods/lm_step.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,11 @@ typedef struct work {
     double loss;           // sum so far
 } work;
 
+static int64_t rows_of(const sella_corpus *corpus, int64_t tree)
+{
+    return corpus->tree_first[tree + 1] - corpus->tree_first[tree];
+}
+
 static bool trains(const sella_lm *lm)
 {
     return lm->lora && sella_param_total(sella_lora_params(lm->lora), true) > 0;
@@ -41,6 +47,7 @@ sella_status sella_lm_step_open(sella_lm_step *step, sella_err *err)
     const sella_pass_options options = {
         .max_tokens = (int)T, .backward = true, .train_lora = trains(step->lm), .train_soft = step->soft != NULL};
     step->train_adapter = options.train_lora;
+    step->first_layer = options.train_lora && !options.train_soft ? sella_lora_settings(step->lm->lora)->first_layer : 0;
     sella_rows_init(&step->rows);
     SELLA_TRY(sella_pass_new(step->lm->backbone, step->lm->lora, &options, &step->pass, err));
     step->answer = sella_alloc(T * C, sizeof *step->answer, "answers", err);
@@ -51,6 +58,10 @@ sella_status sella_lm_step_open(sella_lm_step *step, sella_err *err)
     if (!step->answer || !step->danswer || !step->z || !step->dz || !step->model) {
         status = SELLA_MEMORY;
         goto done;
+    }
+    if (step->first_layer > 0) {
+        step->entry = sella_alloc(T * C, sizeof *step->entry, "hidden states", err);
+        status = step->entry ? SELLA_OK : SELLA_MEMORY;
     }
     if (step->soft) {
         step->soft_rows = sella_alloc(T * C, sizeof *step->soft_rows, "soft rows", err);
@@ -70,13 +81,14 @@ void sella_lm_step_release(sella_lm_step *step)
     sella_rows_release(&step->rows);
     free(step->answer);
     free(step->danswer);
+    free(step->entry);
     free(step->soft_rows);
     free(step->dsoft_rows);
     free(step->z);
     free(step->dz);
     free(step->model);
     step->pass = NULL;
-    step->answer = step->danswer = step->soft_rows = step->dsoft_rows = step->z = step->dz = step->model = NULL;
+    step->answer = step->danswer = step->entry = step->soft_rows = step->dsoft_rows = step->z = step->dz = step->model = NULL;
 }
 
 static void work_release(work *w)
@@ -95,7 +107,7 @@ static sella_status render(sella_lm_step *step, const int64_t *tree_k, int64_t k
     sella_status status = SELLA_OK;
     const sella_corpus *corpus = step->corpus;
     for (int64_t t = 0; t < k; t++) {
-        w->rows += corpus->tree_first[tree_k[t] + 1] - corpus->tree_first[tree_k[t]];
+        w->rows += rows_of(corpus, tree_k[t]);
     }
     w->query_n = sella_alloc((size_t)w->rows, sizeof *w->query_n, "rows of a step", err);
     w->copy_n = sella_alloc((size_t)w->rows, sizeof *w->copy_n, "rows of a step", err);
@@ -195,19 +207,56 @@ static void logits(sella_lm_step *step, const sella_tree_batch *batch, work *w, 
     }
 }
 
-static sella_status one_batch(sella_lm_step *step, const int64_t *index_k, int64_t k, int64_t at, bool backward,
-                              work *w, float *z_n, sella_err *err)
+static sella_tree_options packing(const sella_corpus *corpus)
+{
+    return (sella_tree_options){corpus->options.budget, corpus->options.tree_cap, corpus->options.share};
+}
+
+/* step->entry: what enters layer K for the tokens of these trees, which stand one behind the other in their batch.
+ * index_k: their rows. */
+static sella_status enter(sella_lm_step *step, const int64_t *tree_k, int64_t k, const int64_t *index_k, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    const sella_corpus *corpus = step->corpus;
+    const sella_tree_options options = packing(corpus);
+    sella_tree_batch tree = {0};
+    float *x = step->entry;
+    for (int64_t t = 0; t < k; t++) {
+        SELLA_TRY(sella_tree_build(&step->rows, index_k, rows_of(corpus, tree_k[t]), &options, &tree, err));
+        assert(tree.T == corpus->tree_tokens[tree_k[t]]);
+        if (!corpus->hidden || !sella_hidden_cache_read(corpus->hidden, tree_k[t], &tree, x)) {
+            SELLA_TRY(sella_pass_hidden(step->pass, &tree, step->first_layer, x, err));
+            if (corpus->hidden) {
+                sella_hidden_cache_write(corpus->hidden, tree_k[t], &tree, x);
+            }
+        }
+        x += (size_t)tree.T * (size_t)step->lm->C;
+        index_k += rows_of(corpus, tree_k[t]);
+        sella_tree_batch_release(&tree);
+    }
+done:
+    sella_tree_batch_release(&tree);
+    return status;
+}
+
+/* Trees tree_k [k], whose `rows` rows are index_n. */
+static sella_status one_batch(sella_lm_step *step, const int64_t *tree_k, int64_t k, const int64_t *index_n, int64_t rows,
+                              int64_t at, bool backward, work *w, float *z_n, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_tree_batch batch = {0};
-    const sella_tree_options options = {step->corpus->options.budget, step->corpus->options.tree_cap,
-                                        step->corpus->options.share};
-    SELLA_TRY(sella_tree_build(&step->rows, index_k, k, &options, &batch, err));
+    const sella_tree_options options = packing(step->corpus);
+    const int64_t draw = step->dropout && backward ? at : -1;
+    SELLA_TRY(sella_tree_build(&step->rows, index_n, rows, &options, &batch, err));
     if (batch.M > 0) {
         sella_soft_gather(&w->soft, &batch, step->soft_rows);
     }
-    SELLA_TRY(sella_pass_forward(step->pass, &batch, batch.M > 0 ? step->soft_rows : NULL, step->seed,
-                                 step->dropout && backward ? at : -1, step->answer, err));
+    if (step->first_layer > 0) {
+        SELLA_TRY(enter(step, tree_k, k, index_n, err));
+        SELLA_TRY(sella_pass_forward_from(step->pass, &batch, step->first_layer, step->entry, step->seed, draw, step->answer, err));
+    } else {
+        SELLA_TRY(sella_pass_forward(step->pass, &batch, batch.M > 0 ? step->soft_rows : NULL, step->seed, draw, step->answer, err));
+    }
     logits(step, &batch, w, backward, z_n);
     if (backward && (step->train_adapter || batch.M > 0)) {
         SELLA_TRY(sella_pass_backward(step->pass, step->danswer, batch.M > 0 ? step->dsoft_rows : NULL, err));
@@ -239,8 +288,8 @@ static sella_status all_batches(sella_lm_step *step, const int64_t *tree_k, int6
                 index[rows++] = row++;
             }
         }
-        SELLA_TRY(one_batch(step, index, rows, at * BATCHES_OF_A_STEP + batches++ % BATCHES_OF_A_STEP, backward, w, z_n,
-                            err));
+        SELLA_TRY(one_batch(step, tree_k + t, end - t, index, rows, at * BATCHES_OF_A_STEP + batches++ % BATCHES_OF_A_STEP, backward,
+                            w, z_n, err));
     }
 done:
     free(index);

@@ -5,6 +5,10 @@
  *           step's rows, however they fall into batches and trees. With `centre` each batch has an intercept b of its
  *           own while gradients are made, and their mean is taken out: otherwise steps are spent on following the mean
  *           label of the few users at hand (docs/math.md). logit.bias then follows b.
+ *           With an adapter that begins at layer K > 0 and prompts of tokens alone, the layers below K are computed tree by
+ *           tree and those from K on for the packed batch. Trees are the same in every epoch, batches are not: so what
+ *           enters layer K for a tree has the same bits in every epoch and in every batch, and may as well be read from
+ *           corpus->hidden, where it is written when it was computed.
  *           Gradients are accumulated: into the adapter where it is trainable, through soft rows into what makes them,
  *           and into logit.bias and logit.gain.
  * Memory:   owns pass and scratch.
@@ -35,6 +39,8 @@ typedef struct sella_lm_step {
     const float *offset_n;     /* [corpus rows] added to the logit (borrowed); NULL */
     bool centre;               /* a batch has its own intercept in training */
     bool train_adapter;        /* some of the adapter is trainable: set by _open */
+    int first_layer;           /* K: layers below are computed tree by tree, or read; 0: none. Set by _open */
+    float *entry;              /* [budget, C] what enters layer K; NULL when it is 0 */
     sella_pass *pass;
     float *answer, *danswer;   /* [budget, C] */
     float *soft_rows, *dsoft_rows; /* [budget, C] */

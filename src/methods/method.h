@@ -37,6 +37,7 @@ typedef struct sella_estimate {
     double other_flops;    /* of collaborative stages */
     size_t bytes;          /* peak memory without the language model's weights */
     sella_backbone_need weights; /* of the language model */
+    uint64_t cache_bytes;  /* hidden states on disk while the largest stage trains; 0: none are kept */
 } sella_estimate;
 
 typedef struct sella_method {

@@ -256,11 +256,12 @@ static sella_status dry_run(const training *t, char **json, sella_err *err)
     SELLA_TRY(estimate_of(t, train_rows, eval_rows, &estimate, err));
     SELLA_TRY(rate_of(t, &rate, err));
     const size_t bytes = choose_weights(t, &estimate, &weights);
-    out = json_pack("{s:s, s:s, s:I, s:I, s:I, s:{s:I, s:I}, s:o, s:o, s:s*, s:o}", "method", t->method->name, "preset",
+    out = json_pack("{s:s, s:s, s:I, s:I, s:I, s:{s:I, s:I}, s:o, s:o, s:o, s:s*, s:o}", "method", t->method->name, "preset",
                     t->preset, "rows", (json_int_t)estimate.rows, "tokens", (json_int_t)estimate.tokens, "steps",
                     (json_int_t)estimate.steps, "parameters", "trainable", (json_int_t)estimate.trainable, "frozen",
                     (json_int_t)estimate.frozen, "seconds", sella_json_real(sella_estimate_seconds(&estimate, rate)),
-                    "peak_mb", sella_json_real((double)bytes / 1048576.0), "weights",
+                    "peak_mb", sella_json_real((double)bytes / 1048576.0), "cache_mb",
+                    sella_json_real((double)estimate.cache_bytes / 1048576.0), "weights",
                     t->method->needs_model ? sella_weights_word(weights) : NULL, "settings",
                     sella_settings_json(t->settings));
     *json = out ? sella_json_line(out) : NULL;

@@ -23,6 +23,10 @@ static const sella_setting training_table[] = {
     INT("train.tokens", "1024", 16, 1048576, "tokens",
         "Tokens of one packed batch in training: what memory follows; a step accumulates as many batches as it "
         "needs."),
+    WORD("train.cache_hidden", "auto", "auto|yes|no",
+         "Keep what enters layer lora.first_layer on disk while a stage trains on prompts of tokens alone, and begin there "
+         "from the second epoch on (the result is the same, the time is not); auto: with two epochs or more, when the "
+         "disk has room."),
     INT("eval.rows", "0", 0, 1e12, "rows",
         "Rows of valid, one seeded sample (runs of up to 4 rows of one user), for selection in language-model stages and for "
         "predictions-valid.csv; 0: all."),

@@ -2,9 +2,11 @@
  * (methods/sella/stages.h).
  *
  * Tokens are exact: the same plans are made as in training. Work: 2 P a token forward, 4 P with the adapter's
- * backward, 4 P with soft rows' backward (P: weights outside the embeddings). Recomputation and attention are in the
+ * backward, 4 P with soft rows' backward (P: weights outside the embeddings); layers below an adapter 2, once when what
+ * they give is kept. Recomputation and attention are in the
  * share of the product rate that methods/estimate.c assumes.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +21,7 @@ typedef struct figures {
     sella_lora_config lora;
     sella_tokenizer *tokenizer;
     double token_flops;
+    int64_t trees;     // of the last plan
     size_t pass_bytes; // largest of the stages
 } figures;
 
@@ -29,7 +32,7 @@ static void pass_of(figures *f, int tokens, bool lora_trained, bool soft_trained
                                         .train_lora = lora_trained,
                                         .train_soft = soft_trained};
     size_t bytes =
-        sella_pass_bytes(&f->shape, &f->lora, &options) + (size_t)tokens * (size_t)f->shape.C * sizeof(float) * 4;
+        sella_pass_bytes(&f->shape, &f->lora, &options) + (size_t)tokens * (size_t)f->shape.C * sizeof(float) * 5;
     f->pass_bytes = bytes > f->pass_bytes ? bytes : f->pass_bytes;
 }
 
@@ -53,6 +56,7 @@ static sella_status plan(figures *f, sella_split_id split, int64_t sample, const
     *rows = corpus.rows;
     *tokens = corpus.tokens;
     *steps = corpus.steps;
+    f->trees = corpus.trees;
 done:
     sella_corpus_release(&corpus);
     sella_lm_release(&lm);
@@ -72,6 +76,18 @@ static int64_t adapter_parameters(const figures *f)
     return layers > 0 ? layers * f->lora.rank * sum : 0;
 }
 
+/* Forward and backward of `epochs` passes over `tokens` packed tokens of the last plan; prompts: of tokens alone, for an
+ * adapter. */
+static void train_tokens(figures *f, int64_t tokens, double epochs, bool prompts)
+{
+    const bool frozen = prompts && f->lora.first_layer < f->shape.layers;
+    const double below = frozen ? (double)f->lora.first_layer / (double)f->shape.layers : 0;
+    const bool kept = below > 0 && sella_lm_stage_keeps(f->ask->settings, (int64_t)ceil(epochs));
+    f->out->model_flops += f->token_flops * (double)tokens * (below * (kept ? fmin(epochs, 1) : epochs) + 2 * (1 - below) * epochs);
+    const uint64_t bytes = kept ? sella_hidden_bytes(f->shape.C, f->trees, tokens) : 0;
+    f->out->cache_bytes = bytes > f->out->cache_bytes ? bytes : f->out->cache_bytes;
+}
+
 /* Stage 1. */
 static sella_status title_stage(figures *f, sella_err *err)
 {
@@ -85,7 +101,7 @@ static sella_status title_stage(figures *f, sella_err *err)
         f->out->rows = rows;
         f->out->steps += steps * epochs;
         f->out->tokens += tokens * epochs;
-        f->out->model_flops += 2 * f->token_flops * (double)(tokens * epochs);
+        train_tokens(f, tokens, (double)epochs, true);
         pass_of(f, options.budget, true, false);
     }
     return status;
@@ -107,7 +123,7 @@ static sella_status feature_stage(figures *f, sella_err *err)
         f->out->rows = rows;
         f->out->steps += (int64_t)((double)steps * epochs + 0.5);
         f->out->tokens += (int64_t)((double)tokens * epochs);
-        f->out->model_flops += 2 * f->token_flops * (double)tokens * epochs;
+        train_tokens(f, tokens, epochs, features->adapter && !features->soft);
         f->out->trainable += vectors;
         f->out->bytes += (size_t)vectors * 5 * sizeof(float); // value, gradient, two moments, best
         pass_of(f, options.budget, features->adapter, features->soft);
