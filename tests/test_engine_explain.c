@@ -28,9 +28,10 @@ static int setup(void **state)
 {
     static const char *const quick[] = {"stage1.batch=24", "stage3.batch=24", "stage2.epochs=6", "stage2.batch=64", "collab.width=8",
                                         "proj.hidden=12",  "stage3.lr=1e-2",  "stage1.lr=1e-2",  NULL};
-    static const char *const target[] = {"stage1.batch=24", "stage3.batch=24",     "stage2.epochs=2",
-                                         "collab.width=8",  "collab.model=din",    "proj.hidden=12",
-                                         "stage3.lr=1e-2",  "stage3.residual=yes", NULL};
+    static const char *const target[] = {
+        "stage1.batch=24", "stage3.batch=24",     "stage2.epochs=2",
+        "collab.width=8",  "collab.model=din",    "proj.hidden=12",
+        "stage3.lr=1e-2",  "stage3.residual=yes", NULL};
     static const char *const first[] = {"stage1.batch=24", "stage1.lr=1e-2", "template=paper", NULL};
     static const char *const factors[] = {"collab.optimizer=adam", "collab.history=yes", "collab.width=8", "collab.epochs=5", "collab.batch=64",
                                           "collab.lr=0.05",        NULL};
@@ -119,7 +120,8 @@ static void score_is_the_score(void **state)
             assert_string_equal(json_string_value(json_object_get(object, "item")), "i9");
             assert_true(json_is_true(json_object_get(object, "known")) == (w != 2 && w != 3));
             if (w == 4) { // an empty history: only soft tokens can be taken out
-                assert_int_equal(json_array_size(json_object_get(object, "without")), r == 0 || r == 4 ? 3 : 0);
+                assert_int_equal(json_array_size(json_object_get(object, "without")),
+                                 r == 0 || r == 4 ? 3 : 0);
             }
             json_decref(object);
         }

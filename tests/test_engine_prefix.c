@@ -48,7 +48,8 @@ static int setup(void **state)
     train(3, "tallrec", TINY_MODEL, (const char *const[]){"template=paper", "history.length=4", NULL});
     train(4, "binllm", TINY_MODEL, (const char *const[]){"collab.epochs=2", NULL}); /* the candidate's code is text before its title */
     /* the user's soft token depends on the candidate */
-    train(5, "sella", TINY_MODEL, (const char *const[]){"collab.model=din", "stage3.residual=yes", NULL});
+    train(5, "sella", TINY_MODEL,
+          (const char *const[]){"collab.model=din", "stage3.residual=yes", NULL});
     train(6, "collm", "tests/ref/backbone_qwen2",
           (const char *const[]){"collab.model=din", "template=paper", "collab.epochs=4", NULL});
     return 0;

@@ -10,7 +10,9 @@
 #include "engine/html.h"
 #include "engine/published.h"
 #include "engine/report_runs.h"
+#include "base/file.h"
 #include "scratch.h"
+#include "sella/report.h"
 
 static char *folder;
 
@@ -130,6 +132,107 @@ static void seeds_are_one_group(void **state)
     free(path);
 }
 
+static void write_scored(const char *run, const char *name, int rows)
+{
+    char *dir = sella_path_join(folder, "sampled", run, NULL),
+         text[400] = "user,item,label,score\n";
+    assert_int_equal(sella_dir_make(dir, NULL), SELLA_OK);
+    for (int r = 0; r < rows; r++) {
+        const size_t at = strlen(text);
+        snprintf(text + at, sizeof text - at, "a,%d,%d,.%d\n", r, r % 2, r % 2 ? 9 : 1);
+    }
+    free(scratch_file(dir, name, text, strlen(text)));
+    free(dir);
+}
+
+static void write_sampled(const char *run, const char *method, const char *decided)
+{
+    char *dir = sella_path_join(folder, "sampled", run, NULL), text[400];
+    assert_int_equal(sella_dir_make(dir, NULL), SELLA_OK);
+    snprintf(text, sizeof text,
+             "{\"method\":\"%s\",\"preset\":\"default\",\"seed\":3,\"dataset\":{\"name\":\"d\","
+             "\"checksum\":\"c\"},"
+             "\"users\":2,\"items\":3,\"settings\":{\"lr\":1},\"decided\":{%s}}",
+             method, decided);
+    free(scratch_file(dir, "run.json", text, strlen(text)));
+    free(scratch_file(dir, "result.json", "{}", 2));
+    free(dir);
+}
+
+static const sella_run_facts *run_of(const sella_runs *runs, const char *label)
+{
+    for (int i = 0; i < runs->count; i++) {
+        if (strcmp(runs->run[i].label, label) == 0) {
+            return &runs->run[i];
+        }
+    }
+    fail_msg("no run %s", label);
+    return NULL;
+}
+
+static void expect(const sella_runs *runs, const char *label, sella_split_id split, int rows,
+                   int sample, int seed)
+{
+    const sella_run_facts *run = run_of(runs, label);
+    assert_true(run->scored[split]);
+    assert_int_equal(run->metrics[split].all.rows, rows);
+    assert_int_equal(run->sample[split], sample);
+    assert_int_equal(run->sample_seed[split], seed);
+}
+
+/* The largest sample stands for a split that was never scored whole; the page says what was drawn.
+ */
+static void samples(void **state)
+{
+    (void)state;
+    sella_runs runs;
+    sella_err err = {0};
+    char *json = NULL, *path = sella_path_join(folder, "sampled", NULL),
+         *page = sella_path_join(folder, "page", NULL);
+    sella_map html = {0};
+    write_sampled("whole", "mf", "\"train.rows\":0,\"eval.rows\":0");
+    write_scored("whole", "predictions-valid.csv", 8);
+    write_scored("whole", "predictions-valid-rows-9-seed-1.csv", 9);
+    write_sampled("drawn", "mf",
+                  "\"train.rows\":5,\"eval.rows\":4"); // no language model: train.rows says nothing
+    write_scored("drawn", "predictions-valid.csv", 4);
+    write_scored("drawn", "predictions-test-rows-4-seed-9.csv", 4);
+    write_scored("drawn", "predictions-test-rows-6-seed-11.csv", 6);
+    write_scored("drawn", "predictions-test-rows-6-seed-2.csv", 6);
+    write_scored("drawn", "predictions-test-rows-70-seed-1.csv.old", 7);
+    write_scored("drawn", "predictions-test-rows-x-seed-1.csv", 7);
+    write_scored("drawn", "predictions-test-rows-80-seed-.csv", 7);
+    write_scored("drawn", "predictions-test-rows-99999999999999999999999-seed-1.csv", 7);
+    write_sampled("model", "tallrec", "\"train.rows\":5,\"eval.rows\":0");
+    write_scored("model", "predictions-valid.csv", 8);
+    assert_int_equal(sella_runs_read((const char *const *)&path, 1, NULL, &runs, &err), SELLA_OK);
+    assert_int_equal(runs.count, 3);
+    expect(&runs, "whole", SELLA_SPLIT_VALID, 8, 0, 0);
+    expect(&runs, "drawn", SELLA_SPLIT_VALID, 4, 4, 3);
+    expect(&runs, "drawn", SELLA_SPLIT_TEST, 6, 6, 2);
+    expect(&runs, "model", SELLA_SPLIT_VALID, 8, 0, 0);
+    assert_int_equal(run_of(&runs, "drawn")->train_sample, 0);
+    assert_int_equal(run_of(&runs, "model")->train_sample, 5);
+    assert_false(run_of(&runs, "whole")->scored[SELLA_SPLIT_TEST]);
+    sella_runs_release(&runs);
+    assert_int_equal(sella_report((const char *const *)&path, 1, page, NULL, &json, &err),
+                     SELLA_OK);
+    char *index = sella_path_join(page, "index.html", NULL);
+    assert_int_equal(sella_map_open(index, &html, &err), SELLA_OK);
+    char *text = strndup((const char *)html.data, html.size);
+    assert_non_null(strstr(text, "drawn <b>4</b> valid rows drawn with seed 3"));
+    assert_non_null(strstr(text, "drawn <b>6</b> test rows drawn with seed 2."));
+    assert_non_null(strstr(text, "model its language model saw <b>5</b> train rows"));
+    assert_non_null(strstr(text, "Not all runs were scored on the same rows"));
+    assert_null(strstr(text, "whole <b>"));
+    free(text);
+    sella_map_close(&html);
+    free(index);
+    free(json);
+    free(page);
+    free(path);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -149,6 +252,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(escapes), cmocka_unit_test(pictures),           cmocka_unit_test(means),
         cmocka_unit_test(published), cmocka_unit_test(seeds_are_one_group),
+        cmocka_unit_test(samples),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -417,11 +417,13 @@ static void test_collm(void **state)
     free(both);
 }
 
-/* The prompt reads din through its attention: moving that moves the scores, moving what only din's own logit reads does
- * not; training with the prompt left the latter alone. pair: rows with a history. */
+/* The prompt reads din through its attention: moving that moves the scores, moving what only din's
+ * own logit reads does not; training with the prompt left the latter alone. pair: rows with a
+ * history. */
 static void target_attention(const char *run, const sella_query *pair)
 {
-    static const char *const attention[] = {"din.attention.0.weight", "din.attention.2.bias", "din.history.weight"};
+    static const char *const attention[] = {"din.attention.0.weight", "din.attention.2.bias",
+                                            "din.history.weight"};
     static const char *const logit[] = {"din.top.0.weight", "din.top.2.bias", "user.weight"};
     char *alone = sella_path_join(run, "stages/collab", NULL);
     double before[2], after[2];
@@ -434,7 +436,8 @@ static void target_attention(const char *run, const sella_query *pair)
         change(run, "collab.safetensors", logit[i], 0, 3, false);
         score(run, pair, 2, after);
         assert_true(fabs(before[0] - after[0]) < 1e-7);
-        change(run, "collab.safetensors", attention[i], i == 2 ? (size_t)liked[1] * 64 : 0, 3, false);
+        change(run, "collab.safetensors", attention[i], i == 2 ? (size_t)liked[1] * 64 : 0, 3,
+               false);
         score(run, pair, 2, after);
         assert_true(fabs(before[0] - after[0]) > 1e-7);
     }
@@ -444,13 +447,23 @@ static void target_attention(const char *run, const sella_query *pair)
 /* Other collaborative models: what the user vector follows from is theirs. */
 static void test_models(void **state)
 {
-    static const char *const model[] = {"collab.model=lightgcn", "collab.model=sasrec", "collab.model=din"};
+    static const char *const model[] = {"collab.model=lightgcn", "collab.model=sasrec",
+                                        "collab.model=din"};
     static const char *const name[] = {"co-lightgcn", "co-sasrec", "co-din"};
     static const int32_t other[] = {7, 8};
     (void)state;
     for (int m = 0; m < 3; m++) {
-        const char *const set[] = {FIT, model[m], "collab.batch=64", "collab.init=0.5", "collab.lr=1e-2", "collm.train=proj+collab",
-                                   "stage3.lr=1e-2", "din.attention_1=8", "din.top_1=8", "din.top_2=4", NULL};
+        const char *const set[] = {FIT,
+                                   model[m],
+                                   "collab.batch=64",
+                                   "collab.init=0.5",
+                                   "collab.lr=1e-2",
+                                   "collm.train=proj+collab",
+                                   "stage3.lr=1e-2",
+                                   "din.attention_1=8",
+                                   "din.top_1=8",
+                                   "din.top_2=4",
+                                   NULL};
         const char *const prompt[] = {"history.length=1", "history.window=sliding"};
         const char *all[13];
         double z[2];
@@ -468,7 +481,8 @@ static void test_models(void **state)
         const sella_query pair[] = {{.user = 2, .item = 5, .history_n = liked, .history_count = 2},
                                     {.user = 2, .item = 5, .history_n = longer, .history_count = 3, .group = 1}};
         score(run, pair, 2, z);
-        assert_int_equal(fabs(z[0] - z[1]) > 1e-7, m > 0); // the user of sasrec and of din is what the history says
+        assert_int_equal(fabs(z[0] - z[1]) > 1e-7,
+                         m > 0); // the user of sasrec and of din is what the history says
         char *path = sella_path_join(run, "collab.safetensors", NULL);
         sella_safetensors *file = NULL;
         CHECK(sella_safetensors_open(path, &file, err));

@@ -177,11 +177,13 @@ static void test_personprompt(void **state)
     personprompt(false);
 }
 
-/* A collaborative model under the projection; proj: it stays frozen and has no gradient. prefix: in the dump. */
+/* A collaborative model under the projection; proj: it stays frozen and has no gradient. prefix: in
+ * the dump. */
 static void collm(const char *model, const char *prefix, bool share, const char *train)
 {
-    const char *const set[] = {"collab.width=5",    "collab.bias=no",    "collab.unseen=zero", train,
-                               "din.attention_1=4", "din.attention_2=3", "din.top_1=5",        "din.top_2=2"};
+    const char *const set[] = {
+        "collab.width=5",    "collab.bias=no",    "collab.unseen=zero", train,
+        "din.attention_1=4", "din.attention_2=3", "din.top_1=5",        "din.top_2=2"};
     sella_collab_config config;
     sella_collab *c = NULL;
     room r;

@@ -176,9 +176,17 @@ static void test_sella(void **state)
     static const char *const graph[] = {"collab.model=lightgcn", "stage1.batch=40",  "stage3.batch=20",  "stage2.epochs=4",
                                         "stage2.batch=64",       "collab.width=8",   "proj.hidden=12",   "stage3.evaluate=4",
                                         "checkpoint.seconds=0",  "eval.rows=30",     NULL};
-    static const char *const target[] = {"collab.model=din",     "stage1.batch=40",  "stage3.batch=20",  "stage2.epochs=4",
-                                         "stage2.batch=64",      "collab.width=8",   "proj.hidden=12",   "stage3.evaluate=4",
-                                         "checkpoint.seconds=0", "eval.rows=30",     NULL};
+    static const char *const target[] = {"collab.model=din",
+                                         "stage1.batch=40",
+                                         "stage3.batch=20",
+                                         "stage2.epochs=4",
+                                         "stage2.batch=64",
+                                         "collab.width=8",
+                                         "proj.hidden=12",
+                                         "stage3.evaluate=4",
+                                         "checkpoint.seconds=0",
+                                         "eval.rows=30",
+                                         NULL};
     killed("sella", "sella", settings, 4, 17);
     killed("sella", "sella-lightgcn", graph, 1, 43);
     killed("sella", "sella-din", target, 1, 47);

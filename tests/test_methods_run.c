@@ -509,16 +509,57 @@ static void test_estimate(void **state)
     assert_int_equal(train_rows, 0);
     CHECK(sella_budget_rows(sella, settings, 1, dataset, TINY_MODEL, 0.001, rate, &train_rows, &eval_rows, err));
     assert_int_equal(train_rows, 64);
+    // what --from saves is part of it; scoring valid on the way is
+    assert_true(some.stage1_tokens > 0 && some.stage1_tokens < some.tokens &&
+                some.stage1_flops < some.model_flops);
+    CHECK(sella_settings_assign(settings, "stage3.evaluate=1", "test", err));
+    CHECK(sella->estimate(settings, 1, dataset, TINY_MODEL, 100, 20, &budget, err));
+    assert_true(budget.tokens > some.tokens && budget.stage1_tokens == some.stage1_tokens);
     sella_settings_free(settings);
+}
+
+/* A rate is measured once for its shape; a stage that stops on valid is not reckoned with all its
+ * epochs. */
+static void test_rates(void **state)
+{
+    sella_rates rates = {0};
+    double first, again, other;
+    char *json[3] = {0};
+    double seconds[3];
+    (void)state;
+    CHECK(sella_rate(&rates, 64, 96, 32, &first, err));
+    CHECK(sella_rate(&rates, 64, 96, 32, &again, err));
+    assert_true(first > 0 && first == again);
+    assert_int_equal(rates.count, 1);
+    CHECK(sella_rate(&rates, 32, 96, 32, &other, err));
+    assert_int_equal(rates.count, 2);
+    assert_true(sella_estimate_epochs(100, 0, 0, dataset) == 100);
+    assert_true(sella_estimate_epochs(100, 0, 5, dataset) < 100);
+    assert_true(sella_estimate_epochs(100, 60, 5, dataset) == 60);
+    sella_train_options options = {
+        .method = "sella", .dataset = dataset->path, .model = TINY_MODEL, .dry_run = 1};
+    for (int i = 0; i < 3; i++) {
+        json_t *object;
+        options.from = i == 2 ? "a-run" : NULL;
+        CHECK(sella_train_dry_run(&options, &rates, NULL, &json[i], err));
+        CHECK(sella_json_parse(json[i], strlen(json[i]), "an estimate", &object, err));
+        seconds[i] = json_number_value(json_object_get(object, "seconds"));
+        json_decref(object);
+        free(json[i]);
+    }
+    assert_true(seconds[0] > 0 && seconds[0] == seconds[1] && seconds[2] < seconds[0]);
+    assert_int_equal(rates.count, 3);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_create),   cmocka_unit_test(test_histories), cmocka_unit_test(test_hostile_runs),
-        cmocka_unit_test(test_hostile_stages), cmocka_unit_test(test_format),
-        cmocka_unit_test(test_settings), cmocka_unit_test(test_samples),   cmocka_unit_test(test_queries),
-        cmocka_unit_test(test_refs),     cmocka_unit_test(test_tape),      cmocka_unit_test(test_estimate),
+        cmocka_unit_test(test_create),       cmocka_unit_test(test_histories),
+        cmocka_unit_test(test_hostile_runs), cmocka_unit_test(test_hostile_stages),
+        cmocka_unit_test(test_format),       cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_samples),      cmocka_unit_test(test_queries),
+        cmocka_unit_test(test_refs),         cmocka_unit_test(test_tape),
+        cmocka_unit_test(test_estimate),     cmocka_unit_test(test_rates),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -69,7 +69,8 @@ static void open_room(room *r, bool share, const char *model)
     assert_int_equal(r->rows, 7);
     r->folder = scratch_make();
     r->dataset = reference_dataset(&r->ref, r->folder, r->rows);
-    CHECK(sella_training_resolve(sella_method_find("sella"), NULL, NULL, set, din ? 11 : 6, &r->settings, err));
+    CHECK(sella_training_resolve(sella_method_find("sella"), NULL, NULL, set, din ? 11 : 6,
+                                 &r->settings, err));
     CHECK(sella_backbone_open(TINY_MODEL, NULL, &r->backbone, err));
     char *tmpl = scratch_file(r->folder, "template.txt", template_text, sizeof template_text - 1);
     CHECK(sella_lm_open(r->settings, tmpl, r->backbone, NULL, r->dataset->title, ITEMS, "movie", SELLA_SLOT_SET_ALL,
@@ -182,8 +183,8 @@ static void test_single_rows(void **state)
     one_step(false, "mf", "");
 }
 
-/* The user token is the interest in the row's own target: rows of one user and history have one each, and their gradients
- * reach the attention, the items and what histories are read with. */
+/* The user token is the interest in the row's own target: rows of one user and history have one
+ * each, and their gradients reach the attention, the items and what histories are read with. */
 static void test_din(void **state)
 {
     room r;
@@ -200,7 +201,8 @@ static void test_din(void **state)
     double apart = 0;
     for (int c = 0; c < 32; c++) { // rows 1 and 2: one user, one history, two targets
         assert_int_equal(refs.user_ref_n[1] == refs.user_ref_n[2], 0);
-        const double d = (double)e[refs.user_ref_n[1] * 32 + c] - (double)e[refs.user_ref_n[2] * 32 + c];
+        const double d =
+            (double)e[refs.user_ref_n[1] * 32 + c] - (double)e[refs.user_ref_n[2] * 32 + c];
         apart += d * d;
     }
     assert_true(apart > 1e-4);

@@ -71,8 +71,9 @@ typedef struct sella_collab_users {
     const int64_t *history_start; /* [users + 1] */
 } sella_collab_users;
 
-/* A batch of rows. Histories are cut to the last config.history_length and hold item rows >= 0 only. Where item vectors
- * alone are asked for, users and histories may be NULL; where user vectors alone, items, unless ops->target. */
+/* A batch of rows. Histories are cut to the last config.history_length and hold item rows >= 0
+ * only. Where item vectors alone are asked for, users and histories may be NULL; where user vectors
+ * alone, items, unless ops->target. */
 typedef struct sella_collab_batch {
     int N;
     const int32_t *user_n;           /* [N] -1 to users - 1 */
@@ -109,8 +110,8 @@ typedef struct sella_collab_ops {
     int piece;
     bool sequence; /* the user vector of a train user depends on the row's history */
     bool target;   /* the user vector depends on the row's item */
-    /* Beginnings of the names of tensors that the logit reads and the vectors do not, biases apart; ended by NULL. NULL:
-     * none. */
+    /* Beginnings of the names of tensors that the logit reads and the vectors do not, biases apart;
+     * ended by NULL. NULL: none. */
     const char *const *logit_only;
     bool product; /* the logit is the product of the vectors and the biases, also where forward is the model's own */
     /* Refuse a config that this model cannot have. */
@@ -122,7 +123,8 @@ typedef struct sella_collab_ops {
     void (*release)(sella_collab *c); /* c->model; NULL: nothing */
     sella_status (*prepare)(sella_collab *c, const sella_collab_train *train, sella_err *err); /* NULL: nothing */
     sella_status (*ready)(sella_collab *c, const sella_collab_users *users, sella_err *err);   /* NULL: nothing */
-    /* user, item out [N, C]; either may be NULL. The rows have items where ops->target and user is asked for. */
+    /* user, item out [N, C]; either may be NULL. The rows have items where ops->target and user is
+     * asked for. */
     sella_status (*vectors)(const sella_collab *c, const sella_collab_batch *batch, sella_collab_pass *pass, float *user,
                             float *item, sella_err *err);
     /* Accumulate; duser, ditem in [N, C], either may be NULL. The vectors before must have been asked for with
@@ -156,7 +158,8 @@ extern const sella_collab_ops sella_collab_din;      /* collab/din_model.c */
 /* NULL when unknown. */
 const sella_collab_ops *sella_collab_find(const char *name);
 
-/* Whether two rows of one train user may have different user vectors, their histories being unequal. */
+/* Whether two rows of one train user may have different user vectors, their histories being
+ * unequal. */
 bool sella_collab_reads_history(const sella_collab_ops *ops, const sella_collab_config *config);
 
 /* SELLA_ARG for a config out of range. Weights are drawn by (seed, place in the table, index). */

@@ -1,9 +1,9 @@
 /* din_model.c - din behind the interface of collaborative models (collab/collab.h, collab/din.h).
  *
- * The user vector is the interest v of the row in its own target, so it depends on the item of the row; the item vector
- * is q. The logit is not their product: din has a forward of its own, to which the biases add. The vectors do not read the
- * user's row nor the top network. Without dropout the running statistics of Dice are used, also where a backward pass
- * follows: they are constants then.
+ * The user vector is the interest v of the row in its own target, so it depends on the item of the
+ * row; the item vector is q. The logit is not their product: din has a forward of its own, to which
+ * the biases add. The vectors do not read the user's row nor the top network. Without dropout the
+ * running statistics of Dice are used, also where a backward pass follows: they are constants then.
  */
 #include <assert.h>
 #include <stdlib.h>

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "engine/experiment_part.h"
+#include "methods/estimate.h"
 #include "sella/engine.h"
 #include "sella/train.h"
 
@@ -79,9 +80,25 @@ done:
 
 static const char *const state_word[] = {"complete", "resume", "train"};
 
-static sella_status dry_one(const sella_experiment_plan *plan, const sella_planned_run *run, const sella_talk *talk, json_t *list, double *total,
-                            sella_err *err)
+/* An earlier run of the same row that was estimated with the same stages to train; -1: none. What a
+ * row takes does not depend on the seed but for the rows that are drawn. */
+static int estimated_before(const sella_experiment_plan *plan, int at)
 {
+    const sella_planned_run *run = &plan->run[at];
+    for (int i = 0; i < at; i++) {
+        const sella_planned_run *other = &plan->run[i];
+        if (other->row == run->row && other->state == run->state && !other->from == !run->from) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static sella_status dry_one(const sella_experiment_plan *plan, int at, sella_rates *rates,
+                            const sella_talk *talk, json_t *list, double *total, sella_err *err)
+{
+    const sella_planned_run *run = &plan->run[at];
+    const int before = estimated_before(plan, at);
     sella_status status = SELLA_OK;
     char *text = NULL;
     json_t *estimate = NULL, *entry = json_pack("{s:s, s:I, s:s}", "row", run->row->key, "seed", (json_int_t)run->seed, "state", state_word[run->state]);
@@ -91,11 +108,14 @@ static sella_status dry_one(const sella_experiment_plan *plan, const sella_plann
     if (run->state == SELLA_RUN_COMPLETE) {
         return SELLA_OK;
     }
-    sella_train_options options = training_of(plan, run);
-    options.dry_run = 1;
-    options.from = NULL;
-    SELLA_TRY(sella_train(&options, talk, &text, err));
-    SELLA_TRY(sella_json_parse(text, strlen(text), "an estimate", &estimate, err));
+    if (before >= 0) {
+        estimate = json_incref(json_array_get(list, (size_t)before));
+    } else {
+        sella_train_options options = training_of(plan, run);
+        options.dry_run = 1;
+        SELLA_TRY(sella_train_dry_run(&options, rates, talk, &text, err));
+        SELLA_TRY(sella_json_parse(text, strlen(text), "an estimate", &estimate, err));
+    }
     json_object_set(entry, "seconds", json_object_get(estimate, "seconds"));
     json_object_set(entry, "peak_mb", json_object_get(estimate, "peak_mb"));
     if (run->from) {
@@ -125,9 +145,10 @@ static sella_status dry_run(const sella_experiment_plan *plan, const sella_talk 
 {
     sella_status status = SELLA_OK;
     double seconds = 0;
+    sella_rates rates = {0};
     json_t *runs = json_array(), *out = json_array(), *object = NULL;
     for (int i = 0; i < plan->count; i++) {
-        SELLA_TRY(dry_one(plan, &plan->run[i], talk, runs, &seconds, err));
+        SELLA_TRY(dry_one(plan, i, &rates, talk, runs, &seconds, err));
     }
     SELLA_TRY(left_out(plan, out, err));
     object = json_pack("{s:s, s:O, s:O, s:f}", "name", plan->options->name, "runs", runs, "left_out", out, "seconds", seconds);

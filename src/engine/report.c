@@ -95,15 +95,57 @@ static int ranking(const sella_runs *runs, sella_split_id split, int *order, int
     return n;
 }
 
-/* Rows and users of the first run of the group; *mixed when another run of this split differs in its rows. */
-static const sella_figures *counts_of(const sella_runs *runs, int group, sella_split_id split)
+/* The first run of the group that has figures of the split. */
+static const sella_run_facts *scored_of(const sella_runs *runs, int group, sella_split_id split)
 {
     for (int i = 0; i < runs->count; i++) {
         if (runs->run[i].group == group && runs->run[i].scored[split]) {
-            return &runs->run[i].metrics[split].all;
+            return &runs->run[i];
         }
     }
     return NULL;
+}
+
+/* Were both groups scored on the same rows? Samples are the same when rows and seed of each of
+ * their runs are. */
+static bool same_rows(const sella_runs *runs, int a, int b, sella_split_id split)
+{
+    const sella_run_facts *x = scored_of(runs, a, split), *y = scored_of(runs, b, split);
+    return x->metrics[split].all.rows == y->metrics[split].all.rows &&
+           x->sample[split] == y->sample[split] &&
+           (x->sample[split] == 0 || x->sample_seed[split] == y->sample_seed[split]);
+}
+
+/* What was drawn, group by group: of the split, and of train for the language model. */
+static void tell_samples(sella_report_page *page, sella_split_id split, const int *order, int n)
+{
+    sella_html *h = &page->html;
+    bool any = false;
+    for (int i = 0; i < n; i++) {
+        const sella_run_facts *run = scored_of(page->runs, order[i], split);
+        if (run->sample[split] == 0 && run->train_sample == 0) {
+            continue;
+        }
+        sella_html_raw(h, any ? "; " : "<p class=\"note\">Sampled: ");
+        any = true;
+        sella_html_text(h, run->label);
+        if (run->sample[split] > 0) {
+            sella_html_format(h, " <b>%lld</b> %s rows drawn with seed",
+                              (long long)run->sample[split], sella_split_name(split));
+            for (int k = 0, told = 0; k < page->runs->count; k++) {
+                const sella_run_facts *other = &page->runs->run[k];
+                if (other->group == order[i] && other->scored[split] && other->sample[split] > 0) {
+                    sella_html_format(h, "%s %llu", told++ ? "," : "",
+                                      (unsigned long long)other->sample_seed[split]);
+                }
+            }
+        }
+        if (run->train_sample > 0) {
+            sella_html_format(h, "%s its language model saw <b>%lld</b> train rows",
+                              run->sample[split] > 0 ? "," : "", (long long)run->train_sample);
+        }
+    }
+    sella_html_raw(h, any ? ". What is not named here saw all rows.</p>\n" : "");
 }
 
 static void table_row(sella_report_page *page, int group, sella_split_id split)
@@ -111,7 +153,8 @@ static void table_row(sella_report_page *page, int group, sella_split_id split)
     static const sella_figure_of shown[] = {SELLA_OF_AUC, SELLA_OF_UAUC, SELLA_OF_LOGLOSS, SELLA_OF_WARM_AUC, SELLA_OF_WARM_UAUC,
                                             SELLA_OF_COLD_AUC, SELLA_OF_COLD_UAUC};
     const sella_run_facts *run = sella_runs_first(page->runs, group);
-    const sella_figures *counts = counts_of(page->runs, group, split);
+    const sella_run_facts *scored = scored_of(page->runs, group, split);
+    const sella_figures *counts = &scored->metrics[split].all;
     sella_html *h = &page->html;
     sella_html_raw(h, is_control(run->method) ? "<tr class=\"control\"><th>" : "<tr><th>");
     sella_html_text(h, run->label);
@@ -125,9 +168,12 @@ static void table_row(sella_report_page *page, int group, sella_split_id split)
         const sella_mean m = sella_runs_mean(page->runs, group, split, shown[k]);
         sella_html_figure(h, m.mean, m.sd, "");
     }
-    sella_html_format(h, "<td class=\"n\">%d</td><td class=\"n\">%lld</td><td class=\"n\">%lld</td><td class=\"n\">%lld</td></tr>\n",
-                      sella_runs_scored(page->runs, group, split), (long long)counts->rows, (long long)counts->uauc_users,
-                      (long long)counts->uauc_skipped);
+    sella_html_format(h,
+                      "<td class=\"n\">%d</td><td class=\"n\">%lld%s</td><td "
+                      "class=\"n\">%lld</td><td class=\"n\">%lld</td></tr>\n",
+                      sella_runs_scored(page->runs, group, split), (long long)counts->rows,
+                      scored->sample[split] > 0 ? " <small>sample</small>" : "",
+                      (long long)counts->uauc_users, (long long)counts->uauc_skipped);
 }
 
 static void split_table(sella_report_page *page, sella_split_id split, const int *order, int n)
@@ -140,11 +186,12 @@ static void split_table(sella_report_page *page, sella_split_id split, const int
                       "<th class=\"n\">seeds</th><th class=\"n\">rows</th><th class=\"n\">users</th><th class=\"n\">skipped</th></tr></thead>\n<tbody>\n");
     for (int i = 0; i < n; i++) {
         table_row(page, order[i], split);
-        sampled = sampled || counts_of(page->runs, order[i], split)->rows != counts_of(page->runs, order[0], split)->rows;
+        sampled = sampled || !same_rows(page->runs, order[i], order[0], split);
         control = control || strcmp(sella_runs_first(page->runs, order[i])->method, "bias") == 0;
     }
     sella_html_raw(h, "</tbody></table></div>\n<p class=\"soft\">Best AUC first. &plusmn;: standard deviation over seeds. UAUC: unweighted mean "
                       "over users with both labels; the others are skipped. Warm: user and item both occur in train.</p>\n");
+    tell_samples(page, split, order, n);
     if (sampled) {
         sella_html_raw(h, "<p class=\"note\">Not all runs were scored on the same rows (samples): their figures do not compare.</p>\n");
     }

@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "methods/method.h"
 
 enum { DEPTH_MOST = 4, RUNS_MOST = 10000 };
 
@@ -71,22 +72,96 @@ static sella_status load_beside(const char *path, const char *name, bool needed,
     return status;
 }
 
+/* A number as eval writes it into a file's name: digits alone. *at moves behind it. */
+static bool number_of(const char **at, uint64_t *out)
+{
+    const char *from = *at;
+    *out = 0;
+    for (; **at >= '0' && **at <= '9' && *out < UINT64_MAX / 10; (*at)++) {
+        *out = 10 * *out + (uint64_t)(**at - '0');
+    }
+    return *at > from;
+}
+
+/* predictions-SPLIT-rows-N-seed-S.csv (sella eval --rows)? */
+static bool is_sample(const char *name, const char *split, uint64_t *rows, uint64_t *seed)
+{
+    static const char behind_rows[] = "-seed-";
+    char start[64];
+    const int n = snprintf(start, sizeof start, "predictions-%s-rows-", split);
+    const char *at = name + n;
+    if (strncmp(name, start, (size_t)n) != 0 || !number_of(&at, rows) ||
+        strncmp(at, behind_rows, sizeof behind_rows - 1) != 0) {
+        return false;
+    }
+    at += sizeof behind_rows - 1;
+    return number_of(&at, seed) && strcmp(at, ".csv") == 0;
+}
+
+/* The file of this split: all rows, else the largest sample, the smallest seed first; NULL: none.
+ */
+static const char *prediction_file(sella_run_facts *facts, char *const *name_n, size_t count, int s)
+{
+    const char *split = sella_split_name((sella_split_id)s), *found = NULL;
+    char whole[64];
+    snprintf(whole, sizeof whole, "predictions-%s.csv", split);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t rows, seed;
+        if (strcmp(name_n[i], whole) == 0) {
+            facts->sample[s] = 0;
+            facts->sample_seed[s] = 0;
+            return name_n[i];
+        }
+        if (is_sample(name_n[i], split, &rows, &seed) && rows <= INT64_MAX &&
+            ((int64_t)rows > facts->sample[s] ||
+             ((int64_t)rows == facts->sample[s] && seed < facts->sample_seed[s]))) {
+            facts->sample[s] = (int64_t)rows;
+            facts->sample_seed[s] = seed;
+            found = name_n[i];
+        }
+    }
+    return found;
+}
+
+/* What training drew: eval.rows of valid, and of test where an experiment scored it; train.rows. */
+static void read_samples(sella_run_facts *facts)
+{
+    const json_t *decided = json_object_get(facts->document, "decided");
+    const int64_t rows = json_integer_value(json_object_get(decided, "eval.rows"));
+    const sella_method *method = sella_method_find(facts->method);
+    if (method && method->needs_model && !method->untrained) {
+        facts->train_sample = json_integer_value(json_object_get(decided, "train.rows"));
+    }
+    for (int s = SELLA_SPLIT_VALID; s < SELLA_SPLITS; s++) {
+        if (facts->scored[s] && facts->sample[s] == 0 && rows > 0 &&
+            facts->metrics[s].all.rows == rows) {
+            facts->sample[s] = rows;
+            facts->sample_seed[s] = s == SELLA_SPLIT_VALID ? (uint64_t)facts->seed : 0;
+        }
+    }
+}
+
 static sella_status read_metrics(sella_run_facts *facts, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    for (int s = 0; s < SELLA_SPLITS && status == SELLA_OK; s++) {
-        char name[64];
-        snprintf(name, sizeof name, "predictions-%s.csv", sella_split_name((sella_split_id)s));
-        char *file = sella_path_join(facts->path, name, NULL);
-        if (!file) {
-            return sella_err_memory(err, "a path", strlen(facts->path));
-        }
-        if (facts->result && sella_path_exists(file)) {
-            status = sella_metrics_file(file, 0, 0, &facts->metrics[s], err);
-            facts->scored[s] = status == SELLA_OK;
+    char **name = NULL, *file = NULL;
+    size_t count = 0;
+    SELLA_TRY(facts->result ? sella_dir_list(facts->path, &name, &count, err) : SELLA_OK);
+    for (int s = 0; s < SELLA_SPLITS; s++) {
+        const char *found = prediction_file(facts, name, count, s);
+        if (!found) {
+            continue;
         }
         free(file);
+        file = sella_path_join(facts->path, found, NULL);
+        SELLA_TRY(file ? sella_metrics_file(file, 0, 0, &facts->metrics[s], err)
+                       : sella_err_memory(err, "a path", strlen(facts->path)));
+        facts->scored[s] = true;
     }
+    read_samples(facts);
+done:
+    sella_names_free(name, count);
+    free(file);
     return status;
 }
 

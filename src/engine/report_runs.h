@@ -1,8 +1,10 @@
 /* report_runs.h - the runs that a report is about: found, read, their figures taken from their prediction files, seeds of
  * one method together.
  *
- * Does:     sella_runs_read finds every folder with a run.json at or below the given paths. Runs that differ in their seed
- *           alone are one group with mean and standard deviation.
+ * Does:     sella_runs_read finds every folder with a run.json at or below the given paths. Runs
+ *           that differ in their seed alone are one group with mean and standard deviation. Figures
+ *           are those of predictions-SPLIT.csv, or, where a run has been scored on samples of a
+ *           split only, of the largest of them.
  * Memory:   a sella_runs owns everything.
  * Threads:  pure.
  * Not here: opening a run for use (sella/engine.h); the page (engine/report.c).
@@ -25,8 +27,11 @@ typedef struct sella_run_facts {
     json_t *result;    /* result.json; NULL: not complete */
     const char *method, *preset, *dataset, *checksum, *fingerprint; /* borrowed; "" when absent */
     int64_t seed, users, items;
-    bool scored[SELLA_SPLITS]; /* predictions-SPLIT.csv is there */
+    bool scored[SELLA_SPLITS]; /* predictions-SPLIT.csv is there, or that of a sample */
     sella_metrics metrics[SELLA_SPLITS];
+    int64_t sample[SELLA_SPLITS];       /* rows that were drawn from the split; 0: all */
+    uint64_t sample_seed[SELLA_SPLITS]; /* of the drawing */
+    int64_t train_sample; /* train rows that language-model stages saw; 0: all, or there are none */
     int group;
 } sella_run_facts;
 

@@ -14,6 +14,7 @@
 #include "eval/metrics.h"
 #include "kernels/activation.h"
 #include "kernels/loss.h"
+#include "methods/estimate.h"
 #include "methods/init_from.h"
 #include "methods/inside.h"
 #include "methods/sella/stages.h"
@@ -505,6 +506,9 @@ sella_status sella_collab_fit_estimate(const sella_settings *settings, const cha
 {
     const int64_t rows = dataset->split[SELLA_SPLIT_TRAIN].rows, batch = sella_settings_int(settings, "collab.batch");
     const int64_t epochs = sella_settings_int(settings, "collab.epochs");
+    const double likely =
+        sella_estimate_epochs(epochs, sella_settings_int(settings, "collab.min_epochs"),
+                              sella_settings_int(settings, "collab.patience"), dataset);
     const bool sgd = strcmp(name, "mf") == 0 && sella_settings_is(settings, "collab.optimizer", "sgd");
     const int64_t steps = sgd ? 1 : (rows + batch - 1) / batch;
     sella_collab_config config;
@@ -515,7 +519,7 @@ sella_status sella_collab_fit_estimate(const sella_settings *settings, const cha
     out->rows = rows;
     out->steps = steps * epochs;
     out->trainable = cost.parameters;
-    out->other_flops = (double)epochs * ((double)rows * (sgd ? 6.0 : 3.0) * cost.row_flops +
+    out->other_flops = likely * ((double)rows * (sgd ? 6.0 : 3.0) * cost.row_flops +
                                          (double)steps * 3.0 * cost.step_flops +
                                          (sgd ? 0 : (double)steps * 12.0 * (double)out->trainable));
     // value, gradient, two moments (sgd: the packed copy with its padding), best

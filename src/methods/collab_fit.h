@@ -22,8 +22,8 @@ void sella_collab_config_of(const sella_settings *settings, int32_t users, int32
 
 /* What the model's vectors of a query follow from. */
 sella_refs_kind sella_collab_refs(const sella_collab_ops *ops, const sella_collab_config *config);
-/* Freeze what the model's vectors do not read (ops->logit_only; with `biases` these too): where they alone are trained it
- * has no gradient and would just decay. */
+/* Freeze what the model's vectors do not read (ops->logit_only; with `biases` these too): where
+ * they alone are trained it has no gradient and would just decay. */
 sella_status sella_collab_freeze_logit(sella_collab *c, bool biases, sella_err *err);
 
 /* The loop that collab.* describe, every epoch evaluated; the caller adds what it trains: tables, n, the steps, run_step,

@@ -39,8 +39,10 @@ sella_refs_kind sella_collab_refs(const sella_collab_ops *ops, const sella_colla
 
 sella_status sella_collab_freeze_logit(sella_collab *c, bool biases, sella_err *err)
 {
-    static const char *const none[] = {NULL}, *const bias[] = {"user.bias", "item.bias", "global.bias", NULL};
-    const char *const *const lists[] = {c->ops->logit_only ? c->ops->logit_only : none, biases ? bias : none};
+    static const char *const none[] = {NULL}, *const bias[] = {"user.bias", "item.bias",
+                                                               "global.bias", NULL};
+    const char *const *const lists[] = {c->ops->logit_only ? c->ops->logit_only : none,
+                                        biases ? bias : none};
     sella_status status = SELLA_OK;
     for (int l = 0; l < 2; l++) {
         for (const char *const *start = lists[l]; *start; start++) {

@@ -5,8 +5,9 @@
  *     stage "collm"           e_U = Proj(p_u), e_I = Proj(q_i),   Proj(x) = W2 ReLU(W1 x + b1) + b2,  W1 [10 C, C]
  *                             min over Proj [and p, q] of BCE(y, sigmoid(z))     backbone and adapter frozen
  *
- * p_u is what the model computes (mf: its row; lightgcn: propagated; sasrec: its last position; din: the interest in the
- * row's own target), with its own rule for users never seen; an item that is no row of the catalogue has q = 0.
+ * p_u is what the model computes (mf: its row; lightgcn: propagated; sasrec: its last position;
+ * din: the interest in the row's own target), with its own rule for users never seen; an item that
+ * is no row of the catalogue has q = 0.
  *
  * Paper: section 5.1; Zhang et al. 2023; REFERENCE 2, 4.3, 6.
  */
@@ -58,14 +59,14 @@ static void forget(sella_soft *soft)
     soft->kept = NULL;
 }
 
-/* One batch of the collaborative model: a row for every user (without item, unless its vector depends on the target) and
- * for every item (without user). */
+/* One batch of the collaborative model: a row for every user (without item, unless its vector
+ * depends on the target) and for every item (without user). */
 static sella_status make_batch(const projected *p, const sella_soft *soft, kept *k, sella_err *err)
 {
     const size_t n = (size_t)(k->U + k->I);
-    const sella_status status = sella_collab_rows_make(soft->query_n, soft->refs->user_query_u, k->U,
-                                                       p->c->config.history_length, p->c->ops->target,
-                                                       &k->rows, err);
+    const sella_status status =
+        sella_collab_rows_make(soft->query_n, soft->refs->user_query_u, k->U,
+                               p->c->config.history_length, p->c->ops->target, &k->rows, err);
     if (status != SELLA_OK) {
         return status;
     }

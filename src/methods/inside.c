@@ -108,8 +108,8 @@ int32_t sella_vectors_history_start(const sella_vectors *v, const sella_query *q
     return sella_collab_rows_start(v->collab, query);
 }
 
-/* z_cf = b_0 + b_u + b_i + p'_u . q_i + text.gain f: the product (din: its network) is what z_cf holds beside the
- * others. */
+/* z_cf = b_0 + b_u + b_i + p'_u . q_i + text.gain f: the product (din: its network) is what z_cf
+ * holds beside the others. */
 sella_status sella_vectors_terms(const sella_vectors *v, const sella_query *query, sella_residual which, int depth,
                                  sella_terms *terms, double *total, sella_err *err)
 {
@@ -136,8 +136,8 @@ sella_status sella_vectors_terms(const sella_vectors *v, const sella_query *quer
         float z = 0, f = 0;
         SELLA_TRY(sella_vectors_rows(v, query, NULL, 1, true, &rows, err));
         SELLA_TRY(sella_collab_score(v->collab, &rows.batch, &z, err));
-        sella_terms_add(terms, v->collab->ops->product ? "user vector x item vector" : "network", (double)z - biases,
-                        depth);
+        sella_terms_add(terms, v->collab->ops->product ? "user vector x item vector" : "network",
+                        (double)z - biases, depth);
         *total = (double)z;
         if (v->centred) {
             sella_vectors_text(v, &rows.batch, &f);

@@ -16,7 +16,8 @@
 enum { FIRST_ROWS = 4 }; /* rows of a pass with a deadline while no pace is known */
 #define SOFT_KEY (UINT64_C(1) << 63)
 
-int sella_lm_prefix_shared(const sella_lm *lm, const sella_rows *rows, int32_t item, sella_refs_kind refs)
+int sella_lm_prefix_shared(const sella_lm *lm, const sella_rows *rows, int32_t item,
+                           sella_refs_kind refs)
 {
     int shared = (int)rows->start[1] - sella_prompt_tail(lm->prompter, item);
     for (int t = 0; t < shared; t++) {

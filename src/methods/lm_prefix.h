@@ -50,9 +50,10 @@ sella_status sella_lm_prefix_step(sella_lm_prefix_job *job, int64_t first, int64
                                   sella_err *err);
 void sella_lm_prefix_end(sella_lm_prefix_job *job);
 
-/* Tokens of the common beginning of all rows (one user's); item: the target of the first; refs: what the vectors of their
- * slots follow from. */
-int sella_lm_prefix_shared(const sella_lm *lm, const sella_rows *rows, int32_t item, sella_refs_kind refs);
+/* Tokens of the common beginning of all rows (one user's); item: the target of the first; refs:
+ * what the vectors of their slots follow from. */
+int sella_lm_prefix_shared(const sella_lm *lm, const sella_rows *rows, int32_t item,
+                           sella_refs_kind refs);
 
 /* A pass without a prefix was made. */
 void sella_lm_prefix_count(sella_lm_prefix *prefix, int rows, int tokens, double seconds);

@@ -35,6 +35,8 @@ typedef struct sella_estimate {
     int64_t frozen;        /* parameters that no stage trains */
     double model_flops;    /* of language-model stages and scoring */
     double other_flops;    /* of collaborative stages */
+    double stage1_flops;   /* of model_flops: what --from saves */
+    int64_t stage1_tokens; /* of tokens, likewise */
     size_t bytes;          /* peak memory without the language model's weights */
     sella_backbone_need weights; /* of the language model */
     uint64_t cache_bytes;  /* hidden states on disk while the largest stage trains; 0: none are kept */

@@ -31,11 +31,13 @@ static uint64_t user_hash(const sella_query *q, sella_refs_kind kind)
 {
     uint64_t hash = sella_hash_bytes(&q->user, sizeof q->user, 1);
     hash = kind == SELLA_REFS_TARGET ? sella_hash_bytes(&q->item, sizeof q->item, hash) : hash;
-    const bool look = (kind != SELLA_REFS_USER || q->user < 0) && q->history_n && q->history_count > 0;
+    const bool look =
+        (kind != SELLA_REFS_USER || q->user < 0) && q->history_n && q->history_count > 0;
     return look ? sella_hash_bytes(q->history_n, (size_t)q->history_count * sizeof *q->history_n, hash) : hash;
 }
 
-static int32_t user_ref(table *t, sella_refs *refs, const sella_query *query_n, int64_t n, sella_refs_kind kind)
+static int32_t user_ref(table *t, sella_refs *refs, const sella_query *query_n, int64_t n,
+                        sella_refs_kind kind)
 {
     size_t i = (size_t)user_hash(&query_n[n], kind) & (t->size - 1);
     for (; t->entry[i]; i = (i + 1) & (t->size - 1)) {

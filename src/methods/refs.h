@@ -1,9 +1,9 @@
 /* refs.h - which queries of a set have the same user vector and the same item vectors, so that each is computed once.
  *
- * Does:     make -> user_ref_n[n], item_ref_n[n]: dense numbers from 0 in order of first appearance, and who stands
- *           for each. Two queries have the same user vector when the user is the same and, where vectors follow from
- *           histories, the history too, and where they follow from the target, the item; vectors that nobody owns are
- *           the same for all.
+ * Does:     make -> user_ref_n[n], item_ref_n[n]: dense numbers from 0 in order of first
+ *           appearance, and who stands for each. Two queries have the same user vector when the
+ *           user is the same and, where vectors follow from histories, the history too, and where
+ *           they follow from the target, the item; vectors that nobody owns are the same for all.
  * Memory:   owned; released with _release.
  * Threads:  pure.
  */
@@ -16,7 +16,8 @@
 typedef enum sella_refs_kind {
     SELLA_REFS_USER,    /* user, item; for unseen users the history */
     SELLA_REFS_HISTORY, /* user with history, item */
-    SELLA_REFS_TARGET,  /* the user vector from user, history and item; the item vectors from the item */
+    SELLA_REFS_TARGET,  /* the user vector from user, history and item; the item vectors from the
+                           item */
     SELLA_REFS_SHARED   /* nothing: one user vector, one item vector */
 } sella_refs_kind;
 

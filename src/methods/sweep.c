@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "eval/predictions.h"
+#include "methods/estimate.h"
 #include "methods/method.h"
 #include "methods/run.h"
 #include "methods/seeds.h"
@@ -39,6 +40,7 @@ typedef struct sweep {
     int axes;
     int points;
     json_t *document; // sweep.json
+    sella_rates rates;
 } sweep;
 
 static void sweep_release(sweep *s)
@@ -510,7 +512,7 @@ static sella_status estimate_point(sweep *s, int p, const char **set_n, char **t
     SELLA_TRY(options_of(s, p, set_n, text_n, &point, err));
     point.run = NULL;
     SELLA_TRY(s->seeds ? sella_train_seeds(&point, s->seed_n, s->seeds, s->talk, &json, err)
-                       : sella_train(&point, s->talk, &json, err));
+                       : sella_train_dry_run(&point, &s->rates, s->talk, &json, err));
     estimate = json_loads(json, 0, NULL);
     row = point_new(s, p, name);
     for (size_t k = 0; k < sizeof key / sizeof *key; k++) {

@@ -31,6 +31,7 @@ typedef struct training {
     sella_run *run;
     bool made; /* the run folder is this call's */
     sella_weights weights;
+    sella_rates *rates; /* borrowed */
     double start;
 } training;
 
@@ -201,8 +202,7 @@ static sella_status rate_of(const training *t, double *rate, sella_err *err)
         C = shape.C;
         n = shape.F;
     }
-    *rate = sella_measure_rate(C, n, tokens < 1024 ? tokens : 1024, err);
-    return *rate > 0 ? SELLA_OK : SELLA_MEMORY;
+    return sella_rate(t->rates, C, n, tokens < 1024 ? tokens : 1024, rate, err);
 }
 
 static sella_status estimate_of(const training *t, int64_t train_rows, int64_t eval_rows, sella_estimate *out,
@@ -221,7 +221,11 @@ static size_t choose_weights(const training *t, const sella_estimate *estimate, 
     if (!t->method->needs_model) {
         return estimate->bytes;
     }
-    *weights = sella_weights_choose(t->weights, &estimate->weights, estimate->bytes, t->talk);
+    *weights = sella_weights_choose(t->weights, &estimate->weights, estimate->bytes, NULL);
+    if (t->weights == SELLA_WEIGHTS_AUTO && !t->rates->told[*weights]) {
+        sella_weights_choose(t->weights, &estimate->weights, estimate->bytes, t->talk);
+        t->rates->told[*weights] = true;
+    }
     return estimate->bytes + sella_weights_bytes(*weights, &estimate->weights);
 }
 
@@ -255,6 +259,10 @@ static sella_status dry_run(const training *t, char **json, sella_err *err)
     SELLA_TRY(sample_sizes(t, &train_rows, &eval_rows, err));
     SELLA_TRY(estimate_of(t, train_rows, eval_rows, &estimate, err));
     SELLA_TRY(rate_of(t, &rate, err));
+    if (t->options->from) { // its stage 1 is copied
+        estimate.model_flops -= estimate.stage1_flops;
+        estimate.tokens -= estimate.stage1_tokens;
+    }
     const size_t bytes = choose_weights(t, &estimate, &weights);
     out = json_pack("{s:s, s:s, s:I, s:I, s:I, s:{s:I, s:I}, s:o, s:o, s:o, s:s*, s:o}", "method", t->method->name, "preset",
                     t->preset, "rows", (json_int_t)estimate.rows, "tokens", (json_int_t)estimate.tokens, "steps",
@@ -527,16 +535,31 @@ static void drop_refused(const training *t)
     }
 }
 
-sella_status sella_train(const sella_train_options *options, const sella_talk *talk, char **json, sella_err *err)
+sella_status sella_train_dry_run(const sella_train_options *options, sella_rates *rates,
+                                 const sella_talk *talk, char **json, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    training t = {.options = options, .talk = talk, .start = sella_now()};
+    training t = {.options = options, .talk = talk, .rates = rates};
     *json = NULL;
     SELLA_TRY(check_all(&t, err));
+    SELLA_TRY(dry_run(&t, json, err));
+done:
+    sella_dataset_close(t.dataset);
+    sella_settings_free(t.settings);
+    return status;
+}
+
+sella_status sella_train(const sella_train_options *options, const sella_talk *talk, char **json,
+                         sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    sella_rates rates = {0};
+    training t = {.options = options, .talk = talk, .rates = &rates, .start = sella_now()};
+    *json = NULL;
     if (options->dry_run) {
-        status = dry_run(&t, json, err);
-        goto done;
+        return sella_train_dry_run(options, &rates, talk, json, err);
     }
+    SELLA_TRY(check_all(&t, err));
     SELLA_TRY(check_memory(&t, err));
     SELLA_TRY(open_run(&t, err));
     if (t.run->complete) {

@@ -88,7 +88,8 @@ static const sella_setting training_table[] = {
     WORD("distil.wording", "title", "title|eol",
          "Prompt of distillation: the noun and the title (Fig. 3), or one that asks for one word."),
 
-    WORD("collab.model", "mf", "mf|lightgcn|sasrec|din", "The collaborative model that collm and sella build on."),
+    WORD("collab.model", "mf", "mf|lightgcn|sasrec|din",
+         "The collaborative model that collm and sella build on."),
     INT("collab.width", "64", 1, 65536, "", "Width of collaborative vectors (d_C)."),
     YESNO("collab.bias", "yes", "User, item and global biases in the collaborative logit."),
     YESNO("collab.history", "yes",

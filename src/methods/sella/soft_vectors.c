@@ -70,8 +70,8 @@ static sella_status forward(void *self, sella_soft *soft, sella_err *err)
             status = SELLA_MEMORY;
             goto done;
         }
-        SELLA_TRY(sella_vectors_rows(v, soft->query_n, refs->user_query_u, refs->users, v->collab->ops->target,
-                                     &k->rows, err));
+        SELLA_TRY(sella_vectors_rows(v, soft->query_n, refs->user_query_u, refs->users,
+                                     v->collab->ops->target, &k->rows, err));
         k->rows.batch.backward = soft->de[SELLA_SLOT_USER] != NULL;
         const sella_collab_batch items = items_of(k, refs);
         SELLA_TRY(sella_collab_vectors(v->collab, &k->rows.batch, &k->users, k->x, NULL, err));
@@ -179,9 +179,10 @@ static const sella_soft_ops own = {
 
 sella_soft_source sella_soft_of_vectors(sella_soft_vectors *self, bool owned)
 {
-    return (sella_soft_source){.ops = owned ? &own : &borrowed,
-                               .self = self,
-                               .L = self->v->L,
-                               .tokens = 1,
-                               .refs = sella_collab_refs(self->v->collab->ops, &self->v->collab->config)};
+    return (sella_soft_source){
+        .ops = owned ? &own : &borrowed,
+        .self = self,
+        .L = self->v->L,
+        .tokens = 1,
+        .refs = sella_collab_refs(self->v->collab->ops, &self->v->collab->config)};
 }

@@ -1,7 +1,8 @@
 /* soft_vectors.h - the soft tokens of SeLLa-Rec.
  *
- * Does:     e_U = Proj(p'_u), e_I = Proj(q_i), e_W = Warm(s_i); the loss term of stage3.align_weight over the items of
- *           a step. p'_u is the user vector of the collaborative model: of user and history, with din of the target too.
+ * Does:     e_U = Proj(p'_u), e_I = Proj(q_i), e_W = Warm(s_i); the loss term of
+ *           stage3.align_weight over the items of a step. p'_u is the user vector of the
+ *           collaborative model: of user and history, with din of the target too.
  * Memory:   vectors are borrowed and must outlive the source.
  * Threads:  internally parallel.
  * Paper:    eqs (8), (10).

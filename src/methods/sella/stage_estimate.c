@@ -88,6 +88,25 @@ static void train_tokens(figures *f, int64_t tokens, double epochs, bool prompts
     f->out->cache_bytes = bytes > f->out->cache_bytes ? bytes : f->out->cache_bytes;
 }
 
+/* Scoring valid every `every` steps, packed as the stage packs. */
+static sella_status evaluations(figures *f, int64_t every, double steps,
+                                const sella_stage_plan *features,
+                                const sella_corpus_options *options, sella_err *err)
+{
+    int64_t rows, tokens, unused;
+    if (every <= 0 || f->ask->dataset->split[SELLA_SPLIT_VALID].rows == 0) {
+        return SELLA_OK;
+    }
+    const sella_status status = plan(f, SELLA_SPLIT_VALID, f->ask->eval_rows, features, options,
+                                     &rows, &tokens, &unused, err);
+    const double times = floor(steps / (double)every);
+    if (status == SELLA_OK) {
+        f->out->tokens += (int64_t)((double)tokens * times);
+        f->out->model_flops += f->token_flops * (double)tokens * times;
+    }
+    return status;
+}
+
 /* Stage 1. */
 static sella_status title_stage(figures *f, sella_err *err)
 {
@@ -95,7 +114,7 @@ static sella_status title_stage(figures *f, sella_err *err)
     const int64_t epochs = sella_settings_int(settings, "stage1.epochs");
     const sella_corpus_options options = sella_lm_stage_packing(settings, "stage1", SELLA_REFS_USER, 0);
     int64_t rows, tokens, steps;
-    const sella_status status =
+    sella_status status =
         plan(f, SELLA_SPLIT_TRAIN, f->ask->train_rows, NULL, &options, &rows, &tokens, &steps, err);
     if (status == SELLA_OK) {
         f->out->rows = rows;
@@ -103,7 +122,11 @@ static sella_status title_stage(figures *f, sella_err *err)
         f->out->tokens += tokens * epochs;
         train_tokens(f, tokens, (double)epochs, true);
         pass_of(f, options.budget, true, false);
+        status = evaluations(f, sella_settings_int(settings, "stage1.evaluate"),
+                             (double)(steps * epochs), NULL, &options, err);
     }
+    f->out->stage1_flops = f->out->model_flops;
+    f->out->stage1_tokens = f->out->tokens;
     return status;
 }
 
@@ -115,7 +138,7 @@ static sella_status feature_stage(figures *f, sella_err *err)
     const int64_t most = sella_settings_int(settings, "stage3.steps"), vectors = features->width_rows * f->shape.C;
     const sella_corpus_options options = sella_lm_stage_packing(settings, "stage3", features->refs, 0);
     int64_t rows, tokens, steps;
-    const sella_status status =
+    sella_status status =
         plan(f, SELLA_SPLIT_TRAIN, f->ask->train_rows, features, &options, &rows, &tokens, &steps, err);
     if (status == SELLA_OK) {
         const double epochs = most >= 0 ? (double)most / (double)(steps > 0 ? steps : 1)
@@ -127,6 +150,8 @@ static sella_status feature_stage(figures *f, sella_err *err)
         f->out->trainable += vectors;
         f->out->bytes += (size_t)vectors * 5 * sizeof(float); // value, gradient, two moments, best
         pass_of(f, options.budget, features->adapter, features->soft);
+        status = evaluations(f, sella_settings_int(settings, "stage3.evaluate"),
+                             (double)steps * epochs, features, &options, err);
     }
     return status;
 }
@@ -209,8 +234,10 @@ static void alignment(figures *f)
     const double hidden = (double)sella_settings_int(settings, "proj.hidden"),
                  rows = (double)ask->dataset->split[SELLA_SPLIT_TRAIN].rows;
     const double batch = (double)sella_settings_int(settings, "stage2.batch"),
-                 epochs = (double)sella_settings_int(settings, "stage2.epochs");
-    const double steps = epochs * (double)(int64_t)((rows + batch - 1) / batch);
+                 passes = (double)(int64_t)((rows + batch - 1) / batch);
+    const int64_t epochs = sella_settings_int(settings, "stage2.epochs");
+    const double likely = sella_estimate_epochs(
+        epochs, 0, sella_settings_int(settings, "stage2.patience"), ask->dataset);
     const double unique = sella_settings_is(settings, "align.negatives", "all") ? I : batch < I ? batch * 0.6 : I;
     sella_collab_config config;
     sella_collab_cost cost;
@@ -218,15 +245,12 @@ static void alignment(figures *f)
     sella_collab_cost_of(sella_settings_text(settings, "collab.model"), &config, &cost);
     double tables = (double)cost.parameters + I * L;
     double proj = hidden * (C + L + 1) + L, warm = L * L + L;
-    // early stopping usually comes within a fifth of the epochs
-    const double likely =
-        sella_settings_int(settings, "stage2.patience") > 0 && ask->dataset->split[SELLA_SPLIT_VALID].rows > 0 ? 0.2
-                                                                                                               : 1;
-    f->out->steps += (int64_t)steps;
+    f->out->steps += (int64_t)((double)epochs * passes);
     f->out->trainable += (int64_t)(tables + proj + warm);
     f->out->other_flops +=
-        likely * steps *
-        (6 * unique * hidden * (C + L) + 6 * unique * unique * L + 40 * (tables + proj) + 3 * cost.step_flops + 4 * batch * cost.row_flops);
+        likely * passes *
+        (6 * unique * hidden * (C + L) + 6 * unique * unique * L + 40 * (tables + proj) +
+         3 * cost.step_flops + 4 * batch * cost.row_flops);
     f->out->bytes += (size_t)((tables + proj + warm) * 5 * sizeof(float)); // value, gradient, two moments, best
     f->out->bytes += sella_settings_bool(settings, "stage2.text") ? (size_t)(I * L * (double)sizeof(float)) : 0;
 }
