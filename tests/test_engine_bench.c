@@ -201,6 +201,52 @@ static void prefixes_of_data(void **state)
     scratch_remove(folder);
 }
 
+static int names_in(const char *folder);
+
+/* Four ways, best and median; by hand for layer 1 of 2, 200 tokens in 4 trees: the products of one layer are 2 (96 x 32 + 32 x 32 + 128 x 32 +
+ * 32 x 64) = 20,480 FLOP a token, k and v 2 x 64 x 32 = 4,096. Below: 200 x 20,480. From layer 1 on, which is the last: 200 x 4,096 + 4 x 16,384
+ * forward; backward the same without q, k, v: 200 x 4,096 + 4 x (6,144 - 4,096). */
+static void hidden_states(void **state)
+{
+    (void)state;
+    seen s = {0};
+    sella_err err = {0};
+    static const char *const names[] = {"epoch 1, ", "later epochs without cache", "later epochs with cache", "not tree by tree"};
+    const double lower = 200.0 * 20480, forward = 200.0 * 4096 + 4 * 16384.0, upper = 2 * forward - (200.0 * 4096 + 4 * 2048.0);
+    char *folder = scratch_make();
+    assert_int_equal(setenv("TMPDIR", folder, 1), 0);
+    run(&(sella_bench_options){.what = "cache", .model = MODEL, .tokens = 200, .runs = 3, .threads = 1, .row_tokens = 53}, &s);
+    assert_int_equal(s.count, 10);
+    for (int i = 2; i < 10; i++) {
+        const bool with = i / 2 == 3;
+        const double flop = upper + (with ? 0 : lower);
+        assert_string_equal(s.m[i].name, "cache");
+        assert_non_null(strstr(s.m[i].work, names[i / 2 - 1]));
+        assert_non_null(strstr(s.m[i].work, "from layer 1 of 2 on, 200 tokens in 4 trees"));
+        assert_true(fabs(s.m[i].rate * s.m[i].seconds - 200) < 1e-6);
+        assert_true(fabs(s.m[i].bound_share * s.m[i].seconds * s.m[0].rate * 1e9 / flop - 1) < 1e-6);
+        assert_int_equal(isnan(s.m[i].work_ratio), !with);
+        assert_true(isnan(s.m[i].token_ratio));
+    }
+    for (int i = 6; i < 8; i++) {
+        assert_true(fabs(s.m[i].work_ratio / ((lower + upper) / upper) - 1) < 1e-9);
+        assert_true(fabs(s.m[i].speed_up * s.m[i].seconds / s.m[i - 2].seconds - 1) < 1e-9);
+        assert_true(fabs(s.m[i].share * s.m[i].work_ratio / s.m[i].speed_up - 1) < 1e-9);
+        assert_true(s.m[i].difference == 0);
+        assert_true(fabs(s.m[i].disk_mb * 1048576 - (4096 + 200 * 32 * 4)) < 1e-6);
+    }
+    assert_int_equal(names_in(folder), 0); /* nothing is left behind */
+    s.count = 0;
+    assert_int_equal(sella_bench(&(sella_bench_options){.what = "cache", .model = MODEL, .first_layer = 2}, take, &s, &err), SELLA_ARG);
+    assert_non_null(strstr(err.text, "expected 1 to 1"));
+    assert_int_equal(sella_bench(&(sella_bench_options){.what = "cache"}, take, &s, &err), SELLA_ARG);
+    assert_int_equal(setenv("TMPDIR", "/nowhere", 1), 0);
+    assert_int_equal(sella_bench(&(sella_bench_options){.what = "cache", .model = MODEL, .runs = 1}, take, &s, &err), SELLA_IO);
+    assert_int_equal(s.count, 0);
+    unsetenv("TMPDIR");
+    scratch_remove(folder);
+}
+
 static int names_in(const char *folder)
 {
     char **name = NULL;
@@ -271,6 +317,7 @@ int main(void)
         cmocka_unit_test(profiles),
         cmocka_unit_test(prefixes),
         cmocka_unit_test(prefixes_of_data),
+        cmocka_unit_test(hidden_states),
         cmocka_unit_test(tsne), cmocka_unit_test(collab),
         cmocka_unit_test(refusals),
     };

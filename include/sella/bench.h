@@ -6,6 +6,8 @@
  *           train:  LoRA steps (forward, backward, optimizer);     share = 4 P tokens/s / roof
  *           prefix: rows that share a prefix, in trees against one by one (packed, without sharing), scored and trained (forward,
  *                   backward): token_ratio, speed_up, share of the ratio turned into time, and by how much the results differ
+ *           cache:  LoRA steps with adapters from layer K on: the layers below computed and written to disk (the first epoch), computed
+ *                   again, read from disk, and computed for the whole batch at once; share = FLOP of the layers that run / seconds / roof
  *           collab: one epoch of method mf, 64 wide, through sella_train; share = 6 k ratings/s / roof
  *           tsne:   t-SNE of made-up points, 64 wide, as figure 6 has it; no share; answer = its divergence
  *           P: frozen weights outside the embeddings. Recomputation, attention and LoRA's own products are not counted as work.
@@ -22,25 +24,26 @@ extern "C" {
 #endif
 
 typedef struct sella_bench_options {
-    const char *what;         /* "gemm", "score", "train", "prefix", "collab", "tsne" */
-    const char *model;        /* needed by score, train, prefix; gemm, collab: NULL takes the shapes of a 135M Llama (576 wide, FFN 1,536,
+    const char *what;         /* "gemm", "score", "train", "prefix", "cache", "collab", "tsne" */
+    const char *model;        /* needed by score, train, prefix, cache; gemm, collab: NULL takes the shapes of a 135M Llama (576 wide, FFN 1,536,
                                  9 and 3 heads) */
     int tokens;               /* packed tokens of one pass, >= 16; 0: 1024 */
     int runs;                 /* measurements of each kind, >= 1; 0: 5 */
-    int lora_rank;            /* train, prefix; 0: 8 */
-    const char *lora_targets; /* train, prefix; NULL: "q_proj,v_proj" */
+    int lora_rank;            /* train, prefix, cache; 0: 8 */
+    const char *lora_targets; /* train, prefix, cache; NULL: "q_proj,v_proj" */
     int threads;              /* 0: physical cores */
     const sella_talk *talk;
     const char *weights;      /* score, train, prefix: "expanded" to f32, as "stored", or "auto" (NULL): by free memory */
-    int row_tokens;           /* score, train: tokens of every row; 0: 105 to 169 */
+    int row_tokens;           /* score, train: tokens of every row; 0: 105 to 169. cache: of every tree; 0: 256 */
     int profile;              /* score, train: 1 tells where the time goes, too */
     const char *data;         /* prefix: DATASET whose train rows are measured, as `train tallrec` renders them; NULL: made-up users */
     int ratings;              /* collab: ratings drawn; 0: 1,000,000 */
     int points;               /* tsne: 100 or more; 0: 6,500 */
+    int first_layer;          /* cache: K, the lowest layer with an adapter, below the model's last; 0: two thirds of the layers */
 } sella_bench_options;
 
 typedef struct sella_measurement {
-    char name[16];      /* "gemm", "score", "train", "prefix", "collab", "tsne" */
+    char name[16];      /* "gemm", "score", "train", "prefix", "cache", "collab", "tsne" */
     char work[160];     /* what was done, with "best of 5" or "median of 5" */
     double seconds;     /* of one pass, step, epoch or layer of products */
     double rate;
@@ -56,6 +59,9 @@ typedef struct sella_measurement {
     double speed_up;     /* seconds one by one / seconds */
     double share;        /* speed_up / token_ratio */
     double difference;   /* scoring: largest of the answers' logits; training: largest of the gradients, relative to the largest gradient */
+    /* cache, lines with it: also speed_up (seconds without / seconds), share (speed_up / work_ratio) and difference (of gradients); NaN elsewhere */
+    double work_ratio;  /* FLOP of the layers that run, forward and backward: without the cache / with it */
+    double disk_mb;      /* of the file */
 } sella_measurement;
 
 SELLA_API sella_status sella_bench(const sella_bench_options *options, void (*each)(void *user, const sella_measurement *measurement), void *user,

@@ -10,13 +10,15 @@
 
 static const sella_option option[] = {
     {"model", 0, SELLA_TYPE_TEXT, "MODEL", "(gemm: the shapes of a 135M Llama)", 0, 0, NULL, "",
-     "Hugging Face folder or GGUF file; score, train and prefix need it, gemm and collab take its shapes.", false},
+     "Hugging Face folder or GGUF file; score, train, prefix and cache need it, gemm and collab take its shapes.", false},
     {"tokens", 0, SELLA_TYPE_INT, "N", "1024", 16, 1048576, NULL, "tokens", "Packed tokens of one pass or step.", false},
     {"runs", 0, SELLA_TYPE_INT, "N", "5", 1, 10000, NULL, "", "Measurements of each kind; best and median are told.", false},
-    {"lora-rank", 0, SELLA_TYPE_INT, "R", "8", 1, 4096, NULL, "", "train, prefix: rank of the adapters.", false},
-    {"lora-targets", 0, SELLA_TYPE_TEXT, "LIST", "q_proj,v_proj", 0, 0, NULL, "", "train, prefix: matrices with an adapter, or all.", false},
+    {"lora-rank", 0, SELLA_TYPE_INT, "R", "8", 1, 4096, NULL, "", "train, prefix, cache: rank of the adapters.", false},
+    {"lora-targets", 0, SELLA_TYPE_TEXT, "LIST", "q_proj,v_proj", 0, 0, NULL, "", "train, prefix, cache: matrices with an adapter, or all.", false},
     SELLA_WEIGHTS_OPTION,
-    {"row-tokens", 0, SELLA_TYPE_INT, "N", "(105 to 169)", 1, 1048576, NULL, "tokens", "score, train: tokens of every row.", false},
+    {"row-tokens", 0, SELLA_TYPE_INT, "N", "(105 to 169; cache: 256)", 1, 1048576, NULL, "tokens",
+     "score, train: tokens of every row; cache: of every tree.", false},
+    {"first-layer", 0, SELLA_TYPE_INT, "K", "(two thirds of the layers)", 1, 100000, NULL, "", "cache: the lowest layer with an adapter.", false},
     {"profile", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "", "score, train: tell where the time goes, too.", false},
     {"data", 0, SELLA_TYPE_TEXT, "DATASET", "(made-up users)", 0, 0, NULL, "",
      "prefix: measure rows of this data set's train split, as `train tallrec` renders them.", false},
@@ -53,8 +55,13 @@ static void print_json(const sella_measurement *m)
     if (!isnan(m->answer)) {
         json_object_set_new(object, "answer", sella_json_real(m->answer));
     }
-    if (!isnan(m->token_ratio)) {
-        json_object_set_new(object, "token_ratio", sella_json_real(m->token_ratio));
+    if (!isnan(m->speed_up)) {
+        if (!isnan(m->work_ratio)) {
+            json_object_set_new(object, "work_ratio", sella_json_real(m->work_ratio));
+            json_object_set_new(object, "disk_mb", sella_json_real(m->disk_mb));
+        } else {
+            json_object_set_new(object, "token_ratio", sella_json_real(m->token_ratio));
+        }
         json_object_set_new(object, "speed_up", sella_json_real(m->speed_up));
         json_object_set_new(object, "share", sella_json_real(m->share));
         json_object_set_new(object, "difference", sella_json_real(m->difference));
@@ -85,6 +92,10 @@ static void each(void *user, const sella_measurement *m)
     printf("%-6s  %9.4f  %9s  %10.1f  %-9s  %5s  %7.0f  %s", m->name, m->seconds, cpu, m->rate, m->unit, share, m->rss_mb, m->work);
     if (!isnan(m->token_ratio)) {
         printf("; %.2f times fewer tokens, %.2f times faster: %.0f%%; results differ by %.1e", m->token_ratio, m->speed_up, 100.0 * m->share, m->difference);
+    }
+    if (!isnan(m->work_ratio)) {
+        printf("; %.2f times less work, %.2f times faster: %.0f%%; gradients differ by %.1e; %.2f MB on disk", m->work_ratio, m->speed_up, 100.0 * m->share,
+               m->difference, m->disk_mb);
     }
     putchar('\n');
 }
@@ -157,6 +168,7 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
                                          .data = sella_args_given(args, "data") ? sella_args_text(args, "data") : NULL,
                                          .ratings = (int)sella_args_int(args, "ratings"),
                                          .points = (int)sella_args_int(args, "points"),
+                                         .first_layer = sella_args_given(args, "first-layer") ? (int)sella_args_int(args, "first-layer") : 0,
                                          .threads = cli->threads,
                                          .talk = &cli->talk};
     if (strcmp(options.what, "serve") == 0) {
@@ -169,13 +181,15 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
 const sella_command sella_cmd_bench = {
     .computes = true,
     .name = "bench",
-    .usage = "gemm|score|train|prefix|collab|tsne|serve",
+    .usage = "gemm|score|train|prefix|cache|collab|tsne|serve",
     .help = "Measure the engine's speed as a share of the matrix products' roof.",
     .details = "gemm    the four matrix products of a decoder layer: the roof of this machine, now\n"
                "score   real tokens a second through the forward pass; share = 2 P tokens/s / roof\n"
                "train   LoRA steps (forward, backward, optimizer); share = 4 P tokens/s / roof\n"
                "prefix  rows that share a prefix, in trees against one by one, scored and trained: how many tokens\n"
                "        are saved, how much of that turns into time, by how much the results differ\n"
+               "cache   LoRA steps with frozen lower layers: their hidden states written to disk (epoch 1),\n"
+               "        computed again, and read; share = FLOP of the layers that run / seconds / roof\n"
                "collab  epochs of matrix factorisation (method mf, 64 wide) on made-up ratings\n"
                "tsne    t-SNE of made-up points, 64 wide, 1,000 steps; has no share\n"
                "serve   answers of a running server to one request, over and over, in a closed or an open loop\n"

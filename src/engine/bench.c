@@ -49,6 +49,7 @@ static const bench_kind kinds[] = {
     {"score", true, sella_bench_model_run},
     {"train", true, sella_bench_model_run},
     {"prefix", true, sella_bench_prefix},
+    {"cache", true, sella_bench_cache},
     {"collab", false, sella_bench_collab},
     {"tsne", false, sella_bench_tsne},
 };
@@ -67,7 +68,7 @@ static sella_status resolve(const sella_bench_options *given, sella_bench_option
         *kind = strcmp(o->what, kinds[k].name) == 0 ? &kinds[k] : *kind;
     }
     if (*kind == NULL) {
-        return sella_err_set(err, SELLA_ARG, "bench '%s' is unknown; expected gemm, score, train, prefix, collab or tsne", o->what != NULL ? o->what : "");
+        return sella_err_set(err, SELLA_ARG, "bench '%s' is unknown; expected gemm, score, train, prefix, cache, collab or tsne", o->what != NULL ? o->what : "");
     }
     if ((*kind)->model && o->model == NULL) {
         return sella_err_set(err, SELLA_ARG, "bench %s needs a model", o->what);

@@ -1,8 +1,10 @@
 /* bench_clock.c - seconds, processor seconds, the load of others, and the lines that are told (engine/bench_part.h). */
 #include <math.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "engine/bench_part.h"
 #include "kernels/gemm.h"
@@ -60,6 +62,23 @@ sella_load sella_load_now(void)
     return load;
 }
 
+sella_status sella_bench_folder(char **path, sella_err *err)
+{
+    const char *base = getenv("TMPDIR");
+    char *folder = sella_path_join(base != NULL && base[0] != '\0' ? base : "/tmp", "sella-bench-XXXXXX", NULL);
+    *path = NULL;
+    if (folder == NULL) {
+        return sella_err_memory(err, "a path", 64);
+    }
+    if (mkdtemp(folder) == NULL) {
+        const sella_status status = sella_err_set(err, SELLA_IO, "%s: a folder for what is measured cannot be made there", folder);
+        free(folder);
+        return status;
+    }
+    *path = folder;
+    return SELLA_OK;
+}
+
 double sella_load_foreign(sella_load since)
 {
     const sella_load now = sella_load_now();
@@ -92,7 +111,7 @@ static double peak_mb(void)
 
 sella_measurement sella_measurement_new(const char *unit, double rate, double bound_share)
 {
-    sella_measurement m = {.rate = rate, .bound_share = bound_share, .answer = NAN, .token_ratio = NAN, .speed_up = NAN, .share = NAN, .difference = NAN};
+    sella_measurement m = {.rate = rate, .bound_share = bound_share, .answer = NAN, .token_ratio = NAN, .speed_up = NAN, .share = NAN, .difference = NAN, .work_ratio = NAN, .disk_mb = NAN};
     snprintf(m.unit, sizeof m.unit, "%s", unit);
     return m;
 }

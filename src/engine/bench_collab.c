@@ -139,13 +139,8 @@ sella_status sella_bench_collab(const sella_bench_options *options, const sella_
     sella_status status = SELLA_OK;
     collab_bench b = {.options = options};
     sella_backbone_config shape = {.family = "llama", .layers = 30, .C = 576, .H = 9, .G = 3, .D = 64, .F = 1536, .V = 49152};
-    const char *base = getenv("TMPDIR");
-    char *folder = sella_path_join(base != NULL && base[0] != '\0' ? base : "/tmp", "sella-bench-XXXXXX", NULL), work[128];
-    bool made = false;
+    char *folder = NULL, work[128];
     sella_backbone_need need;
-    if (folder == NULL) {
-        SELLA_TRY(sella_err_memory(err, "a path", 64));
-    }
     if (options->model != NULL) {
         SELLA_TRY(sella_backbone_probe(options->model, &shape, &need, err));
     }
@@ -154,10 +149,7 @@ sella_status sella_bench_collab(const sella_bench_options *options, const sella_
         SELLA_TRY(SELLA_MEMORY);
     }
     SELLA_TRY(sella_roof_init(&b.roof, &shape, options->tokens, options->runs, err));
-    made = mkdtemp(folder) != NULL;
-    if (!made) {
-        SELLA_TRY(sella_err_set(err, SELLA_IO, "%s: a folder for the ratings cannot be made there", folder));
-    }
+    SELLA_TRY(sella_bench_folder(&folder, err));
     SELLA_TRY(train(&b, folder, err));
     const double top = sella_roof_rate(&b.roof);
     sella_roof_tell(&b.roof, false, out);
@@ -168,7 +160,7 @@ sella_status sella_bench_collab(const sella_bench_options *options, const sella_
         sella_bench_tell(out, "collab", work, which, took, sella_measurement_new("rows/s", rate, 6.0 * WIDTH * rate / top));
     }
 done:
-    if (made) {
+    if (folder != NULL) {
         sella_path_remove(folder, NULL);
     }
     free(folder);

@@ -43,7 +43,8 @@ done:
 static sella_status open_training(sella_bench_model *m, const sella_bench_options *options, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    sella_lora_config config = {.rank = options->lora_rank, .alpha = 2.0 * options->lora_rank};
+    sella_lora_config config = {.rank = options->lora_rank, .alpha = 2.0 * options->lora_rank,
+                                .first_layer = strcmp(options->what, "cache") == 0 ? options->first_layer : 0};
     const sella_optimizer_config adam = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .clip = 1.0};
     SELLA_TRY(sella_lora_targets(options->lora_targets, &config.targets, err));
     SELLA_TRY(sella_lora_new(m->backbone, &config, 1, &m->lora, err));
@@ -90,9 +91,13 @@ void sella_bench_model_release(sella_bench_model *model)
 
 sella_status sella_bench_model_pass(sella_bench_model *model, const sella_tree_batch *batch, bool backward, int64_t rows, float *z_n, sella_err *err)
 {
-    sella_status status = SELLA_OK;
+    const sella_status status = sella_pass_forward(model->pass, batch, NULL, 1, backward ? model->step : -1, model->answer, err);
+    return status == SELLA_OK ? sella_bench_model_answers(model, batch, backward, rows, z_n, err) : status;
+}
+
+sella_status sella_bench_model_answers(sella_bench_model *model, const sella_tree_batch *batch, bool backward, int64_t rows, float *z_n, sella_err *err)
+{
     const int C = sella_backbone_shape(model->backbone)->C;
-    SELLA_TRY(sella_pass_forward(model->pass, batch, NULL, 1, backward ? model->step : -1, model->answer, err));
     for (int n = 0; n < batch->N; n++) {
         const size_t at = (size_t)n * (size_t)C;
         const float z = sella_dot(model->answer + at, model->direction, C);
@@ -104,11 +109,7 @@ sella_status sella_bench_model_pass(sella_bench_model *model, const sella_tree_b
             model->danswer[at + (size_t)c] = dz * model->direction[c];
         }
     }
-    if (backward) {
-        SELLA_TRY(sella_pass_backward(model->pass, model->danswer, NULL, err));
-    }
-done:
-    return status;
+    return backward ? sella_pass_backward(model->pass, model->danswer, NULL, err) : SELLA_OK;
 }
 
 /* ---- score and train ---- */

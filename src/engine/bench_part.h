@@ -24,6 +24,9 @@ sella_sample sella_sample_since(sella_sample start);
 /* Sorts sample_r by seconds. which 0: best, 1: median (the upper one of an even count). */
 sella_sample sella_sample_pick(sella_sample *sample_r, int runs, int which);
 
+/* A folder of its own below $TMPDIR, else /tmp: free() the path, and remove the folder. */
+sella_status sella_bench_folder(char **path, sella_err *err);
+
 /* What others do with the processors, from /proc/stat. */
 typedef struct sella_load {
     double busy; /* seconds of all processors since boot; NaN: unknown */
@@ -95,6 +98,9 @@ void sella_bench_model_release(sella_bench_model *model);
 /* z_n (or NULL) [batch rows]: logits at each row's number. backward: gradients of the mean BCE over `rows` rows are accumulated. */
 sella_status sella_bench_model_pass(sella_bench_model *model, const sella_tree_batch *batch, bool backward, int64_t rows, float *z_n, sella_err *err);
 
+/* The part of a pass behind its forward half: logits of model->answer, and backward. */
+sella_status sella_bench_model_answers(sella_bench_model *model, const sella_tree_batch *batch, bool backward, int64_t rows, float *z_n, sella_err *err);
+
 /* Ids of made-up text: s = s * 6364136223846793005 + 1442695040888963407 (mod 2^64), id = (s >> 33) mod V. bench/peers has the same. */
 typedef struct sella_bench_text {
     uint64_t s;
@@ -106,6 +112,7 @@ uint32_t sella_bench_text_below(sella_bench_text *text, uint32_t n);
 sella_status sella_bench_model_run(const sella_bench_options *options, const sella_bench_sink *out, sella_err *err);
 sella_status sella_bench_prefix(const sella_bench_options *options, const sella_bench_sink *out, sella_err *err);
 sella_status sella_bench_tsne(const sella_bench_options *options, const sella_bench_sink *out, sella_err *err);
+sella_status sella_bench_cache(const sella_bench_options *options, const sella_bench_sink *out, sella_err *err);
 sella_status sella_bench_collab(const sella_bench_options *options, const sella_bench_sink *out, sella_err *err);
 
 /* SELLA_INTERRUPTED when the caller wants to stop. */
