@@ -494,8 +494,8 @@ static void test_estimate(void **state)
     sella_estimate all, some, budget;
     int64_t train_rows, eval_rows;
     (void)state;
-    CHECK(sella->estimate(settings, 1, dataset, TINY_MODEL, 0, 0, &all, err));
-    CHECK(sella->estimate(settings, 1, dataset, TINY_MODEL, 100, 20, &some, err));
+    CHECK(sella->estimate(sella, settings, 1, dataset, TINY_MODEL, 0, 0, &all, err));
+    CHECK(sella->estimate(sella, settings, 1, dataset, TINY_MODEL, 100, 20, &some, err));
     assert_int_equal(all.rows, 400);
     assert_int_equal(some.rows, 100);
     assert_true(some.tokens < all.tokens && some.tokens > 0);
@@ -504,7 +504,8 @@ static void test_estimate(void **state)
     double rate = 1e9, seconds = sella_estimate_seconds(&some, rate);
     CHECK(sella_budget_rows(sella, settings, 1, dataset, TINY_MODEL, seconds, rate, &train_rows, &eval_rows, err));
     assert_true(train_rows >= 64 && train_rows < 160);
-    CHECK(sella->estimate(settings, 1, dataset, TINY_MODEL, train_rows, eval_rows, &budget, err));
+    CHECK(sella->estimate(sella, settings, 1, dataset, TINY_MODEL, train_rows, eval_rows, &budget,
+                          err));
     CHECK(sella_budget_rows(sella, settings, 1, dataset, TINY_MODEL, 1e9, rate, &train_rows, &eval_rows, err));
     assert_int_equal(train_rows, 0);
     CHECK(sella_budget_rows(sella, settings, 1, dataset, TINY_MODEL, 0.001, rate, &train_rows, &eval_rows, err));
@@ -513,7 +514,7 @@ static void test_estimate(void **state)
     assert_true(some.stage1_tokens > 0 && some.stage1_tokens < some.tokens &&
                 some.stage1_flops < some.model_flops);
     CHECK(sella_settings_assign(settings, "stage3.evaluate=1", "test", err));
-    CHECK(sella->estimate(settings, 1, dataset, TINY_MODEL, 100, 20, &budget, err));
+    CHECK(sella->estimate(sella, settings, 1, dataset, TINY_MODEL, 100, 20, &budget, err));
     assert_true(budget.tokens > some.tokens && budget.stage1_tokens == some.stage1_tokens);
     sella_settings_free(settings);
 }

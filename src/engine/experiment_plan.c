@@ -177,7 +177,7 @@ static sella_status fill_run(const sella_experiment_plan *plan, const sella_expe
     }
     SELLA_TRY(sella_training_resolve(run->method, o->preset, NULL, run->set, run->set_count, &run->settings, err));
     if (run->method->check) {
-        SELLA_TRY(run->method->check(run->settings, plan->dataset, err));
+        SELLA_TRY(run->method->check(run->method, run->settings, plan->dataset, err));
     }
     SELLA_TRY(find_state(plan, run, err));
 done:

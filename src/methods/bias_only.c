@@ -2,6 +2,7 @@
 #include "methods/bias_only.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/arena.h"
 #include "collab/controls.h"
@@ -9,9 +10,10 @@
 #include "methods/sella/stages.h"
 #include "methods/tensor_file.h"
 
-static const char *stage_of(bool users)
+/* Biases of users, too? */
+static bool with_users(const char *method)
 {
-    return users ? "bias" : "itembias";
+    return strcmp(method, "bias") == 0;
 }
 
 /* Train rows in the run's numbers. Release: free() of both. */
@@ -41,7 +43,7 @@ done:
     return status;
 }
 
-sella_status sella_controls_train(sella_job *job, bool users, sella_err *err)
+sella_status sella_controls_train(sella_job *job, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_param_table table;
@@ -51,26 +53,27 @@ sella_status sella_controls_train(sella_job *job, bool users, sella_err *err)
     char *path = NULL;
     json_t *record = NULL;
     const double start = sella_now();
-    if (sella_run_stage_done(job->run, stage_of(users))) {
+    const char *stage = job->run->method;
+    if (sella_run_stage_done(job->run, stage)) {
         return SELLA_OK;
     }
     sella_param_table_init(&table);
     SELLA_TRY(interactions_of(job, &train, &user, &item, err));
-    if (users) {
+    if (with_users(stage)) {
         SELLA_TRY(sella_bias_fit(&train, job->run->users, job->run->items, &table, err));
     } else {
         SELLA_TRY(sella_itembias_fit(&train, job->run->items, &table, err));
     }
     SELLA_TRY(sella_run_place(job->run, "collab.safetensors", &path, err));
     SELLA_TRY(sella_tensors_write(path, tables, 1, err));
-    record = sella_stage_record_new(stage_of(users), sella_now() - start);
+    record = sella_stage_record_new(stage, sella_now() - start);
     if (!record) {
         status = sella_err_memory(err, "done.json", 256);
         goto done;
     }
     sella_stage_record_table(record, &table);
     json_object_set_new(record, "rows", json_integer(train.rows));
-    status = sella_run_stage_finish(job->run, stage_of(users), record, err);
+    status = sella_run_stage_finish(job->run, stage, record, err);
 done:
     sella_param_table_release(&table);
     free(user);
@@ -135,9 +138,11 @@ static void bias_close(sella_scorer *scorer)
 
 static const sella_scorer_ops bias_ops = {bias_score, NULL, bias_close};
 
-sella_status sella_controls_open(const sella_run *run, bool users, sella_scorer **out, sella_err *err)
+sella_status sella_controls_open(const sella_run *run, sella_backbone *backbone, sella_scorer **out,
+                                 sella_err *err)
 {
     sella_status status = SELLA_OK;
+    (void)backbone;
     char *path = sella_run_file(run, "collab.safetensors");
     bias_scorer *s = sella_alloc(1, sizeof *s, "a scorer", err);
     if (!s || !path) {
@@ -148,7 +153,7 @@ sella_status sella_controls_open(const sella_run *run, bool users, sella_scorer 
     s->base = (sella_scorer){.ops = &bias_ops, .inside = &bias_inside, .run = run, .yes_id = -1, .no_id = -1};
     sella_param_table_init(&s->table);
     sella_param_table *const tables[] = {&s->table};
-    if (users) {
+    if (with_users(run->method)) {
         SELLA_TRY(sella_param_add(&s->table, "user.bias", run->users, 0, err));
     }
     SELLA_TRY(sella_param_add(&s->table, "item.bias", run->items, 0, err));
@@ -164,8 +169,18 @@ done:
     return status;
 }
 
-sella_status sella_controls_estimate(const sella_dataset *dataset, bool users, sella_estimate *out)
+sella_status sella_controls_estimate(const sella_method *method, const sella_settings *settings,
+                                     uint64_t seed, const sella_dataset *dataset, const char *model,
+                                     int64_t train_rows, int64_t eval_rows, sella_estimate *out,
+                                     sella_err *err)
 {
+    const bool users = with_users(method->name);
+    (void)settings; // all rows, no settings, no language model
+    (void)seed;
+    (void)model;
+    (void)train_rows;
+    (void)eval_rows;
+    (void)err;
     const size_t rows = (size_t)dataset->split[SELLA_SPLIT_TRAIN].rows, items = (size_t)dataset->items;
     const size_t trainable = items + 1 + (users ? (size_t)dataset->train_users : 0);
     out->rows = (int64_t)rows;

@@ -9,9 +9,13 @@
 
 #include "methods/method.h"
 
-/* Fit and write; users: with user.bias (the control `bias`), else `itembias`. Skipped when the stage is done. */
-sella_status sella_controls_train(sella_job *job, bool users, sella_err *err);
-sella_status sella_controls_open(const sella_run *run, bool users, sella_scorer **out, sella_err *err);
-sella_status sella_controls_estimate(const sella_dataset *dataset, bool users, sella_estimate *out);
+/* The functions of the method `bias`, with user.bias, and of `itembias`, without. */
+sella_status sella_controls_train(sella_job *job, sella_err *err);
+sella_status sella_controls_open(const sella_run *run, sella_backbone *backbone, sella_scorer **out,
+                                 sella_err *err);
+sella_status sella_controls_estimate(const sella_method *method, const sella_settings *settings,
+                                     uint64_t seed, const sella_dataset *dataset, const char *model,
+                                     int64_t train_rows, int64_t eval_rows, sella_estimate *out,
+                                     sella_err *err);
 
 #endif

@@ -306,7 +306,8 @@ static sella_status binllm_open(const sella_run *run, sella_backbone *backbone, 
     return status;
 }
 
-static sella_status binllm_check(const sella_settings *settings, const sella_dataset *dataset, sella_err *err)
+static sella_status binllm_check(const sella_method *method, const sella_settings *settings,
+                                 const sella_dataset *dataset, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_template *tmpl = NULL;
@@ -321,7 +322,7 @@ static sella_status binllm_check(const sella_settings *settings, const sella_dat
     }
     SELLA_TRY(sella_template_open(sella_settings_text(settings, "template"), &tmpl, err));
     SELLA_TRY(sella_template_check_codes(tmpl, err));
-    SELLA_TRY(sella_features_check(settings, dataset, err));
+    SELLA_TRY(sella_features_check(method, settings, dataset, err));
 done:
     sella_template_free(tmpl);
     return status;
@@ -348,10 +349,12 @@ static sella_status drawn_codes(const sella_settings *settings, uint64_t seed, c
     return status;
 }
 
-static sella_status binllm_estimate(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset,
-                                    const char *model, int64_t train_rows, int64_t eval_rows, sella_estimate *out,
+static sella_status binllm_estimate(const sella_method *method, const sella_settings *settings,
+                                    uint64_t seed, const sella_dataset *dataset, const char *model,
+                                    int64_t train_rows, int64_t eval_rows, sella_estimate *out,
                                     sella_err *err)
 {
+    (void)method;
     sella_status status = SELLA_OK;
     sella_codes codes = {0};
     const double rows = (double)dataset->split[SELLA_SPLIT_TRAIN].rows, C = (double)sella_settings_int(settings, "collab.width"),

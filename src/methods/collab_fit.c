@@ -647,3 +647,36 @@ sella_status sella_collab_fit_open(const sella_run *run, const char *name, sella
     *out = &s->base;
     return SELLA_OK;
 }
+
+/* ---- as a method ---- */
+
+sella_status sella_collab_method_check(const sella_method *method, const sella_settings *settings,
+                                       const sella_dataset *dataset, sella_err *err)
+{
+    return sella_collab_fit_check(settings, method->name, dataset, err);
+}
+
+sella_status sella_collab_method_estimate(const sella_method *method,
+                                          const sella_settings *settings, uint64_t seed,
+                                          const sella_dataset *dataset, const char *model,
+                                          int64_t train_rows, int64_t eval_rows,
+                                          sella_estimate *out, sella_err *err)
+{
+    (void)seed; // samples and the language model are not its
+    (void)model;
+    (void)train_rows;
+    (void)eval_rows;
+    return sella_collab_fit_estimate(settings, method->name, dataset, out, err);
+}
+
+sella_status sella_collab_method_train(sella_job *job, sella_err *err)
+{
+    return sella_collab_fit(job, job->run->method, err);
+}
+
+sella_status sella_collab_method_open(const sella_run *run, sella_backbone *backbone,
+                                      sella_scorer **out, sella_err *err)
+{
+    (void)backbone;
+    return sella_collab_fit_open(run, run->method, out, err);
+}

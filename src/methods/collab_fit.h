@@ -1,7 +1,7 @@
 /* collab_fit.h - a collaborative model as a method of its own: train on all rows, stop early on valid AUC, save, open,
  * score.
  *
- * Does:     Shared by mf, lightgcn, sasrec, din: a method file is its presets and a name.
+ * Does:     Shared by mf, lightgcn, sasrec, din: a method file is its presets and what is its own.
  *           Loss: BCE on the logits of all train rows, or (lightgcn.loss=bpr) for each positive row and one item drawn
  *           among those the user did not like: softplus(-(z_ui - z_uj)). Adam with coupled L2; mf also by stochastic
  *           gradients (collab.optimizer=sgd). Draws are functions of (seed, epoch, step): resuming is exact.
@@ -39,6 +39,20 @@ sella_status sella_collab_fit_estimate(const sella_settings *settings, const cha
                                        sella_estimate *out, sella_err *err);
 /* A scorer for what fit left. */
 sella_status sella_collab_fit_open(const sella_run *run, const char *name, sella_scorer **out, sella_err *err);
+
+/* The four functions of a method that is a collaborative model of its name. */
+sella_status sella_collab_method_check(const sella_method *method, const sella_settings *settings,
+                                       const sella_dataset *dataset, sella_err *err);
+sella_status sella_collab_method_estimate(const sella_method *method,
+                                          const sella_settings *settings, uint64_t seed,
+                                          const sella_dataset *dataset, const char *model,
+                                          int64_t train_rows, int64_t eval_rows,
+                                          sella_estimate *out, sella_err *err);
+sella_status sella_collab_method_train(sella_job *job, sella_err *err);
+sella_status sella_collab_method_open(const sella_run *run, sella_backbone *backbone,
+                                      sella_scorer **out, sella_err *err);
+/* din's settings in preset default, which are also those of ctrl-din's second step. */
+extern const char *const sella_din_usual[];
 
 /* A model with the values of a file of a run (collab.safetensors), ready to score; trainable: with gradients (prepare it
  * before training). */

@@ -259,17 +259,20 @@ done:
     return status;
 }
 
-static sella_status collm_check(const sella_settings *settings, const sella_dataset *dataset, sella_err *err)
+static sella_status collm_check(const sella_method *method, const sella_settings *settings,
+                                const sella_dataset *dataset, sella_err *err)
 {
     const sella_status status =
         sella_collab_fit_check(settings, sella_settings_text(settings, "collab.model"), dataset, err);
-    return status == SELLA_OK ? sella_features_check(settings, dataset, err) : status;
+    return status == SELLA_OK ? sella_features_check(method, settings, dataset, err) : status;
 }
 
-static sella_status collm_estimate(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset,
-                                   const char *model, int64_t train_rows, int64_t eval_rows, sella_estimate *out,
+static sella_status collm_estimate(const sella_method *method, const sella_settings *settings,
+                                   uint64_t seed, const sella_dataset *dataset, const char *model,
+                                   int64_t train_rows, int64_t eval_rows, sella_estimate *out,
                                    sella_err *err)
 {
+    (void)method;
     sella_status status = SELLA_OK;
     sella_estimate collab = {0};
     sella_backbone_config shape;

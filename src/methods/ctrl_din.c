@@ -311,8 +311,10 @@ static bool ctrl_scores_with_model(const sella_settings *settings)
     return false;
 }
 
-static sella_status ctrl_check(const sella_settings *settings, const sella_dataset *dataset, sella_err *err)
+static sella_status ctrl_check(const sella_method *method, const sella_settings *settings,
+                               const sella_dataset *dataset, sella_err *err)
 {
+    (void)method;
     const int64_t width = sella_settings_int(settings, "ctrl.width"),
                   parts = sella_settings_int(settings, "ctrl.subspaces");
     if (width % parts != 0) {
@@ -322,10 +324,12 @@ static sella_status ctrl_check(const sella_settings *settings, const sella_datas
     return sella_collab_fit_check(settings, "din", dataset, err);
 }
 
-static sella_status ctrl_estimate(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset,
-                                  const char *model, int64_t train_rows, int64_t eval_rows, sella_estimate *out,
+static sella_status ctrl_estimate(const sella_method *method, const sella_settings *settings,
+                                  uint64_t seed, const sella_dataset *dataset, const char *model,
+                                  int64_t train_rows, int64_t eval_rows, sella_estimate *out,
                                   sella_err *err)
 {
+    (void)method;
     sella_status status = SELLA_OK;
     sella_estimate text, fit = {0};
     sella_collab_config config;
@@ -371,25 +375,13 @@ static const char *const paper[] = {"template=paper",
                                     "collab.epochs=5000",
                                     "collab.patience=100",
                                     NULL};
-static const char *const usual[] = {"collab.width=16",
-                                    "collab.bias=no",
-                                    "collab.unseen=zero",
-                                    "collab.history_length=10",
-                                    "collab.dropout=0.5",
-                                    "collab.lr=1e-3",
-                                    "collab.weight_decay=1e-2",
-                                    "collab.batch=2048",
-                                    "collab.epochs=60",
-                                    "collab.patience=4",
-                                    NULL};
-
 const sella_method sella_method_ctrl_din = {
     .name = "ctrl-din",
     .help = "din, pre-trained against the language model's text vectors; scores without it (CTRL)",
     .needs_model = true,
     .scores_with_model = ctrl_scores_with_model,
     .preset_paper = paper,
-    .preset_default = usual,
+    .preset_default = sella_din_usual,
     .check = ctrl_check,
     .estimate = ctrl_estimate,
     .train = ctrl_train,

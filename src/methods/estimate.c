@@ -110,7 +110,8 @@ static sella_status seconds_of(const sella_method *method, const sella_settings 
                                int64_t eval_rows, double *seconds, sella_err *err)
 {
     sella_estimate estimate = {0};
-    sella_status status = method->estimate(settings, seed, dataset, model, train_rows, eval_rows, &estimate, err);
+    sella_status status = method->estimate(method, settings, seed, dataset, model, train_rows,
+                                           eval_rows, &estimate, err);
     *seconds = sella_estimate_seconds(&estimate, rate);
     return status;
 }

@@ -44,8 +44,10 @@ sella_status sella_features_recorded_width(const sella_run *run, const char *ten
     return status;
 }
 
-sella_status sella_features_check(const sella_settings *settings, const sella_dataset *dataset, sella_err *err)
+sella_status sella_features_check(const sella_method *method, const sella_settings *settings,
+                                  const sella_dataset *dataset, sella_err *err)
 {
+    (void)method;
     sella_lora_config config;
     (void)dataset;
     return sella_lm_lora_config(settings, &config, err);

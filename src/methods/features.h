@@ -44,7 +44,8 @@ sella_status sella_features_open(const sella_run *run, sella_backbone *backbone,
 /* Width of the language model, from a tensor [rows, L] of a finished run's collab.safetensors. */
 sella_status sella_features_recorded_width(const sella_run *run, const char *tensor, int *L, sella_err *err);
 /* For sella_method.check: the adapter's settings make sense. */
-sella_status sella_features_check(const sella_settings *settings, const sella_dataset *dataset, sella_err *err);
+sella_status sella_features_check(const sella_method *method, const sella_settings *settings,
+                                  const sella_dataset *dataset, sella_err *err);
 
 /* Fresh features of each method; close out->soft. trains: with what only training needs. */
 sella_status sella_prompt4nr_features(const sella_settings *settings, int L, uint64_t seed, sella_features *out,

@@ -42,7 +42,8 @@ typedef struct sella_estimate {
     uint64_t cache_bytes;  /* hidden states on disk while the largest stage trains; 0: none are kept */
 } sella_estimate;
 
-typedef struct sella_method {
+typedef struct sella_method sella_method;
+struct sella_method {
     const char *name;
     const char *help;     /* one line for `sella help train` */
     bool needs_model;
@@ -55,19 +56,23 @@ typedef struct sella_method {
     const char *const *preset_paper;
     const char *const *preset_default;
     const char *const *preset_fast; /* NULL: this method has no fast preset */
+    /* One function may serve several methods: check and estimate are told which, train and open
+     * find its name in the run. */
     /* Refuse settings that contradict each other before anything starts. NULL: nothing to check. */
-    sella_status (*check)(const sella_settings *settings, const sella_dataset *dataset, sella_err *err);
+    sella_status (*check)(const sella_method *method, const sella_settings *settings,
+                          const sella_dataset *dataset, sella_err *err);
     /* Fill out for these settings and sample sizes (0: all), reading headers and titles only (model: path of the
      * backbone or NULL). NULL: only rows are told. */
-    sella_status (*estimate)(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset,
-                             const char *model, int64_t train_rows, int64_t eval_rows, sella_estimate *out,
+    sella_status (*estimate)(const sella_method *method, const sella_settings *settings,
+                             uint64_t seed, const sella_dataset *dataset, const char *model,
+                             int64_t train_rows, int64_t eval_rows, sella_estimate *out,
                              sella_err *err);
     /* Train all stages that are not done. Each stage is skipped when complete and resumes exactly. */
     sella_status (*train)(sella_job *job, sella_err *err);
     /* Load what train left. run must have its artifacts (it need not be complete: train.c calls this before
      * result.json is written). */
     sella_status (*open)(const sella_run *run, sella_backbone *backbone, sella_scorer **out, sella_err *err);
-} sella_method;
+};
 
 /* The table, in the order of SPEC's list of METHODs that are built; *count entries. */
 const sella_method *const *sella_methods(int *count);

@@ -5,35 +5,17 @@
  */
 #include "methods/collab_fit.h"
 
-static sella_status mf_train(sella_job *job, sella_err *err)
+/* Adam trains everything, stochastic gradients no history part. */
+static sella_status mf_check(const sella_method *method, const sella_settings *settings,
+                             const sella_dataset *dataset, sella_err *err)
 {
-    return sella_collab_fit(job, "mf", err);
-}
-
-static sella_status mf_open(const sella_run *run, sella_backbone *backbone, sella_scorer **out, sella_err *err)
-{
-    (void)backbone;
-    return sella_collab_fit_open(run, "mf", out, err);
-}
-
-static sella_status mf_check(const sella_settings *settings, const sella_dataset *dataset, sella_err *err)
-{
-    if (sella_settings_is(settings, "collab.optimizer", "sgd") && sella_settings_bool(settings, "collab.history")) {
+    if (sella_settings_is(settings, "collab.optimizer", "sgd") &&
+        sella_settings_bool(settings, "collab.history")) {
         return sella_err_set(err, SELLA_ARG,
-                             "collab.optimizer=sgd does not train the history part; expected collab.history=no with it");
+                             "collab.optimizer=sgd does not train the history part; expected "
+                             "collab.history=no with it");
     }
-    return sella_collab_fit_check(settings, "mf", dataset, err);
-}
-
-static sella_status mf_estimate(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset,
-                                const char *model, int64_t train_rows, int64_t eval_rows, sella_estimate *out,
-                                sella_err *err)
-{
-    (void)seed;
-    (void)model;
-    (void)train_rows;
-    (void)eval_rows;
-    return sella_collab_fit_estimate(settings, "mf", dataset, out, err);
+    return sella_collab_method_check(method, settings, dataset, err);
 }
 
 static const char *const paper[] = {"collab.optimizer=adam",
@@ -68,7 +50,7 @@ const sella_method sella_method_mf = {
     .preset_paper = paper,
     .preset_default = usual,
     .check = mf_check,
-    .estimate = mf_estimate,
-    .train = mf_train,
-    .open = mf_open,
+    .estimate = sella_collab_method_estimate,
+    .train = sella_collab_method_train,
+    .open = sella_collab_method_open,
 };

@@ -184,10 +184,13 @@ static sella_status personprompt_open(const sella_run *run, sella_backbone *back
     return status == SELLA_OK ? sella_features_open(run, backbone, &features, out, err) : status;
 }
 
-static sella_status personprompt_estimate(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset,
-                                          const char *model, int64_t train_rows, int64_t eval_rows,
+static sella_status personprompt_estimate(const sella_method *method,
+                                          const sella_settings *settings, uint64_t seed,
+                                          const sella_dataset *dataset, const char *model,
+                                          int64_t train_rows, int64_t eval_rows,
                                           sella_estimate *out, sella_err *err)
 {
+    (void)method;
     const sella_stage_plan plan = {.slots = 1u << SELLA_SLOT_USER | 1u << SELLA_SLOT_ITEM,
                                    .tokens = 1,
                                    .refs = SELLA_REFS_USER,

@@ -5,33 +5,6 @@
  */
 #include "methods/collab_fit.h"
 
-static sella_status sasrec_train(sella_job *job, sella_err *err)
-{
-    return sella_collab_fit(job, "sasrec", err);
-}
-
-static sella_status sasrec_open(const sella_run *run, sella_backbone *backbone, sella_scorer **out, sella_err *err)
-{
-    (void)backbone;
-    return sella_collab_fit_open(run, "sasrec", out, err);
-}
-
-static sella_status sasrec_check(const sella_settings *settings, const sella_dataset *dataset, sella_err *err)
-{
-    return sella_collab_fit_check(settings, "sasrec", dataset, err);
-}
-
-static sella_status sasrec_estimate(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset,
-                                    const char *model, int64_t train_rows, int64_t eval_rows, sella_estimate *out,
-                                    sella_err *err)
-{
-    (void)seed;
-    (void)model;
-    (void)train_rows;
-    (void)eval_rows;
-    return sella_collab_fit_estimate(settings, "sasrec", dataset, out, err);
-}
-
 static const char *const paper[] = {"collab.width=64",
                                     "collab.bias=no",
                                     "collab.init=0.1",
@@ -67,8 +40,8 @@ const sella_method sella_method_sasrec = {
     .help = "self-attention over the last positives (SASRec)",
     .preset_paper = paper,
     .preset_default = usual,
-    .check = sasrec_check,
-    .estimate = sasrec_estimate,
-    .train = sasrec_train,
-    .open = sasrec_open,
+    .check = sella_collab_method_check,
+    .estimate = sella_collab_method_estimate,
+    .train = sella_collab_method_train,
+    .open = sella_collab_method_open,
 };

@@ -207,7 +207,7 @@ static sella_status resolve_point(const sweep *s, const sella_train_options *poi
     sella_status status = sella_training_resolve(s->method, point->preset, point->config, point->set, point->set_count,
                                                  out, err);
     if (status == SELLA_OK && s->method->check) {
-        status = s->method->check(*out, s->dataset, err);
+        status = s->method->check(s->method, *out, s->dataset, err);
     }
     return status;
 }

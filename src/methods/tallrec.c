@@ -1,6 +1,7 @@
 /* tallrec.c - stage 1 alone: an adapter on title prompts (Bao et al. 2023, in the paper's own template and score). */
 #include <stdlib.h>
 
+#include "methods/features.h"
 #include "methods/lm_scorer.h"
 #include "methods/method.h"
 #include "methods/sella/stages.h"
@@ -37,27 +38,6 @@ static sella_status tallrec_open(const sella_run *run, sella_backbone *backbone,
     return status == SELLA_OK ? sella_lm_scorer_open(run, backbone, &options, out, err) : status;
 }
 
-static sella_status tallrec_estimate(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset,
-                                     const char *model, int64_t train_rows, int64_t eval_rows, sella_estimate *out,
-                                     sella_err *err)
-{
-    const sella_stages_ask ask = {.settings = settings,
-                                  .seed = seed,
-                                  .dataset = dataset,
-                                  .model = model,
-                                  .train_rows = train_rows,
-                                  .eval_rows = eval_rows,
-                                  .stage1 = true};
-    return sella_stages_estimate(&ask, out, err);
-}
-
-static sella_status tallrec_check(const sella_settings *settings, const sella_dataset *dataset, sella_err *err)
-{
-    sella_lora_config config;
-    (void)dataset;
-    return sella_lm_lora_config(settings, &config, err);
-}
-
 static const char *const paper[] = {SELLA_PAPER_STAGE1,
                                     NULL};
 
@@ -68,8 +48,8 @@ const sella_method sella_method_tallrec = {
     .reuses = true,
     .continues = true,
     .preset_paper = paper,
-    .check = tallrec_check,
-    .estimate = tallrec_estimate,
+    .check = sella_features_check,
+    .estimate = sella_titles_estimate,
     .train = tallrec_train,
     .open = tallrec_open,
 };

@@ -181,7 +181,7 @@ static sella_status check_all(training *t, sella_err *err)
         SELLA_TRY(check_labels(t->dataset, err));
     }
     if (t->method->check) {
-        SELLA_TRY(t->method->check(t->settings, t->dataset, err));
+        SELLA_TRY(t->method->check(t->method, t->settings, t->dataset, err));
     }
 done:
     return status;
@@ -210,7 +210,7 @@ static sella_status estimate_of(const training *t, int64_t train_rows, int64_t e
 {
     *out = (sella_estimate){.rows = t->dataset->split[SELLA_SPLIT_TRAIN].rows};
     return t->method->estimate
-               ? t->method->estimate(t->settings, t->options->seed, t->dataset,
+               ? t->method->estimate(t->method, t->settings, t->options->seed, t->dataset,
                                      t->method->needs_model ? t->options->model : NULL, train_rows, eval_rows, out, err)
                : SELLA_OK;
 }

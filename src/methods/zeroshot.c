@@ -21,19 +21,6 @@ static sella_status zeroshot_open(const sella_run *run, sella_backbone *backbone
     return sella_lm_scorer_open(run, backbone, &options, out, err);
 }
 
-static sella_status zeroshot_estimate(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset,
-                                      const char *model, int64_t train_rows, int64_t eval_rows, sella_estimate *out,
-                                      sella_err *err)
-{
-    const sella_stages_ask ask = {.settings = settings,
-                                  .seed = seed,
-                                  .dataset = dataset,
-                                  .model = model,
-                                  .train_rows = train_rows,
-                                  .eval_rows = eval_rows};
-    return sella_stages_estimate(&ask, out, err);
-}
-
 static const char *const paper[] = {"template=paper", "history.window=sliding", NULL};
 
 const sella_method sella_method_zeroshot = {
@@ -42,7 +29,7 @@ const sella_method sella_method_zeroshot = {
     .needs_model = true,
     .untrained = true,
     .preset_paper = paper,
-    .estimate = zeroshot_estimate,
+    .estimate = sella_titles_estimate,
     .train = zeroshot_train,
     .open = zeroshot_open,
 };

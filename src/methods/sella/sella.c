@@ -115,8 +115,10 @@ static sella_status sella_method_open(const sella_run *run, sella_backbone *back
     return sella_lm_scorer_open(run, backbone, &options, out, err);
 }
 
-static sella_status sella_method_check(const sella_settings *settings, const sella_dataset *dataset, sella_err *err)
+static sella_status sella_method_check(const sella_method *method, const sella_settings *settings,
+                                       const sella_dataset *dataset, sella_err *err)
 {
+    (void)method;
     sella_lora_config config;
     const bool vectors = sella_settings_is(settings, "score", "vectors");
     if (sella_settings_is(settings, "stage2.loss", "mse") &&
@@ -136,10 +138,13 @@ static sella_status sella_method_check(const sella_settings *settings, const sel
     return status == SELLA_OK ? sella_lm_lora_config(settings, &config, err) : status;
 }
 
-static sella_status sella_method_estimate(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset,
-                                          const char *model, int64_t train_rows, int64_t eval_rows, sella_estimate *out,
-                                          sella_err *err)
+static sella_status sella_method_estimate(const sella_method *method,
+                                          const sella_settings *settings, uint64_t seed,
+                                          const sella_dataset *dataset, const char *model,
+                                          int64_t train_rows, int64_t eval_rows,
+                                          sella_estimate *out, sella_err *err)
 {
+    (void)method;
     sella_collab_config config;
     sella_collab_config_of(settings, dataset->train_users, dataset->items, &config);
     const sella_collab_ops *ops = sella_collab_find(sella_settings_text(settings, "collab.model"));

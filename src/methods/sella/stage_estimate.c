@@ -278,3 +278,18 @@ done:
     sella_tokenizer_close(f.tokenizer);
     return status;
 }
+
+sella_status sella_titles_estimate(const sella_method *method, const sella_settings *settings,
+                                   uint64_t seed, const sella_dataset *dataset, const char *model,
+                                   int64_t train_rows, int64_t eval_rows, sella_estimate *out,
+                                   sella_err *err)
+{
+    const sella_stages_ask ask = {.settings = settings,
+                                  .seed = seed,
+                                  .dataset = dataset,
+                                  .model = model,
+                                  .train_rows = train_rows,
+                                  .eval_rows = eval_rows,
+                                  .stage1 = !method->untrained};
+    return sella_stages_estimate(&ask, out, err);
+}

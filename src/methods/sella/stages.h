@@ -78,6 +78,11 @@ typedef struct sella_stages_ask {
     const sella_stage_plan *features; /* NULL: no such stage */
 } sella_stages_ask;
 sella_status sella_stages_estimate(const sella_stages_ask *ask, sella_estimate *out, sella_err *err);
+/* sella_method.estimate of prompts of titles alone: stage 1, or scoring when nothing is trained. */
+sella_status sella_titles_estimate(const sella_method *method, const sella_settings *settings,
+                                   uint64_t seed, const sella_dataset *dataset, const char *model,
+                                   int64_t train_rows, int64_t eval_rows, sella_estimate *out,
+                                   sella_err *err);
 
 /* Items that the distillation covers: wanted_i [I] 1 or 0. *count how many. */
 sella_status sella_distil_wanted(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset,
