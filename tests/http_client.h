@@ -167,7 +167,7 @@ static inline void http_read(int fd, bool no_body, http_reply *out)
 /* headers: lines ended by \r\n, or "". */
 static inline bool http_write(int fd, const char *method, const char *target, const char *headers, const char *body)
 {
-    char head[4096];
+    static _Thread_local char head[32768];
     const size_t bytes = body != NULL ? strlen(body) : 0;
     int n = snprintf(head, sizeof head, "%s %s HTTP/1.1\r\nHost: test\r\n%s", method, target, headers);
     n += body != NULL ? snprintf(head + n, sizeof head - (size_t)n, "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n", bytes)

@@ -135,7 +135,7 @@ static void refuses_with_a_sentence(void **state)
         {"/v1/score", "{\"history\":[\"Alpa (1990)\"],\"items\":[1]}", 422, "nearest title is 'Alpha (1990)'"},
         {"/v1/recommend", "{\"user\":\"u1\",\"k\":0}", 400, "k: expected"},
         {"/v1/recommend", "{\"user\":\"u1\",\"k\":-3}", 400, "k: expected"},
-        {"/v1/recommend", "{\"user\":\"u1\",\"k\":1e3}", 400, "k: expected"},
+        {"/v1/recommend", "{\"user\":\"u1\",\"k\":1.5e0}", 400, "k: expected"},
         {"/v1/recommend", "{\"user\":\"u1\",\"k\":99999999999999999999}", 400, "integer"},
         {"/v1/recommend", "{\"user\":\"u1\",\"k\":NaN}", 400, "JSON"},
         {"/v1/recommend", "{\"user\":\"u1\",\"include_seen\":1}", 400, "true or false"},

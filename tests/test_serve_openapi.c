@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "openapi_schema.h"
 #include "serve/routes.h"
 #include "serve_fixture.h"
 
@@ -36,95 +37,6 @@ static int teardown(void **state)
     serve_remove(f->serve);
     free(f);
     return 0;
-}
-
-/* --- as much of JSON Schema as the document uses ---------------------------------------------------------------------- */
-
-static bool valid(const json_t *document, const json_t *schema, const json_t *value);
-
-static const json_t *followed(const json_t *document, const json_t *schema)
-{
-    const char *ref = json_string_value(json_object_get(schema, "$ref"));
-    if (ref == NULL) {
-        return schema;
-    }
-    const json_t *found = json_object_get(json_object_get(json_object_get(document, "components"), "schemas"), strrchr(ref, '/') + 1);
-    if (found == NULL) {
-        fail_msg("%s leads nowhere", ref);
-    }
-    return found;
-}
-
-static bool is_type(const char *type, const json_t *value)
-{
-    return (strcmp(type, "object") == 0 && json_is_object(value)) || (strcmp(type, "array") == 0 && json_is_array(value)) ||
-           (strcmp(type, "string") == 0 && json_is_string(value)) || (strcmp(type, "integer") == 0 && json_is_integer(value)) ||
-           (strcmp(type, "number") == 0 && json_is_number(value)) || (strcmp(type, "boolean") == 0 && json_is_boolean(value)) ||
-           (strcmp(type, "null") == 0 && json_is_null(value));
-}
-
-static bool type_fits(const json_t *type, const json_t *value)
-{
-    size_t index;
-    const json_t *one;
-    bool fits = type == NULL || (json_is_string(type) && is_type(json_string_value(type), value));
-    for (index = 0; index < json_array_size(type); index++) {
-        one = json_array_get(type, index);
-        fits = fits || is_type(json_string_value(one), value);
-    }
-    return fits;
-}
-
-static bool object_fits(const json_t *document, const json_t *schema, const json_t *value)
-{
-    const json_t *properties = json_object_get(schema, "properties"), *required = json_object_get(schema, "required");
-    const char *key;
-    json_t *part;
-    for (size_t i = 0; i < json_array_size(required); i++) {
-        if (json_object_get(value, json_string_value(json_array_get(required, i))) == NULL) {
-            return false;
-        }
-    }
-    json_object_foreach ((json_t *)(uintptr_t)value, key, part) {
-        const json_t *of = json_object_get(properties, key);
-        if (of == NULL ? json_is_false(json_object_get(schema, "additionalProperties")) : !valid(document, of, part)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool valid(const json_t *document, const json_t *schema, const json_t *value)
-{
-    schema = followed(document, schema);
-    const json_t *choices = json_object_get(schema, "oneOf"), *limit;
-    if (choices != NULL) {
-        int fitting = 0;
-        for (size_t i = 0; i < json_array_size(choices); i++) {
-            fitting += valid(document, json_array_get(choices, i), value);
-        }
-        return fitting == 1;
-    }
-    if (!type_fits(json_object_get(schema, "type"), value) || (json_is_object(value) && !object_fits(document, schema, value))) {
-        return false;
-    }
-    const json_t *words = json_object_get(schema, "enum");
-    bool among = words == NULL;
-    for (size_t i = 0; i < json_array_size(words); i++) {
-        among = among || json_equal(json_array_get(words, i), value);
-    }
-    if (!among) {
-        return false;
-    }
-    if ((limit = json_object_get(schema, "minimum")) != NULL && json_is_number(value) && json_number_value(value) < json_number_value(limit)) {
-        return false;
-    }
-    for (size_t i = 0; i < json_array_size(value); i++) {
-        if (!valid(document, json_object_get(schema, "items"), json_array_get(value, i))) {
-            return false;
-        }
-    }
-    return true;
 }
 
 /* --- the tests --------------------------------------------------------------------------------------------------------- */
@@ -178,6 +90,9 @@ static void answers_as_described(void **state)
         {"/v1/items", "/v1/items?query=", NULL, 400},
         {"/v1/items", "/v1/items", NULL, 400},
         {"/v1/items", "/v1/items?query=a&limit=0", NULL, 400},
+        {"/v1/items", "/v1/items?id=2&id=none&id=1", NULL, 200},
+        {"/v1/items", "/v1/items?id=2&query=a", NULL, 400},
+        {"/v1/items", "/v1/items?id=2&limit=1", NULL, 400},
         {"/v1/feedback", "/v1/feedback", "{\"user\":\"u1\",\"item\":2,\"label\":0,\"time\":7,\"id\":7}", 200},
         {"/v1/feedback", "/v1/feedback", "[{\"user\":\"u1\",\"item\":3,\"label\":true}]", 200},
         {"/v1/feedback", "/v1/feedback", "[]", 400},
@@ -205,16 +120,29 @@ static void answers_as_described(void **state)
             fail_msg("%s: openapi.json does not say what a %s looks like", asks[i].path, code);
         }
         http_ask(f->serve->port, asks[i].body != NULL ? "POST" : "GET", asks[i].target, asks[i].body, &reply);
-        if (reply.status != asks[i].status || !valid(f->document, schema, reply.json)) {
+        if (reply.status != asks[i].status || !schema_valid(f->document, schema, reply.json)) {
             fail_msg("%s %s: %d %s is not what openapi.json describes", asks[i].target, asks[i].body != NULL ? asks[i].body : "", reply.status, reply.body);
         }
         if (asks[i].body != NULL && asks[i].status == 200) { // what the server takes is what the document allows
             json_t *body = json_loads(asks[i].body, 0, NULL);
-            assert_true(valid(f->document, schema_of(json_object_get(op, "requestBody"), "application/json"), body));
+            assert_true(schema_valid(f->document, schema_of(json_object_get(op, "requestBody"), "application/json"), body));
             json_decref(body);
         }
         http_reply_release(&reply);
     }
+}
+
+/* Items in the order of the ids that were asked, and what the catalogue lacks. */
+static void looks_items_up(void **state)
+{
+    const fixture *f = *state;
+    http_reply reply;
+    http_ask(f->serve->port, "GET", "/v1/items?id=2&id=no+ne&id=1&id=2", NULL, &reply);
+    json_t *want = json_loads("{\"items\":[{\"item\":\"2\",\"title\":\"Beta (1991)\"},{\"item\":\"1\",\"title\":\"Alpha (1990)\"},"
+                              "{\"item\":\"2\",\"title\":\"Beta (1991)\"}],\"missing\":[\"no ne\"]}", 0, NULL);
+    assert_true(json_equal(reply.json, want));
+    json_decref(want);
+    http_reply_release(&reply);
 }
 
 /* The lines of a streamed answer. */
@@ -230,7 +158,7 @@ static void streams_as_described(void **state)
     for (const char *at = reply.body; *at != '\0'; count++) {
         const size_t bytes = strcspn(at, "\n");
         json_t *line = json_loadb(at, bytes, 0, NULL);
-        if (line == NULL || !valid(f->document, schema, line)) {
+        if (line == NULL || !schema_valid(f->document, schema, line)) {
             fail_msg("%.*s is not what openapi.json describes", (int)bytes, at);
         }
         json_decref(line);
@@ -263,9 +191,9 @@ static void knows_the_same_keys(void **state)
         if (strcmp(route->method, "POST") != 0) {
             continue;
         }
-        const json_t *schema = followed(f->document, schema_of(json_object_get(operation(f, route->path, "post"), "requestBody"), "application/json"));
+        const json_t *schema = schema_followed(f->document, schema_of(json_object_get(operation(f, route->path, "post"), "requestBody"), "application/json"));
         if (json_object_get(schema, "oneOf") != NULL) {
-            schema = followed(f->document, json_array_get(json_object_get(schema, "oneOf"), 0));
+            schema = schema_followed(f->document, json_array_get(json_object_get(schema, "oneOf"), 0));
         }
         const json_t *properties = json_object_get(schema, "properties");
         size_t found = 0;
@@ -285,6 +213,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(has_the_same_routes),
         cmocka_unit_test(answers_as_described),
+        cmocka_unit_test(looks_items_up),
         cmocka_unit_test(streams_as_described),
         cmocka_unit_test(knows_the_same_keys),
     };

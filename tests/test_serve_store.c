@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include "base/log.h"
 #include "serve/store.h"
 #include "serve_fixture.h"
 
@@ -97,6 +98,26 @@ static void keeps_last_words(void **state)
 }
 
 /* The first version's schema, written down here as it was. */
+/* Many events about one item (20,000 rows took minutes once, while all look-ups waited). */
+static void reads_long_stories(void **state)
+{
+    (void)state;
+    sella_err err = {0};
+    char *folder = scratch_make(), said[512] = "";
+    char *path = sella_path_join(folder, "s.sqlite", NULL);
+    sella_store *store = NULL;
+    assert_int_equal(sella_store_open(path, true, &store, &err), SELLA_OK);
+    sql(path, "WITH RECURSIVE n(v) AS (SELECT 1 UNION ALL SELECT v + 1 FROM n WHERE v < 20001)"
+              " INSERT INTO event (user, item, label, time, received) SELECT 'u', 'i', v % 2, v / 2, 0 FROM n");
+    const double start = sella_now();
+    assert_int_equal(sella_store_user(store, "u", note, said, &err), SELLA_OK);
+    assert_true(sella_now() - start < 3);
+    assert_string_equal(said, "u:i+10000 "); // the later one of two at 10000
+    sella_store_close(store);
+    free(path);
+    scratch_remove(folder);
+}
+
 static void migrates_older_stores(void **state)
 {
     (void)state;
@@ -430,6 +451,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_last_words),
+        cmocka_unit_test(reads_long_stories),
         cmocka_unit_test(migrates_older_stores),
         cmocka_unit_test(feedback_changes_the_next_answer),
         cmocka_unit_test(refuses_bad_feedback),

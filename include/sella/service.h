@@ -90,7 +90,7 @@ SELLA_API sella_status sella_engine_history(const sella_engine *engine, const ch
 
 /* Items whose title has every word of the query (case and accents do not matter): [{"item","title"},...] on one line, at most limit. Best
  * first: the whole title, its beginning, words from their beginnings, parts of words; among these the items liked most often.
- * Returns: SELLA_ARG for a limit below 1, a query that is longer than 1,000 bytes, without words or not UTF-8. */
+ * Returns: SELLA_ARG for a limit below 1, a query of more than 1,000 characters, without words or not UTF-8. */
 SELLA_API sella_status sella_engine_items(sella_engine *engine, const char *query, int limit, char **json, sella_err *err);
 /* Title of an item, borrowed from the engine; NULL: not in the catalogue. */
 SELLA_API const char *sella_engine_item_title(const sella_engine *engine, const char *item);

@@ -129,6 +129,15 @@ size_t sella_utf8_valid(const char *data, size_t bytes)
     return bytes;
 }
 
+size_t sella_utf8_count(const char *text)
+{
+    size_t count = 0;
+    for (; *text != '\0'; text++) {
+        count += ((unsigned char)*text & 0xC0) != 0x80;
+    }
+    return count;
+}
+
 char *sella_latin1_to_utf8(const char *data, size_t bytes, sella_err *err)
 {
     char *out = bytes < SIZE_MAX / 2 ? sella_alloc(2 * bytes + 1, 1, "text", err) : NULL;

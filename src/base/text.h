@@ -25,6 +25,8 @@ sella_status sella_text_format(sella_text *text, sella_err *err, const char *fmt
 
 /* Offset of the first invalid byte, or `bytes` when all is valid UTF-8 (no surrogates, no overlongs, <= U+10FFFF). */
 size_t sella_utf8_valid(const char *data, size_t bytes);
+/* Code points of valid UTF-8. */
+size_t sella_utf8_count(const char *text);
 /* Latin-1 bytes to a new UTF-8 string (free()). */
 char *sella_latin1_to_utf8(const char *data, size_t bytes, sella_err *err);
 

@@ -10,7 +10,7 @@
 #include "engine/session.h"
 #include "sella/service.h"
 
-enum { QUERY_BYTES = 1000, WORDS = 32 };
+enum { QUERY_MAX = 1000, WORDS = 32 }; /* characters; words that are looked at */
 
 int sella_engine_has_user(const sella_engine *engine, const char *user)
 {
@@ -163,8 +163,8 @@ sella_status sella_engine_items(sella_engine *engine, const char *query, int lim
     if (limit < 1) {
         return sella_err_set(err, SELLA_ARG, "the limit of a search is %d; expected at least 1", limit);
     }
-    if (query == NULL || strlen(query) > QUERY_BYTES) {
-        return sella_err_set(err, SELLA_ARG, "the query of a search has more than %d bytes", QUERY_BYTES);
+    if (query == NULL || sella_utf8_count(query) > QUERY_MAX) {
+        return sella_err_set(err, SELLA_ARG, "the query of a search has more than %d characters", QUERY_MAX);
     }
     SELLA_TRY(fold_titles(engine, err));
     SELLA_TRY(fold(query, "the query of a search", &whole, err));
@@ -172,7 +172,7 @@ sella_status sella_engine_items(sella_engine *engine, const char *query, int lim
     cut = strdup(whole);
     hit_n = sella_alloc((size_t)run->items, sizeof *hit_n, "a search", err);
     if (cut == NULL || hit_n == NULL) {
-        SELLA_TRY(sella_err_memory(err, "a search", QUERY_BYTES));
+        SELLA_TRY(sella_err_memory(err, "a search", QUERY_MAX));
     }
     const int words = words_of(cut, word_n);
     if (words == 0) {

@@ -39,12 +39,21 @@ static const field fields[] = {
 };
 enum { FIELDS = sizeof fields / sizeof *fields };
 
+bool sella_ask_whole(const json_t *value, json_int_t *out)
+{
+    const double real = json_is_real(value) ? json_real_value(value) : 0.5;
+    const bool whole = real >= -0x1p63 && real < 0x1p63 && real == floor(real);
+    *out = json_is_integer(value) ? json_integer_value(value) : whole ? (json_int_t)real : 0;
+    return json_is_integer(value) || whole;
+}
+
 sella_status sella_ask_id(json_t *container, const char *key, size_t index, const char *where, const char **out, sella_err *err)
 {
     json_t *value = key != NULL ? json_object_get(container, key) : json_array_get(container, index);
-    if (json_is_integer(value)) {
+    json_int_t number;
+    if (sella_ask_whole(value, &number)) {
         char text[32];
-        snprintf(text, sizeof text, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+        snprintf(text, sizeof text, "%" JSON_INTEGER_FORMAT, number);
         value = json_string(text);
         if (value == NULL ||
             (key != NULL ? json_object_set_new(container, key, value) : json_array_set_new(container, index, value)) != 0) {
@@ -54,9 +63,9 @@ sella_status sella_ask_id(json_t *container, const char *key, size_t index, cons
     if (!json_is_string(value) || json_string_length(value) == 0) {
         return sella_err_set(err, SELLA_FORMAT, "%s: expected an id: a text that is not empty, or a whole number", where);
     }
-    if (json_string_length(value) > ID_MAX) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: has %zu bytes; expected at most %d", where, json_string_length(value),
-                             ID_MAX);
+    if (sella_utf8_count(json_string_value(value)) > ID_MAX) {
+        return sella_err_set(err, SELLA_FORMAT, "%s: has %zu characters; expected at most %d", where,
+                             sella_utf8_count(json_string_value(value)), ID_MAX);
     }
     *out = json_string_value(value);
     return SELLA_OK;
@@ -106,14 +115,15 @@ static sella_status parse_ids(json_t *value, const field *f, sella_ids *out, sel
 static sella_status parse_field(sella_ask *ask, const field *f, json_t *value, sella_err *err)
 {
     void *place = (char *)ask + f->place;
+    json_int_t number;
     switch (f->type) {
     case FIELD_ID: return sella_ask_id(ask->body, f->name, 0, f->name, place, err);
     case FIELD_IDS: return parse_ids(value, f, place, err);
     case FIELD_COUNT:
-        if (!json_is_integer(value) || json_integer_value(value) < f->min || json_integer_value(value) > f->max) {
+        if (!sella_ask_whole(value, &number) || number < f->min || number > f->max) {
             return sella_err_set(err, SELLA_FORMAT, "%s: expected a whole number from %d to %d", f->name, f->min, f->max);
         }
-        *(int *)place = (int)json_integer_value(value);
+        *(int *)place = (int)number;
         return SELLA_OK;
     case FIELD_REAL:
         if (!json_is_number(value) || !(json_number_value(value) > 0) || json_number_value(value) > BUDGET_MAX) {

@@ -44,6 +44,8 @@ typedef struct sella_ask {
 sella_status sella_ask_parse(sella_ask_kind kind, const char *body, size_t bytes, sella_ask **out, sella_err *err);
 void sella_ask_free(sella_ask *ask);
 
+/* Is it a whole number of 64 bits, also one written 5.0 or 5e0? */
+bool sella_ask_whole(const json_t *value, json_int_t *out);
 /* A string or a whole number under key of object or, with key NULL, at index of an array, as text that lives as long as the container.
  * `where` names it in sentences. Empty texts are refused. */
 sella_status sella_ask_id(json_t *container, const char *key, size_t index, const char *where, const char **out, sella_err *err);

@@ -13,10 +13,11 @@
 
 static sella_status parse_label(const json_t *value, const char *where, int *label, sella_err *err)
 {
+    json_int_t number;
     if (json_is_boolean(value)) {
         *label = json_is_true(value);
-    } else if (json_is_integer(value) && (json_integer_value(value) == 0 || json_integer_value(value) == 1)) {
-        *label = (int)json_integer_value(value);
+    } else if (sella_ask_whole(value, &number) && (number == 0 || number == 1)) {
+        *label = (int)number;
     } else {
         return sella_err_set(err, SELLA_FORMAT, "%s.label: expected 1 (liked) or 0 (not)", where);
     }
@@ -40,10 +41,11 @@ static sella_status parse_event(json_t *object, const char *where, int64_t now, 
     out->time = now;
     const json_t *time = json_object_get(object, "time");
     if (time != NULL) {
-        if (!json_is_integer(time) || json_integer_value(time) < TIME_MIN || json_integer_value(time) > TIME_MAX) {
+        json_int_t number;
+        if (!sella_ask_whole(time, &number) || number < TIME_MIN || number > TIME_MAX) {
             SELLA_TRY(sella_err_set(err, SELLA_FORMAT, "%s.time: expected whole seconds since 1970 (UTC), years 1 to 9999", where));
         }
-        out->time = json_integer_value(time);
+        out->time = number;
     }
     if (json_object_get(object, "id") != NULL) {
         snprintf(place, sizeof place, "%s.id", where);

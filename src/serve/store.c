@@ -25,11 +25,11 @@ static const char *const steps[SELLA_STORE_VERSION] = {
     "CREATE TABLE item (item TEXT PRIMARY KEY, title TEXT NOT NULL) WITHOUT ROWID;",
 };
 
-/* The last word on (user, item) among the events of `%s`. */
-#define LAST_WORD                                                                                                                \
-    "SELECT e.user, e.item, i.title, e.label, e.time FROM event e LEFT JOIN item i ON i.item = e.item"                           \
-    " WHERE %s NOT EXISTS (SELECT 1 FROM event l WHERE l.user = e.user AND l.item = e.item"                                      \
-    " AND (l.time, l.seq) > (e.time, e.seq))"
+/* The last word on (user, item) among the events of `%s`: one step in the index for each event. */
+#define LAST_WORD                                                                                  \
+    "SELECT e.user, e.item, i.title, e.label, e.time FROM event e LEFT JOIN item i ON i.item = e.item" \
+    " WHERE %s e.seq = (SELECT l.seq FROM event l WHERE l.user = e.user AND l.item = e.item"        \
+    " ORDER BY l.time DESC, l.seq DESC LIMIT 1)"
 
 static sella_status failed(const sella_store *store, const char *verb, bool *full, sella_err *err)
 {

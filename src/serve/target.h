@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 
-enum { SELLA_TARGET_MAX = 8192, SELLA_QUERY_MAX = 16 }; /* bytes of a target, pairs of a query */
+enum { SELLA_TARGET_MAX = 16384, SELLA_QUERY_MAX = 64 }; /* bytes of a target, pairs of a query */
 
 typedef struct sella_target {
     char *path; /* decoded, begins with '/' */
