@@ -157,6 +157,12 @@ static void the_same_bytes(void **state)
     train_ok(run, with, false, &l);
     assert_true(said(&l, "stage1: what enters layer 1 is kept on disk between epochs: stages/stage1/hidden-train.bin, "));
     assert_true(said(&l, "hidden-valid.bin"));
+    int trees, read, written; // every tree is written once and read in the two epochs after the first
+    const char *line = strstr(l.text, " MB, 0 of "), *end = strstr(l.text, "stage1: hidden states were read");
+    assert_true(line && end && sscanf(line, " MB, 0 of %d trees", &trees) == 1);
+    assert_int_equal(sscanf(end, "stage1: hidden states were read from disk %d times, written %d times", &read, &written), 2);
+    assert_int_equal(written, trees);
+    assert_true(read >= 2 * trees && read < 3 * trees); // those of the first step also before training
     expect_plain(run);
     free(run);
     run = sella_path_join(folder, "yes", NULL);

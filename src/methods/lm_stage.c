@@ -318,6 +318,11 @@ sella_status sella_lm_stage_train(sella_lm_stage *stage, sella_param_table *cons
               stage->name, (long long)train->rows, (long long)train->tokens, (long long)train->row_tokens,
               (long long)steps, trained);
     SELLA_TRY(sella_loop_run(&loop, &stage->result, err));
+    if (train->hidden) {
+        const sella_hidden_stats state = sella_hidden_cache_state(train->hidden);
+        sella_say(stage->job->talk, SELLA_LEVEL_INFO, "%s: hidden states were read from disk %lld times, written %lld times",
+                  stage->name, (long long)state.read, (long long)state.written);
+    }
 done:
     free(checkpoints);
     free(metrics);
