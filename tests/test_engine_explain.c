@@ -345,7 +345,9 @@ static double cut_by_hand(sella_engine *engine, const sella_query *query, uint8_
     sella_refs_release(&refs);
     sella_rows_release(&rows);
     sella_rows_release(&cut);
-    return logit + residual;
+    const double weight = (double)sella_vectors_weight(s->options.vectors, query->item);
+    assert_true(weight > 0 && weight < 1); // preset default: stage3.gain_rows=4, and train names the item
+    return (double)s->options.gain * weight * logit + (double)s->options.bias + residual;
 }
 
 static void soft_tokens_taken_out(void **state)

@@ -279,6 +279,47 @@ static void test_bias_residual(void **state)
     close_room(&r);
 }
 
+/* stage3.gain_rows: the language model's logit of an item with n rows counts K / (n + K) as much, in the logits and in
+ * what reaches logit.gain. */
+static void test_gain_rows(void **state)
+{
+    enum { K = 3 };
+    room r;
+    const int64_t *tree;
+    double loss, expected = 0;
+    int64_t rows;
+    float z_no[7], z_even[7], z[7];
+    (void)state;
+    open_room(&r, true, "mf");
+    r.tokens.align_weight = 0;
+    float *gain = sella_param_find(&r.v.logit, "logit.gain")->data;
+    const float was = *gain, *label = ref_f32(&r.ref, "label", NULL);
+    const int64_t trees = sella_corpus_step(&r.corpus, 0, 0, &tree);
+    CHECK(sella_lm_step_run(&r.step, tree, trees, 0, false, &loss, &rows, z_even, err));
+    *gain = 0;
+    CHECK(sella_lm_step_run(&r.step, tree, trees, 0, false, &loss, &rows, z_no, err));
+    *gain = was;
+    const char *const set[] = {"stage3.residual=yes", "stage3.gain_rows=3"};
+    sella_settings *settings;
+    CHECK(sella_training_resolve(sella_method_find("sella"), NULL, NULL, set, 2, &settings, err));
+    CHECK(sella_vectors_evidence(&r.v, settings, err));
+    sella_settings_free(settings);
+    assert_null(r.v.evidence.param[0].grad);
+    for (int i = 0; i < ITEMS; i++) {
+        r.v.evidence.param[0].data[i] = (float)(2 * i);
+    }
+    assert_true(sella_vectors_weight(&r.v, -1) == 1);
+    CHECK(sella_lm_step_run(&r.step, tree, trees, 0, true, &loss, &rows, z, err));
+    const int32_t *item = ref_i32(&r.ref, "item", NULL);
+    for (int n = 0; n < 7; n++) {
+        const double factor = (double)K / (2 * item[n] + K), text = (double)(z_even[n] - z_no[n]);
+        assert_true(fabs((double)z_no[n] + factor * text - (double)z[n]) < 1e-5);
+        expected += (1 / (1 + exp(-(double)z[n])) - (double)label[n]) / 7 * factor * text / (double)was;
+    }
+    assert_true(fabs((double)sella_param_find(&r.v.logit, "logit.gain")->grad[0] - expected) < 1e-5);
+    close_room(&r);
+}
+
 /* Soft targets, offsets and a batch's own intercept: the intercept by bisection, the gradient of each row through the
  * biases of its user. */
 static void test_targets(void **state)
@@ -336,7 +377,7 @@ int main(void)
         cmocka_unit_test(test_single_rows),
         cmocka_unit_test(test_din),
         cmocka_unit_test(test_frozen_tables),
-        cmocka_unit_test(test_bias_residual), cmocka_unit_test(test_targets),
+        cmocka_unit_test(test_bias_residual), cmocka_unit_test(test_gain_rows), cmocka_unit_test(test_targets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

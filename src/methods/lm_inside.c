@@ -102,7 +102,7 @@ static sella_status lm_variants(sella_scorer *scorer, const sella_query *query, 
     SELLA_TRY(sella_lm_scorer_soft(s, readers.query_n, N, &refs, &soft, err));
     SELLA_TRY(render_variants(s, prompts.query_n, variant_n, N, soft.source ? &refs : NULL, &rows, err));
     SELLA_TRY(sella_lm_scorer_rows(s, &rows, &soft, logit_n, talk, err));
-    SELLA_TRY(sella_lm_scorer_residual(s, readers.query_n, N, logit_n, err));
+    SELLA_TRY(sella_lm_scorer_finish(s, readers.query_n, N, logit_n, err));
 done:
     sella_rows_release(&rows);
     sella_soft_release(&soft);

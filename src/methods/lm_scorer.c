@@ -61,8 +61,7 @@ static sella_status score_batch(sella_lm_scorer *s, const sella_rows *rows, cons
     SELLA_TRY(sella_pass_forward(s->pass, &batch, batch.M > 0 ? s->soft_rows : NULL, 0, -1, s->answer, err));
     sella_lm_prefix_count(&s->prefix, batch.N, batch.T, sella_now() - start);
     for (int n = 0; n < batch.N; n++) {
-        float z = sella_dot(s->answer + (size_t)n * C, s->lm.direction, s->lm.C);
-        logit_n[batch.row_n[n]] = s->options.gain * z + s->options.bias;
+        logit_n[batch.row_n[n]] = sella_dot(s->answer + (size_t)n * C, s->lm.direction, s->lm.C);
     }
 done:
     sella_tree_batch_release(&batch);
@@ -123,17 +122,22 @@ done:
     return status;
 }
 
-sella_status sella_lm_scorer_residual(const sella_lm_scorer *s, const sella_query *query_n, int64_t N, double *logit_n,
-                                      sella_err *err)
+sella_status sella_lm_scorer_finish(const sella_lm_scorer *s, const sella_query *query_n, int64_t N, double *logit_n,
+                                    sella_err *err)
 {
-    if (!s->options.residual) {
+    const sella_lm_scorer_options *o = &s->options;
+    for (int64_t n = 0; n < N; n++) {
+        const float gain = o->residual ? o->gain * sella_vectors_weight(o->vectors, query_n[n].item) : o->gain;
+        logit_n[n] = (double)gain * logit_n[n] + (double)o->bias;
+    }
+    if (!o->residual) {
         return SELLA_OK;
     }
     float *residual = sella_alloc((size_t)N, sizeof *residual, "collaborative logits", err);
     if (!residual) {
         return SELLA_MEMORY;
     }
-    const sella_status status = sella_vectors_residual(s->options.vectors, query_n, N, s->options.residual, residual, err);
+    const sella_status status = sella_vectors_residual(o->vectors, query_n, N, o->residual, residual, err);
     for (int64_t n = 0; status == SELLA_OK && n < N; n++) {
         logit_n[n] += (double)residual[n];
     }
@@ -187,10 +191,7 @@ static sella_status score_behind(sella_lm_scorer *s, const sella_query *query_n,
         if (status != SELLA_OK || count == 0) {
             break;
         }
-        for (int64_t n = first; n < first + count; n++) {
-            logit_n[n] = (double)s->options.gain * logit_n[n] + (double)s->options.bias;
-        }
-        status = sella_lm_scorer_residual(s, query_n + first, count, logit_n + first, err);
+        status = sella_lm_scorer_finish(s, query_n + first, count, logit_n + first, err);
         *done_n = status == SELLA_OK ? first + count : first;
         if (status == SELLA_OK && until->scored && until->scored(until->user, first, count)) {
             break;
@@ -214,7 +215,7 @@ static sella_status lm_score(sella_scorer *scorer, const sella_query *query_n, i
     }
     SELLA_TRY(material_make(s, query_n, N, &m, err));
     status = sella_lm_scorer_rows(s, &m.rows, &m.soft, logit_n, talk, err);
-    status = status == SELLA_OK ? sella_lm_scorer_residual(s, query_n, N, logit_n, err) : status;
+    status = status == SELLA_OK ? sella_lm_scorer_finish(s, query_n, N, logit_n, err) : status;
     material_release(&m);
 done:
     return status;

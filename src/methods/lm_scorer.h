@@ -1,7 +1,7 @@
 /* lm_scorer.h - the scorer of every language-model method: prompts in prefix trees, soft tokens where the method has
  * them.
  *
- * Does:     z = [logit.gain *] (head[yes] - head[no]) . h [+ logit.bias] [+ z_cf]. zeroshot: the bare backbone.
+ * Does:     z = [logit.gain * weight(i) *] (head[yes] - head[no]) . h [+ logit.bias] [+ z_cf]. zeroshot: the bare backbone.
  *           tallrec: with adapter. Others: with soft tokens. sella_vectors_scorer_open: z_cf alone (score=vectors),
  *           which needs no backbone.
  * Memory:   the scorer owns what it opens and takes vectors and source over.

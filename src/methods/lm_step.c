@@ -167,16 +167,22 @@ static double centre(float *dz, const float *z, const float *y, int N)
     return b;
 }
 
+/* The item's share of logit.gain. */
+static float factor(const sella_lm_step *step, const work *w, int64_t row)
+{
+    return step->residual ? sella_vectors_weight(step->v, w->copy_n[row].item) : 1;
+}
+
 /* Logits of one batch, their loss, and the gradient on its answers. */
 static void logits(sella_lm_step *step, const sella_tree_batch *batch, work *w, bool backward, float *z_n)
 {
     const sella_param *bias = number(step, "logit.bias"), *gain = step->residual ? number(step, "logit.gain") : NULL;
-    const float scale = gain ? gain->data[0] : 1;
+    const float a = gain ? gain->data[0] : 1;
     const size_t C = (size_t)step->lm->C;
     for (int n = 0; n < batch->N; n++) {
         int64_t row = batch->row_n[n];
         step->model[n] = sella_dot(step->answer + (size_t)n * C, step->lm->direction, step->lm->C);
-        step->z[n] = scale * step->model[n] + (bias ? bias->data[0] : 0) + (step->residual ? w->residual_n[row] : 0)
+        step->z[n] = a * factor(step, w, row) * step->model[n] + (bias ? bias->data[0] : 0) + (step->residual ? w->residual_n[row] : 0)
                      + (step->offset_n ? step->offset_n[w->query_n[row]] : 0);
         if (z_n) {
             z_n[w->query_n[row]] = step->z[n];
@@ -199,8 +205,9 @@ static void logits(sella_lm_step *step, const sella_tree_batch *batch, work *w, 
             bias->grad[0] += dz;
         }
         if (gain && gain->grad) {
-            gain->grad[0] += dz * step->model[n];
+            gain->grad[0] += dz * factor(step, w, batch->row_n[n]) * step->model[n];
         }
+        const float scale = a * factor(step, w, batch->row_n[n]);
         for (size_t c = 0; c < C; c++) {
             step->danswer[(size_t)n * C + c] = dz * scale * step->lm->direction[c];
         }

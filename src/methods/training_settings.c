@@ -197,6 +197,9 @@ static const sella_setting training_table[] = {
     REAL("stage3.gain", "0.5", 0, 1000, "",
          "Factor on the language model's logit beside the residual, trained as logit.gain; used with "
          "stage3.residual only."),
+    REAL("stage3.gain_rows", "0", 0, 1e6, "rows",
+         "K: the factor of an item with n rows of train is K / (n + K) of that, so that the text counts where ratings "
+         "are few; 0: the same for all items."),
     INT("stage3.evaluate", "0", 0, 1000000000, "steps",
         "Score the valid sample every so many steps of stage 3 and keep the best; 0: train to the end."),
     WORD("ablation", "none", "none|w/o|proj|warm|ui|w-ui|ui-w",

@@ -32,6 +32,7 @@ sella_status sella_vectors_init(const sella_settings *settings, int32_t users, i
         sella_settings_is(settings, "proj.warm_init", "identity") ? SELLA_WARM_IDENTITY : SELLA_WARM_RANDOM;
     sella_param_table_init(&out->semantic);
     sella_param_table_init(&out->logit);
+    sella_param_table_init(&out->evidence);
     SELLA_TRY(sella_collab_new(sella_settings_text(settings, "collab.model"), &config, seed, &out->collab, err));
     SELLA_TRY(sella_projection_init(out->C, (int)sella_settings_int(settings, "proj.hidden"), L, true, warm, seed,
                                     &out->projection, err));
@@ -59,6 +60,7 @@ void sella_vectors_release(sella_vectors *v)
     sella_projection_release(&v->projection);
     sella_param_table_release(&v->semantic);
     sella_param_table_release(&v->logit);
+    sella_param_table_release(&v->evidence);
     free(v->centred);
     free(v->distilled_i);
     *v = (sella_vectors){0};
@@ -66,17 +68,19 @@ void sella_vectors_release(sella_vectors *v)
 
 sella_status sella_vectors_write(const sella_vectors *v, const char *collab, const char *projection, sella_err *err)
 {
-    const sella_param_table *const tables[] = {&v->collab->table, &v->collab->derived, &v->semantic, &v->logit};
+    const sella_param_table *const tables[] = {&v->collab->table, &v->collab->derived, &v->semantic, &v->logit,
+                                             &v->evidence};
     const sella_param_table *const maps[] = {&v->projection.table};
-    sella_status status = sella_tensors_write(collab, tables, 4, err);
+    sella_status status = sella_tensors_write(collab, tables, 5, err);
     return status == SELLA_OK ? sella_tensors_write(projection, maps, 1, err) : status;
 }
 
 sella_status sella_vectors_read(sella_vectors *v, const char *collab, const char *projection, sella_err *err)
 {
-    sella_param_table *const tables[] = {&v->collab->table, &v->collab->derived, &v->semantic, &v->logit};
+    sella_param_table *const tables[] = {&v->collab->table, &v->collab->derived, &v->semantic, &v->logit,
+                                             &v->evidence};
     sella_param_table *const maps[] = {&v->projection.table};
-    sella_status status = sella_tensors_read(collab, tables, 4, err);
+    sella_status status = sella_tensors_read(collab, tables, 5, err);
     return status == SELLA_OK ? sella_tensors_read(projection, maps, 1, err) : status;
 }
 
@@ -257,6 +261,25 @@ sella_residual sella_residual_of(const sella_settings *settings)
     return sella_settings_is(settings, "stage3.residual", "no")     ? SELLA_RESIDUAL_NO
            : sella_settings_is(settings, "stage3.residual", "bias") ? SELLA_RESIDUAL_BIAS
                                                                     : SELLA_RESIDUAL_ALL;
+}
+
+sella_status sella_vectors_evidence(sella_vectors *v, const sella_settings *settings, sella_err *err)
+{
+    v->gain_rows = (float)sella_settings_real(settings, "stage3.gain_rows");
+    if (v->gain_rows == 0 || sella_residual_of(settings) == SELLA_RESIDUAL_NO) {
+        return SELLA_OK;
+    }
+    const sella_status status = sella_param_add(&v->evidence, "item.rows", v->items, 0, err);
+    return status == SELLA_OK ? sella_param_train(&v->evidence.param[0], false, err) : status;
+}
+
+float sella_vectors_weight(const sella_vectors *v, int32_t item)
+{
+    if (v->evidence.count == 0) {
+        return 1;
+    }
+    const float n = item >= 0 ? v->evidence.param[0].data[item] : 0;
+    return v->gain_rows / (n + v->gain_rows);
 }
 
 sella_status sella_vectors_residual(const sella_vectors *v, const sella_query *query_n, int64_t N, sella_residual which,

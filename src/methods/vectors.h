@@ -27,6 +27,8 @@ typedef struct sella_vectors {
     sella_projection projection; /* proj.*, warm.* */
     sella_param_table semantic;  /* semantic.weight [I, L], no weight decay */
     sella_param_table logit;     /* logit.bias [1], logit.gain [1], text.gain [1]: those that the settings ask for */
+    sella_param_table evidence;  /* item.rows [I]: rows of train that name the item; empty without stage3.gain_rows */
+    float gain_rows;             /* K of stage3.gain_rows */
     float *centred;              /* [I, L] c; NULL without text.gain */
     uint8_t *distilled_i;        /* [I] 1: has a distilled vector */
 } sella_vectors;
@@ -61,6 +63,11 @@ sella_status sella_vectors_scan(const sella_vectors *v, const sella_query *who, 
                                 double *z, sella_err *err);
 
 sella_residual sella_residual_of(const sella_settings *settings);
+/* With stage3.residual and stage3.gain_rows: add item.rows, to be read or filled (zeros now). */
+sella_status sella_vectors_evidence(sella_vectors *v, const sella_settings *settings, sella_err *err);
+/* K / (n + K), n the item's rows of train (docs/math.md); -1, a title outside the catalogue, has none. 1 without
+ * stage3.gain_rows. */
+float sella_vectors_weight(const sella_vectors *v, int32_t item);
 /* z_cf, or b_u + b_i + b_0 alone: z out [N]. Requires: which is not NO; biases for BIAS. */
 sella_status sella_vectors_residual(const sella_vectors *v, const sella_query *query_n, int64_t N, sella_residual which,
                                     float *z, sella_err *err);

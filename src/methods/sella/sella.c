@@ -68,6 +68,7 @@ static sella_status open_vectors(const sella_run *run, sella_vectors **out, sell
     for (int t = 0; t < 4; t++) {
         SELLA_TRY(sella_stage_train_table(tables[t], "", false, err));
     }
+    SELLA_TRY(sella_vectors_evidence(v, run->settings, err));
     SELLA_TRY(sella_vectors_read(v, collab, projection, err));
     if (sella_param_find(&v->logit, "text.gain")) {
         SELLA_TRY(sella_vectors_distilled(v, distilled, false, err));
@@ -199,6 +200,7 @@ static const char *const paper[] = {SELLA_PAPER_STAGE1,
                                     "stage3.dropout=yes",
                                     "stage3.residual=no",
                                     NULL};
+static const char *const usual[] = {"stage3.gain_rows=4", NULL};
 static const char *const fast[] = {"score=vectors", "stage1.epochs=0", "stage1.intercept=no", "stage3.residual=no",
                                    NULL};
 
@@ -211,6 +213,7 @@ const sella_method sella_method_sella = {
     .continues = true,
     .scores_with_model = sella_method_scores_with_model,
     .preset_paper = paper,
+    .preset_default = usual,
     .preset_fast = fast,
     .check = sella_method_check,
     .estimate = sella_method_estimate,

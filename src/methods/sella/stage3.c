@@ -97,6 +97,17 @@ done:
 
 /* ---- the stage ---- */
 
+/* item.rows over all of train, whatever stage 3 samples. */
+static sella_status count_rows(stage3 *s, sella_err *err)
+{
+    const sella_split *train = &s->job->dataset->split[SELLA_SPLIT_TRAIN];
+    const sella_status status = sella_vectors_evidence(&s->v, s->job->run->settings, err);
+    for (int64_t r = 0; s->v.evidence.count > 0 && r < train->rows; r++) {
+        s->v.evidence.param[0].data[train->item_n[r]]++;
+    }
+    return status;
+}
+
 static sella_status load_vectors(stage3 *s, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -111,6 +122,7 @@ static sella_status load_vectors(stage3 *s, sella_err *err)
     SELLA_TRY(sella_vectors_init(run->settings, run->users, run->items, sella_backbone_shape(s->job->backbone)->C,
                                  sella_settings_bool(run->settings, "stage1.intercept"), run->seed, &s->v, err));
     SELLA_TRY(sella_vectors_read(&s->v, collab, projection, err));
+    SELLA_TRY(count_rows(s, err));
     SELLA_TRY(sella_vectors_distilled(&s->v, distilled, false, err));
     SELLA_TRY(sella_vectors_ready(&s->v, run, err));
 done:
