@@ -1,4 +1,5 @@
-/* bench/kernels.c - time of every kernel at the shapes of the 135M backbone, beside the products of one layer.
+/* bench/kernels.c - time of every kernel at the shapes of the 135M backbone, beside the products of
+ * one layer.
  *
  * Usage: bench-kernels [tokens [threads]]     best of many repetitions; meant for a quiet machine
  */
@@ -13,7 +14,16 @@
 #include "kernels/norm.h"
 #include "kernels/rope.h"
 
-enum { WIDTH = 576, FFN = 1536, HEADS = 9, KEY_HEADS = 3, D = 64, QKV = (HEADS + 2 * KEY_HEADS) * D, SEGMENTS = 1024, MOST = 8192 };
+enum {
+    WIDTH = 576,
+    FFN = 1536,
+    HEADS = 9,
+    KEY_HEADS = 3,
+    D = 64,
+    QKV = (HEADS + 2 * KEY_HEADS) * D,
+    SEGMENTS = 1024,
+    MOST = 8192
+};
 
 static double layer_seconds; /* products of one layer, forward */
 
@@ -63,11 +73,13 @@ static void line(const char *name, double seconds, double bytes, double flop)
 
 static double product(int N, int O, int C, bool transposed)
 {
-    float *x = random_floats((size_t)N * (size_t)C), *w = random_floats((size_t)O * (size_t)C), *y = random_floats((size_t)N * (size_t)O);
+    float *x = random_floats((size_t)N * (size_t)C), *w = random_floats((size_t)O * (size_t)C),
+          *y = random_floats((size_t)N * (size_t)O);
     double seconds;
     char name[64];
     BEST(seconds, sella_gemm(false, transposed, N, O, C, 1, x, C, w, transposed ? C : O, 0, y, O));
-    snprintf(name, sizeof name, "sgemm %dx%dx%d%s", N, O, C, transposed ? " weights [O, C]" : " weights [C, O]");
+    snprintf(name, sizeof name, "sgemm %dx%dx%d%s", N, O, C,
+             transposed ? " weights [O, C]" : " weights [C, O]");
     line(name, seconds, 0, 2.0 * N * O * C);
     free(x);
     free(w);
@@ -78,15 +90,19 @@ static double product(int N, int O, int C, bool transposed)
 /* The six products of an adapter of rank R at a matrix [C, C]: forward two, backward four. */
 static void adapter(int T, int R, int C)
 {
-    float *x = random_floats((size_t)T * (size_t)C), *y = random_floats((size_t)T * (size_t)C), *u = random_floats((size_t)T * (size_t)R);
+    float *x = random_floats((size_t)T * (size_t)C), *y = random_floats((size_t)T * (size_t)C),
+          *u = random_floats((size_t)T * (size_t)R);
     float *a = random_floats((size_t)R * (size_t)C), *b = random_floats((size_t)R * (size_t)C);
     double forward, backward;
     char name[64];
-    BEST(forward, (sella_gemm(false, true, T, R, C, 1, x, C, a, C, 0, u, R), sella_gemm(false, true, T, C, R, 2, u, R, b, R, 1, y, C)));
+    BEST(forward, (sella_gemm(false, true, T, R, C, 1, x, C, a, C, 0, u, R),
+                   sella_gemm(false, true, T, C, R, 2, u, R, b, R, 1, y, C)));
     snprintf(name, sizeof name, "adapter %d of rank %d, forward", C, R);
     line(name, forward, 0, 4.0 * T * R * C);
-    BEST(backward, (sella_gemm(false, false, T, R, C, 2, y, C, b, R, 0, u, R), sella_gemm(true, false, C, R, T, 2, y, C, u, R, 1, b, R),
-                    sella_gemm(true, false, R, C, T, 1, u, R, x, C, 1, a, C), sella_gemm(false, false, T, C, R, 1, u, R, a, C, 1, x, C)));
+    BEST(backward, (sella_gemm(false, false, T, R, C, 2, y, C, b, R, 0, u, R),
+                    sella_gemm(true, false, C, R, T, 2, y, C, u, R, 1, b, R),
+                    sella_gemm(true, false, R, C, T, 1, u, R, x, C, 1, a, C),
+                    sella_gemm(false, false, T, C, R, 1, u, R, a, C, 1, x, C)));
     snprintf(name, sizeof name, "adapter %d of rank %d, backward", C, R);
     line(name, backward, 0, 8.0 * T * R * C);
     free(x);
@@ -96,10 +112,18 @@ static void adapter(int T, int R, int C)
     free(b);
 }
 
-/* Trees of about `cap` tokens: a root of 110, then a chain of titles of 11, each with candidates of 13 hanging from it. */
-static sella_attention_shape forest(int T, int cap, int32_t *start, int32_t *parent, int32_t *subtree)
+/* Trees of about `cap` tokens: a root of 110, then a chain of titles of 11, each with candidates of
+ * 13 hanging from it. */
+static sella_attention_shape forest(int T, int cap, int32_t *start, int32_t *parent,
+                                    int32_t *subtree)
 {
-    sella_attention_shape shape = {.H = HEADS, .G = KEY_HEADS, .D = D, .scale = 0.125f, .start_s = start, .parent_s = parent, .subtree_s = subtree};
+    sella_attention_shape shape = {.H = HEADS,
+                                   .G = KEY_HEADS,
+                                   .D = D,
+                                   .scale = 0.125f,
+                                   .start_s = start,
+                                   .parent_s = parent,
+                                   .subtree_s = subtree};
     int chain = -1, in_tree = 0, count = 0;
     start[0] = 0;
     while (shape.T < T && shape.S < SEGMENTS) {
@@ -145,10 +169,12 @@ static void attention(int T, int cap)
     const sella_attention_shape shape = forest(T, cap, start, parent, subtree);
     const int wide = HEADS * D;
     const size_t rows = (size_t)shape.T;
-    float *qkv = random_floats(rows * QKV), *dqkv = random_floats(rows * QKV), *o = random_floats(rows * (size_t)wide);
+    float *qkv = random_floats(rows * QKV), *dqkv = random_floats(rows * QKV),
+          *o = random_floats(rows * (size_t)wide);
     float *d = random_floats(rows * (size_t)wide), *lse = random_floats(rows * HEADS);
     const double keys = seen_keys(&shape), flop = keys * HEADS * D * 2;
-    printf("attention: %d tokens, %d segments, %.0f keys a token\n", shape.T, shape.S, keys / shape.T);
+    printf("attention: %d tokens, %d segments, %.0f keys a token\n", shape.T, shape.S,
+           keys / shape.T);
     for (int level = 1; level < SELLA_FAST_LEVELS; level++) {
         const sella_fast *fast = sella_fast_level(level);
         if (fast == NULL) {
@@ -157,12 +183,15 @@ static void attention(int T, int cap)
         float *scratch = random_floats(sella_attention_scratch_with(fast, &shape));
         double seconds;
         char name[64];
-        BEST(seconds, sella_attention_forward_with(fast, o, wide, lse, qkv, QKV, qkv + wide, QKV, qkv + wide + KEY_HEADS * D, QKV, NULL, 0,
-                                                   &shape, scratch));
+        BEST(seconds, sella_attention_forward_with(fast, o, wide, lse, qkv, QKV, qkv + wide, QKV,
+                                                   qkv + wide + KEY_HEADS * D, QKV, NULL, 0, &shape,
+                                                   scratch));
         snprintf(name, sizeof name, "  forward, %s", fast->name);
         line(name, seconds, 0, 2 * flop);
-        BEST(seconds, sella_attention_backward_with(fast, dqkv, QKV, dqkv + wide, QKV, dqkv + wide + KEY_HEADS * D, QKV, d, wide, o, wide, lse,
-                                                    qkv, QKV, qkv + wide, QKV, qkv + wide + KEY_HEADS * D, QKV, NULL, 0, &shape, scratch));
+        BEST(seconds, sella_attention_backward_with(
+                          fast, dqkv, QKV, dqkv + wide, QKV, dqkv + wide + KEY_HEADS * D, QKV, d,
+                          wide, o, wide, lse, qkv, QKV, qkv + wide, QKV, qkv + wide + KEY_HEADS * D,
+                          QKV, NULL, 0, &shape, scratch));
         snprintf(name, sizeof name, "  backward, %s", fast->name);
         line(name, seconds, 0, 5 * flop);
         free(scratch);
@@ -177,7 +206,8 @@ static void attention(int T, int cap)
 static void element_wise(int T)
 {
     const size_t rows = (size_t)T;
-    float *x = random_floats(rows * 2 * FFN), *y = random_floats(rows * 2 * FFN), *z = random_floats(rows * FFN), *w = random_floats(WIDTH);
+    float *x = random_floats(rows * 2 * FFN), *y = random_floats(rows * 2 * FFN),
+          *z = random_floats(rows * FFN), *w = random_floats(WIDTH);
     float *r = random_floats(rows), *table = random_floats(2 * rows * D);
     int32_t *position = calloc(rows, sizeof *position);
     const double width = (double)T * WIDTH * 4, ffn = (double)T * FFN * 4;
@@ -189,7 +219,8 @@ static void element_wise(int T)
     line("rmsnorm forward", seconds, 2 * width, 0);
     BEST(seconds, sella_rmsnorm_backward(z, WIDTH, y, WIDTH, x, WIDTH, w, r, T, WIDTH));
     line("rmsnorm backward", seconds, 4 * width, 0);
-    BEST(seconds, sella_rope_apply(x, QKV, T, HEADS + KEY_HEADS, D, position, table, table + rows * D / 2, 0));
+    BEST(seconds, sella_rope_apply(x, QKV, T, HEADS + KEY_HEADS, D, position, table,
+                                   table + rows * D / 2, 0));
     line("rope", seconds, 2.0 * T * (HEADS + KEY_HEADS) * D * 4, 0);
     BEST(seconds, sella_swiglu_forward(z, FFN, x, 2 * FFN, T, FFN));
     line("swiglu forward", seconds, 3 * ffn, 0);
@@ -212,7 +243,8 @@ static void element_wise(int T)
 
 static void dequantization(void)
 {
-    const size_t n = (size_t)2 * FFN * WIDTH, tile = 64 * 256; /* the tile stays in cache, as on the way into a product */
+    /* the tile stays in cache, as on the way into a product */
+    const size_t n = (size_t)2 * FFN * WIDTH, tile = 64 * 256;
     const double times = 100;
     float *y = random_floats(n);
     unsigned char *blocks = calloc(n, 4);
@@ -220,10 +252,14 @@ static void dequantization(void)
         double seconds;
         char name[64];
         BEST(seconds, sella_dequantize(y, blocks, (sella_dtype)dtype, n));
-        snprintf(name, sizeof name, "dequantize %s, 3072x576, 1 thread", sella_dtype_name((sella_dtype)dtype));
+        snprintf(name, sizeof name, "dequantize %s, 3072x576, 1 thread",
+                 sella_dtype_name((sella_dtype)dtype));
         line(name, seconds, (double)n * 4 + (double)sella_dtype_size((sella_dtype)dtype, n), 0);
-        BEST(seconds, for (int i = 0; i < (int)times; i++) { sella_dequantize(y, blocks, (sella_dtype)dtype, tile); });
-        snprintf(name, sizeof name, "dequantize %s, 64x256, output", sella_dtype_name((sella_dtype)dtype));
+        BEST(
+            seconds, for (int i = 0; i < (int)times;
+                          i++) { sella_dequantize(y, blocks, (sella_dtype)dtype, tile); });
+        snprintf(name, sizeof name, "dequantize %s, 64x256, output",
+                 sella_dtype_name((sella_dtype)dtype));
         line(name, seconds / times, (double)tile * 4, 0);
     }
     free(y);
@@ -235,7 +271,8 @@ int main(int argc, char **argv)
     const long tokens = argc > 1 ? strtol(argv[1], NULL, 10) : 1024;
     const int T = tokens < 1 || tokens > MOST ? 1024 : (int)tokens;
     const int threads = sella_threads_set(argc > 2 ? (int)strtol(argv[2], NULL, 10) : 0);
-    printf("%s, %d threads, rows of %s, %d tokens\n", sella_blas_name(), threads, sella_fast_best()->name, T);
+    printf("%s, %d threads, rows of %s, %d tokens\n", sella_blas_name(), threads,
+           sella_fast_best()->name, T);
     for (int transposed = 1; transposed >= 0; transposed--) {
         double seconds = product(T, QKV, WIDTH, transposed) + product(T, WIDTH, WIDTH, transposed);
         seconds += product(T, 2 * FFN, WIDTH, transposed) + product(T, WIDTH, FFN, transposed);

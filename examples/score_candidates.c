@@ -1,9 +1,11 @@
-/* score_candidates.c - score one user's candidates with a trained run, through libsella's public headers alone.
+/* score_candidates.c - score one user's candidates with a trained run, through libsella's public
+ * headers alone.
  *
- *   score_candidates RUN USER ITEM...                     the history that the run recorded for USER
- *   score_candidates RUN --history "TITLE;TITLE" ITEM...  somebody the run has never seen
+ *   score_candidates RUN USER ITEM...                     the history that the run recorded for
+ *   USER score_candidates RUN --history "TITLE;TITLE" ITEM...  somebody the run has never seen
  *
- * Prints "item<TAB>score" in the order given. Build: cc score_candidates.c $(pkg-config --cflags --libs sella)
+ * Prints "item<TAB>score" in the order given. Build: cc score_candidates.c $(pkg-config --cflags
+ * --libs sella)
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,7 +41,8 @@ static int split(char *text, const char **part)
 int main(int argc, char **argv)
 {
     if (argc < 4) {
-        puts("usage: score_candidates RUN USER|--history TITLES ITEM... (nothing to do without a run)");
+        puts("usage: score_candidates RUN USER|--history TITLES ITEM... (nothing to do without a "
+             "run)");
         return 77; /* the test runner's word for "skipped" */
     }
     const char *history[HISTORY_MAX];
@@ -56,7 +59,8 @@ int main(int argc, char **argv)
     const sella_engine_options options = {.talk = &talk};
     double *score = malloc(sizeof *score * (size_t)(k > 0 ? k : 1));
     int failed = score == NULL || sella_engine_open(argv[1], &options, &engine, &err) != SELLA_OK ||
-                 sella_engine_score(engine, &who, (const char *const *)(argv + first), k, score, &err) != SELLA_OK;
+                 sella_engine_score(engine, &who, (const char *const *)(argv + first), k, score,
+                                    &err) != SELLA_OK;
     if (failed) {
         fprintf(stderr, "score_candidates: %s\n", err.text);
     }

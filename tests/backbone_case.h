@@ -1,4 +1,5 @@
-/* backbone_case.h - what the tests of the backbone share: reference cases, rows to batches, relative comparison.
+/* backbone_case.h - what the tests of the backbone share: reference cases, rows to batches,
+ * relative comparison.
  *
  * Include after <cmocka.h>. Cases are made by tests/ref/backbone_dump.py. */
 #ifndef SELLA_TESTS_BACKBONE_CASE_H
@@ -22,20 +23,24 @@ typedef struct backbone_case {
 } backbone_case;
 
 static const backbone_case backbone_cases[] = {
-    {"tiny_llama", "backbone_tiny_llama.ref"},          {"backbone_llama3", "backbone_llama3.ref"},
-    {"backbone_qwen2", "backbone_qwen2.ref"},           {"backbone_qwen3", "backbone_qwen3.ref"},
-    {"backbone_qwen3_bias", "backbone_qwen3_bias.ref"}, {"backbone_llama3.gguf", "backbone_llama3.ref"},
-    {"backbone_qwen2.gguf", "backbone_qwen2.ref"},      {"backbone_qwen3.gguf", "backbone_qwen3.ref"},
+    {"tiny_llama", "backbone_tiny_llama.ref"},
+    {"backbone_llama3", "backbone_llama3.ref"},
+    {"backbone_qwen2", "backbone_qwen2.ref"},
+    {"backbone_qwen3", "backbone_qwen3.ref"},
+    {"backbone_qwen3_bias", "backbone_qwen3_bias.ref"},
+    {"backbone_llama3.gguf", "backbone_llama3.ref"},
+    {"backbone_qwen2.gguf", "backbone_qwen2.ref"},
+    {"backbone_qwen3.gguf", "backbone_qwen3.ref"},
 };
 enum { BACKBONE_CASES = sizeof backbone_cases / sizeof *backbone_cases };
 
-#define CHECK(call)                                                                                                    \
-    do {                                                                                                               \
-        sella_err check_err = {0};                                                                                     \
-        sella_err *err = &check_err;                                                                                   \
-        if ((call) != SELLA_OK) {                                                                                      \
-            fail_msg("%s:%d: %s: %s", __FILE__, __LINE__, #call, check_err.text);                                      \
-        }                                                                                                              \
+#define CHECK(call)                                                                                \
+    do {                                                                                           \
+        sella_err check_err = {0};                                                                 \
+        sella_err *err = &check_err;                                                               \
+        if ((call) != SELLA_OK) {                                                                  \
+            fail_msg("%s:%d: %s: %s", __FILE__, __LINE__, #call, check_err.text);                  \
+        }                                                                                          \
     } while (0)
 
 static inline char *ref_path(const char *name)
@@ -46,7 +51,8 @@ static inline char *ref_path(const char *name)
 }
 
 /* Fail unless |x - y| <= tolerance * max |y| for every value. */
-static inline void close_relative(const char *what, const float *x, const float *y, size_t n, double tolerance)
+static inline void close_relative(const char *what, const float *x, const float *y, size_t n,
+                                  double tolerance)
 {
     double most = 0, worst = -1;
     size_t at = 0;
@@ -59,12 +65,14 @@ static inline void close_relative(const char *what, const float *x, const float 
         }
     }
     if (n > 0 && !(worst <= tolerance * most)) {
-        fail_msg("%s: value %zu of %zu is %.9g, expected %.9g (off by %.3g of the largest, allowed %.3g)", what, at, n,
-                 (double)x[at], (double)y[at], worst / most, tolerance);
+        fail_msg("%s: value %zu of %zu is %.9g, expected %.9g (off by %.3g of the largest, allowed "
+                 "%.3g)",
+                 what, at, n, (double)x[at], (double)y[at], worst / most, tolerance);
     }
 }
 
-/* Rows of a dump; with_soft marks the dump's soft places as slots (ref = their number, the slot's kind by turns). */
+/* Rows of a dump; with_soft marks the dump's soft places as slots (ref = their number, the slot's
+ * kind by turns). */
 static inline void rows_of(const ref_file *ref, bool with_soft, sella_rows *rows)
 {
     size_t starts, places = 0;
@@ -83,8 +91,8 @@ static inline void rows_of(const ref_file *ref, bool with_soft, sella_rows *rows
                 reference[kind] = (int32_t)p;
             }
         }
-        CHECK(sella_rows_add(rows, token + start[r], slot, start[r + 1] - start[r], reference, (int32_t)r, (int64_t)r,
-                             label[r], 1.0f, err));
+        CHECK(sella_rows_add(rows, token + start[r], slot, start[r + 1] - start[r], reference,
+                             (int32_t)r, (int64_t)r, label[r], 1.0f, err));
     }
 }
 
@@ -113,7 +121,8 @@ static inline float *soft_of(const sella_tree_batch *batch, const float *vector,
 
 /* Mean BCE of sigmoid(hidden . (head[yes] - head[no])): z_n, and danswer [N, C] when not NULL. */
 static inline double answers_loss(const sella_backbone *backbone, int32_t yes, int32_t no,
-                                  const sella_tree_batch *batch, const float *answer, float *z_n, float *danswer)
+                                  const sella_tree_batch *batch, const float *answer, float *z_n,
+                                  float *danswer)
 {
     const int C = sella_backbone_shape(backbone)->C, N = batch->N;
     const int32_t ids[2] = {yes, no};
@@ -122,7 +131,8 @@ static inline double answers_loss(const sella_backbone *backbone, int32_t yes, i
     for (int n = 0; n < N; n++) {
         double z = 0;
         for (int c = 0; c < C; c++) {
-            z += (double)answer[(size_t)n * (size_t)C + (size_t)c] * ((double)head[c] - (double)head[C + c]);
+            z += (double)answer[(size_t)n * (size_t)C + (size_t)c] *
+                 ((double)head[c] - (double)head[C + c]);
         }
         z_n[n] = (float)z;
     }

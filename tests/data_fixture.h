@@ -13,7 +13,8 @@
 #include "scratch.h"
 #include "sella/data.h"
 
-/* Scratch folders in memory where there is such a place: an import syncs every file it writes, and these tests import a thousand times. */
+/* Scratch folders in memory where there is such a place: an import syncs every file it writes, and
+ * these tests import a thousand times. */
 static inline void scratch_in_memory(void)
 {
     if (access("/dev/shm", W_OK) == 0) {
@@ -30,7 +31,8 @@ static inline void put_bytes(const char *folder, const char *name, const void *d
     *slash = '\0';
     assert_int_equal(sella_dir_make(path, &err), SELLA_OK);
     *slash = '/';
-    FILE *file = fopen(path, "wb"); // not sella_write_file: no fsync for thousands of damaged copies
+    /* not sella_write_file: no fsync for thousands of damaged copies */
+    FILE *file = fopen(path, "wb");
     assert_non_null(file);
     assert_int_equal(fwrite(data, 1, bytes, file), bytes);
     assert_int_equal(fclose(file), 0);
@@ -42,8 +44,10 @@ static inline void put(const char *folder, const char *name, const char *text)
     put_bytes(folder, name, text, strlen(text));
 }
 
-/* Import folder/in_n[0 .. count) into folder/out, which is removed before; the error sentence stays in err. *json may be NULL. */
-static inline sella_status import_files(const char *folder, const char *const *in_n, int count, const char *out, sella_import_options options, char **json,
+/* Import folder/in_n[0 .. count) into folder/out, which is removed before; the error sentence stays
+ * in err. *json may be NULL. */
+static inline sella_status import_files(const char *folder, const char *const *in_n, int count,
+                                        const char *out, sella_import_options options, char **json,
                                         sella_err *err)
 {
     char *from[8], *to = sella_path_join(folder, out, NULL);
@@ -71,7 +75,8 @@ static inline sella_status import_files(const char *folder, const char *const *i
 }
 
 /* The same of one input. */
-static inline sella_status import_into(const char *folder, const char *in, const char *out, sella_import_options options, sella_err *err)
+static inline sella_status import_into(const char *folder, const char *in, const char *out,
+                                       sella_import_options options, sella_err *err)
 {
     return import_files(folder, &in, 1, out, options, NULL, err);
 }

@@ -1,6 +1,8 @@
-/* formats_room.h - a test program's folder with one current file name, so that calls can be written in one line.
+/* formats_room.h - a test program's folder with one current file name, so that calls can be written
+ * in one line.
  *
- * Does:     room_make and room_remove are a cmocka group set-up and tear-down; room_path and room_write give names valid until the next call.
+ * Does:     room_make and room_remove are a cmocka group set-up and tear-down; room_path and
+ *           room_write give names valid until the next call.
  * Not here: the folder itself (scratch.h).
  */
 #ifndef SELLA_TESTS_FORMATS_ROOM_H
@@ -35,7 +37,8 @@ static inline const char *room_path(const char *name)
 
 static inline const char *room_write(const char *name, const void *data, size_t bytes)
 {
-    (void)remove(room_path(name)); /* a new file, since some file systems flush one that is written over */
+    /* a new file, since some file systems flush one that is written over */
+    (void)remove(room_path(name));
     free(room_current);
     room_current = scratch_file(room_folder, name, data, bytes);
     return room_current;

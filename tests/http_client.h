@@ -1,6 +1,8 @@
-/* http_client.h - a small HTTP/1.1 client for the tests of serve: plain sockets, nothing of the code under test.
+/* http_client.h - a small HTTP/1.1 client for the tests of serve: plain sockets, nothing of the
+ * code under test.
  *
- * Does:     http_ask(port, "POST", "/v1/score", headers, body) -> status, headers, body; http_open, http_send, http_read for anything stranger.
+ * Does:     http_ask(port, "POST", "/v1/score", headers, body) -> status, headers, body; http_open,
+ *           http_send, http_read for anything stranger.
  * Memory:   http_reply_release. Include after <cmocka.h>. */
 #ifndef SELLA_TESTS_HTTP_CLIENT_H
 #define SELLA_TESTS_HTTP_CLIENT_H
@@ -80,12 +82,14 @@ static inline bool http_header(const http_reply *reply, const char *name, char *
     return false;
 }
 
-/* Status line and headers; false when the connection ended or the time was over before they were whole. Sets no status. */
+/* Status line and headers; false when the connection ended or the time was over before they were
+ * whole. Sets no status. */
 static inline bool http_read_head(int fd, http_reply *out)
 {
     size_t used = 0;
     memset(out, 0, sizeof *out);
-    while (strstr(out->head, "\r\n\r\n") == NULL) { // byte by byte: nothing of a next reply is taken
+    /* byte by byte: nothing of a next reply is taken */
+    while (strstr(out->head, "\r\n\r\n") == NULL) {
         if (used + 1 >= sizeof out->head || recv(fd, out->head + used, 1, 0) != 1) {
             return false;
         }
@@ -110,7 +114,8 @@ static inline bool http_read_bytes(int fd, size_t want, http_reply *out)
     return want == 0;
 }
 
-/* Append the next chunk of a chunked body. Returns: its bytes, 0 for the last one; -1 when it is broken off. */
+/* Append the next chunk of a chunked body. Returns: its bytes, 0 for the last one; -1 when it is
+ * broken off. */
 static inline long http_read_chunk(int fd, http_reply *out)
 {
     char size[32] = "", end[2];
@@ -120,7 +125,8 @@ static inline long http_read_chunk(int fd, http_reply *out)
         }
     }
     const long bytes = strtol(size, NULL, 16);
-    if (!http_read_bytes(fd, (size_t)bytes, out) || recv(fd, end, 2, MSG_WAITALL) != 2 || memcmp(end, "\r\n", 2) != 0) {
+    if (!http_read_bytes(fd, (size_t)bytes, out) || recv(fd, end, 2, MSG_WAITALL) != 2 ||
+        memcmp(end, "\r\n", 2) != 0) {
         return -1;
     }
     return bytes;
@@ -142,7 +148,8 @@ static inline json_t *http_last_line(const http_reply *reply)
     return last;
 }
 
-/* Read one reply; status 0 when the connection ended or the time was over before it was whole. no_body: to a HEAD. */
+/* Read one reply; status 0 when the connection ended or the time was over before it was whole.
+ * no_body: to a HEAD. */
 static inline void http_read(int fd, bool no_body, http_reply *out)
 {
     char value[64];
@@ -153,29 +160,39 @@ static inline void http_read(int fd, bool no_body, http_reply *out)
     if (http_header(out, "Transfer-Encoding", value, sizeof value)) {
         while (!no_body && (chunk = http_read_chunk(fd, out)) > 0) {
         }
-    } else if (!http_read_bytes(fd, !no_body && http_header(out, "Content-Length", value, sizeof value) ? strtoul(value, NULL, 10) : 0, out)) {
+    } else if (!http_read_bytes(fd,
+                                !no_body && http_header(out, "Content-Length", value, sizeof value)
+                                    ? strtoul(value, NULL, 10)
+                                    : 0,
+                                out)) {
         return;
     }
     if (chunk < 0) {
         return;
     }
     out->status = (int)strtol(out->head + 9, NULL, 10);
-    const bool lines = http_header(out, "Content-Type", value, sizeof value) && strcmp(value, "application/x-ndjson") == 0;
+    const bool lines = http_header(out, "Content-Type", value, sizeof value) &&
+                       strcmp(value, "application/x-ndjson") == 0;
     out->json = lines ? http_last_line(out) : json_loads(out->body, 0, NULL);
 }
 
 /* headers: lines ended by \r\n, or "". */
-static inline bool http_write(int fd, const char *method, const char *target, const char *headers, const char *body)
+static inline bool http_write(int fd, const char *method, const char *target, const char *headers,
+                              const char *body)
 {
     static _Thread_local char head[32768];
     const size_t bytes = body != NULL ? strlen(body) : 0;
-    int n = snprintf(head, sizeof head, "%s %s HTTP/1.1\r\nHost: test\r\n%s", method, target, headers);
-    n += body != NULL ? snprintf(head + n, sizeof head - (size_t)n, "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n", bytes)
-                      : snprintf(head + n, sizeof head - (size_t)n, "\r\n");
+    int n =
+        snprintf(head, sizeof head, "%s %s HTTP/1.1\r\nHost: test\r\n%s", method, target, headers);
+    n += body != NULL
+             ? snprintf(head + n, sizeof head - (size_t)n,
+                        "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n", bytes)
+             : snprintf(head + n, sizeof head - (size_t)n, "\r\n");
     return http_send(fd, head, (size_t)n) && http_send(fd, body != NULL ? body : "", bytes);
 }
 
-static inline void http_ask_with(int port, const char *method, const char *target, const char *headers, const char *body, http_reply *out)
+static inline void http_ask_with(int port, const char *method, const char *target,
+                                 const char *headers, const char *body, http_reply *out)
 {
     int fd = http_open(port, 20);
     memset(out, 0, sizeof *out);
@@ -187,7 +204,8 @@ static inline void http_ask_with(int port, const char *method, const char *targe
     }
 }
 
-static inline void http_ask(int port, const char *method, const char *target, const char *body, http_reply *out)
+static inline void http_ask(int port, const char *method, const char *target, const char *body,
+                            http_reply *out)
 {
     http_ask_with(port, method, target, "", body, out);
 }
@@ -197,7 +215,8 @@ static inline void http_expect_problem(const http_reply *reply, int status)
 {
     char type[64] = "";
     if (reply->status != status) {
-        fail_msg("status %d, expected %d: %s%s", reply->status, status, reply->head, reply->body != NULL ? reply->body : "");
+        fail_msg("status %d, expected %d: %s%s", reply->status, status, reply->head,
+                 reply->body != NULL ? reply->body : "");
     }
     assert_true(http_header(reply, "Content-Type", type, sizeof type));
     assert_string_equal(type, "application/problem+json");

@@ -1,5 +1,5 @@
-/* methods_fixture.h - small data sets and trainings for the tests of methods; the model is tests/ref/tiny_llama
- * (width 32, two layers).
+/* methods_fixture.h - small data sets and trainings for the tests of methods; the model is
+ * tests/ref/tiny_llama (width 32, two layers).
  *
  * Include after <cmocka.h>. */
 #ifndef SELLA_TESTS_METHODS_FIXTURE_H
@@ -31,8 +31,8 @@
         }                                                                         \
     } while (0)
 
-/* Numbers u0.., i0..; titles from a few words; likes follow user and item effects. One row in `step` seconds,
- * histories as they grow. */
+/* Numbers u0.., i0..; titles from a few words; likes follow user and item effects. One row in
+ * `step` seconds, histories as they grow. */
 typedef struct fixture_shape {
     int users, items, train, valid;
     int likes; /* 0: by chance; 1: all positive */
@@ -71,17 +71,18 @@ static inline void fixture_dataset(const char *path, const fixture_shape *shape)
         CHECK(sella_intern_add(&draft.users, text, (size_t)bytes, &user, NULL, err));
         double z = (u * 7 % 5 - 2) * 0.8 + (i * 3 % 7 - 3) * 0.5;
         int label = shape->likes || fixture_draw(&state) % 1000 < 1000 / (1 + exp(-z));
-        CHECK(sella_draft_add(&draft, r < shape->train ? SELLA_SPLIT_TRAIN : SELLA_SPLIT_VALID, user, i, label,
-                              1000 + 10 * r, err));
+        CHECK(sella_draft_add(&draft, r < shape->train ? SELLA_SPLIT_TRAIN : SELLA_SPLIT_VALID,
+                              user, i, label, 1000 + 10 * r, err));
     }
     CHECK(sella_draft_write(&draft, &about, path, NULL, err));
     sella_draft_release(&draft);
 }
 
-/* Train with "key=value" settings ended by NULL; returns the status, the error sentence in err. from, preset may be
- * NULL. */
-static inline sella_status fixture_train(const char *method, const char *dataset, const char *run, const char *preset,
-                                         const char *from, bool resume, const char *const *set, const sella_talk *talk,
+/* Train with "key=value" settings ended by NULL; returns the status, the error sentence in err.
+ * from, preset may be NULL. */
+static inline sella_status fixture_train(const char *method, const char *dataset, const char *run,
+                                         const char *preset, const char *from, bool resume,
+                                         const char *const *set, const sella_talk *talk,
                                          sella_err *err)
 {
     int count = 0;
@@ -112,8 +113,8 @@ static inline sella_status fixture_train(const char *method, const char *dataset
     return status;
 }
 
-static inline void fixture_train_ok(const char *method, const char *dataset, const char *run, const char *preset,
-                                    const char *from, const char *const *set)
+static inline void fixture_train_ok(const char *method, const char *dataset, const char *run,
+                                    const char *preset, const char *from, const char *const *set)
 {
     sella_err err;
     if (fixture_train(method, dataset, run, preset, from, false, set, NULL, &err) != SELLA_OK) {
@@ -126,8 +127,9 @@ static inline bool fixture_same(const char *a, const char *b, const char *name)
 {
     sella_map x = {0}, y = {0};
     char *p = sella_path_join(a, name, NULL), *q = sella_path_join(b, name, NULL);
-    bool same = sella_map_open(p, &x, NULL) == SELLA_OK && sella_map_open(q, &y, NULL) == SELLA_OK &&
-                x.size == y.size && (x.size == 0 || memcmp(x.data, y.data, x.size) == 0);
+    bool same = sella_map_open(p, &x, NULL) == SELLA_OK &&
+                sella_map_open(q, &y, NULL) == SELLA_OK && x.size == y.size &&
+                (x.size == 0 || memcmp(x.data, y.data, x.size) == 0);
     sella_map_close(&x);
     sella_map_close(&y);
     free(p);

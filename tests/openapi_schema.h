@@ -1,7 +1,8 @@
-/* openapi_schema.h - as much of JSON Schema (draft 2020-12) as openapi.json uses, for the tests of serve.
+/* openapi_schema.h - as much of JSON Schema (draft 2020-12) as openapi.json uses, for the tests of
+ * serve.
  *
- * Does:     schema_valid(document, schema, value) says whether a value is what a schema allows. A keyword
- *           that is not known here fails the test, so that none is passed over.
+ * Does:     schema_valid(document, schema, value) says whether a value is what a schema allows. A
+ *           keyword that is not known here fails the test, so that none is passed over.
  * Memory:   nothing is kept. Include after <cmocka.h>. */
 #ifndef SELLA_TESTS_OPENAPI_SCHEMA_H
 #define SELLA_TESTS_OPENAPI_SCHEMA_H
@@ -44,14 +45,16 @@ static inline bool schema_is_type(const char *type, const json_t *value)
 
 static inline bool schema_type_fits(const json_t *type, const json_t *value)
 {
-    bool fits = type == NULL || (json_is_string(type) && schema_is_type(json_string_value(type), value));
+    bool fits =
+        type == NULL || (json_is_string(type) && schema_is_type(json_string_value(type), value));
     for (size_t i = 0; i < json_array_size(type); i++) {
         fits = fits || schema_is_type(json_string_value(json_array_get(type, i)), value);
     }
     return fits;
 }
 
-static inline bool schema_object_fits(const json_t *document, const json_t *schema, const json_t *value)
+static inline bool schema_object_fits(const json_t *document, const json_t *schema,
+                                      const json_t *value)
 {
     const json_t *properties = json_object_get(schema, "properties");
     const json_t *required = json_object_get(schema, "required");
@@ -73,7 +76,8 @@ static inline bool schema_object_fits(const json_t *document, const json_t *sche
 }
 
 /* Is the measure within the schema's limits of these names? */
-static inline bool schema_within(const json_t *schema, const char *low, const char *high, double measure)
+static inline bool schema_within(const json_t *schema, const char *low, const char *high,
+                                 double measure)
 {
     const json_t *min = json_object_get(schema, low), *max = json_object_get(schema, high);
     return (min == NULL || measure >= json_number_value(min)) &&
@@ -94,7 +98,8 @@ static inline bool schema_sizes_fit(const json_t *schema, const json_t *value)
         for (const char *at = text; *at != '\0'; at++) {
             count += ((unsigned char)*at & 0xC0) != 0x80;
         }
-        if (pattern != NULL && strcmp(pattern, "\\S") == 0 && text[strspn(text, " \t\r\n")] == '\0') {
+        if (pattern != NULL && strcmp(pattern, "\\S") == 0 &&
+            text[strspn(text, " \t\r\n")] == '\0') {
             return false;
         }
         return schema_within(schema, "minLength", "maxLength", (double)count);
@@ -123,10 +128,27 @@ static inline bool schema_among(const json_t *words, const json_t *value)
 
 static inline void schema_check_keywords(const json_t *schema)
 {
-    static const char *const known[] = {
-        "$ref", "type",      "required",  "properties", "additionalProperties", "items",    "enum",
-        "oneOf", "anyOf",    "minimum",   "maximum",    "exclusiveMinimum",     "minItems", "maxItems",
-        "if",   "then",      "minLength", "maxLength",  "pattern",              "default",  "description"};
+    static const char *const known[] = {"$ref",
+                                        "type",
+                                        "required",
+                                        "properties",
+                                        "additionalProperties",
+                                        "items",
+                                        "enum",
+                                        "oneOf",
+                                        "anyOf",
+                                        "minimum",
+                                        "maximum",
+                                        "exclusiveMinimum",
+                                        "minItems",
+                                        "maxItems",
+                                        "if",
+                                        "then",
+                                        "minLength",
+                                        "maxLength",
+                                        "pattern",
+                                        "default",
+                                        "description"};
     const char *key;
     json_t *part;
     json_object_foreach ((json_t *)(uintptr_t)schema, key, part) {

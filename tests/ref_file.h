@@ -1,10 +1,12 @@
-/* ref_file.h - reader of the named tensors that the Python scripts in tests/ref/ dump (writer: tests/ref/ref_file.py).
+/* ref_file.h - reader of the named tensors that the Python scripts in tests/ref/ dump (writer:
+ * tests/ref/ref_file.py).
  *
- * Does:     ref_open() reads a whole file, ref_f32()/ref_i32()/ref_f64()/ref_u8() find a tensor by name; what is missing or has
- *           another type or size fails the running test. Call from inside a cmocka test (or a setup function), then ref_close().
- * Layout:   little-endian. "SELLAREF", u32 version 1, u32 tensors; then each: u32 name bytes, name, u32 type (0 f32, 1 i32,
- *           2 u8, 3 f64), u32 rank, u64 shape [rank], zeros up to a multiple of 8 from the file's start, data row-major,
- *           zeros up to a multiple of 8.
+ * Does:     ref_open() reads a whole file, ref_f32()/ref_i32()/ref_f64()/ref_u8() find a tensor by
+ *           name; what is missing or has another type or size fails the running test. Call from
+ *           inside a cmocka test (or a setup function), then ref_close().
+ * Layout:   little-endian. "SELLAREF", u32 version 1, u32 tensors; then each: u32 name bytes, name,
+ *           u32 type (0 f32, 1 i32, 2 u8, 3 f64), u32 rank, u64 shape [rank], zeros up to a
+ *           multiple of 8 from the file's start, data row-major, zeros up to a multiple of 8.
  * Memory:   pointers are borrowed from the ref_file until ref_close().
  */
 #ifndef SELLA_TESTS_REF_FILE_H
@@ -67,8 +69,10 @@ static inline void ref_read_tensor(ref_file *file, ref_tensor *tensor)
     tensor->name = ref_take(file, tensor->name_bytes);
     tensor->type = (int)ref_u32(file);
     tensor->rank = (int)ref_u32(file);
-    if (tensor->type < 0 || tensor->type > REF_F64 || tensor->rank < 0 || tensor->rank > REF_RANK_MAX) {
-        fail_msg("%s: tensor '%.*s' has type %d and rank %d", file->path, (int)tensor->name_bytes, tensor->name, tensor->type, tensor->rank);
+    if (tensor->type < 0 || tensor->type > REF_F64 || tensor->rank < 0 ||
+        tensor->rank > REF_RANK_MAX) {
+        fail_msg("%s: tensor '%.*s' has type %d and rank %d", file->path, (int)tensor->name_bytes,
+                 tensor->name, tensor->type, tensor->rank);
     }
     tensor->count = 1;
     for (int r = 0; r < tensor->rank; r++) {
@@ -119,7 +123,8 @@ static inline void ref_close(ref_file *file)
 static inline const ref_tensor *ref_find(const ref_file *file, const char *name)
 {
     for (size_t i = 0; i < file->count; i++) {
-        if (file->tensor[i].name_bytes == strlen(name) && memcmp(file->tensor[i].name, name, strlen(name)) == 0) {
+        if (file->tensor[i].name_bytes == strlen(name) &&
+            memcmp(file->tensor[i].name, name, strlen(name)) == 0) {
             return &file->tensor[i];
         }
     }
@@ -186,8 +191,10 @@ static inline double ref_number(const ref_file *file, const char *name, size_t i
     }
 }
 
-/* Fail unless every |x - y| <= tolerance * (1 + |y|); names the worst place. y is the expected one. */
-static inline void ref_close_to(const char *what, const float *x, const float *y, size_t n, double tolerance)
+/* Fail unless every |x - y| <= tolerance * (1 + |y|); names the worst place. y is the expected
+ * one. */
+static inline void ref_close_to(const char *what, const float *x, const float *y, size_t n,
+                                double tolerance)
 {
     size_t worst = 0;
     double worst_error = -1;
@@ -203,8 +210,8 @@ static inline void ref_close_to(const char *what, const float *x, const float *y
         }
     }
     if (n > 0 && !(worst_error <= tolerance)) {
-        fail_msg("%s: value %zu of %zu is %.9g, expected %.9g (error %.3g, allowed %.3g)", what, worst, n, (double)x[worst], (double)y[worst],
-                 worst_error, tolerance);
+        fail_msg("%s: value %zu of %zu is %.9g, expected %.9g (error %.3g, allowed %.3g)", what,
+                 worst, n, (double)x[worst], (double)y[worst], worst_error, tolerance);
     }
 }
 

@@ -1,4 +1,5 @@
-/* reference_rows.h - the rows that tests/ref/methods_dump.py and methods_features_dump.py compute with, as a data set.
+/* reference_rows.h - the rows that tests/ref/methods_dump.py and methods_features_dump.py compute
+ * with, as a data set.
  *
  * Include after <cmocka.h>. */
 #ifndef SELLA_TESTS_REFERENCE_ROWS_H
@@ -32,8 +33,8 @@ static inline sella_dataset *reference_dataset(const ref_file *ref, const char *
         int32_t number;
         int bytes = snprintf(text, sizeof text, "u%d", user[r]);
         CHECK(sella_intern_add(&draft.users, text, (size_t)bytes, &number, NULL, err));
-        CHECK(sella_draft_add_history(&draft, SELLA_SPLIT_TRAIN, number, item[r], label[r] > 0.5f, r,
-                                      history + start[r], start[r + 1] - start[r], err));
+        CHECK(sella_draft_add_history(&draft, SELLA_SPLIT_TRAIN, number, item[r], label[r] > 0.5f,
+                                      r, history + start[r], start[r + 1] - start[r], err));
     }
     CHECK(sella_draft_write(&draft, &about, path, NULL, err));
     CHECK(sella_dataset_open(path, &dataset, err));
@@ -56,13 +57,15 @@ static inline void reference_load(const ref_file *ref, const char *prefix, sella
 }
 
 /* Gradients of PREFIX + "grad." + name for every trainable tensor of a table. */
-static inline void reference_gradients(const ref_file *ref, const char *prefix, const sella_param_table *table)
+static inline void reference_gradients(const ref_file *ref, const char *prefix,
+                                       const sella_param_table *table)
 {
     for (int i = 0; i < table->count; i++) {
         char name[240];
         snprintf(name, sizeof name, "%sgrad.%s", prefix, table->param[i].name);
         if (table->param[i].grad) {
-            ref_close_to(name, table->param[i].grad, ref_f32(ref, name, NULL), table->param[i].count, 2e-5);
+            ref_close_to(name, table->param[i].grad, ref_f32(ref, name, NULL),
+                         table->param[i].count, 2e-5);
         }
     }
 }

@@ -29,7 +29,8 @@ static inline void scratch_remove(char *path)
 }
 
 /* Write a file with stdio (not with the code under test) and return its path. */
-static inline char *scratch_file(const char *folder, const char *name, const void *data, size_t bytes)
+static inline char *scratch_file(const char *folder, const char *name, const void *data,
+                                 size_t bytes)
 {
     char *path = sella_path_join(folder, name, NULL);
     FILE *file = fopen(path, "wb");

@@ -1,5 +1,5 @@
-/* serve_fixture.h - a small run to serve. The method is itembias: its scores can be worked out by hand, (likes + 5 m) / (rows + 5) with m the train
- * mean.
+/* serve_fixture.h - a small run to serve. The method is itembias: its scores can be worked out by
+ * hand, (likes + 5 m) / (rows + 5) with m the train mean.
  *
  * Include after <cmocka.h>. */
 #ifndef SELLA_TESTS_SERVE_FIXTURE_H
@@ -27,15 +27,20 @@ typedef struct serve_fixture {
 
 static inline void serve_import(const char *folder)
 {
-    static const char items[] = "iid\ttitle\n1\tAlpha (1990)\n2\tBeta (1991)\n3\tGamma; <script>alert(1)</script> (1992)\n4\tDelta (1993)\n5\t\xc3\x89psilon (1994)\n";
+    static const char items[] =
+        "iid\ttitle\n1\tAlpha (1990)\n2\tBeta (1991)\n3\tGamma; <script>alert(1)</script> "
+        "(1992)\n4\tDelta (1993)\n5\t\xc3\x89psilon (1994)\n";
     static const char train[] = SERVE_HEADER
-        "u1\t1\t1\t10\t1\t0\nu1\t2\t0\t11\t1\t0 1\nu2\t1\t1\t12\t1\t0\nu2\t2\t1\t13\t1\t0 1\nu3\t4\t0\t14\t1\t0\nu3\t1\t0\t15\t1\t0\nu2\t4\t1\t16\t1\t0 1 2\n";
-    static const char valid[] = SERVE_HEADER "u1\t4\t1\t20\t1\t0 1\nu9\t1\t0\t21\t0\t0\nu2\t5\t1\t22\t0\t0 1 2 4\n";
+        "u1\t1\t1\t10\t1\t0\nu1\t2\t0\t11\t1\t0 1\nu2\t1\t1\t12\t1\t0\nu2\t2\t1\t13\t1\t0 "
+        "1\nu3\t4\t0\t14\t1\t0\nu3\t1\t0\t15\t1\t0\nu2\t4\t1\t16\t1\t0 1 2\n";
+    static const char valid[] =
+        SERVE_HEADER "u1\t4\t1\t20\t1\t0 1\nu9\t1\t0\t21\t0\t0\nu2\t5\t1\t22\t0\t0 1 2 4\n";
     sella_err err = {0};
     put(folder, "in/items.tsv", items);
     put(folder, "in/train.tsv", train);
     put(folder, "in/valid.tsv", valid);
-    if (import_into(folder, "in", "ds", (sella_import_options){.format = "split", .noun = "movie"}, &err) != SELLA_OK) {
+    if (import_into(folder, "in", "ds", (sella_import_options){.format = "split", .noun = "movie"},
+                    &err) != SELLA_OK) {
         fail_msg("%s", err.text);
     }
 }

@@ -1,5 +1,6 @@
-/* test_backbone_attention.c - attention weights handed out by a pass, against transformers' output_attentions
- * (tests/ref/attention_dump.py: adapters, soft vectors, grouped heads, head norms). */
+/* test_backbone_attention.c - attention weights handed out by a pass, against transformers'
+ * output_attentions (tests/ref/attention_dump.py: adapters, soft vectors, grouped heads, head
+ * norms). */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -33,7 +34,8 @@ static void subject_open(subject *s, const char *name)
     s->C = sella_backbone_shape(s->backbone)->C;
     s->H = sella_backbone_shape(s->backbone)->H;
     s->layers = sella_backbone_shape(s->backbone)->layers;
-    const int32_t *token = ref_i32(&s->ref, "token", &tokens), *place = ref_i32(&s->ref, "place", &places);
+    const int32_t *token = ref_i32(&s->ref, "token", &tokens),
+                  *place = ref_i32(&s->ref, "place", &places);
     const int32_t ref[SELLA_SLOTS] = {0, 0, 1, 0};
     uint8_t slot[64] = {0};
     for (size_t p = 0; p < places; p++) {
@@ -69,8 +71,8 @@ static sella_pass *subject_pass(const subject *s)
 
 static void equals_transformers(void **state)
 {
-    static const char *const model[] = {"tiny_llama", "backbone_llama3", "backbone_qwen2", "backbone_qwen3",
-                                        "backbone_qwen3_bias"};
+    static const char *const model[] = {"tiny_llama", "backbone_llama3", "backbone_qwen2",
+                                        "backbone_qwen3", "backbone_qwen3_bias"};
     (void)state;
     for (size_t m = 0; m < sizeof model / sizeof *model; m++) {
         subject s;
@@ -80,7 +82,8 @@ static void equals_transformers(void **state)
         subject_open(&s, model[m]);
         assert_true(s.layers <= LAYERS_MOST);
         const size_t square = (size_t)s.T * (size_t)s.T, heads = (size_t)s.H, K = (size_t)s.layers;
-        float *mean = malloc(K * square * sizeof *mean), *head = malloc(K * heads * square * sizeof *head);
+        float *mean = malloc(K * square * sizeof *mean),
+              *head = malloc(K * heads * square * sizeof *head);
         memset(mean, 0xff, K * square * sizeof *mean); // what is not written shows
         memset(head, 0xff, K * heads * square * sizeof *head);
         const sella_attention_capture capture = {layer, s.layers, mean, head};
@@ -117,7 +120,8 @@ static void equals_transformers(void **state)
     }
 }
 
-/* One layer alone gives what it gives among all; the answer is the one without looking; and looking can be stopped. */
+/* One layer alone gives what it gives among all; the answer is the one without looking; and looking
+ * can be stopped. */
 static void layers_alone(void **state)
 {
     subject s;

@@ -1,5 +1,6 @@
-/* test_backbone_behind.c - a pass behind given keys and values is the pass over the whole rows: every cut of every reference row of every
- * family against transformers' hidden states, trees with soft tokens before and behind the cut; and the cache of prefixes by itself. */
+/* test_backbone_behind.c - a pass behind given keys and values is the pass over the whole rows:
+ * every cut of every reference row of every family against transformers' hidden states, trees with
+ * soft tokens before and behind the cut; and the cache of prefixes by itself. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -16,7 +17,8 @@ static const double SAME = 1e-5;
 static void part_of(const sella_rows *rows, int64_t r, int from, int to, sella_rows *out)
 {
     const int64_t at = rows->start[r];
-    CHECK(sella_rows_add(out, rows->token + at + from, rows->slot + at + from, to - from, rows->ref + r * SELLA_SLOTS, 0, r, 0, 1, err));
+    CHECK(sella_rows_add(out, rows->token + at + from, rows->slot + at + from, to - from,
+                         rows->ref + r * SELLA_SLOTS, 0, r, 0, 1, err));
 }
 
 static void shift(sella_tree_batch *batch, int by)
@@ -56,7 +58,10 @@ static void every_cut_is_transformers(void **state)
                 const int first = (cut + 1) / 2;
                 const sella_kv_run runs[2] = {
                     {.data = kv, .tokens = first, .stride = first + 1},
-                    {.data = kv + (size_t)(first + 1) * sella_kv_floats(sella_backbone_shape(backbone)), .tokens = cut - first, .stride = 20}};
+                    {.data =
+                         kv + (size_t)(first + 1) * sella_kv_floats(sella_backbone_shape(backbone)),
+                     .tokens = cut - first,
+                     .stride = 20}};
                 sella_tree_batch before, behind;
                 sella_rows_clear(&head);
                 sella_rows_clear(&tail);
@@ -65,9 +70,15 @@ static void every_cut_is_transformers(void **state)
                 batch_of(&head, false, &before);
                 batch_of(&tail, false, &behind);
                 shift(&behind, cut);
-                CHECK(sella_pass_forward_behind(pass, &before, &(sella_pass_link){.kept_n = runs, .keeps = 2}, NULL, answer, err));
-                CHECK(sella_pass_forward_behind(pass, &behind, &(sella_pass_link){.given_n = runs, .givens = 2}, NULL, answer, err));
-                close_relative(backbone_cases[i].model, answer, ref_f32(&ref, "hidden", NULL) + (size_t)r * (size_t)C, (size_t)C, 1e-4);
+                CHECK(sella_pass_forward_behind(pass, &before,
+                                                &(sella_pass_link){.kept_n = runs, .keeps = 2},
+                                                NULL, answer, err));
+                CHECK(sella_pass_forward_behind(pass, &behind,
+                                                &(sella_pass_link){.given_n = runs, .givens = 2},
+                                                NULL, answer, err));
+                close_relative(backbone_cases[i].model, answer,
+                               ref_f32(&ref, "hidden", NULL) + (size_t)r * (size_t)C, (size_t)C,
+                               1e-4);
                 sella_tree_batch_release(&before);
                 sella_tree_batch_release(&behind);
             }
@@ -85,7 +96,8 @@ static void every_cut_is_transformers(void **state)
 
 enum { ROWS = 5, LENGTH = 14 };
 
-/* Rows that share 8 tokens, the last of them soft; behind them a soft token each, and branches that share further tokens. */
+/* Rows that share 8 tokens, the last of them soft; behind them a soft token each, and branches that
+ * share further tokens. */
 static void candidates(sella_rows *rows)
 {
     sella_rows_init(rows);
@@ -112,8 +124,8 @@ static float *vectors(int n, int C)
     return x;
 }
 
-/* Answers by row: all rows as one tree; then with the first `kept` tokens in one pass and the rest in another, then with the rest of the
- * shared tokens kept by the pass of the first row. */
+/* Answers by row: all rows as one tree; then with the first `kept` tokens in one pass and the rest
+ * in another, then with the rest of the shared tokens kept by the pass of the first row. */
 static void tree_behind(void **state)
 {
     (void)state;
@@ -133,21 +145,25 @@ static void tree_behind(void **state)
         candidates(&rows);
         sella_rows_init(&part);
         float *vector = vectors(4, C), *soft;
-        float *want = calloc((size_t)ROWS * (size_t)C, sizeof *want), *got = calloc((size_t)ROWS * (size_t)C, sizeof *got);
+        float *want = calloc((size_t)ROWS * (size_t)C, sizeof *want),
+              *got = calloc((size_t)ROWS * (size_t)C, sizeof *got);
         float *kv = calloc(16 * floats, sizeof *kv);
         batch_of(&rows, true, &batch);
         soft = soft_of(&batch, vector, C);
         CHECK(sella_pass_forward(pass, &batch, soft, 0, -1, want, err));
         free(soft);
         sella_tree_batch_release(&batch);
-        for (int kept = 3; kept <= 8; kept += 5) { /* the soft token 7 behind the cut, and before it */
-            const sella_kv_run runs[2] = {{.data = kv, .tokens = kept, .stride = kept},
-                                          {.data = kv + (size_t)kept * floats, .tokens = 8 - kept, .stride = 8}};
+        /* the soft token 7 behind the cut, and before it */
+        for (int kept = 3; kept <= 8; kept += 5) {
+            const sella_kv_run runs[2] = {
+                {.data = kv, .tokens = kept, .stride = kept},
+                {.data = kv + (size_t)kept * floats, .tokens = 8 - kept, .stride = 8}};
             sella_rows_clear(&part);
             part_of(&rows, 0, 0, kept, &part);
             batch_of(&part, false, &batch);
             soft = soft_of(&batch, vector, C);
-            CHECK(sella_pass_forward_behind(pass, &batch, &(sella_pass_link){.kept_n = runs, .keeps = 1}, soft, got, err));
+            CHECK(sella_pass_forward_behind(
+                pass, &batch, &(sella_pass_link){.kept_n = runs, .keeps = 1}, soft, got, err));
             free(soft);
             sella_tree_batch_release(&batch);
             for (int first = 0; first < ROWS; first += 2) { /* two rows, two, one */
@@ -159,9 +175,12 @@ static void tree_behind(void **state)
                 batch_of(&part, true, &batch);
                 shift(&batch, from);
                 soft = soft_of(&batch, vector, C);
-                const sella_pass_link link = {
-                    .given_n = runs, .givens = from == kept ? 1 : 2, .kept_n = runs + 1, .keeps = from == kept && kept < 8};
-                CHECK(sella_pass_forward_behind(pass, &batch, &link, soft, got + (size_t)first * (size_t)C, err));
+                const sella_pass_link link = {.given_n = runs,
+                                              .givens = from == kept ? 1 : 2,
+                                              .kept_n = runs + 1,
+                                              .keeps = from == kept && kept < 8};
+                CHECK(sella_pass_forward_behind(pass, &batch, &link, soft,
+                                                got + (size_t)first * (size_t)C, err));
                 free(soft);
                 sella_tree_batch_release(&batch);
             }
@@ -172,7 +191,10 @@ static void tree_behind(void **state)
         const sella_kv_run runs = {.data = kv, .tokens = 70, .stride = 70};
         batch_of(&rows, true, &batch);
         soft = soft_of(&batch, vector, C);
-        assert_int_equal(sella_pass_forward_behind(pass, &batch, &(sella_pass_link){.given_n = &runs, .givens = 1}, soft, got, &why), SELLA_ARG);
+        assert_int_equal(
+            sella_pass_forward_behind(
+                pass, &batch, &(sella_pass_link){.given_n = &runs, .givens = 1}, soft, got, &why),
+            SELLA_ARG);
         CHECK(sella_pass_forward(pass, &batch, soft, 0, -1, got, err));
         assert_memory_equal(got, want, (size_t)ROWS * (size_t)C * sizeof *got);
         free(soft);
@@ -191,7 +213,8 @@ static void tree_behind(void **state)
 
 /* ---- the cache ---- */
 
-static const sella_backbone_config small = {.layers = 2, .G = 1, .D = 2}; /* 4 floats a token and layer, 40 bytes a token */
+/* 4 floats a token and layer, 40 bytes a token */
+static const sella_backbone_config small = {.layers = 2, .G = 1, .D = 2};
 enum { TOKEN = 40 };
 
 /* What stands for k and v of the token at `depth` of this path in layer l. */
@@ -204,8 +227,10 @@ static float value_of(const uint64_t *key_n, int depth, int l)
     return (float)(sum % 100000) + 0.25f * (float)l;
 }
 
-/* Look up, check what is given, extend, write what is kept, commit. Returns the tokens found; *kept = was there room. */
-static int use(sella_prefix_cache *cache, const uint64_t *key_n, const uint8_t *cut_n, int n, bool *kept)
+/* Look up, check what is given, extend, write what is kept, commit. Returns the tokens found; *kept
+ * = was there room. */
+static int use(sella_prefix_cache *cache, const uint64_t *key_n, const uint8_t *cut_n, int n,
+               bool *kept)
 {
     static const uint8_t none[64] = {0};
     const int found = sella_prefix_cache_find(cache, key_n, n);
@@ -215,7 +240,8 @@ static int use(sella_prefix_cache *cache, const uint64_t *key_n, const uint8_t *
     for (int i = 0; i < link.givens; i++) {
         for (int t = 0; t < link.given_n[i].tokens; t++, at++) {
             for (int l = 0; l < 2; l++) {
-                const float *row = link.given_n[i].data + ((size_t)l * (size_t)link.given_n[i].stride + (size_t)t) * 4;
+                const float *row = link.given_n[i].data +
+                                   ((size_t)l * (size_t)link.given_n[i].stride + (size_t)t) * 4;
                 assert_true(row[0] == value_of(key_n, at, l) && row[3] == row[0] + 3);
             }
         }
@@ -224,7 +250,8 @@ static int use(sella_prefix_cache *cache, const uint64_t *key_n, const uint8_t *
     for (int i = 0; i < link.keeps; i++) {
         for (int t = 0; t < link.kept_n[i].tokens; t++, at++) {
             for (int l = 0; l < 2; l++) {
-                float *row = link.kept_n[i].data + ((size_t)l * (size_t)link.kept_n[i].stride + (size_t)t) * 4;
+                float *row = link.kept_n[i].data +
+                             ((size_t)l * (size_t)link.kept_n[i].stride + (size_t)t) * 4;
                 row[0] = value_of(key_n, at, l);
                 row[3] = row[0] + 3;
             }
@@ -242,14 +269,16 @@ static void cache_extends_splits_forgets(void **state)
     (void)state;
     sella_prefix_cache *cache = NULL;
     bool kept;
-    const uint64_t a[] = {1, 2, 3, 4, 90}, longer[] = {1, 2, 3, 4, 5, 6, 91}, fork[] = {1, 2, 7, 8}, other[] = {50, 51, 52};
+    const uint64_t a[] = {1, 2, 3, 4, 90}, longer[] = {1, 2, 3, 4, 5, 6, 91}, fork[] = {1, 2, 7, 8},
+                   other[] = {50, 51, 52};
     const uint8_t soft_a[] = {0, 0, 0, 0, 1}, soft_longer[] = {0, 0, 0, 0, 0, 0, 1};
     CHECK(sella_prefix_cache_new(&small, 20 * TOKEN, &cache, err));
     assert_int_equal(use(cache, a, soft_a, 5, &kept), 0);
     assert_true(kept);
     assert_int_equal(use(cache, a, soft_a, 5, &kept), 5);
     assert_int_equal(sella_prefix_cache_state(cache).nodes, 2);
-    assert_int_equal(use(cache, longer, soft_longer, 7, &kept), 4); /* behind the history, beside its soft token: no split */
+    /* behind the history, beside its soft token: no split */
+    assert_int_equal(use(cache, longer, soft_longer, 7, &kept), 4);
     assert_int_equal(sella_prefix_cache_state(cache).nodes, 4);
     assert_int_equal(use(cache, a, soft_a, 3, &kept), 3);           /* a part of a node */
     assert_int_equal(sella_prefix_cache_state(cache).nodes, 4);
@@ -310,8 +339,8 @@ static void cache_smaller_than_one_prefix(void **state)
     sella_prefix_cache_free(NULL);
 }
 
-/* Random paths over few keys, against a plain memory of what was committed since: what is found always begins the keys, values are right
- * (use checks them) and the bound holds. */
+/* Random paths over few keys, against a plain memory of what was committed since: what is found
+ * always begins the keys, values are right (use checks them) and the bound holds. */
 static void cache_random(void **state)
 {
     (void)state;
@@ -338,8 +367,11 @@ static void cache_random(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_cut_is_transformers), cmocka_unit_test(tree_behind),  cmocka_unit_test(cache_extends_splits_forgets),
-        cmocka_unit_test(cache_smaller_than_one_prefix), cmocka_unit_test(cache_random),
+        cmocka_unit_test(every_cut_is_transformers),
+        cmocka_unit_test(tree_behind),
+        cmocka_unit_test(cache_extends_splits_forgets),
+        cmocka_unit_test(cache_smaller_than_one_prefix),
+        cmocka_unit_test(cache_random),
     };
     sella_threads_set(1);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
-/* test_backbone_hidden.c - hidden states between layers: both halves of a pass are the pass, bit for bit; the file of trees gives back what was
- * written and nothing else: cut off, damaged, of another model, layer or text, on a full disk, in a place that cannot be written. */
+/* test_backbone_hidden.c - hidden states between layers: both halves of a pass are the pass, bit
+ * for bit; the file of trees gives back what was written and nothing else: cut off, damaged, of
+ * another model, layer or text, on a full disk, in a place that cannot be written. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -33,7 +34,8 @@ static int teardown(void **state)
     return 0;
 }
 
-/* Trees of 3 rows with equal beginnings, `trees` of them, each its own group; text 1 has other tokens than text 0. */
+/* Trees of 3 rows with equal beginnings, `trees` of them, each its own group; text 1 has other
+ * tokens than text 0. */
 static void forest(int trees, int text, sella_rows *rows)
 {
     sella_rows_init(rows);
@@ -42,21 +44,24 @@ static void forest(int trees, int text, sella_rows *rows)
         for (int t = 0; t < 20; t++) {
             token[t] = (t * 37 + r / 3 * 5 + (t > 9 ? r % 3 * 11 : 0) + text) % 500;
         }
-        CHECK(sella_rows_add(rows, token, NULL, 14 + r / 3 % 5, NULL, r / 3, r, (float)(r % 2), 1, err));
+        CHECK(sella_rows_add(rows, token, NULL, 14 + r / 3 % 5, NULL, r / 3, r, (float)(r % 2), 1,
+                             err));
     }
 }
 
 static void tree_of(const sella_rows *rows, int t, sella_tree_batch *tree)
 {
     const int64_t index[3] = {3 * t, 3 * t + 1, 3 * t + 2};
-    CHECK(sella_tree_build(rows, index, 3, &(sella_tree_options){.budget = 200, .share = true}, tree, err));
+    CHECK(sella_tree_build(rows, index, 3, &(sella_tree_options){.budget = 200, .share = true},
+                           tree, err));
 }
 
 /* Some values in the adapter's B, which starts at zero. */
 static sella_lora *adapter(const sella_backbone *backbone, int first_layer)
 {
     sella_lora *lora = NULL;
-    const sella_lora_config config = {.rank = 3, .alpha = 6, .dropout = 0.1, .targets = 127, .first_layer = first_layer};
+    const sella_lora_config config = {
+        .rank = 3, .alpha = 6, .dropout = 0.1, .targets = 127, .first_layer = first_layer};
     CHECK(sella_lora_new(backbone, &config, 1, &lora, err));
     sella_param_table *table = sella_lora_params(lora);
     for (int p = 1; p < table->count; p += 2) {
@@ -88,11 +93,13 @@ static float *gradients(sella_lora *lora, size_t *n)
     return all;
 }
 
-static const char *const models[] = {"tiny_llama", "backbone_qwen2", "backbone_qwen3", "backbone_llama3"};
+static const char *const models[] = {"tiny_llama", "backbone_qwen2", "backbone_qwen3",
+                                     "backbone_llama3"};
 enum { TREES = 4, MODELS = sizeof models / sizeof *models };
 
-/* Answers and gradients with dropout: one pass; its two halves over the same batch (the same bits); its lower half tree by tree. The pass
- * itself is compared with transformers and PEFT in test_backbone_reference. */
+/* Answers and gradients with dropout: one pass; its two halves over the same batch (the same bits);
+ * its lower half tree by tree. The pass itself is compared with transformers and PEFT in
+ * test_backbone_reference. */
 static void two_halves_are_the_pass(void **state)
 {
     (void)state;
@@ -106,12 +113,15 @@ static void two_halves_are_the_pass(void **state)
         const int layers = sella_backbone_shape(backbone)->layers;
         for (int K = 1; K < layers; K++) {
             sella_lora *lora = adapter(backbone, K);
-            const sella_pass_options options = {.max_tokens = 200, .backward = true, .train_lora = true};
+            const sella_pass_options options = {
+                .max_tokens = 200, .backward = true, .train_lora = true};
             forest(TREES, 0, &rows);
             batch_of(&rows, true, &batch);
             CHECK(sella_pass_new(backbone, lora, &options, &pass, err));
-            float *want = calloc(3 * TREES * C, sizeof *want), *got = calloc(3 * TREES * C, sizeof *got);
-            float *danswer = calloc(3 * TREES * C, sizeof *danswer), *x = calloc((size_t)batch.T * C, sizeof *x);
+            float *want = calloc(3 * TREES * C, sizeof *want),
+                  *got = calloc(3 * TREES * C, sizeof *got);
+            float *danswer = calloc(3 * TREES * C, sizeof *danswer),
+                  *x = calloc((size_t)batch.T * C, sizeof *x);
             float *y = calloc((size_t)batch.T * C, sizeof *y), *dwant, *dgot, z[3 * TREES];
             size_t n;
             CHECK(sella_pass_forward(pass, &batch, NULL, 9, 3, want, err));
@@ -160,7 +170,8 @@ static void two_halves_are_the_pass(void **state)
     }
 }
 
-/* An adapter below the layer where the pass began cannot be trained: said, not ignored. After the lower half alone there is no backward. */
+/* An adapter below the layer where the pass began cannot be trained: said, not ignored. After the
+ * lower half alone there is no backward. */
 static void no_backward_below(void **state)
 {
     (void)state;
@@ -175,13 +186,16 @@ static void no_backward_below(void **state)
     forest(1, 0, &rows);
     batch_of(&rows, true, &batch);
     float *x = calloc((size_t)batch.T * C, sizeof *x), *answer = calloc(3 * C, sizeof *answer);
-    CHECK(sella_pass_new(backbone, lora, &(sella_pass_options){.max_tokens = 64, .backward = true, .train_lora = true}, &pass, err));
+    CHECK(sella_pass_new(
+        backbone, lora,
+        &(sella_pass_options){.max_tokens = 64, .backward = true, .train_lora = true}, &pass, err));
     CHECK(sella_pass_hidden(pass, &batch, 1, x, err));
     assert_int_equal(sella_pass_backward(pass, answer, NULL, &why), SELLA_STATE);
     CHECK(sella_pass_forward_from(pass, &batch, 1, x, 1, -1, answer, err));
     assert_int_equal(sella_pass_backward(pass, answer, NULL, &why), SELLA_STATE);
     assert_string_equal(why.text, "layer 0 trains, but the forward pass began at layer 1");
-    CHECK(sella_pass_forward(pass, &batch, NULL, 1, -1, answer, err)); // and a whole one is as before
+    /* and a whole one is as before */
+    CHECK(sella_pass_forward(pass, &batch, NULL, 1, -1, answer, err));
     CHECK(sella_pass_backward(pass, answer, NULL, err));
     free(x);
     free(answer);
@@ -309,15 +323,18 @@ static void a_file_gives_back(void **state)
         tokens += p.tokens[t];
     }
     assert_int_equal(stat(p.path, &info), 0);
-    assert_int_equal(info.st_size, 4096 + tokens * 32 * 4); // by hand: a page of header and table, width 32
+    /* by hand: a page of header and table, width 32 */
+    assert_int_equal(info.st_size, 4096 + tokens * 32 * 4);
     assert_int_equal(stats.bytes, info.st_size);
     assert_int_equal(sella_hidden_bytes(32, TREES, tokens), info.st_size);
-    assert_int_equal(sella_hidden_bytes(32, 1009, 0), 8192 + 4096); // 128 + 8072 bytes in whole pages
+    /* 128 + 8072 bytes in whole pages */
+    assert_int_equal(sella_hidden_bytes(32, 1009, 0), 8192 + 4096);
     sella_hidden_cache_close(cache);
     place_close(&p);
 }
 
-/* Cut at every place: nothing is taken for a record that is none, whether it is cut before it is opened or while it is open. */
+/* Cut at every place: nothing is taken for a record that is none, whether it is cut before it is
+ * opened or while it is open. */
 static void cut_off(void **state)
 {
     (void)state;
@@ -348,7 +365,8 @@ static void cut_off(void **state)
     place_close(&p);
 }
 
-/* A flipped bit anywhere: the header's makes the file another one, a record's or its checksum's costs that record. */
+/* A flipped bit anywhere: the header's makes the file another one, a record's or its checksum's
+ * costs that record. */
 static void damaged(void **state)
 {
     (void)state;
@@ -439,7 +457,8 @@ static void no_place(void **state)
     place_close(&p);
 }
 
-/* No room when it is made: both figures, and no file stays. No room later (the file was made by somebody with room): told by _state. */
+/* No room when it is made: both figures, and no file stays. No room later (the file was made by
+ * somebody with room): told by _state. */
 static void full_disk(void **state)
 {
     (void)state;
@@ -449,7 +468,8 @@ static void full_disk(void **state)
     struct rlimit before;
     place_open(&p, "tiny_llama", "full");
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
-    void (*handler)(int) = signal(SIGXFSZ, SIG_DFL); // the limit must be seen before it is met: the signal ends a program
+    /* the limit must be seen before it is met: the signal ends a program */
+    void (*handler)(int) = signal(SIGXFSZ, SIG_DFL);
     for (rlim_t bytes = 0; bytes < 14000; bytes += 1999) {
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &(struct rlimit){bytes, before.rlim_max}), 0);
         const sella_status status = sella_hidden_cache_open(p.path, &p.of, &cache, &why);

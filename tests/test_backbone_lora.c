@@ -1,7 +1,8 @@
 /* test_backbone_lora.c - adapters: targets, fresh values, PEFT files out and in, refusals.
  *
- * `test_backbone_lora write MODEL DIR` writes an adapter with random values, some ids and the logits that they get into DIR, for
- * tests/ref/backbone_peft_check.py, which loads the adapter in PEFT. */
+ * `test_backbone_lora write MODEL DIR` writes an adapter with random values, some ids and the
+ * logits that they get into DIR, for tests/ref/backbone_peft_check.py, which loads the adapter in
+ * PEFT. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -60,8 +61,10 @@ static void fresh(void **state)
     CHECK(sella_lora_new(backbone, &config, 2, &other, err));
     const sella_param_table *table = sella_lora_params(one);
     assert_int_equal(table->count, 14);
-    assert_string_equal(table->param[0].name, "base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight");
-    assert_string_equal(table->param[13].name, "base_model.model.model.layers.1.mlp.down_proj.lora_B.weight");
+    assert_string_equal(table->param[0].name,
+                        "base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight");
+    assert_string_equal(table->param[13].name,
+                        "base_model.model.model.layers.1.mlp.down_proj.lora_B.weight");
     assert_null(sella_lora_at(one, 0, SELLA_MATRIX_Q).a);
     for (int p = 0; p < table->count; p++) {
         const sella_param *param = &table->param[p];
@@ -75,8 +78,10 @@ static void fresh(void **state)
             assert_int_equal(param->shape[0], 4);
             const double mean = square / (double)param->count / (bound * bound);
             assert_true(mean > 0.25 && mean < 0.42);
-            assert_memory_equal(param->data, sella_lora_params(same)->param[p].data, param->count * sizeof(float));
-            assert_memory_not_equal(param->data, sella_lora_params(other)->param[p].data, param->count * sizeof(float));
+            assert_memory_equal(param->data, sella_lora_params(same)->param[p].data,
+                                param->count * sizeof(float));
+            assert_memory_not_equal(param->data, sella_lora_params(other)->param[p].data,
+                                    param->count * sizeof(float));
         } else {
             assert_true(square == 0);
         }
@@ -86,20 +91,28 @@ static void fresh(void **state)
     assert_true(!table->param[3].trainable && table->param[3].grad == NULL);
     sella_err why = {0};
     sella_lora *none = NULL;
-    assert_int_equal(
-        sella_lora_new(backbone, &(sella_lora_config){.rank = 0, .alpha = 1, .targets = 1}, 0, &none, &why), SELLA_ARG);
-    assert_int_equal(
-        sella_lora_new(backbone, &(sella_lora_config){.rank = 1, .alpha = 1, .targets = 0}, 0, &none, &why), SELLA_ARG);
-    assert_int_equal(sella_lora_new(backbone, &(sella_lora_config){.rank = 1, .alpha = 1, .targets = 1, .dropout = 1},
-                                    0, &none, &why),
-                     SELLA_ARG);
-    assert_int_equal(
-        sella_lora_new(backbone, &(sella_lora_config){.rank = 1, .alpha = NAN, .targets = 1}, 0, &none, &why),
-        SELLA_ARG);
     assert_int_equal(sella_lora_new(backbone,
-                                    &(sella_lora_config){.rank = 1, .alpha = 1, .targets = 1, .first_layer = 2}, 0,
+                                    &(sella_lora_config){.rank = 0, .alpha = 1, .targets = 1}, 0,
                                     &none, &why),
                      SELLA_ARG);
+    assert_int_equal(sella_lora_new(backbone,
+                                    &(sella_lora_config){.rank = 1, .alpha = 1, .targets = 0}, 0,
+                                    &none, &why),
+                     SELLA_ARG);
+    assert_int_equal(
+        sella_lora_new(backbone,
+                       &(sella_lora_config){.rank = 1, .alpha = 1, .targets = 1, .dropout = 1}, 0,
+                       &none, &why),
+        SELLA_ARG);
+    assert_int_equal(sella_lora_new(backbone,
+                                    &(sella_lora_config){.rank = 1, .alpha = NAN, .targets = 1}, 0,
+                                    &none, &why),
+                     SELLA_ARG);
+    assert_int_equal(
+        sella_lora_new(backbone,
+                       &(sella_lora_config){.rank = 1, .alpha = 1, .targets = 1, .first_layer = 2},
+                       0, &none, &why),
+        SELLA_ARG);
     assert_null(none);
     sella_lora_free(one);
     sella_lora_free(same);
@@ -125,9 +138,9 @@ static void round_trip(void **state)
     CHECK(sella_lora_save(lora, adapter, "models/some", err));
     CHECK(sella_lora_load(backbone, adapter, &back, err));
     const sella_lora_config *read = sella_lora_settings(back);
-    assert_true(read->rank == config.rank && read->alpha == config.alpha && read->dropout == config.dropout &&
-                read->targets == config.targets && read->first_layer == config.first_layer &&
-                read->rslora == config.rslora);
+    assert_true(read->rank == config.rank && read->alpha == config.alpha &&
+                read->dropout == config.dropout && read->targets == config.targets &&
+                read->first_layer == config.first_layer && read->rslora == config.rslora);
     assert_true(sella_lora_scale(back) == 1.25f);
     const sella_param_table *a = sella_lora_params(lora), *b = sella_lora_params(back);
     assert_int_equal(a->count, b->count);
@@ -137,13 +150,15 @@ static void round_trip(void **state)
     }
     json_t *root = NULL;
     CHECK(sella_json_load(file, 1 << 16, &root, err));
-    assert_string_equal(json_string_value(json_object_get(root, "base_model_name_or_path")), "models/some");
+    assert_string_equal(json_string_value(json_object_get(root, "base_model_name_or_path")),
+                        "models/some");
     assert_string_equal(json_string_value(json_object_get(root, "peft_type")), "LORA");
     assert_string_equal(json_string_value(json_object_get(root, "task_type")), "CAUSAL_LM");
     assert_int_equal(json_integer_value(json_object_get(root, "r")), 4);
     assert_true(json_real_value(json_object_get(root, "lora_alpha")) == 2.5);
     assert_int_equal(json_array_size(json_object_get(root, "layers_to_transform")), 2);
-    assert_int_equal(json_integer_value(json_array_get(json_object_get(root, "layers_to_transform"), 0)), 1);
+    assert_int_equal(
+        json_integer_value(json_array_get(json_object_get(root, "layers_to_transform"), 0)), 1);
     json_decref(root);
     sella_lora_free(lora);
     sella_lora_free(back);
@@ -157,8 +172,8 @@ static void round_trip(void **state)
 /* ---- refusals ---- */
 
 /* Load with one key of PEFT's own config changed; *why holds the sentence. */
-static sella_status load_changed(const sella_backbone *backbone, const char *dir, const char *key, const char *value,
-                                 sella_err *why)
+static sella_status load_changed(const sella_backbone *backbone, const char *dir, const char *key,
+                                 const char *value, sella_err *why)
 {
     char *from = sella_path_join("tests/ref/tiny_llama/adapter", "adapter_model.safetensors", NULL);
     char *model = sella_path_join(dir, "adapter_model.safetensors", NULL),
@@ -169,7 +184,9 @@ static sella_status load_changed(const sella_backbone *backbone, const char *dir
     if (value) {
         CHECK(sella_json_parse(value, strlen(value), "a value", &changed, err));
         json_object_set_new(root, key,
-                            json_object_get(changed, "x") ? json_incref(json_object_get(changed, "x")) : json_null());
+                            json_object_get(changed, "x")
+                                ? json_incref(json_object_get(changed, "x"))
+                                : json_null());
         json_decref(changed);
     } else {
         json_object_del(root, key);
@@ -200,7 +217,8 @@ static void refused_configs(void **state)
         {"peft_type", "{\"x\": \"IA3\"}", "'IA3' is not supported", SELLA_UNSUPPORTED},
         {"use_dora", "{\"x\": true}", "'use_dora' is set", SELLA_UNSUPPORTED},
         {"rank_pattern", "{\"x\": {\"q_proj\": 2}}", "'rank_pattern' is set", SELLA_UNSUPPORTED},
-        {"modules_to_save", "{\"x\": [\"lm_head\"]}", "'modules_to_save' is set", SELLA_UNSUPPORTED},
+        {"modules_to_save", "{\"x\": [\"lm_head\"]}", "'modules_to_save' is set",
+         SELLA_UNSUPPORTED},
         {"bias", "{\"x\": \"all\"}", "bias 'all'", SELLA_UNSUPPORTED},
         {"r", "{\"x\": 3}", "expected [3, 32]", SELLA_SHAPE},
         {"r", "{\"x\": 0}", "key 'r' is 0", SELLA_FORMAT},
@@ -215,8 +233,8 @@ static void refused_configs(void **state)
         sella_err why;
         const sella_status status = load_changed(backbone, dir, cases[i].key, cases[i].value, &why);
         if (status != cases[i].status || strstr(why.text, cases[i].text) == NULL) {
-            fail_msg("%s = %s: status %d, '%s'", cases[i].key, cases[i].value ? cases[i].value : "absent", status,
-                     why.text);
+            fail_msg("%s = %s: status %d, '%s'", cases[i].key,
+                     cases[i].value ? cases[i].value : "absent", status, why.text);
         }
     }
     sella_backbone_close(backbone);
@@ -241,7 +259,9 @@ static void refused_tensors(void **state)
         {{{q_a, 2, {4, 32}, data}, {q_b, 2, {32, 4}, bad}}, 2, "not finite"},
         {{{q_a, 2, {4, 32}, data}, {q_b, 2, {4, 32}, data}}, 2, "expected [32, 4]"},
         {{{q_a, 1, {128}, data}, {q_b, 2, {32, 4}, data}}, 2, "expected [4, 32]"},
-        {{{"base_model.model.lm_head.lora_A.weight", 2, {4, 32}, data}}, 1, "is not lora_A or lora_B"},
+        {{{"base_model.model.lm_head.lora_A.weight", 2, {4, 32}, data}},
+         1,
+         "is not lora_A or lora_B"},
         {{{"base_model.model.model.layers.2.self_attn.q_proj.lora_A.weight", 2, {4, 32}, data}},
          1,
          "the backbone has 2 layers"},
@@ -281,8 +301,9 @@ static void write_for_peft(const char *model, const char *dir)
     sella_pass *pass = NULL;
     CHECK(sella_backbone_open(model, NULL, &backbone, err));
     const sella_backbone_config *shape = sella_backbone_shape(backbone);
-    CHECK(sella_lora_new(backbone, &(sella_lora_config){.rank = 8, .alpha = 16, .targets = 127, .first_layer = 1}, 1,
-                         &lora, err));
+    CHECK(sella_lora_new(
+        backbone, &(sella_lora_config){.rank = 8, .alpha = 16, .targets = 127, .first_layer = 1}, 1,
+        &lora, err));
     fill(lora);
     CHECK(sella_lora_save(lora, dir, model, err));
     int32_t token[WRITTEN_ROWS * WRITTEN_LENGTH];
@@ -291,7 +312,8 @@ static void write_for_peft(const char *model, const char *dir)
         for (int t = 0; t < WRITTEN_LENGTH; t++) {
             token[r * WRITTEN_LENGTH + t] = (r * 7919 + t * 104729) % (shape->V - 12);
         }
-        CHECK(sella_rows_add(&rows, token + r * WRITTEN_LENGTH, NULL, WRITTEN_LENGTH, NULL, r, r, 0, 1, err));
+        CHECK(sella_rows_add(&rows, token + r * WRITTEN_LENGTH, NULL, WRITTEN_LENGTH, NULL, r, r, 0,
+                             1, err));
     }
     batch_of(&rows, false, &batch);
     CHECK(sella_pass_new(backbone, lora, &(sella_pass_options){.max_tokens = batch.T}, &pass, err));
@@ -302,7 +324,8 @@ static void write_for_peft(const char *model, const char *dir)
         CHECK(sella_backbone_logits(backbone, answer + (size_t)r * (size_t)shape->C,
                                     logit + (size_t)r * (size_t)shape->V, err));
     }
-    char *ids = sella_path_join(dir, "ids.npy", NULL), *logits = sella_path_join(dir, "logits.npy", NULL);
+    char *ids = sella_path_join(dir, "ids.npy", NULL),
+         *logits = sella_path_join(dir, "logits.npy", NULL);
     CHECK(sella_npy_write(ids, SELLA_NPY_I32, token, WRITTEN_ROWS, WRITTEN_LENGTH, err));
     CHECK(sella_npy_write(logits, SELLA_NPY_F32, logit, WRITTEN_ROWS, shape->V, err));
     free(ids);
@@ -332,8 +355,9 @@ int main(int argc, char **argv)
         return cmocka_run_group_tests(write, NULL, NULL);
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(targets),         cmocka_unit_test(fresh),           cmocka_unit_test(round_trip),
-        cmocka_unit_test(refused_configs), cmocka_unit_test(refused_tensors),
+        cmocka_unit_test(targets),         cmocka_unit_test(fresh),
+        cmocka_unit_test(round_trip),      cmocka_unit_test(refused_configs),
+        cmocka_unit_test(refused_tensors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* test_backbone_open.c - opening models: shapes, permuted GGUF rows, fingerprints, memory, and everything that must be refused. */
+/* test_backbone_open.c - opening models: shapes, permuted GGUF rows, fingerprints, memory, and
+ * everything that must be refused. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -22,7 +23,8 @@ static void shapes(void **state)
     float row[48];
     sella_err why = {0};
     CHECK(sella_backbone_open(ref_path("tiny_llama"), NULL, &b, err));
-    /* per layer: (2 + 2 + 2) * 16 * 32 + 32 * 32 + 2 * 64 * 32 + 32 * 64 + 2 * 32; and the last norm */
+    /* per layer: (2 + 2 + 2) * 16 * 32 + 32 * 32 + 2 * 64 * 32 + 32 * 64 + 2 * 32; and the last
+     * norm */
     assert_int_equal(sella_backbone_parameters(b), 2 * (3072 + 1024 + 4096 + 2048 + 64) + 32);
     assert_true(sella_backbone_bytes(b) >= 4 * (size_t)sella_backbone_parameters(b));
     CHECK(sella_backbone_probe(ref_path("tiny_llama"), &probe, &need, err));
@@ -35,9 +37,9 @@ static void shapes(void **state)
     assert_int_equal(sella_backbone_head(b, (const int32_t[]){-1}, 1, row, &why), SELLA_ARG);
     sella_backbone_close(b);
     CHECK(sella_backbone_probe(ref_path("backbone_qwen3_bias"), &probe, &need, err));
-    assert_true(strcmp(probe.family, "qwen3") == 0 && probe.layers == 3 && probe.C == 32 && probe.H == 3 &&
-                probe.G == 1 && probe.D == 16 && probe.F == 64 && probe.qkv_bias && probe.o_bias && probe.qk_norm &&
-                probe.tied);
+    assert_true(strcmp(probe.family, "qwen3") == 0 && probe.layers == 3 && probe.C == 32 &&
+                probe.H == 3 && probe.G == 1 && probe.D == 16 && probe.F == 64 && probe.qkv_bias &&
+                probe.o_bias && probe.qk_norm && probe.tied);
     CHECK(sella_backbone_probe(ref_path("backbone_llama3"), &probe, &need, err));
     assert_true(!probe.tied && probe.rope_scaling.llama3 && probe.rope_scaling.factor == 8.0 &&
                 probe.rope_scaling.original_context == 32.0);
@@ -45,7 +47,8 @@ static void shapes(void **state)
     (void)state;
 }
 
-/* A GGUF written with permuted q and k, and with factors for rope scaling, opens to the same weights as the folder. */
+/* A GGUF written with permuted q and k, and with factors for rope scaling, opens to the same
+ * weights as the folder. */
 static void gguf_equals_folder(void **state)
 {
     sella_backbone *gguf = NULL, *folder = NULL;
@@ -54,8 +57,8 @@ static void gguf_equals_folder(void **state)
     const sella_backbone_config *c = sella_backbone_shape(folder);
     for (int l = 0; l < c->layers; l++) {
         const sella_layer *a = sella_backbone_layer(gguf, l), *b = sella_backbone_layer(folder, l);
-        const size_t W = (size_t)(c->H + 2 * c->G) * (size_t)c->D, C = (size_t)c->C, F = (size_t)c->F,
-                     f = sizeof(float);
+        const size_t W = (size_t)(c->H + 2 * c->G) * (size_t)c->D, C = (size_t)c->C,
+                     F = (size_t)c->F, f = sizeof(float);
         assert_memory_equal(a->w_qkv.expanded, b->w_qkv.expanded, W * C * f);
         assert_memory_equal(a->w_o.expanded, b->w_o.expanded, C * C * f);
         assert_memory_equal(a->w_gate_up.expanded, b->w_gate_up.expanded, 2 * F * C * f);
@@ -95,7 +98,8 @@ static void remove_from(const char *dir, const char *name)
     free(path);
 }
 
-/* Opening must fail with this status and a sentence that holds the text; status SELLA_OK: must work. */
+/* Opening must fail with this status and a sentence that holds the text; status SELLA_OK: must
+ * work. */
 static void expect(const char *path, sella_status status, const char *text)
 {
     sella_backbone *b = NULL;
@@ -134,26 +138,32 @@ static void configs(void **state)
         {"num_key_value_heads", NULL, "", SELLA_OK},
         {"head_dim", NULL, "", SELLA_OK},
         {"use_sliding_window", "{\"x\": false}", "", SELLA_OK},
-        {"model_type", "{\"x\": \"mistral\"}", "architecture 'mistral' is not supported", SELLA_UNSUPPORTED},
-        {"model_type", "{\"x\": \"qwen3_moe\"}", "architecture 'qwen3_moe' is not supported", SELLA_UNSUPPORTED},
+        {"model_type", "{\"x\": \"mistral\"}", "architecture 'mistral' is not supported",
+         SELLA_UNSUPPORTED},
+        {"model_type", "{\"x\": \"qwen3_moe\"}", "architecture 'qwen3_moe' is not supported",
+         SELLA_UNSUPPORTED},
         {"model_type", NULL, "key 'model_type' is missing", SELLA_FORMAT},
-        {"hidden_act", "{\"x\": \"gelu\"}", "hidden_act 'gelu' is not supported", SELLA_UNSUPPORTED},
-        {"quantization_config", "{\"x\": {}}", "quantization_config is not supported", SELLA_UNSUPPORTED},
+        {"hidden_act", "{\"x\": \"gelu\"}", "hidden_act 'gelu' is not supported",
+         SELLA_UNSUPPORTED},
+        {"quantization_config", "{\"x\": {}}", "quantization_config is not supported",
+         SELLA_UNSUPPORTED},
         {"num_local_experts", "{\"x\": 8}", "mixture of experts", SELLA_UNSUPPORTED},
         {"mlp_bias", "{\"x\": true}", "mlp_bias is not supported", SELLA_UNSUPPORTED},
         {"use_sliding_window", "{\"x\": true}", "sliding window", SELLA_UNSUPPORTED},
-        {"layer_types", "{\"x\": [\"full_attention\", \"sliding_attention\"]}", "sliding window", SELLA_UNSUPPORTED},
-        {"rope_scaling", "{\"x\": {\"type\": \"linear\", \"factor\": 2.0}}", "rope type 'linear' is not supported",
+        {"layer_types", "{\"x\": [\"full_attention\", \"sliding_attention\"]}", "sliding window",
          SELLA_UNSUPPORTED},
-        {"rope_parameters", "{\"x\": {\"rope_type\": \"yarn\", \"factor\": 2.0}}", "rope type 'yarn' is not supported",
-         SELLA_UNSUPPORTED},
-        {"rope_scaling", "{\"x\": {\"rope_type\": \"llama3\", \"factor\": 2.0}}", "key 'low_freq_factor' is missing",
-         SELLA_FORMAT},
+        {"rope_scaling", "{\"x\": {\"type\": \"linear\", \"factor\": 2.0}}",
+         "rope type 'linear' is not supported", SELLA_UNSUPPORTED},
+        {"rope_parameters", "{\"x\": {\"rope_type\": \"yarn\", \"factor\": 2.0}}",
+         "rope type 'yarn' is not supported", SELLA_UNSUPPORTED},
+        {"rope_scaling", "{\"x\": {\"rope_type\": \"llama3\", \"factor\": 2.0}}",
+         "key 'low_freq_factor' is missing", SELLA_FORMAT},
         {"rope_scaling",
-         "{\"x\": {\"rope_type\": \"llama3\", \"factor\": 2.0, \"low_freq_factor\": 4, \"high_freq_factor\": 1, "
-         "\"original_max_position_embeddings\": 64}}",
+         "{\"x\": {\"rope_type\": \"llama3\", \"factor\": 2.0, \"low_freq_factor\": 4, "
+         "\"high_freq_factor\": 1, \"original_max_position_embeddings\": 64}}",
          "0 < low < high", SELLA_FORMAT},
-        {"partial_rotary_factor", "{\"x\": 0.5}", "partial_rotary_factor 0.5 is not supported", SELLA_UNSUPPORTED},
+        {"partial_rotary_factor", "{\"x\": 0.5}", "partial_rotary_factor 0.5 is not supported",
+         SELLA_UNSUPPORTED},
         {"rope_theta", "{\"x\": 0}", "base of the rotary positions is 0", SELLA_FORMAT},
         {"rms_norm_eps", "{\"x\": 0}", "epsilon of the norms is 0", SELLA_FORMAT},
         {"rms_norm_eps", "{\"x\": \"small\"}", "key 'rms_norm_eps'", SELLA_FORMAT},
@@ -162,9 +172,10 @@ static void configs(void **state)
         {"hidden_size", "{\"x\": 9223372036854775807}", "key 'hidden_size'", SELLA_FORMAT},
         {"hidden_size", NULL, "key 'hidden_size' is missing", SELLA_FORMAT},
         {"num_hidden_layers", "{\"x\": 0}", "key 'num_hidden_layers' is 0", SELLA_FORMAT},
-        {"num_hidden_layers", "{\"x\": 3}", "'model.layers.2.input_layernorm.weight' is missing", SELLA_SHAPE},
-        {"vocab_size", "{\"x\": 511}", "'model.embed_tokens.weight' has shape [512, 32], expected [511, 32]",
+        {"num_hidden_layers", "{\"x\": 3}", "'model.layers.2.input_layernorm.weight' is missing",
          SELLA_SHAPE},
+        {"vocab_size", "{\"x\": 511}",
+         "'model.embed_tokens.weight' has shape [512, 32], expected [511, 32]", SELLA_SHAPE},
         {"intermediate_size", "{\"x\": 65}",
          "'model.layers.1.mlp.up_proj.weight' has shape [64, 32], expected [65, 32]", SELLA_SHAPE},
         {"attention_bias", "{\"x\": true}", "q_proj.bias' is missing", SELLA_SHAPE},
@@ -180,8 +191,8 @@ static void configs(void **state)
     (void)state;
 }
 
-/* The tiny model's tensors written again, with tensor `which` changed: 0 left out, 1 a NaN, 2 infinite, 3 transposed shape, 4 a bias
- * that the configuration does not have, other: as it was. */
+/* The tiny model's tensors written again, with tensor `which` changed: 0 left out, 1 a NaN, 2
+ * infinite, 3 transposed shape, 4 a bias that the configuration does not have, other: as it was. */
 static void change_tensor(const char *dir, const char *which, int how)
 {
     sella_safetensors *file = NULL;
@@ -231,13 +242,16 @@ static void tensors(void **state)
     change_tensor(dir, "model.layers.1.mlp.down_proj.weight", 0);
     expect(dir, SELLA_SHAPE, "tensor 'model.layers.1.mlp.down_proj.weight' is missing");
     change_tensor(dir, "model.layers.1.mlp.down_proj.weight", 3);
-    expect(dir, SELLA_SHAPE, "tensor 'model.layers.1.mlp.down_proj.weight' has shape [64, 32], expected [32, 64]");
+    expect(dir, SELLA_SHAPE,
+           "tensor 'model.layers.1.mlp.down_proj.weight' has shape [64, 32], expected [32, 64]");
     change_tensor(dir, "model.layers.0.self_attn.k_proj.weight", 1);
-    expect(dir, SELLA_FORMAT, "tensor 'model.layers.0.self_attn.k_proj.weight' holds a value that is not finite");
+    expect(dir, SELLA_FORMAT,
+           "tensor 'model.layers.0.self_attn.k_proj.weight' holds a value that is not finite");
     change_tensor(dir, "model.norm.weight", 2);
     expect(dir, SELLA_FORMAT, "tensor 'model.norm.weight' holds a value that is not finite");
     change_tensor(dir, "model.layers.0.self_attn.q_proj.bias", 4);
-    expect(dir, SELLA_SHAPE, "'model.layers.0.self_attn.q_proj.bias' is there although the configuration has none");
+    expect(dir, SELLA_SHAPE,
+           "'model.layers.0.self_attn.q_proj.bias' is there although the configuration has none");
     /* the embedding is checked when a row is first read */
     sella_backbone *b = NULL;
     sella_err why = {0};
@@ -253,7 +267,8 @@ static void tensors(void **state)
 }
 
 /* Replace bytes in a copy of a file. */
-static void patch(const char *from, const char *to, const char *old, const char *new, size_t bytes, size_t skip)
+static void patch(const char *from, const char *to, const char *old, const char *new, size_t bytes,
+                  size_t skip)
 {
     sella_map map;
     CHECK(sella_map_open(from, &map, err));
@@ -274,7 +289,8 @@ static void files(void **state)
     char *gguf = sella_path_join(dir, "m.gguf", NULL);
     expect("tests/ref/nothing", SELLA_MISSING, "tests/ref/nothing");
     expect("tests/ref", SELLA_MISSING, "config.json");
-    patch("tests/ref/tiny_llama/model.safetensors", model, "\"dtype\":\"F32\"", "\"dtype\":\"I32\"", 13, 0);
+    patch("tests/ref/tiny_llama/model.safetensors", model, "\"dtype\":\"F32\"", "\"dtype\":\"I32\"",
+          13, 0);
     expect(dir, SELLA_UNSUPPORTED, "has type I32, which is not supported");
     remove_from(dir, "model.safetensors");
     expect(dir, SELLA_MISSING, "model.safetensors");
@@ -290,12 +306,16 @@ static void files(void **state)
     change_tensor(dir, "", 9);
     remove_from(dir, "tokenizer.json");
     expect(dir, SELLA_MISSING, "tokenizer.json");
-    /* GGUF: another architecture; a tensor of a type that is no weight's (BF16 30 -> I16 25); a cut file */
-    patch("tests/ref/backbone_llama3.gguf", gguf, "architecture\x08\0\0\0\x05\0\0\0\0\0\0\0llama", "gemma", 29, 24);
+    /* GGUF: another architecture; a tensor of a type that is no weight's (BF16 30 -> I16 25); a cut
+     *       file */
+    patch("tests/ref/backbone_llama3.gguf", gguf, "architecture\x08\0\0\0\x05\0\0\0\0\0\0\0llama",
+          "gemma", 29, 24);
     expect(gguf, SELLA_UNSUPPORTED, "architecture 'gemma' is not supported");
-    static const char down[] = "blk.1.ffn_down.weight\x02\0\0\0\x40\0\0\0\0\0\0\0\x30\0\0\0\0\0\0\0\x1e";
+    static const char down[] =
+        "blk.1.ffn_down.weight\x02\0\0\0\x40\0\0\0\0\0\0\0\x30\0\0\0\0\0\0\0\x1e";
     patch("tests/ref/backbone_llama3.gguf", gguf, down, "\x19", sizeof down - 1, sizeof down - 2);
-    expect(gguf, SELLA_UNSUPPORTED, "tensor 'blk.1.ffn_down.weight' has type I16, which is not supported");
+    expect(gguf, SELLA_UNSUPPORTED,
+           "tensor 'blk.1.ffn_down.weight' has type I16, which is not supported");
     sella_map map;
     CHECK(sella_map_open("tests/ref/backbone_llama3.gguf", &map, err));
     CHECK(sella_write_file(gguf, map.data, map.size - 1000, err));
@@ -364,7 +384,8 @@ static void memory(void **state)
     sella_pass *pass = NULL;
     sella_err why = {0};
     struct rlimit before, limit;
-    const sella_pass_options options = {.max_tokens = 1 << 20, .backward = true, .train_soft = true};
+    const sella_pass_options options = {
+        .max_tokens = 1 << 20, .backward = true, .train_soft = true};
     CHECK(sella_backbone_open(ref_path("tiny_llama"), NULL, &b, err));
     const size_t need = sella_pass_bytes(sella_backbone_shape(b), NULL, &options);
     assert_true(need > (size_t)1 << 31);
@@ -412,7 +433,8 @@ static void open_mutation(const uint8_t *data, size_t bytes, void *user)
 
 #define SPLIT(n) "tests/ref/backbone_split-0000" n "-of-00003.gguf"
 
-/* A model that the gguf package cut into three files is the model that it was; parts that are not its own are refused. */
+/* A model that the gguf package cut into three files is the model that it was; parts that are not
+ * its own are refused. */
 static void split(void **state)
 {
     char whole[32], parts[32], *dir = scratch_make();
@@ -421,7 +443,8 @@ static void split(void **state)
     fingerprint_of("tests/ref/backbone_qwen2.gguf", whole);
     fingerprint_of(SPLIT("1"), parts);
     assert_string_equal(whole, parts);
-    expect(SPLIT("2"), SELLA_ARG, "is part 2 of 3 of a split model; open the first, NAME-00001-of-00003.gguf");
+    expect(SPLIT("2"), SELLA_ARG,
+           "is part 2 of 3 of a split model; open the first, NAME-00001-of-00003.gguf");
     static const char *const from[] = {SPLIT("1"), SPLIT("2"), SPLIT("3")};
     for (int i = 0; i < 3; i++) {
         file[i] = sella_path_join(dir, strrchr(from[i], '/') + 1, NULL);
@@ -431,7 +454,8 @@ static void split(void **state)
     CHECK(sella_file_copy(from[1], file[2], err));
     expect(file[0], SELLA_FORMAT, "is part 2 of 3 of a split model; its name says 3 of 3");
     patch(from[1], file[2], "split.no\x02\0\0\0\x01", "split.no\x02\0\0\0\x02", 13, 0);
-    expect(file[0], SELLA_FORMAT, "tensor 'blk.0.ffn_down.weight' is in another part of the split model, too");
+    expect(file[0], SELLA_FORMAT,
+           "tensor 'blk.0.ffn_down.weight' is in another part of the split model, too");
     patch(from[2], file[2], "blk.1.ffn_up.weight", "blk.1.ffn_xx.weight", 19, 0);
     expect(file[0], SELLA_SHAPE, "'blk.1.ffn_up.weight' is missing");
     CHECK(sella_path_remove(file[2], err));
@@ -439,7 +463,8 @@ static void split(void **state)
     CHECK(sella_file_copy("tests/ref/backbone_qwen2.gguf", file[2], err));
     expect(file[0], SELLA_MISSING, "split.no");
     CHECK(sella_file_copy(from[2], file[2], err));
-    patch(from[0], file[0], "split.tensors.count\x05\0\0\0\x1a", "split.tensors.count\x05\0\0\0\x1b", 24, 0);
+    patch(from[0], file[0], "split.tensors.count\x05\0\0\0\x1a",
+          "split.tensors.count\x05\0\0\0\x1b", 24, 0);
     expect(file[0], SELLA_FORMAT, "hold 26 tensors; expected 27");
     patch(from[0], file[0], "split.count\x02\0\0\0\x03", "split.count\x02\0\0\0\0", 16, 0);
     expect(file[0], SELLA_FORMAT, "is part 1 of 0 of a split model");
@@ -464,10 +489,12 @@ static void mutations(void **state)
     char *dir = copy_tiny(), *gguf = sella_path_join(dir, "m.gguf", NULL);
     sella_map map;
     CHECK(sella_map_open("tests/ref/tiny_llama/config.json", &map, err));
-    mutate_run(map.data, map.size, mutate_rounds(200, 20000), open_mutation, &(target){dir, "config.json", dir});
+    mutate_run(map.data, map.size, mutate_rounds(200, 20000), open_mutation,
+               &(target){dir, "config.json", dir});
     sella_map_close(&map);
     CHECK(sella_map_open("tests/ref/backbone_llama3.gguf", &map, err));
-    mutate_run(map.data, map.size, mutate_rounds(100, 20000), open_mutation, &(target){dir, "m.gguf", gguf});
+    mutate_run(map.data, map.size, mutate_rounds(100, 20000), open_mutation,
+               &(target){dir, "m.gguf", gguf});
     sella_map_close(&map);
     free(gguf);
     scratch_remove(dir);

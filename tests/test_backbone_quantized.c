@@ -1,5 +1,6 @@
-/* test_backbone_quantized.c - a model whose matrices stand in blocks of Q4_K, Q5_K, Q6_K, Q5_0, Q5_1 and Q8_0: against transformers
- * on the values that the gguf package reads from them (tests/ref/backbone_quantized_dump.py), and what is refused. */
+/* test_backbone_quantized.c - a model whose matrices stand in blocks of Q4_K, Q5_K, Q6_K, Q5_0,
+ * Q5_1 and Q8_0: against transformers on the values that the gguf package reads from them
+ * (tests/ref/backbone_quantized_dump.py), and what is refused. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -22,10 +23,14 @@ static void stores_the_types(void **state)
         sella_dtype dtype;
         int64_t rows, cols;
     } want[] = {
-        {"token_embd.weight", "Q6_K", SELLA_DTYPE_Q6_K, 512, 256},        {"blk.0.attn_q.weight", "Q4_K", SELLA_DTYPE_Q4_K, 128, 256},
-        {"blk.0.attn_k.weight", "Q8_0", SELLA_DTYPE_Q8_0, 32, 256},       {"blk.0.attn_v.weight", "Q6_K", SELLA_DTYPE_Q6_K, 32, 256},
-        {"blk.0.attn_output.weight", "Q5_0", SELLA_DTYPE_Q5_0, 256, 128}, {"blk.0.ffn_gate.weight", "Q4_K", SELLA_DTYPE_Q4_K, 128, 256},
-        {"blk.0.ffn_up.weight", "Q5_K", SELLA_DTYPE_Q5_K, 128, 256},      {"blk.0.ffn_down.weight", "Q5_1", SELLA_DTYPE_Q5_1, 256, 128},
+        {"token_embd.weight", "Q6_K", SELLA_DTYPE_Q6_K, 512, 256},
+        {"blk.0.attn_q.weight", "Q4_K", SELLA_DTYPE_Q4_K, 128, 256},
+        {"blk.0.attn_k.weight", "Q8_0", SELLA_DTYPE_Q8_0, 32, 256},
+        {"blk.0.attn_v.weight", "Q6_K", SELLA_DTYPE_Q6_K, 32, 256},
+        {"blk.0.attn_output.weight", "Q5_0", SELLA_DTYPE_Q5_0, 256, 128},
+        {"blk.0.ffn_gate.weight", "Q4_K", SELLA_DTYPE_Q4_K, 128, 256},
+        {"blk.0.ffn_up.weight", "Q5_K", SELLA_DTYPE_Q5_K, 128, 256},
+        {"blk.0.ffn_down.weight", "Q5_1", SELLA_DTYPE_Q5_1, 256, 128},
     };
     sella_gguf *file = NULL;
     CHECK(sella_gguf_open(MODEL, &file, err));
@@ -34,8 +39,10 @@ static void stores_the_types(void **state)
         assert_non_null(t);
         assert_string_equal(t->type_name, want[i].type);
         assert_string_equal(t->type_name, sella_dtype_name(t->dtype));
-        assert_true(t->readable && t->dtype == want[i].dtype && t->rank == 2 && t->shape[0] == want[i].rows && t->shape[1] == want[i].cols);
-        assert_int_equal(t->bytes, sella_dtype_size(t->dtype, (uint64_t)(want[i].rows * want[i].cols)));
+        assert_true(t->readable && t->dtype == want[i].dtype && t->rank == 2 &&
+                    t->shape[0] == want[i].rows && t->shape[1] == want[i].cols);
+        assert_int_equal(t->bytes,
+                         sella_dtype_size(t->dtype, (uint64_t)(want[i].rows * want[i].cols)));
     }
     sella_gguf_close(file);
 }
@@ -47,7 +54,8 @@ static void logits(void **state)
     sella_backbone *backbone = NULL;
     CHECK(sella_backbone_open(MODEL, NULL, &backbone, err));
     const sella_backbone_config *shape = sella_backbone_shape(backbone);
-    assert_true(shape->C == 256 && shape->H == 4 && shape->G == 1 && shape->D == 32 && shape->F == 128 && shape->tied);
+    assert_true(shape->C == 256 && shape->H == 4 && shape->G == 1 && shape->D == 32 &&
+                shape->F == 128 && shape->tied);
     const size_t C = (size_t)shape->C, V = (size_t)shape->V;
 
     size_t count;
@@ -76,7 +84,8 @@ static void logits(void **state)
     close_relative("hidden", answer, hidden, count, TOLERANCE);
     for (int n = 0; n < batch.N; n++) {
         CHECK(sella_backbone_logits(backbone, answer + (size_t)n * C, logit, err));
-        close_relative("logits", logit, ref_f32(&ref, "logits", NULL) + (size_t)n * V, V, TOLERANCE);
+        close_relative("logits", logit, ref_f32(&ref, "logits", NULL) + (size_t)n * V, V,
+                       TOLERANCE);
     }
     free(answer);
     free(logit);
@@ -138,14 +147,17 @@ static uint8_t *data_of(copy *c, const char *name)
     return at;
 }
 
-static void refuses(const copy *c, size_t size, sella_status status, const char *part_a, const char *part_b)
+static void refuses(const copy *c, size_t size, sella_status status, const char *part_a,
+                    const char *part_b)
 {
     sella_backbone *backbone = NULL;
     sella_err err = {0};
     copy_write(c, size);
     const sella_status got = sella_backbone_open(c->path, NULL, &backbone, &err);
-    if (got != status || backbone != NULL || strstr(err.text, part_a) == NULL || strstr(err.text, part_b) == NULL) {
-        fail_msg("status %d, expected %d with '%s' and '%s': %s", (int)got, (int)status, part_a, part_b, err.text);
+    if (got != status || backbone != NULL || strstr(err.text, part_a) == NULL ||
+        strstr(err.text, part_b) == NULL) {
+        fail_msg("status %d, expected %d with '%s' and '%s': %s", (int)got, (int)status, part_a,
+                 part_b, err.text);
     }
 }
 
@@ -156,8 +168,12 @@ static void scales_that_are_not_finite(void **state)
         const char *name;
         size_t at; /* a scale's upper byte */
     } places[] = {
-        {"blk.0.attn_q.weight", 1},        {"blk.0.attn_q.weight", 127 * 144 + 3},  {"blk.0.ffn_up.weight", 5 * 176 + 1},
-        {"blk.0.ffn_up.weight", 3},        {"blk.0.attn_v.weight", 31 * 210 + 209}, {"blk.0.attn_output.weight", 22 * 1023 + 1},
+        {"blk.0.attn_q.weight", 1},
+        {"blk.0.attn_q.weight", 127 * 144 + 3},
+        {"blk.0.ffn_up.weight", 5 * 176 + 1},
+        {"blk.0.ffn_up.weight", 3},
+        {"blk.0.attn_v.weight", 31 * 210 + 209},
+        {"blk.0.attn_output.weight", 22 * 1023 + 1},
         {"blk.0.ffn_down.weight", 24 + 3},
     };
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
@@ -174,7 +190,8 @@ static void scales_that_are_not_finite(void **state)
     float row[256];
     CHECK(sella_backbone_open(c.path, NULL, &backbone, err));
     CHECK(sella_backbone_embed(backbone, (const int32_t[]){2}, 1, row, err));
-    assert_int_equal(sella_backbone_embed(backbone, (const int32_t[]){3}, 1, row, &said), SELLA_FORMAT);
+    assert_int_equal(sella_backbone_embed(backbone, (const int32_t[]){3}, 1, row, &said),
+                     SELLA_FORMAT);
     assert_non_null(strstr(said.text, "row 3 of tensor 'token_embd.weight'"));
     sella_backbone_close(backbone);
     copy_free(&c);
@@ -193,7 +210,8 @@ static void types_that_do_not_fit(void **state)
     (void)state;
     copy c = copy_new();
     type_set(&c, "blk.0.attn_norm.weight", 1, 14);
-    refuses(&c, c.size, SELLA_UNSUPPORTED, "'blk.0.attn_norm.weight' is a vector of type Q6_K", "not supported");
+    refuses(&c, c.size, SELLA_UNSUPPORTED, "'blk.0.attn_norm.weight' is a vector of type Q6_K",
+            "not supported");
     copy_free(&c);
     c = copy_new();
     type_set(&c, "blk.0.attn_q.weight", 2, 10);
@@ -201,7 +219,8 @@ static void types_that_do_not_fit(void **state)
     copy_free(&c);
     c = copy_new(); /* rows of 128 values */
     type_set(&c, "blk.0.ffn_down.weight", 2, 12);
-    refuses(&c, c.size, SELLA_FORMAT, "'blk.0.ffn_down.weight' of type Q4_K has rows of 128 values", "multiple of 256");
+    refuses(&c, c.size, SELLA_FORMAT, "'blk.0.ffn_down.weight' of type Q4_K has rows of 128 values",
+            "multiple of 256");
     copy_free(&c);
     c = copy_new(); /* cut short */
     refuses(&c, c.size - 64, SELLA_FORMAT, "tensor '", "bytes from");

@@ -1,5 +1,6 @@
-/* test_backbone_reference.c - logits, losses, every LoRA gradient, soft-row gradients and ten training steps against transformers and
- * PEFT on small random models of every family; dumps by tests/ref/backbone_dump.py. */
+/* test_backbone_reference.c - logits, losses, every LoRA gradient, soft-row gradients and ten
+ * training steps against transformers and PEFT on small random models of every family; dumps by
+ * tests/ref/backbone_dump.py. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -26,7 +27,8 @@ static void fixture_open(fixture *f, const backbone_case *which)
     *f = (fixture){.which = which};
     f->ref = ref_open(ref_path(which->dump));
     CHECK(sella_backbone_open(ref_path(which->model), NULL, &f->backbone, err));
-    snprintf(adapter, sizeof adapter, "tests/ref/%.*s/adapter", (int)strcspn(which->model, "."), which->model);
+    snprintf(adapter, sizeof adapter, "tests/ref/%.*s/adapter", (int)strcspn(which->model, "."),
+             which->model);
     CHECK(sella_lora_load(f->backbone, adapter, &f->lora, err));
     f->C = sella_backbone_shape(f->backbone)->C;
     f->V = sella_backbone_shape(f->backbone)->V;
@@ -63,12 +65,13 @@ static void base_model(void **state)
               *logit = calloc((size_t)f.V, sizeof *logit);
         CHECK(sella_pass_forward(pass, &batch, NULL, 0, -1, answer, err));
         label(what, sizeof what, &f, "hidden");
-        close_relative(what, answer, ref_f32(&f.ref, "hidden", NULL), (size_t)batch.N * (size_t)f.C, TOLERANCE);
+        close_relative(what, answer, ref_f32(&f.ref, "hidden", NULL), (size_t)batch.N * (size_t)f.C,
+                       TOLERANCE);
         for (int n = 0; n < batch.N; n++) {
             CHECK(sella_backbone_logits(f.backbone, answer + (size_t)n * (size_t)f.C, logit, err));
             label(what, sizeof what, &f, "logits");
-            close_relative(what, logit, ref_f32(&f.ref, "logits", NULL) + (size_t)n * (size_t)f.V, (size_t)f.V,
-                           TOLERANCE);
+            close_relative(what, logit, ref_f32(&f.ref, "logits", NULL) + (size_t)n * (size_t)f.V,
+                           (size_t)f.V, TOLERANCE);
         }
         free(answer);
         free(logit);
@@ -95,8 +98,8 @@ static void gradients_check(const fixture *f)
 }
 
 /* One forward and backward; returns the loss. */
-static double step(const fixture *f, sella_pass *pass, const sella_tree_batch *batch, const float *soft, float *z,
-                   float *dsoft)
+static double step(const fixture *f, sella_pass *pass, const sella_tree_batch *batch,
+                   const float *soft, float *z, float *dsoft)
 {
     float *answer = calloc((size_t)batch->N * (size_t)f->C, sizeof *answer);
     CHECK(sella_pass_forward(pass, batch, soft, 0, -1, answer, err));
@@ -118,7 +121,8 @@ static void lora_gradients(void **state)
         rows_of(&f.ref, false, &rows);
         batch_of(&rows, false, &batch);
         sella_pass *pass = NULL;
-        const sella_pass_options options = {.max_tokens = batch.T, .backward = true, .train_lora = true};
+        const sella_pass_options options = {
+            .max_tokens = batch.T, .backward = true, .train_lora = true};
         CHECK(sella_pass_new(f.backbone, f.lora, &options, &pass, err));
         const float loss = (float)step(&f, pass, &batch, NULL, z, NULL);
         label(what, sizeof what, &f, "loss");
@@ -160,7 +164,8 @@ static void soft_gradients(void **state)
         close_relative(what, z, ref_f32(&f.ref, "soft.z", NULL), (size_t)batch.N, TOLERANCE);
         label(what, sizeof what, &f, "gradient of soft rows");
         for (int m = 0; m < batch.M; m++) {
-            const float *expected = ref_f32(&f.ref, "soft.grad", NULL) + (size_t)batch.soft_ref_m[m] * (size_t)f.C;
+            const float *expected =
+                ref_f32(&f.ref, "soft.grad", NULL) + (size_t)batch.soft_ref_m[m] * (size_t)f.C;
             close_relative(what, dsoft + (size_t)m * (size_t)f.C, expected, (size_t)f.C, TOLERANCE);
         }
         free(soft);
@@ -182,9 +187,10 @@ static void adamw(sella_param_table *table, float **m, float **v, int t)
             const double g = (double)param->grad[i];
             m[p][i] = (float)(0.9 * (double)m[p][i] + 0.1 * g);
             v[p][i] = (float)(0.999 * (double)v[p][i] + 0.001 * g * g);
-            const double mean = (double)m[p][i] / (1 - pow(0.9, t)), square = (double)v[p][i] / (1 - pow(0.999, t));
-            param->data[i] =
-                (float)((double)param->data[i] * (1 - 0.002 * 0.01) - 0.002 * mean / (sqrt(square) + 1e-8));
+            const double mean = (double)m[p][i] / (1 - pow(0.9, t)),
+                         square = (double)v[p][i] / (1 - pow(0.999, t));
+            param->data[i] = (float)((double)param->data[i] * (1 - 0.002 * 0.01) -
+                                     0.002 * mean / (sqrt(square) + 1e-8));
         }
     }
     sella_param_grad_zero(table);
@@ -210,7 +216,8 @@ static void ten_steps(void **state)
         rows_of(&f.ref, false, &rows);
         batch_of(&rows, false, &batch);
         sella_pass *pass = NULL;
-        const sella_pass_options options = {.max_tokens = batch.T, .backward = true, .train_lora = true};
+        const sella_pass_options options = {
+            .max_tokens = batch.T, .backward = true, .train_lora = true};
         CHECK(sella_pass_new(f.backbone, f.lora, &options, &pass, err));
         for (int t = 0; t < STEPS; t++) {
             const float loss = (float)step(&f, pass, &batch, NULL, z, NULL);

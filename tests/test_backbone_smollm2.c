@@ -1,5 +1,6 @@
-/* test_backbone_smollm2.c - the real SmolLM2 GGUF against transformers' reading of the same file (tests/ref/backbone_smollm2_dump.py).
- * Skipped when neither SELLA_MODEL nor models/ has the file. */
+/* test_backbone_smollm2.c - the real SmolLM2 GGUF against transformers' reading of the same file
+ * (tests/ref/backbone_smollm2_dump.py). Skipped when neither SELLA_MODEL nor models/ has the
+ * file. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -35,8 +36,8 @@ static void logits(void **state)
     assert_int_equal(shape->C, C);
     assert_int_equal(shape->layers, 30);
     assert_int_equal(shape->V, 49152);
-    assert_true(shape->tied && !shape->qkv_bias && shape->H == 9 && shape->G == 3 && shape->D == 64 &&
-                shape->F == 1536);
+    assert_true(shape->tied && !shape->qkv_bias && shape->H == 9 && shape->G == 3 &&
+                shape->D == 64 && shape->F == 1536);
     sella_rows rows;
     sella_tree_batch batch;
     sella_rows_init(&rows);

@@ -1,5 +1,6 @@
-/* test_backbone_stored.c - weights that stay as stored: products against plain loops over the file's rows, whole passes against expanded
- * weights (which test_backbone_reference holds to transformers), values that are not finite, and the choice by free memory. */
+/* test_backbone_stored.c - weights that stay as stored: products against plain loops over the
+ * file's rows, whole passes against expanded weights (which test_backbone_reference holds to
+ * transformers), values that are not finite, and the choice by free memory. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -25,23 +26,31 @@ static float *noise(size_t n, uint64_t seed)
     return x;
 }
 
-/* q, k and v of the llama file one above the other, rows of q and k put in order by the converter's formula read forwards. */
+/* q, k and v of the llama file one above the other, rows of q and k put in order by the converter's
+ * formula read forwards. */
 static float *by_hand(const sella_backbone *backbone, sella_gguf *file)
 {
-    static const char *const name[] = {"blk.1.attn_q.weight", "blk.1.attn_k.weight", "blk.1.attn_v.weight"};
+    static const char *const name[] = {"blk.1.attn_q.weight", "blk.1.attn_k.weight",
+                                       "blk.1.attn_v.weight"};
     const sella_backbone_config *c = sella_backbone_shape(backbone);
     const int D = c->D, heads[] = {c->H, c->G, c->G};
-    float *all = calloc((size_t)(c->H + 2 * c->G) * (size_t)D * (size_t)c->C, sizeof *all), *at = all;
+    float *all = calloc((size_t)(c->H + 2 * c->G) * (size_t)D * (size_t)c->C, sizeof *all),
+          *at = all;
     for (int p = 0; p < 3; p++) {
         const sella_tensor *t = sella_gguf_find(file, name[p]);
-        assert_true(t != NULL && t->dtype == SELLA_DTYPE_BF16 && t->shape[0] == heads[p] * D && t->shape[1] == c->C);
+        assert_true(t != NULL && t->dtype == SELLA_DTYPE_BF16 && t->shape[0] == heads[p] * D &&
+                    t->shape[1] == c->C);
         for (int h = 0; h < heads[p]; h++) {
             for (int i = 0; i < D / 2; i++) {
                 for (int j = 0; j < 2; j++) {
-                    const int in_file = h * D + 2 * i + j, in_order = p < 2 ? h * D + j * (D / 2) + i : in_file;
+                    const int in_file = h * D + 2 * i + j,
+                              in_order = p < 2 ? h * D + j * (D / 2) + i : in_file;
                     for (int k = 0; k < c->C; k++) {
                         uint16_t half;
-                        memcpy(&half, (const uint8_t *)t->data + 2 * ((size_t)in_file * (size_t)c->C + (size_t)k), 2);
+                        memcpy(&half,
+                               (const uint8_t *)t->data +
+                                   2 * ((size_t)in_file * (size_t)c->C + (size_t)k),
+                               2);
                         const uint32_t bits = (uint32_t)half << 16;
                         memcpy(at + (size_t)in_order * (size_t)c->C + (size_t)k, &bits, 4);
                     }
@@ -54,14 +63,16 @@ static float *by_hand(const sella_backbone *backbone, sella_gguf *file)
 }
 
 /* Rows row .. row + rows - 1 of w through both products with a tile of tile_rows rows. */
-static void products_of(const sella_weight *whole, const float *hand, int row, int rows, int tile_rows)
+static void products_of(const sella_weight *whole, const float *hand, int row, int rows,
+                        int tile_rows)
 {
     enum { N = 5, PAD = 3 };
     const sella_weight w = sella_weight_rows(whole, row, rows);
     const int in = w.in;
     sella_weight_tile tile = {.floats = (size_t)tile_rows * (size_t)in};
     tile.data = calloc(tile.floats, sizeof *tile.data);
-    float *x = noise((size_t)N * (size_t)(in + PAD), 1), *y = noise((size_t)N * (size_t)(rows + PAD), 2);
+    float *x = noise((size_t)N * (size_t)(in + PAD), 1),
+          *y = noise((size_t)N * (size_t)(rows + PAD), 2);
     float *want = calloc((size_t)N * (size_t)(rows + PAD), sizeof *want);
     for (int beta = 0; beta < 2; beta++) {
         memcpy(want, y, (size_t)N * (size_t)(rows + PAD) * sizeof *y);
@@ -69,7 +80,8 @@ static void products_of(const sella_weight *whole, const float *hand, int row, i
             for (int r = 0; r < rows; r++) {
                 double sum = beta ? (double)y[n * (rows + PAD) + r] : 0.0;
                 for (int k = 0; k < in; k++) {
-                    sum += (double)x[n * (in + PAD) + k] * (double)hand[(size_t)(row + r) * (size_t)in + (size_t)k];
+                    sum += (double)x[n * (in + PAD) + k] *
+                           (double)hand[(size_t)(row + r) * (size_t)in + (size_t)k];
                 }
                 want[n * (rows + PAD) + r] = (float)sum;
             }
@@ -77,13 +89,15 @@ static void products_of(const sella_weight *whole, const float *hand, int row, i
         sella_weight_forward(&w, N, x, in + PAD, (float)beta, y, rows + PAD, &tile);
         close_relative("y", y, want, (size_t)N * (size_t)(rows + PAD), 1e-5);
     }
-    float *dx = noise((size_t)N * (size_t)(in + PAD), 3), *dwant = calloc((size_t)N * (size_t)(in + PAD), sizeof *dwant);
+    float *dx = noise((size_t)N * (size_t)(in + PAD), 3),
+          *dwant = calloc((size_t)N * (size_t)(in + PAD), sizeof *dwant);
     memcpy(dwant, dx, (size_t)N * (size_t)(in + PAD) * sizeof *dx);
     for (int n = 0; n < N; n++) {
         for (int k = 0; k < in; k++) {
             double sum = 0.0;
             for (int r = 0; r < rows; r++) {
-                sum += (double)y[n * (rows + PAD) + r] * (double)hand[(size_t)(row + r) * (size_t)in + (size_t)k];
+                sum += (double)y[n * (rows + PAD) + r] *
+                       (double)hand[(size_t)(row + r) * (size_t)in + (size_t)k];
             }
             dwant[n * (in + PAD) + k] = (float)sum;
         }
@@ -104,7 +118,8 @@ static void products(void **state)
     (void)state;
     sella_backbone *stored = NULL;
     sella_gguf *file = NULL;
-    CHECK(sella_backbone_open_as(ref_path("backbone_llama3.gguf"), SELLA_WEIGHTS_STORED, NULL, &stored, err));
+    CHECK(sella_backbone_open_as(ref_path("backbone_llama3.gguf"), SELLA_WEIGHTS_STORED, NULL,
+                                 &stored, err));
     CHECK(sella_gguf_open("tests/ref/backbone_llama3.gguf", &file, err));
     const sella_backbone_config *c = sella_backbone_shape(stored);
     const sella_weight *w = &sella_backbone_layer(stored, 1)->w_qkv;
@@ -141,8 +156,10 @@ static void outcome_free(outcome *o)
     free(o->grad);
 }
 
-/* Forward and backward of a seeded adapter and soft rows over the rows; tile_rows > 0: rows of the widest matrix in a tile. */
-static outcome run_pass(const char *model, sella_weights weights, const sella_rows *rows, bool train_lora, size_t tile_rows)
+/* Forward and backward of a seeded adapter and soft rows over the rows; tile_rows > 0: rows of the
+ * widest matrix in a tile. */
+static outcome run_pass(const char *model, sella_weights weights, const sella_rows *rows,
+                        bool train_lora, size_t tile_rows)
 {
     sella_backbone *backbone = NULL;
     sella_lora *lora = NULL;
@@ -164,8 +181,11 @@ static outcome run_pass(const char *model, sella_weights weights, const sella_ro
         o.grads += table->param[p].count;
     }
     batch_of(rows, true, &batch);
-    const int C = sella_backbone_shape(backbone)->C, widest = sella_backbone_shape(backbone)->F > C ? sella_backbone_shape(backbone)->F : C;
-    const sella_pass_options options = {.max_tokens = batch.T, .backward = true, .train_lora = train_lora, .train_soft = true};
+    const int C = sella_backbone_shape(backbone)->C,
+              widest =
+                  sella_backbone_shape(backbone)->F > C ? sella_backbone_shape(backbone)->F : C;
+    const sella_pass_options options = {
+        .max_tokens = batch.T, .backward = true, .train_lora = train_lora, .train_soft = true};
     CHECK(sella_pass_new(backbone, lora, &options, &pass, err));
     if (tile_rows > 0 && pass->tile.floats > tile_rows * (size_t)widest) {
         pass->tile.floats = tile_rows * (size_t)widest;
@@ -192,7 +212,8 @@ static outcome run_pass(const char *model, sella_weights weights, const sella_ro
     return o;
 }
 
-/* Whole matrices as tiles: the very same products, the same bits. Small tiles: equal but for rounding. */
+/* Whole matrices as tiles: the very same products, the same bits. Small tiles: equal but for
+ * rounding. */
 static void same(const char *model, const sella_rows *rows, bool train_lora)
 {
     outcome expanded = run_pass(model, SELLA_WEIGHTS_EXPANDED, rows, train_lora, 0);
@@ -242,7 +263,8 @@ static void quantized(void **state)
         const int n = start[r + 1] - start[r];
         const int32_t reference[SELLA_SLOTS] = {0};
         slot[n / 2] = 1;
-        CHECK(sella_rows_add(&rows, token + start[r], slot, n, reference, (int32_t)r, (int64_t)r, 1.0f, 1.0f, err));
+        CHECK(sella_rows_add(&rows, token + start[r], slot, n, reference, (int32_t)r, (int64_t)r,
+                             1.0f, 1.0f, err));
     }
     sella_threads_set(2);
     same("backbone_quantized.gguf", &rows, true);
@@ -277,19 +299,23 @@ static void faults(void **state)
     char *path = scratch_file(dir, "m.gguf", copy, map.size);
     rows_of(&ref, false, &rows);
     batch_of(&rows, false, &batch);
-    CHECK(sella_backbone_open_as(path, SELLA_WEIGHTS_STORED, NULL, &backbone, err)); /* not read before its use */
+    /* not read before its use */
+    CHECK(sella_backbone_open_as(path, SELLA_WEIGHTS_STORED, NULL, &backbone, err));
     const sella_pass_options options = {.max_tokens = batch.T};
     CHECK(sella_pass_new(backbone, NULL, &options, &pass, err));
-    float *answer = calloc((size_t)batch.N * (size_t)sella_backbone_shape(backbone)->C, sizeof *answer);
+    float *answer =
+        calloc((size_t)batch.N * (size_t)sella_backbone_shape(backbone)->C, sizeof *answer);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(sella_pass_forward(pass, &batch, NULL, 0, -1, answer, &why), SELLA_FORMAT);
-        assert_non_null(strstr(why.text, "m.gguf: tensor 'blk.0.ffn_up.weight' holds a value that is not finite"));
+        assert_non_null(strstr(
+            why.text, "m.gguf: tensor 'blk.0.ffn_up.weight' holds a value that is not finite"));
     }
     assert_int_equal(sella_pass_backward(pass, answer, NULL, &why), SELLA_STATE);
     sella_pass_free(pass);
     sella_backbone_close(backbone);
     backbone = NULL;
-    assert_int_equal(sella_backbone_open(path, NULL, &backbone, &why), SELLA_FORMAT); /* expanded: at opening */
+    /* expanded: at opening */
+    assert_int_equal(sella_backbone_open(path, NULL, &backbone, &why), SELLA_FORMAT);
     assert_null(backbone);
     free(answer);
     free(copy);
@@ -320,33 +346,46 @@ static void memory(void **state)
     char said[256] = "";
     const sella_talk talk = {.line = line, .user = said};
     CHECK(sella_backbone_probe(ref_path("backbone_quantized.gguf"), &shape, &need, err));
-    /* one layer's matrices: 128 rows of Q4_K, 32 of Q8_0, 32 of Q6_K, 256 of Q5_0; 128 of Q4_K and of Q5_K, 256 of Q5_1 */
-    const size_t matrices = 128 * 144 + 32 * 8 * 34 + 32 * 210 + 256 * 4 * 22 + 128 * 144 + 128 * 176 + 256 * 4 * 24;
+    /* one layer's matrices: 128 rows of Q4_K, 32 of Q8_0, 32 of Q6_K, 256 of Q5_0; 128 of Q4_K and
+     * of Q5_K, 256 of Q5_1 */
+    const size_t matrices =
+        128 * 144 + 32 * 8 * 34 + 32 * 210 + 256 * 4 * 22 + 128 * 144 + 128 * 176 + 256 * 4 * 24;
     const size_t tile = 4 * 2 * 128 * 256, vectors = 4 * 3 * 256;
     assert_int_equal(shape.layers, 1);
     assert_in_range(need.stored, matrices + tile + vectors, matrices + tile + vectors + 4 * 64);
     const size_t values = (128 + 32 + 32) * 256 + 256 * 128 + 2 * 128 * 256 + 256 * 128;
     assert_in_range(need.expanded, 4 * values + vectors, 4 * values + vectors + 8 * 64);
 
-    CHECK(sella_backbone_open_as(ref_path("backbone_quantized.gguf"), SELLA_WEIGHTS_STORED, &talk, &backbone, err));
-    assert_true(sella_backbone_bytes(backbone) < 2 * vectors && sella_backbone_tile(backbone) * 4 == tile);
+    CHECK(sella_backbone_open_as(ref_path("backbone_quantized.gguf"), SELLA_WEIGHTS_STORED, &talk,
+                                 &backbone, err));
+    assert_true(sella_backbone_bytes(backbone) < 2 * vectors &&
+                sella_backbone_tile(backbone) * 4 == tile);
     assert_string_equal(said, "");
     sella_backbone_close(backbone);
-    CHECK(sella_backbone_open_as(ref_path("backbone_quantized.gguf"), SELLA_WEIGHTS_AUTO, &talk, &backbone, err));
+    CHECK(sella_backbone_open_as(ref_path("backbone_quantized.gguf"), SELLA_WEIGHTS_AUTO, &talk,
+                                 &backbone, err));
     assert_true(!sella_backbone_stored(backbone) && sella_backbone_tile(backbone) == 0);
     assert_non_null(strstr(said, "weights are expanded"));
     sella_backbone_close(backbone);
 
-    /* a third of the free memory fits comfortably, seven eighths do not, nor does a third beside a half */
+    /* a third of the free memory fits comfortably, seven eighths do not, nor does a third beside a
+     * half */
     const size_t bytes = sella_memory_available();
-    const sella_backbone_need third = {.expanded = bytes / 3, .stored = bytes / 12}, most = {.expanded = bytes / 8 * 7};
-    assert_int_equal(sella_weights_choose(SELLA_WEIGHTS_AUTO, &third, 0, NULL), SELLA_WEIGHTS_EXPANDED);
-    assert_int_equal(sella_weights_choose(SELLA_WEIGHTS_AUTO, &most, 0, &talk), SELLA_WEIGHTS_STORED);
+    const sella_backbone_need third = {.expanded = bytes / 3, .stored = bytes / 12},
+                              most = {.expanded = bytes / 8 * 7};
+    assert_int_equal(sella_weights_choose(SELLA_WEIGHTS_AUTO, &third, 0, NULL),
+                     SELLA_WEIGHTS_EXPANDED);
+    assert_int_equal(sella_weights_choose(SELLA_WEIGHTS_AUTO, &most, 0, &talk),
+                     SELLA_WEIGHTS_STORED);
     assert_non_null(strstr(said, "weights stay as stored"));
-    assert_int_equal(sella_weights_choose(SELLA_WEIGHTS_AUTO, &third, bytes / 2, NULL), SELLA_WEIGHTS_STORED);
-    assert_int_equal(sella_weights_choose(SELLA_WEIGHTS_AUTO, &third, SIZE_MAX, NULL), SELLA_WEIGHTS_STORED);
-    assert_int_equal(sella_weights_choose(SELLA_WEIGHTS_EXPANDED, &most, 0, NULL), SELLA_WEIGHTS_EXPANDED);
-    assert_int_equal(sella_weights_choose(SELLA_WEIGHTS_STORED, &third, 0, NULL), SELLA_WEIGHTS_STORED);
+    assert_int_equal(sella_weights_choose(SELLA_WEIGHTS_AUTO, &third, bytes / 2, NULL),
+                     SELLA_WEIGHTS_STORED);
+    assert_int_equal(sella_weights_choose(SELLA_WEIGHTS_AUTO, &third, SIZE_MAX, NULL),
+                     SELLA_WEIGHTS_STORED);
+    assert_int_equal(sella_weights_choose(SELLA_WEIGHTS_EXPANDED, &most, 0, NULL),
+                     SELLA_WEIGHTS_EXPANDED);
+    assert_int_equal(sella_weights_choose(SELLA_WEIGHTS_STORED, &third, 0, NULL),
+                     SELLA_WEIGHTS_STORED);
     assert_int_equal(sella_weights_bytes(SELLA_WEIGHTS_STORED, &third), bytes / 12);
 
     sella_weights weights;

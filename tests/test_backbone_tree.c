@@ -1,4 +1,5 @@
-/* test_backbone_tree.c - trees of rows against single rows, gradients by central differences, dropout, row and token limits. */
+/* test_backbone_tree.c - trees of rows against single rows, gradients by central differences,
+ * dropout, row and token limits. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -17,15 +18,17 @@ static float random_at(uint32_t a, uint64_t i)
     return (float)sella_rng_normal(&rng, i);
 }
 
-/* Nested prefixes in two groups, soft tokens behind them, a row twice, and a row that is the beginning of another. */
+/* Nested prefixes in two groups, soft tokens behind them, a row twice, and a row that is the
+ * beginning of another. */
 static void nested_rows(sella_rows *rows)
 {
     static const struct {
         int32_t group, history, branch, soft_user, soft_item;
         int length;
     } plan[ROWS] = {
-        {0, 0, 0, 0, 4, 16}, {0, 0, 0, 0, 5, 16}, {0, 0, 1, 0, 4, 18}, {0, 0, 2, 1, 6, 14}, {0, 0, 0, 0, 4, 16},
-        {0, 0, 0, 0, 4, 13}, {1, 1, 0, 2, 7, 20}, {1, 1, 1, 2, 5, 17}, {1, 2, 0, 3, 5, 11}, {1, 1, 1, 2, 7, 17},
+        {0, 0, 0, 0, 4, 16}, {0, 0, 0, 0, 5, 16}, {0, 0, 1, 0, 4, 18}, {0, 0, 2, 1, 6, 14},
+        {0, 0, 0, 0, 4, 16}, {0, 0, 0, 0, 4, 13}, {1, 1, 0, 2, 7, 20}, {1, 1, 1, 2, 5, 17},
+        {1, 2, 0, 3, 5, 11}, {1, 1, 1, 2, 7, 17},
     };
     sella_rows_init(rows);
     for (int r = 0; r < ROWS; r++) {
@@ -40,7 +43,8 @@ static void nested_rows(sella_rows *rows)
         token[8] = token[11] = 509;
         slot[8] = SELLA_SLOT_USER;
         slot[11] = SELLA_SLOT_ITEM;
-        CHECK(sella_rows_add(rows, token, slot, plan[r].length, ref, plan[r].group, r, (float)(r % 2), 1.0f, err));
+        CHECK(sella_rows_add(rows, token, slot, plan[r].length, ref, plan[r].group, r,
+                             (float)(r % 2), 1.0f, err));
     }
 }
 
@@ -100,7 +104,8 @@ static void run(sella_pass *pass, const sella_tree_batch *batch, int C, outcome 
     CHECK(sella_pass_forward(pass, batch, soft, 0, -1, answer, err));
     CHECK(sella_pass_backward(pass, danswer, dsoft, err));
     for (int n = 0; n < batch->N; n++) {
-        memcpy(o->answer + (size_t)batch->row_n[n] * width, answer + (size_t)n * width, width * sizeof *answer);
+        memcpy(o->answer + (size_t)batch->row_n[n] * width, answer + (size_t)n * width,
+               width * sizeof *answer);
     }
     for (int m = 0; m < batch->M; m++) {
         for (size_t c = 0; c < width; c++) {
@@ -113,7 +118,8 @@ static void run(sella_pass *pass, const sella_tree_batch *batch, int C, outcome 
     free(danswer);
 }
 
-static void adapter_new(const sella_backbone *backbone, const sella_lora_config *config, sella_lora **lora)
+static void adapter_new(const sella_backbone *backbone, const sella_lora_config *config,
+                        sella_lora **lora)
 {
     CHECK(sella_lora_new(backbone, config, 5, lora, err));
     sella_param_table *table = sella_lora_params(*lora);
@@ -124,7 +130,8 @@ static void adapter_new(const sella_backbone *backbone, const sella_lora_config 
     }
 }
 
-static void tree_case(const char *model, unsigned targets, int first_layer, bool train_lora, bool train_soft)
+static void tree_case(const char *model, unsigned targets, int first_layer, bool train_lora,
+                      bool train_soft)
 {
     sella_backbone *backbone = NULL;
     sella_lora *lora = NULL;
@@ -133,8 +140,10 @@ static void tree_case(const char *model, unsigned targets, int first_layer, bool
     char what[128];
     CHECK(sella_backbone_open(ref_path(model), NULL, &backbone, err));
     const int C = sella_backbone_shape(backbone)->C;
-    adapter_new(backbone, &(sella_lora_config){.rank = 3, .alpha = 6, .targets = targets, .first_layer = first_layer},
-                &lora);
+    adapter_new(
+        backbone,
+        &(sella_lora_config){.rank = 3, .alpha = 6, .targets = targets, .first_layer = first_layer},
+        &lora);
     nested_rows(&rows);
     batch_of(&rows, true, &tree);
     assert_true(tree.T < tree.row_tokens && tree.S > 6);
@@ -152,8 +161,8 @@ static void tree_case(const char *model, unsigned targets, int first_layer, bool
         sella_tree_batch_release(&one);
     }
     gradients_take(lora, &single);
-    snprintf(what, sizeof what, "%s, targets %#x from layer %d, train %d %d", model, targets, first_layer, train_lora,
-             train_soft);
+    snprintf(what, sizeof what, "%s, targets %#x from layer %d, train %d %d", model, targets,
+             first_layer, train_lora, train_soft);
     close_relative(what, together.answer, single.answer, ROWS * (size_t)C, TOLERANCE);
     close_relative(what, together.grad, single.grad, together.grads, TOLERANCE);
     close_relative(what, together.dsoft, single.dsoft, REFS * (size_t)C, TOLERANCE);
@@ -177,7 +186,8 @@ static void tree_case(const char *model, unsigned targets, int first_layer, bool
 static void trees_equal_single_rows(void **state)
 {
     static const char *const models[] = {"tiny_llama", "backbone_qwen2", "backbone_qwen3_bias"};
-    const unsigned all = (1u << SELLA_MATRICES) - 1, qv = 1u << SELLA_MATRIX_Q | 1u << SELLA_MATRIX_V;
+    const unsigned all = (1u << SELLA_MATRICES) - 1,
+                   qv = 1u << SELLA_MATRIX_Q | 1u << SELLA_MATRIX_V;
     for (int i = 0; i < 3; i++) {
         tree_case(models[i], all, 0, true, false);
         tree_case(models[i], all, 0, false, true);
@@ -194,7 +204,8 @@ static void trees_equal_single_rows(void **state)
 
 /* ---- central differences, with dropout, whose mask is a function of seed and step ---- */
 
-static double projected(sella_pass *pass, const sella_tree_batch *batch, const float *soft, int C, int64_t step)
+static double projected(sella_pass *pass, const sella_tree_batch *batch, const float *soft, int C,
+                        int64_t step)
 {
     float *answer = calloc((size_t)batch->N * (size_t)C, sizeof *answer);
     double sum = 0;
@@ -206,8 +217,8 @@ static double projected(sella_pass *pass, const sella_tree_batch *batch, const f
     return sum;
 }
 
-static void difference_check(const char *what, sella_pass *pass, const sella_tree_batch *batch, const float *soft,
-                             int C, float *value, float gradient, float largest)
+static void difference_check(const char *what, sella_pass *pass, const sella_tree_batch *batch,
+                             const float *soft, int C, float *value, float gradient, float largest)
 {
     const float kept = *value, eps = 4e-3f;
     *value = kept + eps;
@@ -217,8 +228,8 @@ static void difference_check(const char *what, sella_pass *pass, const sella_tre
     *value = kept;
     const double slope = (up - down) / (2.0 * (double)eps), gap = fabs(slope - (double)gradient);
     if (!(gap <= 0.02 * (double)largest + 2e-3)) {
-        fail_msg("%s: gradient %.6g, central difference %.6g (largest of the tensor %.6g)", what, (double)gradient,
-                 slope, (double)largest);
+        fail_msg("%s: gradient %.6g, central difference %.6g (largest of the tensor %.6g)", what,
+                 (double)gradient, slope, (double)largest);
     }
 }
 
@@ -240,15 +251,17 @@ static void central_differences(void **state)
     CHECK(sella_backbone_open(ref_path("backbone_qwen3_bias"), NULL, &backbone, err));
     const int C = sella_backbone_shape(backbone)->C;
     adapter_new(backbone,
-                &(sella_lora_config){.rank = 3, .alpha = 3, .dropout = 0.3, .targets = (1u << SELLA_MATRICES) - 1},
+                &(sella_lora_config){
+                    .rank = 3, .alpha = 3, .dropout = 0.3, .targets = (1u << SELLA_MATRICES) - 1},
                 &lora);
     nested_rows(&rows);
     batch_of(&rows, true, &batch);
     sella_pass *pass = NULL;
     CHECK(sella_pass_new(
         backbone, lora,
-        &(sella_pass_options){.max_tokens = batch.T, .backward = true, .train_lora = true, .train_soft = true}, &pass,
-        err));
+        &(sella_pass_options){
+            .max_tokens = batch.T, .backward = true, .train_lora = true, .train_soft = true},
+        &pass, err));
     const size_t values = (size_t)batch.M * (size_t)C;
     float *soft = calloc(values, sizeof *soft), *dsoft = calloc(values, sizeof *dsoft);
     float *danswer = calloc((size_t)batch.N * (size_t)C, sizeof *danswer);
@@ -268,7 +281,8 @@ static void central_differences(void **state)
                          largest_of(param->grad, param->count));
     }
     for (size_t i = 3; i < values; i += 37) {
-        difference_check("a soft row", pass, &batch, soft, C, &soft[i], dsoft[i], largest_of(dsoft, values));
+        difference_check("a soft row", pass, &batch, soft, C, &soft[i], dsoft[i],
+                         largest_of(dsoft, values));
     }
     free(soft);
     free(dsoft);
@@ -281,7 +295,8 @@ static void central_differences(void **state)
     (void)state;
 }
 
-/* With one token, column c of dA is zero exactly where dropout took input c: the share of zeros is p. */
+/* With one token, column c of dA is zero exactly where dropout took input c: the share of zeros is
+ * p. */
 static void dropout_takes_its_share(void **state)
 {
     sella_backbone *backbone = NULL;
@@ -291,16 +306,18 @@ static void dropout_takes_its_share(void **state)
     CHECK(sella_backbone_open(ref_path("tiny_llama"), NULL, &backbone, err));
     const int C = sella_backbone_shape(backbone)->C;
     adapter_new(backbone,
-                &(sella_lora_config){.rank = 2, .alpha = 2, .dropout = 0.2, .targets = (1u << SELLA_MATRICES) - 1},
+                &(sella_lora_config){
+                    .rank = 2, .alpha = 2, .dropout = 0.2, .targets = (1u << SELLA_MATRICES) - 1},
                 &lora);
     sella_rows_init(&rows);
     CHECK(sella_rows_add(&rows, (const int32_t[]){17}, NULL, 1, NULL, 0, 0, 1, 1, err));
     batch_of(&rows, false, &batch);
     sella_pass *pass = NULL;
-    CHECK(sella_pass_new(backbone, lora, &(sella_pass_options){.max_tokens = 1, .backward = true, .train_lora = true},
-                         &pass, err));
-    float *answer = calloc((size_t)C, sizeof *answer), *danswer = calloc((size_t)C, sizeof *danswer),
-          *other = calloc((size_t)C, sizeof *other);
+    CHECK(sella_pass_new(
+        backbone, lora,
+        &(sella_pass_options){.max_tokens = 1, .backward = true, .train_lora = true}, &pass, err));
+    float *answer = calloc((size_t)C, sizeof *answer),
+          *danswer = calloc((size_t)C, sizeof *danswer), *other = calloc((size_t)C, sizeof *other);
     int zeros = 0, all = 0;
     sella_param_table *table = sella_lora_params(lora);
     for (int i = 0; i < C; i++) {
@@ -331,7 +348,8 @@ static void dropout_takes_its_share(void **state)
     assert_memory_not_equal(answer, other, (size_t)C * sizeof *answer);
     CHECK(sella_pass_forward(pass, &batch, NULL, 3, 18, other, err));
     assert_memory_not_equal(answer, other, (size_t)C * sizeof *answer);
-    CHECK(sella_pass_forward(pass, &batch, NULL, 3, -1, answer, err)); // off: seed and step do not matter
+    /* off: seed and step do not matter */
+    CHECK(sella_pass_forward(pass, &batch, NULL, 3, -1, answer, err));
     CHECK(sella_pass_forward(pass, &batch, NULL, 4, -2, other, err));
     assert_memory_equal(answer, other, (size_t)C * sizeof *answer);
     free(answer);
@@ -345,7 +363,8 @@ static void dropout_takes_its_share(void **state)
     (void)state;
 }
 
-/* With dropout on, soft rows get the same gradient from live tokens alone (the adapter is frozen) as from all tokens. */
+/* With dropout on, soft rows get the same gradient from live tokens alone (the adapter is frozen)
+ * as from all tokens. */
 static void live_tokens_share_the_mask(void **state)
 {
     sella_backbone *backbone = NULL;
@@ -355,10 +374,12 @@ static void live_tokens_share_the_mask(void **state)
     float *dsoft[2];
     CHECK(sella_backbone_open(ref_path("backbone_qwen3_bias"), NULL, &backbone, err));
     const size_t C = (size_t)sella_backbone_shape(backbone)->C;
-    adapter_new(backbone, &(sella_lora_config){.rank = 3, .alpha = 9, .dropout = 0.4, .targets = 127}, &lora);
+    adapter_new(backbone,
+                &(sella_lora_config){.rank = 3, .alpha = 9, .dropout = 0.4, .targets = 127}, &lora);
     nested_rows(&rows);
     batch_of(&rows, true, &batch);
-    float *soft = calloc((size_t)batch.M * C, sizeof *soft), *answer = calloc((size_t)batch.N * C, sizeof *answer);
+    float *soft = calloc((size_t)batch.M * C, sizeof *soft),
+          *answer = calloc((size_t)batch.N * C, sizeof *answer);
     for (size_t i = 0; i < (size_t)batch.M * C; i++) {
         soft[i] = random_at(1, i);
     }
@@ -398,8 +419,10 @@ static void refusals(void **state)
     const size_t C = (size_t)sella_backbone_shape(backbone)->C;
     nested_rows(&rows);
     batch_of(&rows, true, &batch);
-    float *soft = calloc((size_t)batch.M * C, sizeof *soft), *answer = calloc((size_t)batch.N * C, sizeof *answer);
-    CHECK(sella_pass_new(backbone, NULL, &(sella_pass_options){.max_tokens = batch.T - 1}, &pass, err));
+    float *soft = calloc((size_t)batch.M * C, sizeof *soft),
+          *answer = calloc((size_t)batch.N * C, sizeof *answer);
+    CHECK(sella_pass_new(backbone, NULL, &(sella_pass_options){.max_tokens = batch.T - 1}, &pass,
+                         err));
     assert_int_equal(sella_pass_forward(pass, &batch, soft, 0, -1, answer, &why), SELLA_ARG);
     assert_non_null(strstr(why.text, "this pass holds"));
     assert_int_equal(sella_pass_backward(pass, answer, NULL, &why), SELLA_STATE);
@@ -414,8 +437,9 @@ static void refusals(void **state)
     soft[1] = NAN;
     assert_int_equal(sella_pass_forward(pass, &batch, soft, 0, -1, answer, &why), SELLA_DIVERGED);
     assert_non_null(strstr(why.text, "not finite"));
-    assert_int_equal(
-        sella_pass_new(backbone, NULL, &(sella_pass_options){.max_tokens = 0}, &(sella_pass *){NULL}, &why), SELLA_ARG);
+    assert_int_equal(sella_pass_new(backbone, NULL, &(sella_pass_options){.max_tokens = 0},
+                                    &(sella_pass *){NULL}, &why),
+                     SELLA_ARG);
     free(soft);
     free(answer);
     sella_pass_free(pass);

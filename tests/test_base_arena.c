@@ -148,7 +148,8 @@ static void memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(arena), cmocka_unit_test(too_much), cmocka_unit_test(params), cmocka_unit_test(not_finite),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(arena), cmocka_unit_test(too_much),
+                                       cmocka_unit_test(params), cmocka_unit_test(not_finite),
                                        cmocka_unit_test(memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,7 +51,8 @@ static void publish(void **state)
     (void)state;
     sella_err err = {0};
     sella_aside *aside = NULL;
-    char *place = in("run"), *inside = in("run/inside"), *nested = in("a/b/run"), *empty = in("empty");
+    char *place = in("run"), *inside = in("run/inside"), *nested = in("a/b/run"),
+         *empty = in("empty");
     assert_int_equal(sella_aside_begin(place, "train", &aside, &err), SELLA_OK);
     assert_true(sella_path_is_dir(aside->path));
     assert_false(sella_path_exists(place));
@@ -76,7 +77,9 @@ static void links(void **state)
     (void)state;
     sella_err err = {0};
     sella_aside *aside = NULL;
-    const struct { char *target, *link, *lost, *inside; } p = {in("disk/target"), in("link"), in("lost"), in("disk/target/inside")};
+    const struct {
+        char *target, *link, *lost, *inside;
+    } p = {in("disk/target"), in("link"), in("lost"), in("disk/target/inside")};
     char here[4096];
     assert_int_equal(sella_dir_make(p.target, &err), SELLA_OK);
     assert_int_equal(symlink("disk/target", p.link), 0);
@@ -109,7 +112,8 @@ static pid_t begin_in_child(const char *place, int *tell)
         sella_aside *aside = NULL;
         close(down[1]);
         const sella_status status = sella_aside_begin(place, "train", &aside, NULL);
-        _exit(status == SELLA_OK && write(up[1], "b", 1) == 1 && read(down[0], &byte, 1) == 0 ? 0 : 1);
+        _exit(status == SELLA_OK && write(up[1], "b", 1) == 1 && read(down[0], &byte, 1) == 0 ? 0
+                                                                                              : 1);
     }
     assert_int_equal(read(up[0], &byte, 1), 1);
     close(up[0]), close(up[1]), close(down[0]);
@@ -134,13 +138,15 @@ static void leftovers(void **state)
     int tell_dead, tell_alive, status;
     sella_err err = {0};
     char *place = in("swept");
-    const pid_t dead = begin_in_child(place, &tell_dead), alive = begin_in_child(place, &tell_alive);
+    const pid_t dead = begin_in_child(place, &tell_dead),
+                alive = begin_in_child(place, &tell_alive);
     char *of_dead = left_by(place, dead), *of_alive = left_by(place, alive);
     assert_int_equal(kill(dead, SIGKILL), 0);
     assert_int_equal(waitpid(dead, &status, 0), dead);
     assert_true(sella_path_is_dir(of_dead));
     // others that only look like it
-    static const char *const kept[] = {"swept.train-", "swept.train-12x", "swept.train-012", "swept.import-1234567", "other.train-1234567"};
+    static const char *const kept[] = {"swept.train-", "swept.train-12x", "swept.train-012",
+                                       "swept.import-1234567", "other.train-1234567"};
     for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {
         char *path = in(kept[i]);
         assert_int_equal(sella_dir_make(path, &err), SELLA_OK);
@@ -172,6 +178,7 @@ static void leftovers(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(publish), cmocka_unit_test(links), cmocka_unit_test(leftovers)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(publish), cmocka_unit_test(links),
+                                       cmocka_unit_test(leftovers)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -31,7 +31,8 @@ static void sentence(void **state)
     assert_int_equal(sella_err_prefix(&err, SELLA_ARG, "part %d", 1), SELLA_IO);
     assert_string_equal(err.text, "part 1: a.csv:3: no");
     assert_int_equal(sella_err_prefix(NULL, SELLA_ARG, "x"), SELLA_ARG);
-    assert_int_equal(sella_err_set(&err, SELLA_FORMAT, "again: %s", err.text), SELLA_FORMAT); // its own text as an argument
+    /* its own text as an argument */
+    assert_int_equal(sella_err_set(&err, SELLA_FORMAT, "again: %s", err.text), SELLA_FORMAT);
     assert_string_equal(err.text, "again: part 1: a.csv:3: no");
     assert_int_equal(sella_err_errno(&err, "x/y", "opened", ENOENT), SELLA_MISSING);
     assert_string_equal(err.text, "x/y: could not be opened: No such file or directory");
@@ -70,6 +71,7 @@ static void too_long(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(names), cmocka_unit_test(sentence), cmocka_unit_test(hostile), cmocka_unit_test(too_long)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(names), cmocka_unit_test(sentence),
+                                       cmocka_unit_test(hostile), cmocka_unit_test(too_long)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

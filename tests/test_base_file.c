@@ -45,7 +45,8 @@ static void map(void **state)
     (void)state;
     sella_err err = {0};
     sella_map m;
-    char *path = scratch_file(folder, "a", "hello", 5), *empty = scratch_file(folder, "empty", "", 0);
+    char *path = scratch_file(folder, "a", "hello", 5),
+         *empty = scratch_file(folder, "empty", "", 0);
     char *fifo = sella_path_join(folder, "fifo", NULL);
     assert_int_equal(sella_map_open(path, &m, &err), SELLA_OK);
     assert_int_equal(m.size, 5);
@@ -102,7 +103,8 @@ static void write_and_replace(void **state)
 static void write_through_link(void **state)
 {
     (void)state;
-    char *path = scratch_file(folder, "real", "old", 3), *link = sella_path_join(folder, "link", NULL);
+    char *path = scratch_file(folder, "real", "old", 3),
+         *link = sella_path_join(folder, "link", NULL);
     struct stat info;
     assert_int_equal(symlink("real", link), 0);
     assert_int_equal(sella_write_file(link, "new", 3, NULL), SELLA_OK);
@@ -118,7 +120,8 @@ static void write_failures(void **state)
     sella_err err = {0};
     sella_writer *w = NULL;
     assert_int_equal(sella_write_open("no/such/folder/x", &w, &err), SELLA_IO);
-    assert_string_equal(err.text, "no/such/folder/x: could not be written: its folder does not exist");
+    assert_string_equal(err.text,
+                        "no/such/folder/x: could not be written: its folder does not exist");
     assert_null(w);
     assert_int_equal(sella_write_file(folder, "x", 1, &err), SELLA_IO);
     assert_non_null(strstr(err.text, "Is a directory"));
@@ -135,7 +138,8 @@ static void write_failures(void **state)
     assert_non_null(strstr(err.text, "is a pipe or device"));
 }
 
-/* In a child with a limit on file sizes: the disk is full after 100,000 bytes. Exit 0 when all is as it should be. */
+/* In a child with a limit on file sizes: the disk is full after 100,000 bytes. Exit 0 when all is
+ * as it should be. */
 static int full_disk(const char *path, const char *lines)
 {
     static char block[50000];
@@ -164,10 +168,12 @@ static int full_disk(const char *path, const char *lines)
         }
     }
     struct stat info; // 100,000 bytes are there: a further line does not fit, not even in part
-    if (sella_append_line(lines, "x", &err) != SELLA_IO || stat(lines, &info) != 0 || info.st_size != 100000) {
+    if (sella_append_line(lines, "x", &err) != SELLA_IO || stat(lines, &info) != 0 ||
+        info.st_size != 100000) {
         return 5;
     }
-    if (truncate(lines, 99990) != 0 || sella_append_line(lines, "0123456789abcdef", &err) != SELLA_IO || stat(lines, &info) != 0 ||
+    if (truncate(lines, 99990) != 0 ||
+        sella_append_line(lines, "0123456789abcdef", &err) != SELLA_IO || stat(lines, &info) != 0 ||
         info.st_size != 99990) {
         return 6;
     }
@@ -177,7 +183,8 @@ static int full_disk(const char *path, const char *lines)
 static void full(void **state)
 {
     (void)state;
-    char *path = scratch_file(folder, "kept", "old", 3), *lines = sella_path_join(folder, "lines", NULL);
+    char *path = scratch_file(folder, "kept", "old", 3),
+         *lines = sella_path_join(folder, "lines", NULL);
     size_t before = entries();
     pid_t child = fork();
     assert_true(child >= 0);
@@ -208,7 +215,11 @@ static void join(void **state)
     (void)state;
     const struct {
         const char *a, *b, *c, *want;
-    } cases[] = {{"a", "b", "c", "a/b/c"}, {"a/", "b", NULL, "a/b"}, {"/", "b", NULL, "/b"}, {"", "b", NULL, "b"}, {"a", "", NULL, "a"}};
+    } cases[] = {{"a", "b", "c", "a/b/c"},
+                 {"a/", "b", NULL, "a/b"},
+                 {"/", "b", NULL, "/b"},
+                 {"", "b", NULL, "b"},
+                 {"a", "", NULL, "a"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char *path = sella_path_join(cases[i].a, cases[i].b, cases[i].c, NULL);
         assert_string_equal(path, cases[i].want);
@@ -222,11 +233,13 @@ static void folders(void **state)
     sella_err err = {0};
     char **names = NULL;
     size_t count = 0;
-    char *deep = sella_path_join(folder, "d/e//f/", NULL), *top = sella_path_join(folder, "d", NULL), *e = sella_path_join(folder, "d/e", NULL);
+    char *deep = sella_path_join(folder, "d/e//f/", NULL),
+         *top = sella_path_join(folder, "d", NULL), *e = sella_path_join(folder, "d/e", NULL);
     assert_int_equal(sella_dir_make(deep, &err), SELLA_OK);
     assert_int_equal(sella_dir_make(deep, &err), SELLA_OK);
     assert_true(sella_path_is_dir(e));
-    char *z = scratch_file(e, "z", "1", 1), *a = scratch_file(e, "a", "22", 2), *under = sella_path_join(z, "x", NULL);
+    char *z = scratch_file(e, "z", "1", 1), *a = scratch_file(e, "a", "22", 2),
+         *under = sella_path_join(z, "x", NULL);
     assert_int_equal(sella_dir_make(under, &err), SELLA_IO);
     assert_non_null(strstr(err.text, "is a file; expected a folder"));
     assert_int_equal(sella_dir_list(e, &names, &count, &err), SELLA_OK);
@@ -241,7 +254,8 @@ static void folders(void **state)
     assert_int_equal(sella_dir_list(a, &names, &count, &err), SELLA_IO);
     assert_null(names);
     // A link in a removed folder is removed, not what it points to.
-    char *outside = scratch_file(folder, "outside", "x", 1), *link = sella_path_join(e, "link", NULL);
+    char *outside = scratch_file(folder, "outside", "x", 1),
+         *link = sella_path_join(e, "link", NULL);
     assert_int_equal(symlink(outside, link), 0);
     assert_int_equal(sella_path_remove(top, &err), SELLA_OK);
     assert_false(sella_path_exists(top));
@@ -254,7 +268,8 @@ static void publish(void **state)
 {
     (void)state;
     sella_err err = {0};
-    char *tmp = sella_path_join(folder, "run.tmp", NULL), *run = sella_path_join(folder, "run", NULL);
+    char *tmp = sella_path_join(folder, "run.tmp", NULL),
+         *run = sella_path_join(folder, "run", NULL);
     for (int round = 0; round < 2; round++) { // to a new name, then over an empty folder
         char *sub = sella_path_join(tmp, "sub", NULL);
         assert_int_equal(sella_dir_make(sub, &err), SELLA_OK);
@@ -286,7 +301,8 @@ static void sweep(void **state)
     (void)state;
     sella_err err = {0};
     static const char *const left[] = {"p.csv.new-12-345", "sub/q.new-1-2", "sub/a.new-b.new-1-2"};
-    static const char *const kept[] = {"p.csv", "p.new-1", "p.new-12-", "p.new-1-2.csv", "sub/new-1-2"};
+    static const char *const kept[] = {"p.csv", "p.new-1", "p.new-12-", "p.new-1-2.csv",
+                                       "sub/new-1-2"};
     char *root = sella_path_join(folder, "sweep", NULL), *sub = sella_path_join(root, "sub", NULL);
     char *odd = sella_path_join(root, "d.new-1-2", NULL);
     assert_int_equal(sella_dir_make(sub, &err), SELLA_OK);
@@ -319,7 +335,8 @@ static void write_try(void **state)
 {
     (void)state;
     sella_err err = {0};
-    char *path = scratch_file(folder, "tried", "old", 3), *new = sella_path_join(folder, "untried", NULL);
+    char *path = scratch_file(folder, "tried", "old", 3),
+         *new = sella_path_join(folder, "untried", NULL);
     const size_t before = entries();
     assert_int_equal(sella_write_try(path, &err), SELLA_OK);
     assert_true(scratch_holds(path, "old"));
@@ -366,9 +383,17 @@ static void hash(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(map),    cmocka_unit_test(write_and_replace), cmocka_unit_test(write_through_link), cmocka_unit_test(write_failures),
-        cmocka_unit_test(full),   cmocka_unit_test(append),            cmocka_unit_test(join),               cmocka_unit_test(folders),
-        cmocka_unit_test(publish), cmocka_unit_test(hash), cmocka_unit_test(sweep), cmocka_unit_test(write_try)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(map),
+                                       cmocka_unit_test(write_and_replace),
+                                       cmocka_unit_test(write_through_link),
+                                       cmocka_unit_test(write_failures),
+                                       cmocka_unit_test(full),
+                                       cmocka_unit_test(append),
+                                       cmocka_unit_test(join),
+                                       cmocka_unit_test(folders),
+                                       cmocka_unit_test(publish),
+                                       cmocka_unit_test(hash),
+                                       cmocka_unit_test(sweep),
+                                       cmocka_unit_test(write_try)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

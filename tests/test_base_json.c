@@ -49,7 +49,9 @@ static void refused(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         sella_err err = {0};
         json_t *value = NULL;
-        assert_int_equal(sella_json_parse(cases[i].text, strlen(cases[i].text), "run.json", &value, &err), SELLA_FORMAT);
+        assert_int_equal(
+            sella_json_parse(cases[i].text, strlen(cases[i].text), "run.json", &value, &err),
+            SELLA_FORMAT);
         assert_null(value);
         assert_non_null(strstr(err.text, cases[i].sentence));
     }
@@ -57,7 +59,8 @@ static void refused(void **state)
     json_t *value = NULL;
     char *deep = malloc(100000);
     memset(deep, '[', 100000);
-    assert_int_equal(sella_json_parse(deep, 100000, "deep", &value, &err), SELLA_FORMAT); // no stack overflow
+    /* no stack overflow */
+    assert_int_equal(sella_json_parse(deep, 100000, "deep", &value, &err), SELLA_FORMAT);
     free(deep);
     char *path = scratch_file(folder, "big.json", "{\"a\":1}", 7);
     assert_int_equal(sella_json_load(path, 6, &value, &err), SELLA_FORMAT);
@@ -71,7 +74,8 @@ static void refused(void **state)
 static void getters(void **state)
 {
     (void)state;
-    const char *text = "{\"i\": 7, \"r\": 0.5, \"b\": true, \"s\": \"x\", \"o\": {}, \"a\": [1], \"n\": null}";
+    const char *text =
+        "{\"i\": 7, \"r\": 0.5, \"b\": true, \"s\": \"x\", \"o\": {}, \"a\": [1], \"n\": null}";
     sella_err err = {0};
     json_t *o = NULL;
     int64_t i = 0;
@@ -92,19 +96,23 @@ static void getters(void **state)
     assert_string_equal(s, "x");
     assert_int_equal(sella_json_get_object(o, "o", "run.json", &v, &err), SELLA_OK);
     assert_int_equal(sella_json_get_array(o, "a", "run.json", &v, &err), SELLA_OK);
-    assert_int_equal(sella_json_get_int(o, "seed", "run.json", 0, 4294967295, &i, &err), SELLA_FORMAT);
-    assert_string_equal(err.text, "run.json: key 'seed' is missing; expected an integer from 0 to 4294967295");
+    assert_int_equal(sella_json_get_int(o, "seed", "run.json", 0, 4294967295, &i, &err),
+                     SELLA_FORMAT);
+    assert_string_equal(
+        err.text, "run.json: key 'seed' is missing; expected an integer from 0 to 4294967295");
     assert_int_equal(sella_json_get_int(o, "i", "run.json", 8, 9, &i, &err), SELLA_FORMAT);
     assert_string_equal(err.text, "run.json: key 'i' is 7; expected an integer from 8 to 9");
     assert_int_equal(sella_json_get_int(o, "r", "run.json", 0, 9, &i, &err), SELLA_FORMAT);
-    assert_string_equal(err.text, "run.json: key 'r' is a number with a fraction; expected an integer from 0 to 9");
+    assert_string_equal(
+        err.text, "run.json: key 'r' is a number with a fraction; expected an integer from 0 to 9");
     assert_int_equal(sella_json_get_real(o, "n", "run.json", &r, &err), SELLA_FORMAT);
     assert_string_equal(err.text, "run.json: key 'n' is null; expected a number");
     assert_int_equal(sella_json_get_bool(o, "i", "run.json", &b, &err), SELLA_FORMAT);
     assert_int_equal(sella_json_get_string(o, "i", "run.json", &s, &err), SELLA_FORMAT);
     assert_int_equal(sella_json_get_object(o, "a", "run.json", &v, &err), SELLA_FORMAT);
     assert_int_equal(sella_json_get_array(o, "o", "run.json", &v, &err), SELLA_FORMAT);
-    assert_int_equal(sella_json_get_array(json_object_get(o, "a"), "o", "run.json", &v, &err), SELLA_FORMAT);
+    assert_int_equal(sella_json_get_array(json_object_get(o, "a"), "o", "run.json", &v, &err),
+                     SELLA_FORMAT);
     assert_string_equal(err.text, "run.json: is an array; expected an object with key 'o'");
     assert_int_equal(sella_json_get_array(NULL, "o", "run.json", &v, &err), SELLA_FORMAT);
     json_decref(o);
@@ -120,11 +128,13 @@ static void saving(void **state)
     json_object_set_new(o, "a", sella_json_real(NAN));
     json_object_set_new(o, "inf", sella_json_real(INFINITY));
     assert_int_equal(sella_json_save(path, o, NULL), SELLA_OK);
-    assert_true(scratch_holds(path, "{\n  \"z\": 1,\n  \"a\": null,\n  \"inf\": null\n}\n")); // insertion order
+    /* insertion order */
+    assert_true(scratch_holds(path, "{\n  \"z\": 1,\n  \"a\": null,\n  \"inf\": null\n}\n"));
     char *line = sella_json_line(o);
     assert_string_equal(line, "{\"z\":1,\"a\":null,\"inf\":null}");
     free(line);
-    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) { // 17 digits bring every double back
+    /* 17 digits bring every double back */
+    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
         double value = 0;
         json_object_set_new(o, "x", sella_json_real(figures[i]));
         assert_int_equal(sella_json_save(path, o, NULL), SELLA_OK);
@@ -165,7 +175,8 @@ static void parse_json(const uint8_t *data, size_t bytes, void *user)
 static void fuzz(void **state)
 {
     (void)state;
-    const char text[] = "{\"method\": \"sella\", \"auc\": 0.69000000000000006, \"rows\": 10401, \"subsets\": {\"warm\": {\"rows\": -3, \"auc\": null}},\n"
+    const char text[] = "{\"method\": \"sella\", \"auc\": 0.69000000000000006, \"rows\": 10401, "
+                        "\"subsets\": {\"warm\": {\"rows\": -3, \"auc\": null}},\n"
                         " \"list\": [true, false, [1, 2.5e-7, \"caf\xc3\xa9 \\u00e9 \\\"q\\\"\"]]}";
     mutate_run(text, sizeof text - 1, mutate_rounds(10000, 1000000), parse_json, NULL);
 }
@@ -201,7 +212,8 @@ static void talking(void **state)
 {
     (void)state;
     heard h = {0};
-    const sella_talk talk = {.line = on_line, .progress = on_progress, .stop = on_stop, .user = &h}, silent = {0};
+    const sella_talk talk = {.line = on_line, .progress = on_progress, .stop = on_stop, .user = &h},
+                     silent = {0};
     sella_progress p;
     sella_say(&talk, SELLA_LEVEL_WARN, "%d rows", 3);
     assert_string_equal(h.text, "3 rows");
@@ -235,7 +247,8 @@ static void talking(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(refused), cmocka_unit_test(getters), cmocka_unit_test(saving), cmocka_unit_test(fuzz),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(refused), cmocka_unit_test(getters),
+                                       cmocka_unit_test(saving), cmocka_unit_test(fuzz),
                                        cmocka_unit_test(talking)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

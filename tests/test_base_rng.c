@@ -1,4 +1,5 @@
-/* Philox against the published test vectors of Random123 (kat_vectors), and the draws made of it. */
+/* Philox against the published test vectors of Random123 (kat_vectors), and the draws made of
+ * it. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -20,8 +21,12 @@ static void known_answers(void **state)
         uint32_t out[4];
     } cases[] = {
         {{0, 0, 0, 0}, 0, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
-        {{UINT64_MAX, 0, 0xffffffff, 0xffffffff}, UINT64_MAX, {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
-        {{0x299f31d0a4093822, 0, 0x13198a2e, 0x03707344}, 0x85a308d3243f6a88, {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
+        {{UINT64_MAX, 0, 0xffffffff, 0xffffffff},
+         UINT64_MAX,
+         {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
+        {{0x299f31d0a4093822, 0, 0x13198a2e, 0x03707344},
+         0x85a308d3243f6a88,
+         {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         uint32_t out[4];
@@ -33,7 +38,8 @@ static void known_answers(void **state)
 static void inputs_matter(void **state)
 {
     (void)state;
-    const sella_rng rngs[] = {{1, 2, 3, 4}, {2, 2, 3, 4}, {1, 3, 3, 4}, {1, 2, 4, 4}, {1, 2, 3, 5}, {1ull << 32, 2, 3, 4}};
+    const sella_rng rngs[] = {{1, 2, 3, 4}, {2, 2, 3, 4}, {1, 3, 3, 4},
+                              {1, 2, 4, 4}, {1, 2, 3, 5}, {1ull << 32, 2, 3, 4}};
     uint32_t out[7][4];
     for (int i = 0; i < 6; i++) {
         sella_rng_block(&rngs[i], 7, out[i]);
@@ -46,7 +52,8 @@ static void inputs_matter(void **state)
     }
 }
 
-/* Moments of 100,000 draws within 5 standard errors of their known values; chi-square of 10 cells far from its tail. */
+/* Moments of 100,000 draws within 5 standard errors of their known values; chi-square of 10 cells
+ * far from its tail. */
 static void distributions(void **state)
 {
     (void)state;
@@ -126,7 +133,8 @@ static void sample(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(known_answers), cmocka_unit_test(inputs_matter), cmocka_unit_test(distributions),
-                                       cmocka_unit_test(shuffle), cmocka_unit_test(sample)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(known_answers), cmocka_unit_test(inputs_matter),
+        cmocka_unit_test(distributions), cmocka_unit_test(shuffle), cmocka_unit_test(sample)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,12 +59,14 @@ static void defaults_and_precedence(void **state)
     assert_true(sella_settings_bool(s, "semantic.train"));
     assert_true(sella_settings_is(s, "stage2.loss", "bce"));
     assert_false(sella_settings_given(s, "stage1.lr"));
-    const char *yaml = "stage1:\n  lr: 0.5 # comment\n  batch: 7\nsemantic.train: off\ntemplate: \"my file: #1.txt\"\n";
+    const char *yaml = "stage1:\n  lr: 0.5 # comment\n  batch: 7\nsemantic.train: off\ntemplate: "
+                       "\"my file: #1.txt\"\n";
     char *path = scratch_file(folder, "conf.yaml", yaml, strlen(yaml));
     assert_int_equal(sella_settings_set(s, "stage1.lr", "0.1", "preset paper", NULL), SELLA_OK);
     assert_int_equal(sella_settings_load(s, path, NULL), SELLA_OK);
     assert_int_equal(sella_settings_assign(s, "stage1.batch=9", "--set", NULL), SELLA_OK);
-    assert_int_equal(sella_settings_assign(s, "template=a=b", "--set", NULL), SELLA_OK); // at the first '='
+    /* at the first '=' */
+    assert_int_equal(sella_settings_assign(s, "template=a=b", "--set", NULL), SELLA_OK);
     assert_true(sella_settings_real(s, "stage1.lr") == 0.5);
     assert_true(sella_settings_given(s, "stage1.lr"));
     assert_false(sella_settings_given(s, "stage2.lr"));
@@ -143,7 +145,8 @@ static void hostile_yaml(void **state)
         {"seed: !!int 1\n", ":1: an anchor or a tag"},
         {"seed: [1, 2]\n", ":1: a list"},
         {"- seed\n", ":1: a list"},
-        {"seed: 1\n\nstage1:\n  lrr: 1\n", ":4: unknown setting 'stage1.lrr'; did you mean 'stage1.lr'?"},
+        {"seed: 1\n\nstage1:\n  lrr: 1\n",
+         ":4: unknown setting 'stage1.lrr'; did you mean 'stage1.lr'?"},
         {"stage9:\n  lr: 1\n", ": unknown setting 'stage9'"},
         {"<<: 1\n", ":1: unknown setting '<<'"},
         {"seed:\n  a: 1\n", ": a map where one value belongs"},
@@ -173,13 +176,16 @@ static void hostile_yaml(void **state)
         char *path = scratch_file(folder, "hostile.yaml", cases[i].yaml, strlen(cases[i].yaml));
         sella_status status = sella_settings_load(s, path, &err);
         if (status != SELLA_OK) { // unreadable as YAML, or a wrong setting
-            const bool unreadable = strstr(err.text, "not UTF-8 at") || strstr(err.text, "not valid YAML");
+            const bool unreadable =
+                strstr(err.text, "not UTF-8 at") || strstr(err.text, "not valid YAML");
             assert_int_equal(status, unreadable ? SELLA_FORMAT : SELLA_ARG);
         }
-        if ((status == SELLA_OK) != (cases[i].sentence == NULL) || (cases[i].sentence && !strstr(err.text, cases[i].sentence))) {
+        if ((status == SELLA_OK) != (cases[i].sentence == NULL) ||
+            (cases[i].sentence && !strstr(err.text, cases[i].sentence))) {
             fail_msg("'%s': %s", cases[i].yaml, err.text);
         }
-        if (status != SELLA_OK) { // place first, and nothing changed, not even by the good lines before
+        /* place first, and nothing changed, not even by the good lines before */
+        if (status != SELLA_OK) {
             assert_int_equal(strncmp(err.text, path, strlen(path)), 0);
             assert_int_equal(sella_settings_int(s, "seed"), 0);
             assert_false(sella_settings_given(s, "seed"));
@@ -196,7 +202,8 @@ static void large_yaml(void **state)
     const char *fill[] = {"[", "{", "- ", "a: ", "? ", "\"", "&a ", "seed: 1\n", "\n"};
     char *data = malloc(BYTES);
     for (size_t i = 0; i < sizeof fill / sizeof *fill; i++) {
-        for (size_t size = 1 << 20; size <= BYTES; size *= 10) { // at the limit, and (refused unread: one filling will do) far above
+        /* at the limit, and (refused unread: one filling will do) far above */
+        for (size_t size = 1 << 20; size <= BYTES; size *= 10) {
             if (size > 1 << 20 && i > 0) {
                 continue;
             }
@@ -208,7 +215,8 @@ static void large_yaml(void **state)
             char *path = scratch_file(folder, "large.yaml", data, size);
             bool blank = fill[i][0] == '\n' && size == 1 << 20;
             assert_int_equal(sella_settings_load(s, path, &err) == SELLA_OK, blank);
-            assert_int_equal(size > 1 << 20, strstr(err.text, "expected settings of at most") != NULL);
+            assert_int_equal(size > 1 << 20,
+                             strstr(err.text, "expected settings of at most") != NULL);
             sella_settings_free(s);
             free(path);
         }
@@ -222,15 +230,17 @@ static void large_yaml(void **state)
 static void round_trips(void **state)
 {
     (void)state;
-    const char *given[] = {"seed=4294967295", "stage1.lr=0.1234567890123456789", "stage2.loss=mse", "semantic.train=no", "template=a \"b\" \\ # caf\xc3\xa9: x"};
+    const char *given[] = {"seed=4294967295", "stage1.lr=0.1234567890123456789", "stage2.loss=mse",
+                           "semantic.train=no", "template=a \"b\" \\ # caf\xc3\xa9: x"};
     sella_settings *s = fresh(), *back = fresh(), *third = fresh();
     for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
         assert_int_equal(sella_settings_assign(s, given[i], "--set", NULL), SELLA_OK);
     }
     json_t *object = sella_settings_json(s);
     char *line = sella_json_line(object);
-    assert_string_equal(line, "{\"seed\":4294967295,\"stage1.lr\":0.12345678901234568,\"stage1.batch\":128,\"stage2.loss\":\"mse\",\"stage2.lr\":0.01,"
-                              "\"semantic.train\":false,\"template\":\"a \\\"b\\\" \\\\ # caf\xc3\xa9: x\"}");
+    assert_string_equal(line, "{\"seed\":4294967295,\"stage1.lr\":0.12345678901234568,\"stage1."
+                              "batch\":128,\"stage2.loss\":\"mse\",\"stage2.lr\":0.01,\"semantic."
+                              "train\":false,\"template\":\"a \\\"b\\\" \\\\ # caf\xc3\xa9: x\"}");
     assert_int_equal(sella_settings_from_json(back, object, "run.json", NULL), SELLA_OK);
     json_t *again = sella_settings_json(back);
     assert_true(json_equal(object, again));
@@ -261,15 +271,18 @@ static void hostile_json(void **state)
         {"{\"seed\": \"1\"}", "run.json: key 'seed' has the wrong type; expected a whole number"},
         {"{\"seed\": 1.5}", "run.json: key 'seed' has the wrong type; expected a whole number"},
         {"{\"seed\": -1}", "run.json: seed -1 is outside 0 to 4294967295"},
-        {"{\"stage1.lr\": null}", "run.json: key 'stage1.lr' has the wrong type; expected a number"},
-        {"{\"seed\": 5, \"semantic.train\": 1}", "run.json: key 'semantic.train' has the wrong type; expected true or false"},
+        {"{\"stage1.lr\": null}",
+         "run.json: key 'stage1.lr' has the wrong type; expected a number"},
+        {"{\"seed\": 5, \"semantic.train\": 1}",
+         "run.json: key 'semantic.train' has the wrong type; expected true or false"},
         {"[]", "run.json: expected an object of settings"},
     };
     sella_settings *s = fresh();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         sella_err err = {0};
         json_t *value = NULL;
-        assert_int_equal(sella_json_parse(cases[i].json, strlen(cases[i].json), "x", &value, &err), SELLA_OK);
+        assert_int_equal(sella_json_parse(cases[i].json, strlen(cases[i].json), "x", &value, &err),
+                         SELLA_OK);
         assert_true(sella_settings_from_json(s, value, "run.json", &err) != SELLA_OK);
         assert_string_equal(err.text, cases[i].sentence);
         json_decref(value);
@@ -304,7 +317,8 @@ static void load_mutated(const uint8_t *data, size_t bytes, void *user)
 static void fuzz(void **state)
 {
     (void)state;
-    const char yaml[] = "# settings\nseed: 42\nstage1:\n  lr: 8e-5\n  batch: 128 # rows\nstage2: {loss: mse, lr: '0.01'}\n"
+    const char yaml[] = "# settings\nseed: 42\nstage1:\n  lr: 8e-5\n  batch: 128 # rows\nstage2: "
+                        "{loss: mse, lr: '0.01'}\n"
                         "semantic.train: \"no\"\ntemplate: >-\n  folded caf\xc3\xa9\n";
     target t = {fresh(), memfd_create("settings", 0)};
     assert_true(t.fd >= 0);
@@ -315,7 +329,12 @@ static void fuzz(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(defaults_and_precedence), cmocka_unit_test(wrong_values), cmocka_unit_test(hostile_yaml),
-                                       cmocka_unit_test(large_yaml), cmocka_unit_test(round_trips), cmocka_unit_test(hostile_json), cmocka_unit_test(fuzz)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(defaults_and_precedence),
+                                       cmocka_unit_test(wrong_values),
+                                       cmocka_unit_test(hostile_yaml),
+                                       cmocka_unit_test(large_yaml),
+                                       cmocka_unit_test(round_trips),
+                                       cmocka_unit_test(hostile_json),
+                                       cmocka_unit_test(fuzz)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

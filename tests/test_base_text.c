@@ -71,7 +71,8 @@ static void utf8_cases(void **state)
     }
 }
 
-/* Every code point encoded by the definition is valid, except surrogates; every two-byte string agrees with a plain decoder. */
+/* Every code point encoded by the definition is valid, except surrogates; every two-byte string
+ * agrees with a plain decoder. */
 static void utf8_all(void **state)
 {
     (void)state;
@@ -90,7 +91,9 @@ static void utf8_all(void **state)
     for (unsigned a = 0; a < 256; a++) {
         for (unsigned b = 0; b < 256; b++) {
             char s[2] = {(char)a, (char)b};
-            size_t want = a < 0x80 ? (b < 0x80 ? 2 : 1) : a >= 0xc2 && a <= 0xdf && b >= 0x80 && b <= 0xbf ? 2 : 0;
+            size_t want = a < 0x80                                           ? (b < 0x80 ? 2 : 1)
+                          : a >= 0xc2 && a <= 0xdf && b >= 0x80 && b <= 0xbf ? 2
+                                                                             : 0;
             assert_int_equal(sella_utf8_valid(s, 2), want);
         }
     }
@@ -136,7 +139,8 @@ static void ints(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         sella_err err = {0};
         int64_t value = -77;
-        sella_status status = sella_parse_int(cases[i].text, strlen(cases[i].text), cases[i].min, cases[i].max, "rating", &value, &err);
+        sella_status status = sella_parse_int(cases[i].text, strlen(cases[i].text), cases[i].min,
+                                              cases[i].max, "rating", &value, &err);
         if (cases[i].sentence) {
             assert_int_equal(status, SELLA_FORMAT);
             assert_non_null(strstr(err.text, cases[i].sentence));
@@ -147,7 +151,8 @@ static void ints(void **state)
         }
     }
     int64_t value = 0;
-    assert_int_equal(sella_parse_int("12345", 2, 0, 99, "x", &value, NULL), SELLA_OK); // the field ends where it says
+    /* the field ends where it says */
+    assert_int_equal(sella_parse_int("12345", 2, 0, 99, "x", &value, NULL), SELLA_OK);
     assert_int_equal(value, 12);
     assert_int_equal(sella_parse_int("1\0" "2", 3, 0, 99, "x", &value, NULL), SELLA_FORMAT);
 }
@@ -155,30 +160,60 @@ static void ints(void **state)
 static void reals(void **state)
 {
     (void)state;
-    const char *good[] = {"0", "-0", "1", "-1.5", ".5", "5.", "1e3", "1E-3", "1e+3", "0.1", "0.30000000000000004", "123456789012345", "12345678901234.5",
-                          "1234567890123456789", "2.2250738585072014e-308", "4.9e-324", "1.7976931348623157e308", "3.141592653589793", "1e-400", "0.000001",
-                          "99999999999999.9", "0.1000000000001", "8.5e-7", "9007199254740993"};
+    const char *good[] = {"0",
+                          "-0",
+                          "1",
+                          "-1.5",
+                          ".5",
+                          "5.",
+                          "1e3",
+                          "1E-3",
+                          "1e+3",
+                          "0.1",
+                          "0.30000000000000004",
+                          "123456789012345",
+                          "12345678901234.5",
+                          "1234567890123456789",
+                          "2.2250738585072014e-308",
+                          "4.9e-324",
+                          "1.7976931348623157e308",
+                          "3.141592653589793",
+                          "1e-400",
+                          "0.000001",
+                          "99999999999999.9",
+                          "0.1000000000001",
+                          "8.5e-7",
+                          "9007199254740993"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         double value = NAN;
-        assert_int_equal(sella_parse_real(good[i], strlen(good[i]), -DBL_MAX, DBL_MAX, "x", &value, NULL), SELLA_OK);
+        assert_int_equal(
+            sella_parse_real(good[i], strlen(good[i]), -DBL_MAX, DBL_MAX, "x", &value, NULL),
+            SELLA_OK);
         double want = strtod(good[i], NULL); // the C library rounds correctly
         assert_memory_equal(&value, &want, sizeof value);
     }
-    const char *bad[] = {"", "-", ".", "-.", "e5", "1e", "1e+", "1.5.2", "1,5", " 1", "1 ", "+1", "0x10", "nan", "inf", "-inf", "NaN", "infinity", "1e5x", "1_000", "--1"};
+    const char *bad[] = {"",      "-",    ".",   "-.",       "e5",   "1e",    "1e+",
+                         "1.5.2", "1,5",  " 1",  "1 ",       "+1",   "0x10",  "nan",
+                         "inf",   "-inf", "NaN", "infinity", "1e5x", "1_000", "--1"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         sella_err err = {0};
         double value = 0;
-        assert_int_equal(sella_parse_real(bad[i], strlen(bad[i]), -DBL_MAX, DBL_MAX, "rating", &value, &err), SELLA_FORMAT);
+        assert_int_equal(
+            sella_parse_real(bad[i], strlen(bad[i]), -DBL_MAX, DBL_MAX, "rating", &value, &err),
+            SELLA_FORMAT);
         assert_non_null(strstr(err.text, "is not a number"));
     }
     sella_err err = {0};
     double value = 0;
-    assert_int_equal(sella_parse_real("1e999", 5, -INFINITY, INFINITY, "lr", &value, &err), SELLA_FORMAT); // too large to be finite
+    /* too large to be finite */
+    assert_int_equal(sella_parse_real("1e999", 5, -INFINITY, INFINITY, "lr", &value, &err),
+                     SELLA_FORMAT);
     assert_int_equal(sella_parse_real("2", 1, 0, 1, "lr", &value, &err), SELLA_FORMAT);
     assert_string_equal(err.text, "lr 2 is outside 0 to 1");
     char longest[2000];
     memset(longest, '1', sizeof longest);
-    assert_int_equal(sella_parse_real(longest, sizeof longest, 0, DBL_MAX, "lr", &value, &err), SELLA_FORMAT);
+    assert_int_equal(sella_parse_real(longest, sizeof longest, 0, DBL_MAX, "lr", &value, &err),
+                     SELLA_FORMAT);
 }
 
 static void reals_round_trip(void **state)
@@ -198,7 +233,8 @@ static void reals_round_trip(void **state)
         }
         char text[64];
         sella_real_text(value, text, sizeof text);
-        assert_int_equal(sella_parse_real(text, strlen(text), -DBL_MAX, DBL_MAX, "x", &back, NULL), SELLA_OK);
+        assert_int_equal(sella_parse_real(text, strlen(text), -DBL_MAX, DBL_MAX, "x", &back, NULL),
+                         SELLA_OK);
         assert_memory_equal(&back, &value, sizeof value);
     }
     char text[64];
@@ -208,7 +244,8 @@ static void reals_round_trip(void **state)
     assert_string_equal(text, "8e-05");
 }
 
-/* A program that links the library may have set a locale with a decimal comma. Skipped when the machine has none. */
+/* A program that links the library may have set a locale with a decimal comma. Skipped when the
+ * machine has none. */
 static void decimal_comma(void **state)
 {
     (void)state;
@@ -217,7 +254,8 @@ static void decimal_comma(void **state)
     }
     double value = 0;
     sella_text t = {0};
-    assert_int_equal(sella_parse_real("0.12345678901234567", 19, 0, 1, "x", &value, NULL), SELLA_OK);
+    assert_int_equal(sella_parse_real("0.12345678901234567", 19, 0, 1, "x", &value, NULL),
+                     SELLA_OK);
     assert_true(value == 0.12345678901234567);
     assert_int_equal(sella_text_format(&t, NULL, "%.1f", 0.5), SELLA_OK);
     assert_string_equal(t.data, "0.5");
@@ -335,14 +373,24 @@ static void parse_all(const uint8_t *data, size_t bytes, void *user)
 static void fuzz(void **state)
 {
     (void)state;
-    const char data[] = "12\n-7\r\n3.25\n1e-5\ncaf\xc3\xa9 \xe2\x82\xac\n9223372036854775807\n.5e3\n\n-0.000001\n";
+    const char data[] =
+        "12\n-7\r\n3.25\n1e-5\ncaf\xc3\xa9 \xe2\x82\xac\n9223372036854775807\n.5e3\n\n-0.000001\n";
     mutate_run(data, sizeof data - 1, mutate_rounds(20000, 2000000), parse_all, NULL);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(growing),  cmocka_unit_test(utf8_cases), cmocka_unit_test(utf8_all),         cmocka_unit_test(latin1),
-                                       cmocka_unit_test(ints),     cmocka_unit_test(reals),      cmocka_unit_test(reals_round_trip), cmocka_unit_test(decimal_comma),
-                                       cmocka_unit_test(distances), cmocka_unit_test(nearest),   cmocka_unit_test(line_reader),      cmocka_unit_test(fuzz)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(growing),
+                                       cmocka_unit_test(utf8_cases),
+                                       cmocka_unit_test(utf8_all),
+                                       cmocka_unit_test(latin1),
+                                       cmocka_unit_test(ints),
+                                       cmocka_unit_test(reals),
+                                       cmocka_unit_test(reals_round_trip),
+                                       cmocka_unit_test(decimal_comma),
+                                       cmocka_unit_test(distances),
+                                       cmocka_unit_test(nearest),
+                                       cmocka_unit_test(line_reader),
+                                       cmocka_unit_test(fuzz)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,13 +13,20 @@ static const sella_option options[] = {
     {"output", 'o', SELLA_TYPE_TEXT, "DIR", NULL, 0, 0, NULL, "", "Folder to write.", false},
     {"count", 'k', SELLA_TYPE_INT, "N", "10", 1, 1000, NULL, "items", "How many.", false},
     {"rate", 0, SELLA_TYPE_REAL, "X", "0.5", 0, 1, NULL, "", "A rate.", false},
-    {"split", 0, SELLA_TYPE_WORD, "NAME", "test", 0, 0, "train|valid|test", "", "Which split.", false},
+    {"split", 0, SELLA_TYPE_WORD, "NAME", "test", 0, 0, "train|valid|test", "", "Which split.",
+     false},
     {"set", 0, SELLA_TYPE_TEXT, "KEY=VALUE", NULL, 0, 0, NULL, "", "Set a value.", true},
     {"rows", 0, SELLA_TYPE_INT, "N", "(all rows)", 1, 1e9, NULL, "rows", "Rows to use.", false},
     {"resume", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "", "Go on.", false},
 };
-static const sella_command command = {
-    .name = "try", .usage = "A [B]", .help = "Try it.", .details = "More words.\n", .option = options, .option_count = 7, .positional_min = 1, .positional_max = 2};
+static const sella_command command = {.name = "try",
+                                      .usage = "A [B]",
+                                      .help = "Try it.",
+                                      .details = "More words.\n",
+                                      .option = options,
+                                      .option_count = 7,
+                                      .positional_min = 1,
+                                      .positional_max = 2};
 
 static sella_status parse_line(const char *const *words, sella_args *args, sella_err *err)
 {
@@ -37,7 +44,9 @@ static void values(void **state)
     (void)state;
     sella_args args;
     sella_err err = {0};
-    const char *const words[] = {"a", "-o", "dir", "--count=7", "--set", "x=1", "--rate", "0.25", "--set=y=--2", "-k9", "--resume", "--", "--b", NULL};
+    const char *const words[] = {"a",        "-o",     "dir",  "--count=7",   "--set",
+                                 "x=1",      "--rate", "0.25", "--set=y=--2", "-k9",
+                                 "--resume", "--",     "--b",  NULL};
     const char *list[4];
     if (parse_line(words, &args, &err) != SELLA_OK) {
         fail_msg("%s", err.text);
@@ -113,14 +122,15 @@ static void help(void **state)
     FILE *out = open_memstream(&text, &bytes);
     sella_command_help(&command, out);
     fclose(out);
-    const char *want = "Usage: sella try A [B] [options]\n\nTry it.\n\nMore words.\n\nOptions:\n"
-                       "  -o, --output DIR        Folder to write.\n"
-                       "  -k, --count N           How many. (1 to 1000 items; default 10)\n"
-                       "  --rate X                A rate. (0 to 1; default 0.5)\n"
-                       "  --split NAME            Which split. (train|valid|test; default test)\n"
-                       "  --set KEY=VALUE         Set a value. (may be repeated)\n"
-                       "  --rows N                Rows to use. (1 to 1000000000 rows; default all rows)\n"
-                       "  --resume                Go on.\n\nOptions of every command:\n";
+    const char *want =
+        "Usage: sella try A [B] [options]\n\nTry it.\n\nMore words.\n\nOptions:\n"
+        "  -o, --output DIR        Folder to write.\n"
+        "  -k, --count N           How many. (1 to 1000 items; default 10)\n"
+        "  --rate X                A rate. (0 to 1; default 0.5)\n"
+        "  --split NAME            Which split. (train|valid|test; default test)\n"
+        "  --set KEY=VALUE         Set a value. (may be repeated)\n"
+        "  --rows N                Rows to use. (1 to 1000000000 rows; default all rows)\n"
+        "  --resume                Go on.\n\nOptions of every command:\n";
     assert_int_equal(strncmp(text, want, strlen(want)), 0);
     free(text);
 }
@@ -147,7 +157,9 @@ static void lines(void **state)
     const struct {
         bool quiet, verbose;
         const char *want;
-    } cases[] = {{false, false, "info\nwarning: warn\n"}, {true, false, "warning: warn\n"}, {false, true, "debug\ninfo\nwarning: warn\n"}};
+    } cases[] = {{false, false, "info\nwarning: warn\n"},
+                 {true, false, "warning: warn\n"},
+                 {false, true, "debug\ninfo\nwarning: warn\n"}};
     for (int i = 0; i < 3; i++) {
         sella_terminal t;
         FILE *out = memory();
@@ -167,7 +179,8 @@ static void plain_progress(void **state)
     FILE *out = memory();
     sella_terminal_init(&t, out, false, false);
     assert_false(t.live);
-    sella_progress_report r = {.what = "stage 1", .unit = "rows", .done = 0, .total = 200, .rate = 20, .eta_seconds = 10};
+    sella_progress_report r = {
+        .what = "stage 1", .unit = "rows", .done = 0, .total = 200, .rate = 20, .eta_seconds = 10};
     for (int i = 0; i < 100; i++) { // within ten seconds: silence
         r.done = i;
         t.talk.progress(t.talk.user, &r);
@@ -176,9 +189,19 @@ static void plain_progress(void **state)
     r.note = "loss 0.653";
     t.talk.progress(t.talk.user, &r);
     t.talk.progress(t.talk.user, &r);
-    r = (sella_progress_report){.what = "stage 1", .unit = "rows", .done = 200, .total = 200, .rate = 1234.5, .finished = 1};
+    r = (sella_progress_report){.what = "stage 1",
+                                .unit = "rows",
+                                .done = 200,
+                                .total = 200,
+                                .rate = 1234.5,
+                                .finished = 1};
     t.talk.progress(t.talk.user, &r);
-    r = (sella_progress_report){.what = "read", .unit = "lines", .done = 7, .rate = 0.0123, .eta_seconds = -1, .finished = 1};
+    r = (sella_progress_report){.what = "read",
+                                .unit = "lines",
+                                .done = 7,
+                                .rate = 0.0123,
+                                .eta_seconds = -1,
+                                .finished = 1};
     t.talk.progress(t.talk.user, &r);
     sella_terminal_end(&t);
     said(out, "stage 1: 99 of 200 rows (49 %), 20 rows/s, 10 s left, loss 0.653\n"
@@ -197,7 +220,8 @@ static void bar(void **state)
     FILE *out = memory();
     sella_terminal_init(&t, out, false, false);
     t.live = true; // a memory stream has no width: 80 columns
-    sella_progress_report r = {.what = "fit", .unit = "rows", .done = 50, .total = 100, .rate = 5, .eta_seconds = 10};
+    sella_progress_report r = {
+        .what = "fit", .unit = "rows", .done = 50, .total = 100, .rate = 5, .eta_seconds = 10};
     t.talk.progress(t.talk.user, &r);
     t.talk.progress(t.talk.user, &r); // too soon: not redrawn
     sella_say(&t.talk, SELLA_LEVEL_INFO, "a line");
@@ -207,7 +231,8 @@ static void bar(void **state)
     sella_terminal_end(&t);
     said(out, "\r\x1b[Kfit [############............] 50 of 100 rows (50 %), 5 rows/s, 10 s left"
               "\r\x1b[Ka line\n"
-              "\r\x1b[Kfit [############............] 50 of 100 rows (50 %), 5 rows/s, 10 s left, a no\n" /* 79 columns */);
+              "\r\x1b[Kfit [############............] 50 of 100 rows (50 %), 5 rows/s, 10 s left, "
+              "a no\n" /* 79 columns */);
 }
 
 static void durations(void **state)
@@ -216,7 +241,8 @@ static void durations(void **state)
     const struct {
         double seconds;
         const char *want;
-    } cases[] = {{0, "0 s"}, {34.4, "34 s"}, {99, "99 s"}, {725, "12:05 min"}, {11220, "3:07 h"}, {-1, "0 s"}};
+    } cases[] = {{0, "0 s"},         {34.4, "34 s"},    {99, "99 s"},
+                 {725, "12:05 min"}, {11220, "3:07 h"}, {-1, "0 s"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[32];
         sella_duration_text(cases[i].seconds, text, sizeof text);
@@ -238,7 +264,9 @@ static void stopping(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(values),         cmocka_unit_test(mistakes), cmocka_unit_test(help),      cmocka_unit_test(lines),
-                                       cmocka_unit_test(plain_progress), cmocka_unit_test(bar),      cmocka_unit_test(durations), cmocka_unit_test(stopping)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(values),    cmocka_unit_test(mistakes),       cmocka_unit_test(help),
+        cmocka_unit_test(lines),     cmocka_unit_test(plain_progress), cmocka_unit_test(bar),
+        cmocka_unit_test(durations), cmocka_unit_test(stopping)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* Alignment losses against torch (tests/ref/collab_dump.py), against central differences, and the checks of
- * REFERENCE 9.4. */
+/* Alignment losses against torch (tests/ref/collab_dump.py), against central differences, and the
+ * checks of REFERENCE 9.4. */
 #include "ref_file.h"
 
 #include <math.h>
@@ -20,11 +20,12 @@ static sella_align_config config_of(int loss, int negatives, bool both)
                                 .lambda = .1};
 }
 
-static double run(const sella_align_config *config, const float *a, const float *c, const int *positive, int B, int K,
-                  int L, float *da, float *dc)
+static double run(const sella_align_config *config, const float *a, const float *c,
+                  const int *positive, int B, int K, int L, float *da, float *dc)
 {
     float *scratch = malloc(sella_align_scratch(B, K, L) * sizeof *scratch + 1);
-    const double loss = sella_align_forward_backward(config, a, c, positive, B, K, L, da, dc, scratch);
+    const double loss =
+        sella_align_forward_backward(config, a, c, positive, B, K, L, da, dc, scratch);
     free(scratch);
     return loss;
 }
@@ -34,7 +35,8 @@ static void test_torch(void **state)
     (void)state;
     enum { B = 6, K = 9, L = 10 };
     ref_file ref = ref_open("tests/ref/collab.ref");
-    const float *anchor = ref_f32(&ref, "align.anchor", NULL), *candidate = ref_f32(&ref, "align.candidate", NULL);
+    const float *anchor = ref_f32(&ref, "align.anchor", NULL),
+                *candidate = ref_f32(&ref, "align.candidate", NULL);
     for (int k = 0; k < 12; k++) {
         const sella_align_config config = config_of(k / 6, k / 2 % 3, k % 2 == 1);
         const bool all = config.negatives == SELLA_NEGATIVES_ALL;
@@ -42,7 +44,8 @@ static void test_torch(void **state)
         const int *positive = ref_i32(&ref, all ? "align.own" : "align.batch", NULL);
         char name[64], part[80];
         float da[B * L], dc[K * L], only[K * L];
-        snprintf(name, sizeof name, "align.%s.%s.%d", loss_name[k / 6], negatives_name[k / 2 % 3], k % 2);
+        snprintf(name, sizeof name, "align.%s.%s.%d", loss_name[k / 6], negatives_name[k / 2 % 3],
+                 k % 2);
         const double loss = run(&config, anchor, candidate, positive, B, used, L, da, dc);
         snprintf(part, sizeof part, "%s.loss", name);
         if (fabs(loss - ref_number(&ref, part, 0)) > 2e-6) {
@@ -52,7 +55,8 @@ static void test_torch(void **state)
         ref_close_to(part, da, ref_f32(&ref, part, NULL), B * L, 1e-6);
         snprintf(part, sizeof part, "%s.dc", name);
         ref_close_to(part, dc, ref_f32(&ref, part, NULL), (size_t)used * L, 1e-6);
-        assert_true(run(&config, anchor, candidate, positive, B, used, L, NULL, only) == loss); /* a frozen side */
+        /* a frozen side */
+        assert_true(run(&config, anchor, candidate, positive, B, used, L, NULL, only) == loss);
         assert_memory_equal(only, dc, (size_t)used * L * sizeof *dc);
         assert_true(run(&config, anchor, candidate, positive, B, used, L, only, NULL) == loss);
         assert_memory_equal(only, da, sizeof da);
@@ -97,11 +101,12 @@ static void test_differences(void **state)
                 const double up = run(&config, a, c, positive, B, used, L, NULL, NULL);
                 const double width = (double)x[i];
                 x[i] = keep - step;
-                const double slope =
-                    (up - run(&config, a, c, positive, B, used, L, NULL, NULL)) / (width - (double)x[i]);
+                const double slope = (up - run(&config, a, c, positive, B, used, L, NULL, NULL)) /
+                                     (width - (double)x[i]);
                 x[i] = keep;
                 if (fabs(slope - (double)dx[i]) > 2e-4 * (1 + fabs(slope))) {
-                    fail_msg("case %d side %d value %d: %g, by differences %g", k, side, i, (double)dx[i], slope);
+                    fail_msg("case %d side %d value %d: %g, by differences %g", k, side, i,
+                             (double)dx[i], slope);
                 }
             }
         }
@@ -127,12 +132,13 @@ static void test_uniform_and_limit(void **state)
     }
     fill(a, B * L, 3);
     fill(c, B * L, 4);
-    /* RINCE, q -> 0, minus InfoNCE with the positive counted twice: log lambda; the gradients are those of the
-     * limit */
+    /* RINCE, q -> 0, minus InfoNCE with the positive counted twice: log lambda; the gradients are
+     * those of the limit */
     sella_align_config tiny = config_of(1, 0, false), limit = tiny, twice = tiny;
     tiny.q = 1e-9;
     limit.q = 0;
-    const double x = run(&tiny, a, c, positive, B, B, L, da, dc), y = run(&limit, a, c, positive, B, B, L, other, NULL);
+    const double x = run(&tiny, a, c, positive, B, B, L, da, dc),
+                 y = run(&limit, a, c, positive, B, B, L, other, NULL);
     assert_true(fabs(x - y) < 1e-6);
     for (int i = 0; i < B * L; i++) {
         assert_true(fabsf(da[i] - other[i]) < 1e-6f);
@@ -177,7 +183,8 @@ static void test_edges(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_torch), cmocka_unit_test(test_differences),
-                                       cmocka_unit_test(test_uniform_and_limit), cmocka_unit_test(test_edges)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_torch), cmocka_unit_test(test_differences),
+        cmocka_unit_test(test_uniform_and_limit), cmocka_unit_test(test_edges)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* test_collab_binary_mf.c - matrix factorisation with signs against PyTorch, central differences of its smooth form,
- * annealing, codes, rows that train does not name.
+/* test_collab_binary_mf.c - matrix factorisation with signs against PyTorch, central differences of
+ * its smooth form, annealing, codes, rows that train does not name.
  * Expected values: tests/ref/collab_binary_dump.py. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -109,14 +109,16 @@ static void test_differences(void **state)
             param->data[i] = value;
             const double numeric = (above - below) / (2 * step);
             if (fabs(numeric - param->grad[i]) > 1e-3) {
-                fail_msg("%s[%zu]: %g by differences, %g", param->name, i, numeric, (double)param->grad[i]);
+                fail_msg("%s[%zu]: %g by differences, %g", param->name, i, numeric,
+                         (double)param->grad[i]);
             }
         }
     }
     close_room(&r);
 }
 
-/* With beta between 0 and 1 about that share of entries are signs, the same ones for the same number. */
+/* With beta between 0 and 1 about that share of entries are signs, the same ones for the same
+ * number. */
 static void test_annealing(void **state)
 {
     enum { ROWS = 400 };
@@ -130,14 +132,16 @@ static void test_annealing(void **state)
         user[n] = n % USERS;
         item[n] = n % ITEMS;
     }
-    sella_binary_batch batch = {.N = ROWS, .user_n = user, .item_n = item, .beta = 0.3, .seed = 9, .number = 1};
+    sella_binary_batch batch = {
+        .N = ROWS, .user_n = user, .item_n = item, .beta = 0.3, .seed = 9, .number = 1};
     sella_binary_mf_forward(&r.model, &batch, kept, z);
     sella_binary_mf_forward(&r.model, &batch, again, z);
     assert_memory_equal(kept, again, sizeof kept);
     batch.number = 2;
     sella_binary_mf_forward(&r.model, &batch, again, z);
     for (int side = 0; side < 2; side++) {
-        const float *t = kept + side * 3 * ROWS * C + ROWS * C, *h = t + ROWS * C, *h2 = again + (h - kept);
+        const float *t = kept + side * 3 * ROWS * C + ROWS * C, *h = t + ROWS * C,
+                    *h2 = again + (h - kept);
         for (int i = 0; i < ROWS * C; i++) {
             assert_true(h[i] == t[i] || h[i] == (t[i] >= 0 ? 1.0f : -1.0f));
             signs += h[i] != t[i];
@@ -160,7 +164,8 @@ static void test_codes(void **state)
     assert_int_equal(sella_binary_mf_codes(&r.model, user, item, NULL), SELLA_OK);
     assert_memory_equal(user, ref_u8(&r.ref, "user.bit", NULL), sizeof user);
     assert_memory_equal(item, ref_u8(&r.ref, "item.bit", NULL), sizeof item);
-    const float *before = ref_f32(&r.ref, "user.weight", NULL), *after = r.model.table.param[0].data;
+    const float *before = ref_f32(&r.ref, "user.weight", NULL),
+                *after = r.model.table.param[0].data;
     sella_binary_mf_settle(&r.model, seen_u, seen_i);
     for (int u = 0; u < USERS; u++) {
         for (int c = 0; c < C; c++) {
@@ -169,7 +174,8 @@ static void test_codes(void **state)
         }
     }
     assert_int_equal(sella_binary_mf_codes(&r.model, user, item, NULL), SELLA_OK);
-    assert_memory_equal(user + 2 * C, user + USERS * C, C); // unnamed rows have the code of those without a row
+    /* unnamed rows have the code of those without a row */
+    assert_memory_equal(user + 2 * C, user + USERS * C, C);
     assert_memory_equal(item + 6 * C, item + ITEMS * C, C);
     close_room(&r);
 }
@@ -180,7 +186,8 @@ static void test_refused(void **state)
     sella_err err = {0};
     (void)state;
     assert_int_equal(sella_binary_mf_init(2, 2, 0, 1, 1, &model, &err), SELLA_ARG);
-    assert_int_equal(sella_binary_mf_init(2, 2, SELLA_CODE_BITS_MAX + 1, 1, 1, &model, &err), SELLA_ARG);
+    assert_int_equal(sella_binary_mf_init(2, 2, SELLA_CODE_BITS_MAX + 1, 1, 1, &model, &err),
+                     SELLA_ARG);
     assert_non_null(strstr(err.text, "1025 bits"));
 }
 
@@ -188,8 +195,9 @@ int main(void)
 {
     sella_threads_set(2);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_smooth),    cmocka_unit_test(test_signs), cmocka_unit_test(test_differences),
-        cmocka_unit_test(test_annealing), cmocka_unit_test(test_codes), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_smooth),      cmocka_unit_test(test_signs),
+        cmocka_unit_test(test_differences), cmocka_unit_test(test_annealing),
+        cmocka_unit_test(test_codes),       cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* The contrastive loss: torch's values and gradients (tests/ref/din_dump.py), central differences, its cosine form
- * against collab/align.h. */
+/* The contrastive loss: torch's values and gradients (tests/ref/din_dump.py), central differences,
+ * its cosine form against collab/align.h. */
 #include "ref_file.h"
 
 #include <math.h>
@@ -57,15 +57,16 @@ static void test_cosine(void **state)
     void *scratch = malloc(sella_contrast_scratch(N, WIDE, 1));
     float *other = malloc(sella_align_scratch(N, N, WIDE) * sizeof *other);
     const double loss = sella_contrast_forward_backward(a, b, N, WIDE, 1, .3, da, db, scratch);
-    assert_true(fabs(loss - sella_align_forward_backward(&config, a, b, own, N, N, WIDE, ea, eb, other)) < 1e-6);
+    assert_true(fabs(loss - sella_align_forward_backward(&config, a, b, own, N, N, WIDE, ea, eb,
+                                                         other)) < 1e-6);
     ref_close_to("da", da, ea, N * WIDE, 1e-6);
     ref_close_to("db", db, eb, N * WIDE, 1e-6);
     free(scratch);
     free(other);
 }
 
-/* Places where another part becomes the largest within the step are kinks: there the two one-sided slopes differ and
- * the place is skipped. */
+/* Places where another part becomes the largest within the step are kinks: there the two one-sided
+ * slopes differ and the place is skipped. */
 static void test_differences(void **state)
 {
     (void)state;
@@ -74,18 +75,22 @@ static void test_differences(void **state)
     int skipped = 0;
     draw(x[0], N * WIDE, 0);
     draw(x[1], N * WIDE, 1000);
-    const double loss = sella_contrast_forward_backward(x[0], x[1], N, WIDE, 4, .7, d[0], d[1], scratch);
+    const double loss =
+        sella_contrast_forward_backward(x[0], x[1], N, WIDE, 4, .7, d[0], d[1], scratch);
     for (int side = 0; side < 2; side++) {
         for (int i = 0; i < N * WIDE; i++) {
             const float keep = x[side][i], step = 2e-2f;
             x[side][i] = keep + step;
-            const double up = sella_contrast_forward_backward(x[0], x[1], N, WIDE, 4, .7, waste[0], waste[1], scratch);
+            const double up = sella_contrast_forward_backward(x[0], x[1], N, WIDE, 4, .7, waste[0],
+                                                              waste[1], scratch);
             const double above = (double)x[side][i];
             x[side][i] = keep - step;
-            const double down = sella_contrast_forward_backward(x[0], x[1], N, WIDE, 4, .7, waste[0], waste[1], scratch);
+            const double down = sella_contrast_forward_backward(x[0], x[1], N, WIDE, 4, .7,
+                                                                waste[0], waste[1], scratch);
             const double below = (double)x[side][i];
             x[side][i] = keep;
-            const double right = (up - loss) / (above - (double)keep), left = (loss - down) / ((double)keep - below);
+            const double right = (up - loss) / (above - (double)keep),
+                         left = (loss - down) / ((double)keep - below);
             if (fabs(right - left) > 1e-3) {
                 skipped++;
             } else if (fabs((up - down) / (above - below) - (double)d[side][i]) > 5e-4) {
@@ -105,7 +110,8 @@ static void test_small(void **state)
     float da[2], db[2];
     void *scratch = malloc(sella_contrast_scratch(1, 2, 2));
     assert_true(sella_contrast_forward_backward(a, a, 0, 2, 2, .7, da, db, scratch) == 0);
-    assert_true(fabs(sella_contrast_forward_backward(a, a, 1, 2, 2, .7, da, db, scratch)) < 1e-6); // one row: no choice
+    /* one row: no choice */
+    assert_true(fabs(sella_contrast_forward_backward(a, a, 1, 2, 2, .7, da, db, scratch)) < 1e-6);
     sella_contrast_forward_backward(a, zero, 1, 2, 2, .7, da, db, scratch);
     assert_true(isfinite(da[0]) && isfinite(db[0]));
     free(scratch);
@@ -115,6 +121,7 @@ int main(void)
 {
     sella_threads_set(1); // problems are small
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_torch), cmocka_unit_test(test_cosine),
-                                       cmocka_unit_test(test_differences), cmocka_unit_test(test_small)};
+                                       cmocka_unit_test(test_differences),
+                                       cmocka_unit_test(test_small)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* The controls: hand-counted itembias, bias at its optimum, and the known figures on ML-1M when it is there. */
+/* The controls: hand-counted itembias, bias at its optimum, and the known figures on ML-1M when it
+ *               is there. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -49,8 +50,8 @@ static void test_one_class(void **state)
 }
 
 /* Objective in double, by the definition. */
-static double objective(const sella_interactions *t, const double *bu, const double *bi, double b0, int users,
-                        int items)
+static double objective(const sella_interactions *t, const double *bu, const double *bi, double b0,
+                        int users, int items)
 {
     double sum = 0;
     for (int u = 0; u < users; u++) {
@@ -78,7 +79,8 @@ static void test_bias_optimum(void **state)
         user[n] = (int32_t)sella_rng_below(&rng, (uint64_t)(3 * n), U + 1) -
                   1; /* some unseen, user 11 rare, item 8 never */
         item[n] = (int32_t)sella_rng_below(&rng, (uint64_t)(3 * n + 1), I - 1);
-        label[n] = (uint8_t)(sella_rng_below(&rng, (uint64_t)(3 * n + 2), 20) < (uint64_t)(2 + item[n] + user[n] / 2));
+        label[n] = (uint8_t)(sella_rng_below(&rng, (uint64_t)(3 * n + 2), 20) <
+                             (uint64_t)(2 + item[n] + user[n] / 2));
     }
     const sella_interactions train = {N, user, item, label};
     sella_param_table table;
@@ -134,8 +136,9 @@ static bool split_read(const char *name, split *out)
         return false;
     }
     const size_t most = map.size / 4 + 1;
-    *out = (split){
-        .user = malloc(most * sizeof(int32_t)), .item = malloc(most * sizeof(int32_t)), .label = malloc(most)};
+    *out = (split){.user = malloc(most * sizeof(int32_t)),
+                   .item = malloc(most * sizeof(int32_t)),
+                   .label = malloc(most)};
     sella_lines_init(&lines, path, map.data, map.size, map.size);
     assert_int_equal(sella_lines_next(&lines, &text, &bytes, NULL), SELLA_OK);
     while (sella_lines_next(&lines, &text, &bytes, NULL) == SELLA_OK && text) {
@@ -143,7 +146,9 @@ static bool split_read(const char *name, split *out)
         for (int k = 0; k < 3; k++) {
             const char *tab = memchr(text, '\t', bytes);
             assert_non_null(tab);
-            assert_int_equal(sella_parse_int(text, (size_t)(tab - text), 0, 100000, "id", &value[k], NULL), SELLA_OK);
+            assert_int_equal(
+                sella_parse_int(text, (size_t)(tab - text), 0, 100000, "id", &value[k], NULL),
+                SELLA_OK);
             bytes -= (size_t)(tab - text) + 1;
             text = tab + 1;
         }
@@ -162,16 +167,19 @@ static void split_release(split *s)
     free(s->label);
 }
 
-static void figures(const split *s, const sella_param_table *table, int32_t users, int32_t items, sella_figures *f)
+static void figures(const split *s, const sella_param_table *table, int32_t users, int32_t items,
+                    sella_figures *f)
 {
-    const sella_param *bu = sella_param_find(table, "user.bias"), *bi = sella_param_find(table, "item.bias");
+    const sella_param *bu = sella_param_find(table, "user.bias"),
+                      *bi = sella_param_find(table, "item.bias");
     double *score = calloc((size_t)s->rows, sizeof *score);
     for (int64_t n = 0; n < s->rows; n++) {
         const double z = (double)(s->item[n] < items ? bi->data[s->item[n]] : 0) +
                          (double)(bu && s->user[n] < users ? bu->data[s->user[n]] : 0);
         score[n] = 1 / (1 + exp(-z));
     }
-    assert_int_equal(sella_figures_compute(s->user, s->label, score, NULL, s->rows, f, NULL), SELLA_OK);
+    assert_int_equal(sella_figures_compute(s->user, s->label, score, NULL, s->rows, f, NULL),
+                     SELLA_OK);
     assert_int_equal(f->uauc_users, 282); /* 356 users, 30 with a single row, 44 with one class */
     assert_int_equal(f->uauc_skipped, 74);
     free(score);
@@ -208,7 +216,8 @@ static void test_ml_1m(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_itembias), cmocka_unit_test(test_one_class),
-                                       cmocka_unit_test(test_bias_optimum), cmocka_unit_test(test_ml_1m)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_itembias), cmocka_unit_test(test_one_class),
+        cmocka_unit_test(test_bias_optimum), cmocka_unit_test(test_ml_1m)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

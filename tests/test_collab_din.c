@@ -1,4 +1,5 @@
-/* DIN: ten Adam steps of torch (tests/ref/din_dump.py), central differences, what the interest depends on, unseen
+/* DIN: ten Adam steps of torch (tests/ref/din_dump.py), central differences, what the interest
+ *      depends on, unseen
  * users and items, dropout, threads, pieces. */
 #include "ref_file.h"
 
@@ -25,8 +26,9 @@ typedef struct data {
 
 static data data_of(const ref_file *ref)
 {
-    return (data){ref_i32(ref, "users", NULL), ref_i32(ref, "items", NULL), ref_i32(ref, "counts", NULL),
-                  ref_i32(ref, "history", NULL), ref_f32(ref, "labels", NULL), {0}};
+    return (data){ref_i32(ref, "users", NULL),  ref_i32(ref, "items", NULL),
+                  ref_i32(ref, "counts", NULL), ref_i32(ref, "history", NULL),
+                  ref_f32(ref, "labels", NULL), {0}};
 }
 
 static sella_din_batch batch_of(data *d, int step)
@@ -38,7 +40,8 @@ static sella_din_batch batch_of(data *d, int step)
                              .history_n = d->pointer, .history_count_n = d->count + step * N};
 }
 
-static void compare(const ref_file *ref, const char *prefix, const sella_param_table *table, bool grads, double tolerance)
+static void compare(const ref_file *ref, const char *prefix, const sella_param_table *table,
+                    bool grads, double tolerance)
 {
     char name[SELLA_PARAM_NAME_MAX + 16];
     int found = 0;
@@ -58,7 +61,8 @@ static void compare(const ref_file *ref, const char *prefix, const sella_param_t
 
 static void torch_start(const ref_file *ref, sella_param_table *table, sella_din *din)
 {
-    const sella_din_config config = {.users = 9, .items = 7, .C = C, .attention = {7, 5}, .top = {9, 4}};
+    const sella_din_config config = {
+        .users = 9, .items = 7, .C = C, .attention = {7, 5}, .top = {9, 4}};
     char name[SELLA_PARAM_NAME_MAX + 16];
     sella_param_table_init(table);
     assert_int_equal(sella_din_init(&config, 1, table, din, NULL), SELLA_OK);
@@ -76,7 +80,8 @@ static void test_torch(void **state)
     (void)state;
     ref_file ref = ref_open("tests/ref/din.ref");
     data d = data_of(&ref);
-    const sella_optimizer_config adam = {.beta1 = .9, .beta2 = .999, .eps = 1e-8, .weight_decay = .01, .coupled = true};
+    const sella_optimizer_config adam = {
+        .beta1 = .9, .beta2 = .999, .eps = 1e-8, .weight_decay = .01, .coupled = true};
     const double *losses = ref_f64(&ref, "losses", NULL);
     sella_param_table table;
     sella_din din;
@@ -93,12 +98,15 @@ static void test_torch(void **state)
     for (int step = 0; step < STEPS; step++) {
         const sella_din_batch batch = batch_of(&d, step);
         sella_din_forward(&din, pass, &batch, &training, z, interest);
-        assert_true(fabs(sella_bce_forward(dz, z, d.label + step * N, share, N) - losses[step]) < 2e-6);
+        assert_true(fabs(sella_bce_forward(dz, z, d.label + step * N, share, N) - losses[step]) <
+                    2e-6);
         if (step == 0) {
             ref_close_to("z", z, ref_f32(&ref, "z", NULL), N, 1e-5);
             ref_close_to("interest", interest, ref_f32(&ref, "interest", NULL), N * C, 1e-5);
-            ref_close_to("sample", sella_din_sample(pass), ref_f32(&ref, "sample", NULL), N * 4, 1e-5);
-            sella_din_backward(&din, pass, dz, ref_f32(&ref, "dsample", NULL), ref_f32(&ref, "dinterest", NULL), NULL);
+            ref_close_to("sample", sella_din_sample(pass), ref_f32(&ref, "sample", NULL), N * 4,
+                         1e-5);
+            sella_din_backward(&din, pass, dz, ref_f32(&ref, "dsample", NULL),
+                               ref_f32(&ref, "dinterest", NULL), NULL);
             compare(&ref, "both", &table, true, 2e-5);
             sella_param_grad_zero(&table);
         }
@@ -129,20 +137,28 @@ typedef struct problem {
     sella_din_pass *pass;
     int32_t user[ROWS], item[ROWS], count[ROWS], pool[ROWS][MOST];
     const int32_t *history[ROWS];
-    float a[ROWS], s[ROWS * SAMPLE], v[ROWS * WIDE]; /* weights of z, sample and interest in the tested sum */
+    /* weights of z, sample and interest in the tested sum */
+    float a[ROWS], s[ROWS * SAMPLE], v[ROWS * WIDE];
     sella_din_batch batch;
 } problem;
 
 static void problem_init(problem *p, double dropout, double hide, int rows)
 {
     const sella_rng rng = {.seed = 6, .stream = SELLA_STREAM_TEST};
-    const sella_din_config config = {.users = 5, .items = 6, .C = WIDE, .attention = {19, 7}, .top = {23, SAMPLE},
-                                     .dropout = dropout, .hide = hide};
+    const sella_din_config config = {.users = 5,
+                                     .items = 6,
+                                     .C = WIDE,
+                                     .attention = {19, 7},
+                                     .top = {23, SAMPLE},
+                                     .dropout = dropout,
+                                     .hide = hide};
     uint64_t at = 0;
     sella_param_table_init(&p->table);
     assert_int_equal(sella_din_init(&config, 7, &p->table, &p->din, NULL), SELLA_OK);
-    assert_int_equal(sella_din_pass_new(&p->din, ROWS, ROWS * MOST, true, &p->pass, NULL), SELLA_OK);
-    for (int i = 0; i < p->table.count; i++) { // slopes, biases and statistics as after some training
+    assert_int_equal(sella_din_pass_new(&p->din, ROWS, ROWS * MOST, true, &p->pass, NULL),
+                     SELLA_OK);
+    /* slopes, biases and statistics as after some training */
+    for (int i = 0; i < p->table.count; i++) {
         sella_param *param = &p->table.param[i];
         for (size_t k = 0; param->rank == 1 && k < param->count; k++) {
             param->data[k] += (float)(.2 * sella_rng_uniform(&rng, 100000 + at++));
@@ -217,7 +233,8 @@ static void test_differences(void **state)
                 param->data[at] = keep + step;
                 const double up = weighted(&p, &modes[m]), above = (double)param->data[at];
                 param->data[at] = keep - step;
-                const double slope = (up - weighted(&p, &modes[m])) / (above - (double)param->data[at]);
+                const double slope =
+                    (up - weighted(&p, &modes[m])) / (above - (double)param->data[at]);
                 param->data[at] = keep;
                 if (fabs(slope - (double)param->grad[at]) > 1e-2 * (1 + fabs(slope))) {
                     fail_msg("mode %d: %s value %zu: %g, by differences %g", m, param->name, at,
@@ -229,7 +246,8 @@ static void test_differences(void **state)
     }
 }
 
-/* What makes it DIN: the interest of one user in two targets differs, each history item's share by itself. */
+/* What makes it DIN: the interest of one user in two targets differs, each history item's share by
+ * itself. */
 static void test_target(void **state)
 {
     (void)state;
@@ -262,8 +280,8 @@ static void test_target(void **state)
     problem_release(&p);
 }
 
-/* Scores of a row do not depend on its neighbours; nothing of an unseen user or item is read; order of a history does
- * not matter. */
+/* Scores of a row do not depend on its neighbours; nothing of an unseen user or item is read; order
+ * of a history does not matter. */
 static void test_rows(void **state)
 {
     (void)state;
@@ -292,7 +310,8 @@ static void test_rows(void **state)
     problem_release(&p);
 }
 
-/* Dropout and hidden users are draws of (seed, step), only in training; statistics move only there. */
+/* Dropout and hidden users are draws of (seed, step), only in training; statistics move only
+ * there. */
 static void test_draws(void **state)
 {
     (void)state;
@@ -348,25 +367,39 @@ static void test_model(void **state)
     (void)state;
     problem p;
     problem_init(&p, .3, .2, ROWS);
-    const sella_collab_config config = {.users = 5, .items = 6, .C = WIDE, .bias = true, .dropout = .3,
-                                        .history_length = MOST,
-                                        .din = {.attention = {19, 7}, .top = {23, SAMPLE}, .hide = .2}};
+    const sella_collab_config config = {
+        .users = 5,
+        .items = 6,
+        .C = WIDE,
+        .bias = true,
+        .dropout = .3,
+        .history_length = MOST,
+        .din = {.attention = {19, 7}, .top = {23, SAMPLE}, .hide = .2}};
     sella_collab *c = NULL;
     sella_collab_pass pass = {0};
     assert_int_equal(sella_collab_new("din", &config, 7, &c, NULL), SELLA_OK);
     assert_int_equal(c->table.count, p.table.count + 3);
     for (int i = 0; i < p.table.count; i++) {
         assert_string_equal(c->table.param[i].name, p.table.param[i].name);
-        memcpy(c->table.param[i].data, p.table.param[i].data, p.table.param[i].count * sizeof(float));
+        memcpy(c->table.param[i].data, p.table.param[i].data,
+               p.table.param[i].count * sizeof(float));
     }
     sella_param_find(&c->table, "global.bias")->data[0] = 2;
-    const int32_t user[6] = {0}, item[6] = {0, 1, 2, 3, 4, 4}, *const shown[6] = {item, item, item, item, item, item},
+    const int32_t user[6] = {0}, item[6] = {0, 1, 2, 3, 4, 4}, *const shown[6] = {item, item, item,
+                                                                                  item, item, item},
                   count[6] = {0, 1, 2, 3, 4, 5};
     const uint8_t label[6] = {0};
     const sella_collab_train train = {{6, user, item, label}, shown, count};
     assert_int_equal(sella_collab_prepare(c, &train, NULL), SELLA_OK);
-    sella_collab_batch batch = {.N = ROWS, .user_n = p.user, .item_n = p.item, .history_n = p.history,
-                                .history_count_n = p.count, .backward = true, .dropout = true, .seed = 3, .number = 4};
+    sella_collab_batch batch = {.N = ROWS,
+                                .user_n = p.user,
+                                .item_n = p.item,
+                                .history_n = p.history,
+                                .history_count_n = p.count,
+                                .backward = true,
+                                .dropout = true,
+                                .seed = 3,
+                                .number = 4};
     const sella_din_mode mode = {true, 3, 4};
     float z[ROWS], zc[ROWS], v[ROWS * WIDE], vc[ROWS * WIDE], qc[ROWS * WIDE];
     sella_din_forward(&p.din, p.pass, &p.batch, &mode, z, v);
@@ -378,7 +411,8 @@ static void test_model(void **state)
     }
     for (int i = 0; i < p.table.count; i++) {
         const size_t bytes = p.table.param[i].count * sizeof(float);
-        assert_memory_equal(c->table.param[i].data, p.table.param[i].data, bytes); // statistics moved alike
+        /* statistics moved alike */
+        assert_memory_equal(c->table.param[i].data, p.table.param[i].data, bytes);
         assert_memory_equal(c->table.param[i].grad, p.table.param[i].grad, bytes);
     }
     assert_true(sella_param_find(&c->table, "global.bias")->grad[0] != 0);
@@ -388,7 +422,8 @@ static void test_model(void **state)
     sella_din_backward(&p.din, p.pass, NULL, NULL, p.v, p.v);
     assert_int_equal(sella_collab_vectors_backward(c, &batch, &pass, p.v, p.v, NULL), SELLA_OK);
     for (int i = 0; i < p.table.count; i++) {
-        assert_memory_equal(c->table.param[i].grad, p.table.param[i].grad, p.table.param[i].count * sizeof(float));
+        assert_memory_equal(c->table.param[i].grad, p.table.param[i].grad,
+                            p.table.param[i].count * sizeof(float));
     }
     // no train row has target 5, no history shows 5: both rows are zero when the model is ready
     assert_int_equal(sella_collab_ready(c, NULL, NULL), SELLA_OK);
@@ -409,7 +444,8 @@ static void test_model(void **state)
 static void test_refused(void **state)
 {
     (void)state;
-    const sella_din_config fine = {.users = 2, .items = 2, .C = 2, .attention = {2, 2}, .top = {2, 2}};
+    const sella_din_config fine = {
+        .users = 2, .items = 2, .C = 2, .attention = {2, 2}, .top = {2, 2}};
     sella_din_config bad[7];
     for (int k = 0; k < 7; k++) {
         bad[k] = fine;
@@ -442,9 +478,10 @@ int main(void)
 {
     sella_threads_set(1); // problems are small
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_torch), cmocka_unit_test(test_differences), cmocka_unit_test(test_target),
-        cmocka_unit_test(test_rows),  cmocka_unit_test(test_draws),       cmocka_unit_test(test_repeat),
-        cmocka_unit_test(test_model), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_torch),  cmocka_unit_test(test_differences),
+        cmocka_unit_test(test_target), cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_draws),  cmocka_unit_test(test_repeat),
+        cmocka_unit_test(test_model),  cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

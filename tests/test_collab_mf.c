@@ -1,4 +1,5 @@
-/* Matrix factorisation: ten Adam steps of torch (tests/ref/collab_dump.py), central differences, threads,
+/* Matrix factorisation: ten Adam steps of torch (tests/ref/collab_dump.py), central differences,
+ *                       threads,
  * starts. */
 #include "ref_file.h"
 
@@ -22,7 +23,10 @@ static sella_mf_batch batch_of(const data *d, int step, const int32_t *pointers[
     for (int n = 0; n < N; n++) {
         pointers[n] = d->history + ((size_t)step * N + (size_t)n) * H;
     }
-    return (sella_mf_batch){.N = N, .user_n = d->user + step * N, .item_n = d->item + step * N, .history_n = pointers,
+    return (sella_mf_batch){.N = N,
+                            .user_n = d->user + step * N,
+                            .item_n = d->item + step * N,
+                            .history_n = pointers,
                             .history_count_n = d->count + step * N};
 }
 
@@ -30,10 +34,13 @@ static void test_torch(void **state)
 {
     (void)state;
     ref_file ref = ref_open("tests/ref/collab.ref");
-    const data d = {ref_i32(&ref, "mf.users", NULL), ref_i32(&ref, "mf.items", NULL), ref_i32(&ref, "mf.counts", NULL),
-                    ref_i32(&ref, "mf.history", NULL), ref_f32(&ref, "mf.labels", NULL)};
-    const sella_mf_config config = {.users = 9, .items = 7, .C = 5, .bias = true, .history = true, .init = .1};
-    const sella_optimizer_config adam = {.beta1 = .9, .beta2 = .999, .eps = 1e-8, .weight_decay = .01, .coupled = true};
+    const data d = {ref_i32(&ref, "mf.users", NULL), ref_i32(&ref, "mf.items", NULL),
+                    ref_i32(&ref, "mf.counts", NULL), ref_i32(&ref, "mf.history", NULL),
+                    ref_f32(&ref, "mf.labels", NULL)};
+    const sella_mf_config config = {
+        .users = 9, .items = 7, .C = 5, .bias = true, .history = true, .init = .1};
+    const sella_optimizer_config adam = {
+        .beta1 = .9, .beta2 = .999, .eps = 1e-8, .weight_decay = .01, .coupled = true};
     const double *losses = ref_f64(&ref, "mf.losses", NULL);
     sella_mf mf;
     sella_optimizer *optimizer = NULL;
@@ -41,7 +48,8 @@ static void test_torch(void **state)
     assert_int_equal(sella_mf_init(&config, 1, &mf, NULL), SELLA_OK);
     for (int i = 0; i < mf.table.count; i++) {
         snprintf(name, sizeof name, "mf.start.%s", mf.table.param[i].name);
-        memcpy(mf.table.param[i].data, ref_f32(&ref, name, NULL), mf.table.param[i].count * sizeof(float));
+        memcpy(mf.table.param[i].data, ref_f32(&ref, name, NULL),
+               mf.table.param[i].count * sizeof(float));
     }
     sella_param_table *tables[] = {&mf.table};
     assert_int_equal(sella_optimizer_new(tables, 1, &adam, &optimizer, NULL), SELLA_OK);
@@ -55,21 +63,24 @@ static void test_torch(void **state)
         sella_mf_forward(&mf, &batch, z, vector);
         sella_mf_forward(&mf, &batch, alone, NULL);
         assert_memory_equal(z, alone, sizeof z);
-        assert_true(fabs(sella_bce_forward(dz, z, d.label + step * N, share, N) - losses[step]) < 1e-6);
+        assert_true(fabs(sella_bce_forward(dz, z, d.label + step * N, share, N) - losses[step]) <
+                    1e-6);
         sella_mf_backward(&mf, &batch, dz, NULL, NULL);
         if (step == 0) {
             ref_close_to("mf.z", z, ref_f32(&ref, "mf.z", NULL), N, 1e-6);
             ref_close_to("mf.vector", vector, ref_f32(&ref, "mf.vector", NULL), N * 5, 1e-6);
             for (int i = 0; i < mf.table.count; i++) {
                 snprintf(name, sizeof name, "mf.grad.%s", mf.table.param[i].name);
-                ref_close_to(name, mf.table.param[i].grad, ref_f32(&ref, name, NULL), mf.table.param[i].count, 1e-6);
+                ref_close_to(name, mf.table.param[i].grad, ref_f32(&ref, name, NULL),
+                             mf.table.param[i].count, 1e-6);
             }
         }
         assert_int_equal(sella_optimizer_step(optimizer, .02, -1, NULL, NULL), SELLA_OK);
     }
     for (int i = 0; i < mf.table.count; i++) {
         snprintf(name, sizeof name, "mf.end.%s", mf.table.param[i].name);
-        ref_close_to(name, mf.table.param[i].data, ref_f32(&ref, name, NULL), mf.table.param[i].count, 1e-4);
+        ref_close_to(name, mf.table.param[i].data, ref_f32(&ref, name, NULL),
+                     mf.table.param[i].count, 1e-4);
     }
     sella_optimizer_free(optimizer);
     sella_mf_release(&mf);
@@ -81,14 +92,16 @@ typedef struct problem {
     sella_mf mf;
     int32_t user[40], item[40], count[40], pool[40][6];
     const int32_t *history[40];
-    float a[40], b[40 * 37], c[40 * 37]; /* weights of z, of the user vector and of q in the tested sum */
+    /* weights of z, of the user vector and of q in the tested sum */
+    float a[40], b[40 * 37], c[40 * 37];
     sella_mf_batch batch;
 } problem;
 
 static void problem_init(problem *p, bool bias, bool history, int rows)
 {
     const sella_rng rng = {.seed = 6, .stream = SELLA_STREAM_TEST};
-    const sella_mf_config config = {.users = 5, .items = 6, .C = 37, .bias = bias, .history = history, .init = .4};
+    const sella_mf_config config = {
+        .users = 5, .items = 6, .C = 37, .bias = bias, .history = history, .init = .4};
     uint64_t at = 0;
     assert_int_equal(sella_mf_init(&config, 7, &p->mf, NULL), SELLA_OK);
     for (int n = 0; n < 40; n++) {
@@ -145,7 +158,8 @@ static void test_differences(void **state)
                 const double slope = (up - weighted(&p)) / (above - (double)param->data[at]);
                 param->data[at] = keep;
                 if (fabs(slope - (double)param->grad[at]) > 1e-3 * (1 + fabs(slope))) {
-                    fail_msg("%s value %zu: %g, by differences %g", param->name, at, (double)param->grad[at], slope);
+                    fail_msg("%s value %zu: %g, by differences %g", param->name, at,
+                             (double)param->grad[at], slope);
                 }
             }
         }
@@ -194,8 +208,11 @@ static void test_threads(void **state)
             history[n] = p[t].history[(n * 3) % 40];
             dz[n] = p[t].a[n % 40] * (float)(n % 11);
         }
-        const sella_mf_batch batch = {
-            .N = ROWS, .user_n = user, .item_n = item, .history_n = history, .history_count_n = count};
+        const sella_mf_batch batch = {.N = ROWS,
+                                      .user_n = user,
+                                      .item_n = item,
+                                      .history_n = history,
+                                      .history_count_n = count};
         omp_set_num_threads(t + 1);
         sella_mf_forward(&p[t].mf, &batch, z[t], NULL);
         sella_mf_backward(&p[t].mf, &batch, dz, NULL, NULL);
@@ -220,7 +237,8 @@ static void test_start(void **state)
     assert_int_equal(sella_mf_init(&config, 1, &a, NULL), SELLA_OK);
     assert_int_equal(sella_mf_init(&config, 1, &b, NULL), SELLA_OK);
     assert_int_equal(sella_mf_init(&config, 2, &other, NULL), SELLA_OK);
-    static const char *const names[] = {"user.weight", "item.weight", "user.bias", "item.bias", "global.bias"};
+    static const char *const names[] = {"user.weight", "item.weight", "user.bias", "item.bias",
+                                        "global.bias"};
     assert_int_equal(a.table.count, 5);
     for (int i = 0; i < 5; i++) {
         const sella_param *param = &a.table.param[i];
@@ -247,8 +265,9 @@ static void test_start(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_torch), cmocka_unit_test(test_differences),
-                                       cmocka_unit_test(test_frozen_and_unseen), cmocka_unit_test(test_threads),
-                                       cmocka_unit_test(test_start)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_torch), cmocka_unit_test(test_differences),
+        cmocka_unit_test(test_frozen_and_unseen), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_start)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
-/* Stochastic gradients of matrix factorisation: steps against plain loops in double and against differences of the
- * loss, every level of CPU against the plain twin, epochs on any number of threads, resuming, what they converge to. */
+/* Stochastic gradients of matrix factorisation: steps against plain loops in double and against
+ * differences of the loss, every level of CPU against the plain twin, epochs on any number of
+ * threads, resuming, what they converge to. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -33,7 +34,8 @@ static void packed_draw(packed *p, int C, double squares)
     const size_t stride = sella_factor_stride(C);
     memset(p, 0, sizeof *p);
     for (int row = 0; row < USERS + ITEMS; row++) {
-        float *x = row < USERS ? p->user + (size_t)row * stride : p->item + (size_t)(row - USERS) * stride;
+        float *x =
+            row < USERS ? p->user + (size_t)row * stride : p->item + (size_t)(row - USERS) * stride;
         float *tail = x + sella_factor_width(C);
         for (int c = 0; c < C; c++) {
             x[c] = (float)(.6 * sella_rng_normal(&rng, (uint64_t)(row * WIDEST + c)));
@@ -48,15 +50,16 @@ static void packed_draw(packed *p, int C, double squares)
 static void entries_draw(sella_factor_entry *entry, int count)
 {
     for (int n = 0; n < count; n++) {
-        entry[n] = (sella_factor_entry){.user = (int32_t)sella_rng_below(&rng, 9000 + (uint64_t)n, USERS),
-                                        .item = (int32_t)sella_rng_below(&rng, 9500 + (uint64_t)n, ITEMS),
-                                        .label = n % 3 == 0 ? 1.0f : 0.0f};
+        entry[n] =
+            (sella_factor_entry){.user = (int32_t)sella_rng_below(&rng, 9000 + (uint64_t)n, USERS),
+                                 .item = (int32_t)sella_rng_below(&rng, 9500 + (uint64_t)n, ITEMS),
+                                 .label = n % 3 == 0 ? 1.0f : 0.0f};
     }
 }
 
 /* One step of one entry on rows of doubles {vector [C], A, A of the bias, bias, decay}. */
-static void step_in_double(double *p, double *q, double y, int C, double b0, double rate, double bias_rate,
-                           double sums[3])
+static void step_in_double(double *p, double *q, double y, int C, double b0, double rate,
+                           double bias_rate, double sums[3])
 {
     double z = b0 + p[C + 2] + q[C + 2], pp = 0, qq = 0;
     for (int c = 0; c < C; c++) {
@@ -89,12 +92,14 @@ static void expect_rows(const char *level, const float *got, const double *want,
     for (int r = 0; r < rows; r++) {
         for (size_t c = 0; c < stride; c++) {
             const size_t tail = c < width ? 0 : c - width;
-            const double expected = c < (size_t)C           ? want[r * (WIDEST + 4) + (int)c]
-                                    : c < width || tail > 3 ? 0
-                                                            : want[r * (WIDEST + 4) + C + (int)tail];
+            const double expected = c < (size_t)C ? want[r * (WIDEST + 4) + (int)c]
+                                    : c < width || tail > 3
+                                        ? 0
+                                        : want[r * (WIDEST + 4) + C + (int)tail];
             const double value = (double)got[(size_t)r * stride + c];
             if (!(fabs(value - expected) <= 2e-5 * (1 + fabs(expected)))) {
-                fail_msg("%s, width %d, row %d, value %zu: %.9g, expected %.9g", level, C, r, c, value, expected);
+                fail_msg("%s, width %d, row %d, value %zu: %.9g, expected %.9g", level, C, r, c,
+                         value, expected);
             }
         }
     }
@@ -105,7 +110,8 @@ static void to_double(double *to, const float *from, int rows, int C)
     const size_t stride = sella_factor_stride(C), width = (size_t)sella_factor_width(C);
     for (int r = 0; r < rows; r++) {
         for (int c = 0; c < C + 4; c++) {
-            to[r * (WIDEST + 4) + c] = (double)from[(size_t)r * stride + (c < C ? (size_t)c : width + (size_t)(c - C))];
+            to[r * (WIDEST + 4) + c] =
+                (double)from[(size_t)r * stride + (c < C ? (size_t)c : width + (size_t)(c - C))];
         }
     }
 }
@@ -140,9 +146,9 @@ static void test_steps(void **state)
             to_double(user, p.user, USERS, C);
             to_double(item, p.item, ITEMS, C);
             for (int n = 0; n < ENTRIES; n++) {
-                step_in_double(user + entry[n].user * (WIDEST + 4), item + entry[n].item * (WIDEST + 4),
-                               (double)entry[n].label, C, (double)block.b0, (double)block.rate, (double)block.bias_rate,
-                               want);
+                step_in_double(user + entry[n].user * (WIDEST + 4),
+                               item + entry[n].item * (WIDEST + 4), (double)entry[n].label, C,
+                               (double)block.b0, (double)block.rate, (double)block.bias_rate, want);
             }
             (fast->factor_steps ? fast->factor_steps : sella_factor_steps_plain)(&block, &sums);
             expect_rows(fast->name, p.user, user, USERS, C);
@@ -153,7 +159,8 @@ static void test_steps(void **state)
     }
 }
 
-/* Long lists: the products of the loss must not overflow, and large logits of either sign are exact. */
+/* Long lists: the products of the loss must not overflow, and large logits of either sign are
+ *             exact. */
 static void test_loss(void **state)
 {
     (void)state;
@@ -178,26 +185,34 @@ static void test_loss(void **state)
             for (int n = 0; n < MANY; n++) {
                 entry[n] = (sella_factor_entry){n % USERS, n % ITEMS, n % 2 ? 1.0f : 0.0f};
             }
-            const sella_factor_block block = {
-                .entry = entry, .count = MANY, .user = p.user, .item = p.item, .C = 16, .width = 16, .b0 = b0s[k]};
+            const sella_factor_block block = {.entry = entry,
+                                              .count = MANY,
+                                              .user = p.user,
+                                              .item = p.item,
+                                              .C = 16,
+                                              .width = 16,
+                                              .b0 = b0s[k]};
             sella_factor_sums sums = {0};
             (fast->factor_steps ? fast->factor_steps : sella_factor_steps_plain)(&block, &sums);
-            const double z = (double)b0s[k], one = log1p(exp(-fabs(z))), want = MANY / 2 * (fabs(z) + 2 * one);
+            const double z = (double)b0s[k], one = log1p(exp(-fabs(z))),
+                         want = MANY / 2 * (fabs(z) + 2 * one);
             assert_true(fabs(sums.loss - want) < 1e-6 * want);
         }
     }
 }
 
-/* With a huge sum of squares the rates are constant: a step divided by its rate is the slope of BCE and decay. */
+/* With a huge sum of squares the rates are constant: a step divided by its rate is the slope of BCE
+ * and decay. */
 static double objective(const packed *p, const sella_factor_entry *entry, int C, double b0)
 {
     const size_t stride = sella_factor_stride(C), width = (size_t)sella_factor_width(C);
-    const float *u = p->user + (size_t)entry->user * stride, *i = p->item + (size_t)entry->item * stride;
+    const float *u = p->user + (size_t)entry->user * stride,
+                *i = p->item + (size_t)entry->item * stride;
     double z = b0 + (double)u[width + 2] + (double)i[width + 2], decay = 0;
     for (int c = 0; c < C; c++) {
         z += (double)u[c] * (double)i[c];
-        decay +=
-            (double)u[width + 3] * (double)u[c] * (double)u[c] + (double)i[width + 3] * (double)i[c] * (double)i[c];
+        decay += (double)u[width + 3] * (double)u[c] * (double)u[c] +
+                 (double)i[width + 3] * (double)i[c] * (double)i[c];
     }
     decay += (double)u[width + 3] * (double)u[width + 2] * (double)u[width + 2] +
              (double)i[width + 3] * (double)i[width + 2] * (double)i[width + 2];
@@ -213,7 +228,8 @@ static void test_differences(void **state)
     const double S = 1e10, rate = 1e3, eta = rate / sqrt(S); /* .01 */
     packed_draw(&before, C, S);
     for (int k = 0; k < 2; k++) { /* both sums of squares alike, so that both rates are eta */
-        float *row = k ? before.item + 2 * sella_factor_stride(C) : before.user + 3 * sella_factor_stride(C);
+        float *row =
+            k ? before.item + 2 * sella_factor_stride(C) : before.user + 3 * sella_factor_stride(C);
         row[16 + SELLA_FACTOR_BIAS_SQUARES] = (float)S;
     }
     after = before;
@@ -243,7 +259,8 @@ static void test_differences(void **state)
             x[at] = (float)(was - 1e-2);
             const double slope = (up - objective(&moved, &entry, C, -.3)) / (high - (double)x[at]);
             if (fabs((was - is) / eta - slope) > 2e-3 * (1 + fabs(slope))) {
-                fail_msg("%s value %zu: step %g, slope %g", k ? "item" : "user", c, (was - is) / eta, slope);
+                fail_msg("%s value %zu: step %g, slope %g", k ? "item" : "user", c,
+                         (was - is) / eta, slope);
             }
         }
     }
@@ -265,14 +282,17 @@ static rows *rows_draw(int count)
     rows *r = calloc(1, sizeof *r);
     for (int n = 0; n < count; n++) {
         const uint64_t at = 100000 + 4 * (uint64_t)n;
-        const int32_t u = (int32_t)sella_rng_below(&rng, at, U), i = (int32_t)sella_rng_below(&rng, at + 1, I);
+        const int32_t u = (int32_t)sella_rng_below(&rng, at, U),
+                      i = (int32_t)sella_rng_below(&rng, at + 1, I);
         const double z = .5 + sella_rng_normal(&rng, (uint64_t)u) +
-                         2 * sella_rng_normal(&rng, 200 + (uint64_t)u) * sella_rng_normal(&rng, 300 + (uint64_t)i);
+                         2 * sella_rng_normal(&rng, 200 + (uint64_t)u) *
+                             sella_rng_normal(&rng, 300 + (uint64_t)i);
         r->user[n] = u;
         r->item[n] = i;
         r->label[n] = (double)sella_rng_uniform(&rng, at + 2) < 1 / (1 + exp(-z));
     }
-    r->all = (sella_interactions){.rows = count, .user_n = r->user, .item_n = r->item, .label_n = r->label};
+    r->all = (sella_interactions){
+        .rows = count, .user_n = r->user, .item_n = r->item, .label_n = r->label};
     return r;
 }
 
@@ -383,7 +403,8 @@ static void test_resume(void **state)
     (void)state;
     rows *r = rows_draw(N);
     sella_mf whole = model(9, true), half = model(9, true), rest = model(9, true);
-    sella_mf_sgd *a = sgd_new(&whole, r, 1e-4, 0), *b = sgd_new(&half, r, 1e-4, 0), *c = sgd_new(&rest, r, 1e-4, 0);
+    sella_mf_sgd *a = sgd_new(&whole, r, 1e-4, 0), *b = sgd_new(&half, r, 1e-4, 0),
+                 *c = sgd_new(&rest, r, 1e-4, 0);
     for (int epoch = 0; epoch < 5; epoch++) {
         sella_mf_sgd_epoch(a, &whole, epoch, .05);
         if (epoch < 2) {
@@ -412,9 +433,9 @@ static void test_convergence(void **state)
     rows *r = rows_draw(N);
     double positive = 0, known = 0;
     for (int n = 0; n < N; n++) {
-        const double z =
-            .5 + sella_rng_normal(&rng, (uint64_t)r->user[n]) +
-            2 * sella_rng_normal(&rng, 200 + (uint64_t)r->user[n]) * sella_rng_normal(&rng, 300 + (uint64_t)r->item[n]);
+        const double z = .5 + sella_rng_normal(&rng, (uint64_t)r->user[n]) +
+                         2 * sella_rng_normal(&rng, 200 + (uint64_t)r->user[n]) *
+                             sella_rng_normal(&rng, 300 + (uint64_t)r->item[n]);
         known += log1p(exp(z)) - r->label[n] * z;
         positive += r->label[n];
     }
@@ -428,7 +449,9 @@ static void test_convergence(void **state)
     }
     assert_true(fabs(loss - mean_loss(&mf, r)) < .02);
     assert_true(loss <
-                known); /* more parameters than the process that drew the labels: it fits them better than the truth */
+                /* more parameters than the process that drew the labels: it fits them better than
+                 * the truth */
+                known);
     sella_mf_sgd_free(sgd);
     sella_mf_release(&mf);
     /* everything but b_0 held at zero: the log-odds of the mean label */
@@ -454,11 +477,12 @@ static void test_refused(void **state)
     sella_mf_sgd *sgd;
     sella_err err = {0};
     const sella_mf_config history = {.users = U, .items = I, .C = 4, .history = true, .init = .1};
-    const sella_mf_sgd_config fine = {.decay = 1e-4, .squares = .1}, bad[] = {{.decay = -1, .squares = .1},
-                                                                              {.decay = NAN, .squares = .1},
-                                                                              {.squares = 0},
-                                                                              {.squares = .1, .grid = -1},
-                                                                              {.squares = .1, .grid = 5000}};
+    const sella_mf_sgd_config fine = {.decay = 1e-4, .squares = .1},
+                              bad[] = {{.decay = -1, .squares = .1},
+                                       {.decay = NAN, .squares = .1},
+                                       {.squares = 0},
+                                       {.squares = .1, .grid = -1},
+                                       {.squares = .1, .grid = 5000}};
     for (size_t k = 0; k < sizeof bad / sizeof bad[0]; k++) {
         assert_int_equal(sella_mf_sgd_new(&mf, &r->all, &bad[k], &sgd, &err), SELLA_ARG);
         assert_null(sgd);
@@ -466,7 +490,8 @@ static void test_refused(void **state)
     r->user[7] = U;
     r->item[7] = 55;
     assert_int_equal(sella_mf_sgd_new(&mf, &r->all, &fine, &sgd, &err), SELLA_ARG);
-    assert_string_equal(err.text, "row 8 of train is of user 90 and item 55; expected less than 90 and 70");
+    assert_string_equal(err.text,
+                        "row 8 of train is of user 90 and item 55; expected less than 90 and 70");
     r->user[7] = 0;
     assert_int_equal(sella_mf_init(&history, 1, &with, NULL), SELLA_OK);
     assert_int_equal(sella_mf_sgd_new(&with, &r->all, &fine, &sgd, &err), SELLA_ARG);
@@ -482,9 +507,10 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_steps),       cmocka_unit_test(test_loss),
-                                       cmocka_unit_test(test_differences), cmocka_unit_test(test_every_row),
-                                       cmocka_unit_test(test_threads),     cmocka_unit_test(test_resume),
-                                       cmocka_unit_test(test_convergence), cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_steps),       cmocka_unit_test(test_loss),
+        cmocka_unit_test(test_differences), cmocka_unit_test(test_every_row),
+        cmocka_unit_test(test_threads),     cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_convergence), cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

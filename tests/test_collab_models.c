@@ -1,5 +1,6 @@
-/* Collaborative models behind collab/collab.h: ten Adam steps of torch (tests/ref/collab_models_dump.py), central
- * differences, what each model depends on, dropout, refused configs. */
+/* Collaborative models behind collab/collab.h: ten Adam steps of torch
+ * (tests/ref/collab_models_dump.py), central differences, what each model depends on, dropout,
+ * refused configs. */
 #include "ref_file.h"
 
 #include <math.h>
@@ -33,17 +34,20 @@ static sella_collab *model(const char *name, const sella_collab_config *config)
 
 static const char *named(char *text, const char *model_name, const char *part, const char *name)
 {
-    snprintf(text, SELLA_PARAM_NAME_MAX + 32, "%s.%s%s%s", model_name, part, name[0] ? "." : "", name);
+    snprintf(text, SELLA_PARAM_NAME_MAX + 32, "%s.%s%s%s", model_name, part, name[0] ? "." : "",
+             name);
     return text;
 }
 
 /* Step 0's vectors, logits and gradients, and the tables after ten steps. */
-static void replay(sella_collab *c, const ref_file *ref, const int32_t *count, const int32_t *history)
+static void replay(sella_collab *c, const ref_file *ref, const int32_t *count,
+                   const int32_t *history)
 {
     static const int32_t none[1];
     const char *name = c->ops->name;
     char text[SELLA_PARAM_NAME_MAX + 32];
-    const sella_optimizer_config adam = {.beta1 = .9, .beta2 = .999, .eps = 1e-8, .weight_decay = .01, .coupled = true};
+    const sella_optimizer_config adam = {
+        .beta1 = .9, .beta2 = .999, .eps = 1e-8, .weight_decay = .01, .coupled = true};
     const int32_t *users = ref_i32(ref, named(text, name, "users", ""), NULL),
                   *items = ref_i32(ref, named(text, name, "items", ""), NULL);
     const float *labels = ref_f32(ref, named(text, name, "labels", ""), NULL);
@@ -75,23 +79,28 @@ static void replay(sella_collab *c, const ref_file *ref, const int32_t *count, c
                                           .backward = true};
         assert_int_equal(sella_collab_vectors(c, &batch, &pass, user, item, NULL), SELLA_OK);
         assert_int_equal(sella_collab_forward(c, &batch, &pass, z, NULL), SELLA_OK);
-        assert_true(fabs(sella_bce_forward(dz, z, labels + step * N, share, N) - losses[step]) < 2e-6);
+        assert_true(fabs(sella_bce_forward(dz, z, labels + step * N, share, N) - losses[step]) <
+                    2e-6);
         assert_int_equal(sella_collab_backward(c, &batch, &pass, dz, NULL), SELLA_OK);
         if (step == 0) {
             ref_close_to("z", z, ref_f32(ref, named(text, name, "z", ""), NULL), N, 2e-6);
-            ref_close_to("user", user, ref_f32(ref, named(text, name, "user", ""), NULL), width, 2e-6);
-            ref_close_to("item", item, ref_f32(ref, named(text, name, "item", ""), NULL), width, 2e-6);
+            ref_close_to("user", user, ref_f32(ref, named(text, name, "user", ""), NULL), width,
+                         2e-6);
+            ref_close_to("item", item, ref_f32(ref, named(text, name, "item", ""), NULL), width,
+                         2e-6);
             for (int i = 0; i < c->table.count; i++) {
                 const sella_param *param = &c->table.param[i];
-                ref_close_to(text, param->grad, ref_f32(ref, named(text, name, "grad", param->name), NULL), param->count,
-                             3e-6);
+                ref_close_to(text, param->grad,
+                             ref_f32(ref, named(text, name, "grad", param->name), NULL),
+                             param->count, 3e-6);
             }
         }
         assert_int_equal(sella_optimizer_step(optimizer, .01, -1, NULL, NULL), SELLA_OK);
     }
     for (int i = 0; i < c->table.count; i++) {
         const sella_param *param = &c->table.param[i];
-        ref_close_to(text, param->data, ref_f32(ref, named(text, name, "end", param->name), NULL), param->count, 2e-4);
+        ref_close_to(text, param->data, ref_f32(ref, named(text, name, "end", param->name), NULL),
+                     param->count, 2e-4);
     }
     sella_optimizer_free(optimizer);
     sella_collab_pass_release(&pass);
@@ -188,8 +197,8 @@ static double weighted(sella_collab *c, const problem *p, sella_collab_pass *pas
 }
 
 /* Slope of the sum along one value between two places beside it. */
-static double slope_of(sella_collab *c, const problem *p, sella_collab_pass *pass, bool vectors, float *value, float up,
-                       float down)
+static double slope_of(sella_collab *c, const problem *p, sella_collab_pass *pass, bool vectors,
+                       float *value, float up, float down)
 {
     const float keep = *value;
     *value = keep + up;
@@ -200,8 +209,8 @@ static double slope_of(sella_collab *c, const problem *p, sella_collab_pass *pas
     return slope;
 }
 
-/* Gradients of logits, then of vectors, against central differences. Values with a kink of relu near by, where the slopes
- * to both sides differ, are skipped: they are few. */
+/* Gradients of logits, then of vectors, against central differences. Values with a kink of relu
+ * near by, where the slopes to both sides differ, are skipped: they are few. */
 static void differences(sella_collab *c, const problem *p)
 {
     sella_collab_pass pass = {0};
@@ -209,8 +218,9 @@ static void differences(sella_collab *c, const problem *p)
     for (int vectors = 0; vectors < 2; vectors++) {
         sella_param_grad_zero(&c->table);
         weighted(c, p, &pass, vectors);
-        assert_int_equal(vectors ? sella_collab_vectors_backward(c, &p->batch, &pass, p->b, p->d, NULL)
-                                 : sella_collab_backward(c, &p->batch, &pass, p->a, NULL),
+        assert_int_equal(vectors
+                             ? sella_collab_vectors_backward(c, &p->batch, &pass, p->b, p->d, NULL)
+                             : sella_collab_backward(c, &p->batch, &pass, p->a, NULL),
                          SELLA_OK);
         for (int i = 0; i < c->table.count; i++) {
             sella_param *param = &c->table.param[i];
@@ -225,7 +235,8 @@ static void differences(sella_collab *c, const problem *p)
                 if (fabs(right - left) > 1e-2 * (1 + fabs(slope))) {
                     skipped++;
                 } else if (fabs(slope - (double)param->grad[at]) > 6e-3 * (1 + fabs(slope))) {
-                    fail_msg("%s value %zu: %g, by differences %g", param->name, at, (double)param->grad[at], slope);
+                    fail_msg("%s value %zu: %g, by differences %g", param->name, at,
+                             (double)param->grad[at], slope);
                 }
             }
             assert_true(vectors || largest > 1e-3); /* every tensor moves the logits */
@@ -261,8 +272,11 @@ static void user_vector(sella_collab *c, const int32_t *history, int32_t count, 
 {
     const int32_t nobody = -1;
     sella_collab_pass pass = {0};
-    const sella_collab_batch batch = {
-        .N = 1, .user_n = &nobody, .item_n = &nobody, .history_n = &history, .history_count_n = &count};
+    const sella_collab_batch batch = {.N = 1,
+                                      .user_n = &nobody,
+                                      .item_n = &nobody,
+                                      .history_n = &history,
+                                      .history_count_n = &count};
     assert_int_equal(sella_collab_vectors(c, &batch, &pass, out, NULL, NULL), SELLA_OK);
     sella_collab_pass_release(&pass);
 }
@@ -317,7 +331,8 @@ static void test_sasrec_dropout(void **state)
     assert_memory_equal(z[1], z[2], sizeof z[0]);
     assert_true(distance(z[0], z[1], N) > .1 && distance(z[1], z[3], N) > .1);
     float score[N];
-    assert_int_equal(sella_collab_score(c, &p.batch, score, NULL), SELLA_OK); /* never with dropout */
+    /* never with dropout */
+    assert_int_equal(sella_collab_score(c, &p.batch, score, NULL), SELLA_OK);
     assert_memory_equal(score, z[0], sizeof score);
     sella_collab_pass_release(&pass);
     sella_collab_free(c);
@@ -325,14 +340,21 @@ static void test_sasrec_dropout(void **state)
 
 /* ---- lightgcn ---- */
 
-static const sella_collab_config lightgcn_config = {
-    .users = 6, .items = 8, .C = 5, .bias = true, .init = .5, .unseen = SELLA_UNSEEN_HISTORY, .lightgcn = {.layers = 3}};
+static const sella_collab_config lightgcn_config = {.users = 6,
+                                                    .items = 8,
+                                                    .C = 5,
+                                                    .bias = true,
+                                                    .init = .5,
+                                                    .unseen = SELLA_UNSEEN_HISTORY,
+                                                    .lightgcn = {.layers = 3}};
 
-/* The graph of the dump; every item is named, item 7 by a row that is no edge. extra: one more positive, 5 likes it. */
+/* The graph of the dump; every item is named, item 7 by a row that is no edge. extra: one more
+ * positive, 5 likes it. */
 static void prepare_graph(sella_collab *c, const ref_file *ref, int32_t extra)
 {
     size_t edges;
-    const int32_t *u = ref_i32(ref, "lightgcn.edge.user", &edges), *i = ref_i32(ref, "lightgcn.edge.item", NULL);
+    const int32_t *u = ref_i32(ref, "lightgcn.edge.user", &edges),
+                  *i = ref_i32(ref, "lightgcn.edge.item", NULL);
     int32_t user[32], item[32];
     uint8_t label[32];
     assert_true(edges < 20);
@@ -374,8 +396,10 @@ static void test_lightgcn_torch(void **state)
     load_start(c, &ref);
     assert_int_equal(sella_collab_ready(c, NULL, NULL), SELLA_OK);
     const float *final = ref_f32(&ref, "lightgcn.final", NULL);
-    ref_close_to("user.weight", sella_param_find(&c->derived, "user.weight")->data, final, 6 * 5, 1e-6);
-    ref_close_to("item.weight", sella_param_find(&c->derived, "item.weight")->data, final + 6 * 5, 8 * 5, 1e-6);
+    ref_close_to("user.weight", sella_param_find(&c->derived, "user.weight")->data, final, 6 * 5,
+                 1e-6);
+    ref_close_to("item.weight", sella_param_find(&c->derived, "item.weight")->data, final + 6 * 5,
+                 8 * 5, 1e-6);
     size_t liked;
     const int32_t *history = ref_i32(&ref, "lightgcn.guest.history", &liked);
     user_vector(c, history, (int32_t)liked, guest);
@@ -412,8 +436,8 @@ static float score_of(sella_collab *c, int32_t user, int32_t item)
     return z;
 }
 
-/* One edge more, of another user and another item, moves a score; without layers it does not, and a negative row never
- * does. */
+/* One edge more, of another user and another item, moves a score; without layers it does not, and a
+ * negative row never does. */
 static void test_lightgcn_graph(void **state)
 {
     (void)state;
@@ -453,7 +477,8 @@ static void test_mf_differences(void **state)
     }
 }
 
-/* Items of the catalogue that no train row names: zero, or the mean of those that are named, in every model. */
+/* Items of the catalogue that no train row names: zero, or the mean of those that are named, in
+ * every model. */
 static void test_items_never_seen(void **state)
 {
     (void)state;
@@ -465,7 +490,8 @@ static void test_items_never_seen(void **state)
         sella_collab *c = model(names[k % 3], &config);
         int32_t user[] = {0, 1, 2}, item[] = {1, 4, 4};
         const uint8_t label[] = {1, 1, 0};
-        const sella_collab_train train = {.rows = {.rows = 3, .user_n = user, .item_n = item, .label_n = label}};
+        const sella_collab_train train = {
+            .rows = {.rows = 3, .user_n = user, .item_n = item, .label_n = label}};
         assert_int_equal(sella_collab_prepare(c, &train, NULL), SELLA_OK);
         assert_int_equal(sella_collab_ready(c, NULL, NULL), SELLA_OK);
         const sella_param *table = sella_param_find(&c->derived, "item.weight");
@@ -541,8 +567,11 @@ static void test_scan(void **state)
                 count[i] = 3;
                 history[i] = liked;
             }
-            const sella_collab_batch all = {
-                .N = 11, .user_n = user, .item_n = item, .history_n = history, .history_count_n = count};
+            const sella_collab_batch all = {.N = 11,
+                                            .user_n = user,
+                                            .item_n = item,
+                                            .history_n = history,
+                                            .history_count_n = count};
             const sella_collab_batch who = sella_collab_piece(&all, 0, 1);
             assert_int_equal(sella_collab_score(c, &all, score, NULL), SELLA_OK);
             assert_int_equal(sella_collab_scan(c, &who, item, 11, scan, NULL), SELLA_OK);
@@ -588,7 +617,8 @@ static void test_refused(void **state)
     /* a row of train outside the tables */
     const int32_t user = 5, item = 0;
     const uint8_t label = 1;
-    const sella_collab_train train = {.rows = {.rows = 1, .user_n = &user, .item_n = &item, .label_n = &label}};
+    const sella_collab_train train = {
+        .rows = {.rows = 1, .user_n = &user, .item_n = &item, .label_n = &label}};
     sella_collab *c = model("sasrec", &sasrec_config);
     assert_int_equal(sella_collab_prepare(c, &train, NULL), SELLA_ARG);
     sella_collab_free(c);

@@ -1,4 +1,5 @@
-/* Both projections against torch (tests/ref/collab_dump.py) and central differences; their start. */
+/* Both projections against torch (tests/ref/collab_dump.py) and central differences; their
+ * start. */
 #include "ref_file.h"
 
 #include <math.h>
@@ -25,16 +26,19 @@ static void test_torch(void **state)
     ref_file ref = ref_open("tests/ref/collab.ref");
     sella_projection p;
     float y[N * L], pre[N * H], act[N * H], dpre[N * H], dx[N * L];
-    assert_int_equal(sella_projection_init(C, H, L, true, SELLA_WARM_RANDOM, 1, &p, NULL), SELLA_OK);
+    assert_int_equal(sella_projection_init(C, H, L, true, SELLA_WARM_RANDOM, 1, &p, NULL),
+                     SELLA_OK);
     load(&ref, &p);
     for (int round = 1; round <= 2; round++) { /* gradients accumulate */
         sella_proj_forward(&p, y, ref_f32(&ref, "proj.x", NULL), N, pre, act);
         ref_close_to("proj.y", y, ref_f32(&ref, "proj.y", NULL), N * L, 1e-6);
-        sella_proj_backward(&p, dx, ref_f32(&ref, "proj.dy", NULL), ref_f32(&ref, "proj.x", NULL), N, pre, act, dpre);
+        sella_proj_backward(&p, dx, ref_f32(&ref, "proj.dy", NULL), ref_f32(&ref, "proj.x", NULL),
+                            N, pre, act, dpre);
         ref_close_to("proj.dx", dx, ref_f32(&ref, "proj.dx", NULL), N * C, 1e-6);
         sella_warm_forward(&p, y, ref_f32(&ref, "warm.x", NULL), N);
         ref_close_to("warm.y", y, ref_f32(&ref, "warm.y", NULL), N * L, 1e-6);
-        sella_warm_backward(&p, dx, ref_f32(&ref, "warm.dy", NULL), ref_f32(&ref, "warm.x", NULL), N);
+        sella_warm_backward(&p, dx, ref_f32(&ref, "warm.dy", NULL), ref_f32(&ref, "warm.x", NULL),
+                            N);
         ref_close_to("warm.dx", dx, ref_f32(&ref, "warm.dx", NULL), N * L, 1e-6);
         for (int i = 0; i < p.table.count; i++) {
             char name[SELLA_PARAM_NAME_MAX + 8];
@@ -70,15 +74,18 @@ static void test_differences(void **state)
     enum { N = 3, C = 4, H = 7, L = 5 };
     const sella_rng rng = {.seed = 8, .stream = SELLA_STREAM_TEST};
     sella_projection p;
-    float x[N * C], dy[N * L], mid[N * L], y[N * L], pre[N * H], act[N * H], dpre[N * H], dmid[N * L], dx[N * C];
-    assert_int_equal(sella_projection_init(C, H, L, true, SELLA_WARM_RANDOM, 3, &p, NULL), SELLA_OK);
+    float x[N * C], dy[N * L], mid[N * L], y[N * L], pre[N * H], act[N * H], dpre[N * H],
+        dmid[N * L], dx[N * C];
+    assert_int_equal(sella_projection_init(C, H, L, true, SELLA_WARM_RANDOM, 3, &p, NULL),
+                     SELLA_OK);
     for (int i = 0; i < N * C; i++) {
         x[i] = (float)sella_rng_normal(&rng, (uint64_t)i);
     }
     for (int i = 0; i < N * L; i++) {
         dy[i] = (float)sella_rng_normal(&rng, (uint64_t)i + 100);
     }
-    assert_int_equal(sella_param_train(&p.table.param[1], false, NULL), SELLA_OK); /* a frozen row has no gradient */
+    /* a frozen row has no gradient */
+    assert_int_equal(sella_param_train(&p.table.param[1], false, NULL), SELLA_OK);
     sella_proj_forward(&p, mid, x, N, pre, act);
     sella_warm_forward(&p, y, mid, N);
     sella_warm_backward(&p, dmid, dy, mid, N);
@@ -107,8 +114,10 @@ static void test_start(void **state)
     enum { C = 64, H = 100, L = 36 };
     sella_projection p, q;
     sella_err err = {0};
-    assert_int_equal(sella_projection_init(C, H, L, true, SELLA_WARM_IDENTITY, 3, &p, NULL), SELLA_OK);
-    assert_int_equal(sella_projection_init(C, H, L, false, SELLA_WARM_RANDOM, 3, &q, NULL), SELLA_OK);
+    assert_int_equal(sella_projection_init(C, H, L, true, SELLA_WARM_IDENTITY, 3, &p, NULL),
+                     SELLA_OK);
+    assert_int_equal(sella_projection_init(C, H, L, false, SELLA_WARM_RANDOM, 3, &q, NULL),
+                     SELLA_OK);
     assert_int_equal(p.table.count, 6);
     assert_int_equal(q.table.count, 4);
     const int in[] = {C, C, H, H};
@@ -137,13 +146,15 @@ static void test_start(void **state)
     }
     sella_warm_forward(&p, y, x, 1);
     assert_memory_equal(x, y, sizeof x);
-    assert_int_equal(sella_projection_init(0, H, L, true, SELLA_WARM_IDENTITY, 3, &q, &err), SELLA_ARG);
+    assert_int_equal(sella_projection_init(0, H, L, true, SELLA_WARM_IDENTITY, 3, &q, &err),
+                     SELLA_ARG);
     sella_projection_release(&p);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_torch), cmocka_unit_test(test_differences),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_torch),
+                                       cmocka_unit_test(test_differences),
                                        cmocka_unit_test(test_start)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

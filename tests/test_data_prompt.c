@@ -1,4 +1,5 @@
-/* test_data_prompt.c - templates and rendered rows: by hand with the tiny tokenizer, on ML-1M titles with real ones, and hostile templates. */
+/* test_data_prompt.c - templates and rendered rows: by hand with the tiny tokenizer, on ML-1M
+ * titles with real ones, and hostile templates. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -10,7 +11,9 @@
 #include "data_fixture.h"
 #include "fuzz/mutate.h"
 
-static const char *const titles[] = {"Heat (1995)", "Alien (1979)", " No Escape \n(1994)", "<|im_end|>", "Am\xc3\xa9lie (2001)", "\xe3\x80\x80\xe5\x8d\x83\xe4\xb8\x8e\xe3\x80\x80"};
+static const char *const titles[] = {
+    "Heat (1995)", "Alien (1979)",         " No Escape \n(1994)",
+    "<|im_end|>",  "Am\xc3\xa9lie (2001)", "\xe3\x80\x80\xe5\x8d\x83\xe4\xb8\x8e\xe3\x80\x80"};
 enum { TITLES = sizeof titles / sizeof *titles };
 
 typedef struct bench {
@@ -22,18 +25,21 @@ static sella_tokenizer *tiny(void)
 {
     sella_err err = {0};
     sella_tokenizer *tokenizer = NULL;
-    if (sella_tokenizer_open_json("tests/ref/tiny_tokenizer/tokenizer.json", &tokenizer, &err) != SELLA_OK) {
+    if (sella_tokenizer_open_json("tests/ref/tiny_tokenizer/tokenizer.json", &tokenizer, &err) !=
+        SELLA_OK) {
         fail_msg("%s", err.text);
     }
     return tokenizer;
 }
 
-static bench bench_open(const char *name, const sella_tokenizer *tokenizer, const char *const *title_n, int32_t items)
+static bench bench_open(const char *name, const sella_tokenizer *tokenizer,
+                        const char *const *title_n, int32_t items)
 {
     bench b;
     sella_err err = {0};
     if (sella_template_open(name, &b.tmpl, &err) != SELLA_OK ||
-        sella_prompter_new(b.tmpl, tokenizer, title_n, items, "movie", &b.prompter, &err) != SELLA_OK) {
+        sella_prompter_new(b.tmpl, tokenizer, title_n, items, "movie", &b.prompter, &err) !=
+            SELLA_OK) {
         fail_msg("%s", err.text);
     }
     return b;
@@ -53,7 +59,8 @@ static void text_of(const bench *b, const sella_prompt_row *row, sella_text *tex
 }
 
 /* The ids of a row are those of its whole text. */
-static void ids_equal_text(const bench *b, const sella_tokenizer *tokenizer, const sella_prompt_row *row)
+static void ids_equal_text(const bench *b, const sella_tokenizer *tokenizer,
+                           const sella_prompt_row *row)
 {
     sella_err err = {0};
     sella_rows rows;
@@ -62,9 +69,12 @@ static void ids_equal_text(const bench *b, const sella_tokenizer *tokenizer, con
     sella_rows_init(&rows);
     assert_int_equal(sella_prompt_render(b->prompter, row, &rows, &err), SELLA_OK);
     text_of(b, row, &text);
-    assert_int_equal(sella_tokenizer_encode(tokenizer, text.data, text.size, true, &ids, &err), SELLA_OK);
-    if (ids.count != rows.start[1] || memcmp(ids.id, rows.token, (size_t)ids.count * sizeof *ids.id) != 0) {
-        fail_msg("the pieces' %d ids are not the %d of: %s", (int)rows.start[1], ids.count, text.data);
+    assert_int_equal(sella_tokenizer_encode(tokenizer, text.data, text.size, true, &ids, &err),
+                     SELLA_OK);
+    if (ids.count != rows.start[1] ||
+        memcmp(ids.id, rows.token, (size_t)ids.count * sizeof *ids.id) != 0) {
+        fail_msg("the pieces' %d ids are not the %d of: %s", (int)rows.start[1], ids.count,
+                 text.data);
     }
     sella_ids_release(&ids);
     sella_text_release(&text);
@@ -80,23 +90,36 @@ static void texts_by_hand(void **state)
     bench b = bench_open("compact", tokenizer, titles, TITLES);
     sella_prompt_row row = {.history_n = history, .history_count = 2, .item = 1, .weight = 1};
     text_of(&b, &row, &text);
-    assert_string_equal(text.data, "Movies this person liked: Heat (1995); No Escape  (1994); Like Alien (1979)? Answer:");
+    assert_string_equal(
+        text.data,
+        "Movies this person liked: Heat (1995); No Escape  (1994); Like Alien (1979)? Answer:");
     row.history_count = 0;
     row.slots = SELLA_SLOT_SET_ALL;
     text_of(&b, &row, &text);
-    assert_string_equal(text.data, "Movies this person liked: none;<|reserved_0|><|reserved_1|><|reserved_2|> Like Alien (1979)? Answer:");
+    assert_string_equal(text.data,
+                        "Movies this person liked: none;<|reserved_0|><|reserved_1|><|reserved_2|> "
+                        "Like Alien (1979)? Answer:");
     row.slots = 1u << SELLA_SLOT_WARM;
     text_of(&b, &row, &text);
-    assert_string_equal(text.data, "Movies this person liked: none;<|reserved_2|> Like Alien (1979)? Answer:");
+    assert_string_equal(text.data,
+                        "Movies this person liked: none;<|reserved_2|> Like Alien (1979)? Answer:");
     bench_close(&b);
 
     b = bench_open("paper", tokenizer, titles, TITLES);
-    row = (sella_prompt_row){.history_n = history, .history_count = 2, .item = 4, .weight = 1, .slots = (1u << SELLA_SLOT_USER) | (1u << SELLA_SLOT_ITEM)};
+    row = (sella_prompt_row){.history_n = history,
+                             .history_count = 2,
+                             .item = 4,
+                             .weight = 1,
+                             .slots = (1u << SELLA_SLOT_USER) | (1u << SELLA_SLOT_ITEM)};
     text_of(&b, &row, &text);
-    assert_string_equal(text.data, "<|im_start|>system\nDecide whether a person will like a movie. Given are movies that this person rated highly, "
-                                   "features of the person and of a candidate, and the candidate. Answer Yes or No.\n<|im_end|>\n<|im_start|>user\n"
-                                   "Rated highly:\n1. Heat (1995)\n2. No Escape  (1994)\nFeature of the person: <|reserved_0|>\n"
-                                   "Feature of the candidate: <|reserved_1|>\nCandidate: Am\xc3\xa9lie (2001)\n<|im_end|>\n<|im_start|>assistant\n");
+    assert_string_equal(
+        text.data, "<|im_start|>system\nDecide whether a person will like a movie. Given are "
+                   "movies that this person rated highly, features of the person and of a "
+                   "candidate, and the candidate. Answer Yes or No.\n<|im_end|>\n<|im_start|>user\n"
+                   "Rated highly:\n1. Heat (1995)\n2. No Escape  (1994)\nFeature of the person: "
+                   "<|reserved_0|>\n"
+                   "Feature of the candidate: <|reserved_1|>\nCandidate: Am\xc3\xa9lie "
+                   "(2001)\n<|im_end|>\n<|im_start|>assistant\n");
     bench_close(&b);
     sella_text_release(&text);
     sella_tokenizer_close(tokenizer);
@@ -122,8 +145,15 @@ static void rows_by_hand(void **state)
         snprintf(name, sizeof name, "<|reserved_%d|>", i);
         reserved[i] = sella_tokenizer_find(tokenizer, name);
     }
-    sella_prompt_row row = {.history_n = history, .history_count = 3, .item = 1, .slots = SELLA_SLOT_SET_ALL, .ref = {0, 7, 8, 9},
-                            .group = 3, .row = 55, .label = 1, .weight = 0.5f};
+    sella_prompt_row row = {.history_n = history,
+                            .history_count = 3,
+                            .item = 1,
+                            .slots = SELLA_SLOT_SET_ALL,
+                            .ref = {0, 7, 8, 9},
+                            .group = 3,
+                            .row = 55,
+                            .label = 1,
+                            .weight = 0.5f};
     assert_int_equal(sella_prompt_render(b.prompter, &row, &rows, &err), SELLA_OK);
     row.slots = 0;
     assert_int_equal(sella_prompt_render(b.prompter, &row, &rows, &err), SELLA_OK);
@@ -153,7 +183,8 @@ static void rows_by_hand(void **state)
     row.item = -1;
     assert_int_equal(sella_prompt_render(b.prompter, &row, &rows, &err), SELLA_OK);
     assert_int_equal(rows.start[3] - rows.start[2], rows.start[2] - rows.start[1]);
-    assert_memory_equal(rows.token + rows.start[2], rows.token + rows.start[1], (size_t)(rows.start[2] - rows.start[1]) * sizeof *rows.token);
+    assert_memory_equal(rows.token + rows.start[2], rows.token + rows.start[1],
+                        (size_t)(rows.start[2] - rows.start[1]) * sizeof *rows.token);
     row.target_text = "bad \xff";
     assert_int_equal(sella_prompt_render(b.prompter, &row, &rows, &err), SELLA_FORMAT);
     bench_close(&b);
@@ -175,9 +206,13 @@ static void titles_cannot_inject(void **state)
         bench b = bench_open(sella_template_names[template], tokenizer, titles, TITLES);
         for (int32_t item = 0; item < 4; item += 3) {
             int count[2] = {0, 0};
-            for (int pass = 0; pass < 2; pass++) { // pass 0: plain titles; pass 1: the hostile one everywhere
+            /* pass 0: plain titles; pass 1: the hostile one everywhere */
+            for (int pass = 0; pass < 2; pass++) {
                 int32_t plain[] = {0, 0};
-                sella_prompt_row row = {.history_n = pass ? history : plain, .history_count = 2, .item = pass ? 3 : 0, .weight = 1};
+                sella_prompt_row row = {.history_n = pass ? history : plain,
+                                        .history_count = 2,
+                                        .item = pass ? 3 : 0,
+                                        .weight = 1};
                 sella_rows_clear(&rows);
                 assert_int_equal(sella_prompt_render(b.prompter, &row, &rows, &err), SELLA_OK);
                 for (int64_t t = 0; t < rows.start[1]; t++) {
@@ -216,7 +251,9 @@ static void long_titles_are_cut(void **state)
     text_of(&b, &row, &text);
     assert_int_equal(sella_utf8_valid(text.data, text.size), text.size); // cut between characters
     const char *start = strstr(text.data, " Like ") + 6, *stop = strstr(text.data, "? Answer:");
-    assert_int_equal(sella_tokenizer_encode(tokenizer, start, (size_t)(stop - start), false, &ids, &err), SELLA_OK);
+    assert_int_equal(
+        sella_tokenizer_encode(tokenizer, start, (size_t)(stop - start), false, &ids, &err),
+        SELLA_OK);
     assert_true(ids.count <= SELLA_TITLE_TOKENS && ids.count > SELLA_TITLE_TOKENS - 4);
     sella_ids_release(&ids);
     sella_text_release(&text);
@@ -236,10 +273,13 @@ static void distillation_texts(void **state)
     bench b = bench_open("paper", tokenizer, titles, TITLES);
     assert_int_equal(sella_prompt_distil(b.prompter, 0, 0, &rows, &err), SELLA_OK);
     assert_int_equal(sella_prompt_distil(b.prompter, 1, 1, &rows, &err), SELLA_OK);
-    assert_int_equal(sella_tokenizer_decode(tokenizer, rows.token, (int)rows.start[1], &text, &err), SELLA_OK);
+    assert_int_equal(sella_tokenizer_decode(tokenizer, rows.token, (int)rows.start[1], &text, &err),
+                     SELLA_OK);
     assert_string_equal(text.data, "Movie: Heat (1995)");
     text.size = 0;
-    assert_int_equal(sella_tokenizer_decode(tokenizer, rows.token + rows.start[1], (int)(rows.start[2] - rows.start[1]), &text, &err), SELLA_OK);
+    assert_int_equal(sella_tokenizer_decode(tokenizer, rows.token + rows.start[1],
+                                            (int)(rows.start[2] - rows.start[1]), &text, &err),
+                     SELLA_OK);
     assert_string_equal(text.data, "The movie \"Alien (1979)\" means in one word:");
     assert_int_equal(rows.row[1], 1);
     sella_text_release(&text);
@@ -257,7 +297,11 @@ static void pieces_equal_text_tiny(void **state)
         for (unsigned slots = 0; slots < 16; slots += 2) {
             int32_t history[] = {0, 1, 2, 4, 5, 0, 1, 2, 4, 5, 0, 1};
             for (int n = 0; n <= 12; n += 3) {
-                sella_prompt_row row = {.history_n = history, .history_count = n, .item = n % 3, .slots = slots, .weight = 1};
+                sella_prompt_row row = {.history_n = history,
+                                        .history_count = n,
+                                        .item = n % 3,
+                                        .slots = slots,
+                                        .weight = 1};
                 ids_equal_text(&b, tokenizer, &row);
             }
         }
@@ -276,7 +320,8 @@ static void pieces_equal_text_real(const sella_tokenizer *tokenizer, double *com
     }
     char *folder = scratch_make(), *to = sella_path_join(folder, "ds", NULL);
     const char *inputs[] = {from};
-    sella_import_options options = {.format = "split", .inputs = inputs, .input_count = 1, .output = to, .noun = "movie"};
+    sella_import_options options = {
+        .format = "split", .inputs = inputs, .input_count = 1, .output = to, .noun = "movie"};
     assert_int_equal(sella_import(&options, NULL, NULL, &err), SELLA_OK);
     sella_dataset *d = open_in(folder, "ds");
     for (int t = 0; sella_template_names[t]; t++) {
@@ -286,7 +331,11 @@ static void pieces_equal_text_real(const sella_tokenizer *tokenizer, double *com
             for (int h = 0; h < 12; h++) {
                 history[h] = (i + h) % d->items;
             }
-            sella_prompt_row row = {.history_n = history, .history_count = 11, .item = history[11], .slots = i % 2 ? SELLA_SLOT_SET_ALL : 0, .weight = 1};
+            sella_prompt_row row = {.history_n = history,
+                                    .history_count = 11,
+                                    .item = history[11],
+                                    .slots = i % 2 ? SELLA_SLOT_SET_ALL : 0,
+                                    .weight = 1};
             ids_equal_text(&b, tokenizer, &row);
         }
         if (strcmp(sella_template_names[t], "compact") == 0) {
@@ -345,8 +394,9 @@ static void pieces_equal_text_smollm(void **state)
     sella_gguf_close(file);
 }
 
-/* What SPEC section 3 measured for compact prompts on ML-1M train: 137 tokens a row alone (anchored) and 105 (sliding); in trees of one user
- * 25, capped at 1,024 30, at 512 33, at 384 37. Alone the same within 1 %; in trees at most that. */
+/* What SPEC section 3 measured for compact prompts on ML-1M train: 137 tokens a row alone
+ * (anchored) and 105 (sliding); in trees of one user 25, capped at 1,024 30, at 512 33, at 384 37.
+ * Alone the same within 1 %; in trees at most that. */
 static void tokens_a_row(void **state)
 {
     (void)state;
@@ -354,8 +404,11 @@ static void tokens_a_row(void **state)
         sella_window window;
         int cap;
         double alone, tree;
-    } expected[] = {{SELLA_WINDOW_ANCHORED, 0, 137, 25},   {SELLA_WINDOW_ANCHORED, 1024, 137, 30}, {SELLA_WINDOW_ANCHORED, 512, 137, 33},
-                    {SELLA_WINDOW_ANCHORED, 384, 137, 37}, {SELLA_WINDOW_SLIDING, 0, 105, 57}};
+    } expected[] = {{SELLA_WINDOW_ANCHORED, 0, 137, 25},
+                    {SELLA_WINDOW_ANCHORED, 1024, 137, 30},
+                    {SELLA_WINDOW_ANCHORED, 512, 137, 33},
+                    {SELLA_WINDOW_ANCHORED, 384, 137, 37},
+                    {SELLA_WINDOW_SLIDING, 0, 105, 57}};
     sella_err err = {0};
     sella_gguf *file = NULL;
     char *from = shared_path("data/ml-1m");
@@ -366,7 +419,8 @@ static void tokens_a_row(void **state)
     }
     char *folder = scratch_make(), *to = sella_path_join(folder, "ds", NULL);
     const char *inputs[] = {from};
-    sella_import_options options = {.format = "split", .inputs = inputs, .input_count = 1, .output = to, .noun = "movie"};
+    sella_import_options options = {
+        .format = "split", .inputs = inputs, .input_count = 1, .output = to, .noun = "movie"};
     assert_int_equal(sella_import(&options, NULL, NULL, &err), SELLA_OK);
     sella_dataset *d = open_in(folder, "ds");
     bench b = bench_open("compact", tokenizer, d->title, d->items);
@@ -377,15 +431,21 @@ static void tokens_a_row(void **state)
         sella_rows_clear(&rows);
         for (int64_t r = 0; r < train->rows; r++) {
             const int32_t *history;
-            int32_t count = sella_dataset_history(d, SELLA_SPLIT_TRAIN, r, &history), start = sella_history_start(expected[e].window, 10, count);
-            sella_prompt_row row = {.history_n = history + start, .history_count = count - start, .item = train->item_n[r], .group = train->user_n[r],
-                                    .row = r, .weight = 1};
+            int32_t count = sella_dataset_history(d, SELLA_SPLIT_TRAIN, r, &history),
+                    start = sella_history_start(expected[e].window, 10, count);
+            sella_prompt_row row = {.history_n = history + start,
+                                    .history_count = count - start,
+                                    .item = train->item_n[r],
+                                    .group = train->user_n[r],
+                                    .row = r,
+                                    .weight = 1};
             assert_int_equal(sella_prompt_render(b.prompter, &row, &rows, &err), SELLA_OK);
         }
         sella_tree_plan plan;
         sella_tree_options tree = {.budget = 1 << 22, .tree_cap = expected[e].cap, .share = true};
         assert_int_equal(sella_tree_plan_new(&rows, &tree, &plan, &err), SELLA_OK);
-        double alone = (double)rows.start[rows.count] / (double)rows.count, shared = (double)plan.tokens / (double)rows.count;
+        double alone = (double)rows.start[rows.count] / (double)rows.count,
+               shared = (double)plan.tokens / (double)rows.count;
         sella_tree_plan_release(&plan);
         assert_true(alone > 0.99 * expected[e].alone && alone < 1.01 * expected[e].alone);
         assert_true(shared > 0.5 * expected[e].tree && shared <= expected[e].tree);
@@ -421,7 +481,8 @@ static void templates_are_files(void **state)
 }
 
 #define HEAD "sella-template 1\n"
-#define GOOD_BUT_TARGET "history = \"- {title}\\n\"\nempty = \"none\\n\"\nyes = \" Yes\"\nno = \" No\"\n"
+#define GOOD_BUT_TARGET                                                                            \
+    "history = \"- {title}\\n\"\nempty = \"none\\n\"\nyes = \" Yes\"\nno = \" No\"\n"
 #define GOOD GOOD_BUT_TARGET "target = \"{title}?\"\n"
 
 static void bad_templates_are_refused(void **state)
@@ -442,24 +503,37 @@ static void bad_templates_are_refused(void **state)
         {HEAD "\"x\"\n" GOOD, ":2: expected name = \"text\""},
         {HEAD GOOD_BUT_TARGET "target = \"title?\"\n", "piece 'target' lacks {title}"},
         {HEAD GOOD_BUT_TARGET "target = \"{title} {title}\"\n", "piece 'target' has {title} twice"},
-        {HEAD GOOD_BUT_TARGET "target = \"{titel}\"\n", "piece 'target' has the placeholder {titel}"},
+        {HEAD GOOD_BUT_TARGET "target = \"{titel}\"\n",
+         "piece 'target' has the placeholder {titel}"},
         {HEAD GOOD_BUT_TARGET "target = \"{title\"\n", "piece 'target' has a { without }"},
         {HEAD GOOD_BUT_TARGET "target = \"title}\"\n", "piece 'target' has a } without {"},
-        {HEAD GOOD_BUT_TARGET "target = \"{title}{user}\"\n", "piece 'target' has the placeholder {user}"},
-        {HEAD GOOD_BUT_TARGET "target = \"{title}{turn:end}\"\n", "piece 'target' has the placeholder {turn:end}"},
-        {HEAD GOOD_BUT_TARGET "target = \"{title}\"\nend = \"x\"\n", "piece 'end' cannot follow 'target'"},
-        {HEAD GOOD "start = \"Liked:\"\n", "piece 'history' cannot follow 'start': end that with a line break (\\n), or begin this with a single blank"},
+        {HEAD GOOD_BUT_TARGET "target = \"{title}{user}\"\n",
+         "piece 'target' has the placeholder {user}"},
+        {HEAD GOOD_BUT_TARGET "target = \"{title}{turn:end}\"\n",
+         "piece 'target' has the placeholder {turn:end}"},
+        {HEAD GOOD_BUT_TARGET "target = \"{title}\"\nend = \"x\"\n",
+         "piece 'end' cannot follow 'target'"},
+        {HEAD GOOD "start = \"Liked:\"\n", "piece 'history' cannot follow 'start': end that with a "
+                                           "line break (\\n), or begin this with a single blank"},
         {HEAD GOOD "user = \"U {user} .\"\n", "piece 'target' cannot follow 'user'"},
         {HEAD GOOD "user = \"  {user}\"\n", "piece 'user' cannot follow 'history'"},
         {HEAD GOOD "between = \"\\nx\\n\"\n", "piece 'between' cannot follow 'history'"},
         {HEAD GOOD "between = \"x \"\n", "cannot follow 'between'"},
         {HEAD GOOD "user = \" {user}\"\n", "piece 'user' cannot follow 'history'"},
         {HEAD GOOD "user = \"\"\n", "piece 'user' lacks {user}"},
-        {HEAD "history = \"{title} {number}\\n\"\nempty = \"x\\n\"\nyes=\"a\"\nno=\"b\"\ntarget=\"{title}\"\n", "has {number} not at its beginning"},
-        {HEAD "history = \"{number}1{title}\\n\"\nempty = \"x\\n\"\nyes=\"a\"\nno=\"b\"\ntarget=\"{title}\"\n", "{number} is not followed by a plain separator"},
-        {HEAD "history = \"{title}\"\nempty = \"x\\n\"\nyes=\"a\"\nno=\"b\"\ntarget=\"{title}\"\n", "piece 'history' cannot follow 'history'"},
-        {HEAD "history = \"{title}\\n\"\nempty = \"\"\nyes=\"a\"\nno=\"b\"\ntarget=\"{title}\"\n", "piece 'empty' is empty"},
-        {HEAD "history = \"{title}\\n\"\nempty = \"x\\n\"\nyes=\"a\"\nno=\"a\"\ntarget=\"{title}\"\n", "'yes' and 'no' are equal"},
+        {HEAD "history = \"{title} {number}\\n\"\nempty = "
+              "\"x\\n\"\nyes=\"a\"\nno=\"b\"\ntarget=\"{title}\"\n",
+         "has {number} not at its beginning"},
+        {HEAD "history = \"{number}1{title}\\n\"\nempty = "
+              "\"x\\n\"\nyes=\"a\"\nno=\"b\"\ntarget=\"{title}\"\n",
+         "{number} is not followed by a plain separator"},
+        {HEAD "history = \"{title}\"\nempty = \"x\\n\"\nyes=\"a\"\nno=\"b\"\ntarget=\"{title}\"\n",
+         "piece 'history' cannot follow 'history'"},
+        {HEAD "history = \"{title}\\n\"\nempty = \"\"\nyes=\"a\"\nno=\"b\"\ntarget=\"{title}\"\n",
+         "piece 'empty' is empty"},
+        {HEAD
+         "history = \"{title}\\n\"\nempty = \"x\\n\"\nyes=\"a\"\nno=\"a\"\ntarget=\"{title}\"\n",
+         "'yes' and 'no' are equal"},
         {HEAD GOOD "end = \"\xff\"\n", "is a control character or not UTF-8"},
         {HEAD GOOD "end = \"\x01\"\n", "is a control character or not UTF-8"},
     };
@@ -495,10 +569,13 @@ static void bad_templates_are_refused(void **state)
     sella_tokenizer *tokenizer = tiny();
     folder = scratch_make();
     path = sella_path_join(folder, "t", NULL);
-    put(folder, "t", HEAD "history = \"{title}\\n\"\nempty = \"x\\n\"\nyes=\"Absolutely, friend\"\nno=\"No\"\ntarget=\"{title}\"\n");
+    put(folder, "t",
+        HEAD "history = \"{title}\\n\"\nempty = \"x\\n\"\nyes=\"Absolutely, "
+             "friend\"\nno=\"No\"\ntarget=\"{title}\"\n");
     sella_prompter *prompter;
     assert_int_equal(sella_template_open(path, &tmpl, &err), SELLA_OK);
-    assert_int_equal(sella_prompter_new(tmpl, tokenizer, titles, TITLES, "movie", &prompter, &err), SELLA_UNSUPPORTED);
+    assert_int_equal(sella_prompter_new(tmpl, tokenizer, titles, TITLES, "movie", &prompter, &err),
+                     SELLA_UNSUPPORTED);
     assert_says(err, "the answer 'Absolutely, friend' of the template has");
     sella_template_free(tmpl);
     free(path);
@@ -524,7 +601,8 @@ static void damaged_templates(void **state)
     (void)state;
     char *folder = scratch_make();
     for (int t = 0; sella_template_names[t]; t++) {
-        mutate_run(sella_template_texts[t], strlen(sella_template_texts[t]), mutate_rounds(1000, 100000), open_damaged, folder);
+        mutate_run(sella_template_texts[t], strlen(sella_template_texts[t]),
+                   mutate_rounds(1000, 100000), open_damaged, folder);
     }
     scratch_remove(folder);
 }
@@ -532,10 +610,12 @@ static void damaged_templates(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(texts_by_hand),          cmocka_unit_test(rows_by_hand),           cmocka_unit_test(titles_cannot_inject),
-        cmocka_unit_test(long_titles_are_cut),    cmocka_unit_test(distillation_texts),     cmocka_unit_test(pieces_equal_text_tiny),
-        cmocka_unit_test(pieces_equal_text_qwen), cmocka_unit_test(pieces_equal_text_smollm), cmocka_unit_test(templates_are_files),
-        cmocka_unit_test(bad_templates_are_refused), cmocka_unit_test(damaged_templates),  cmocka_unit_test(tokens_a_row),
+        cmocka_unit_test(texts_by_hand),          cmocka_unit_test(rows_by_hand),
+        cmocka_unit_test(titles_cannot_inject),   cmocka_unit_test(long_titles_are_cut),
+        cmocka_unit_test(distillation_texts),     cmocka_unit_test(pieces_equal_text_tiny),
+        cmocka_unit_test(pieces_equal_text_qwen), cmocka_unit_test(pieces_equal_text_smollm),
+        cmocka_unit_test(templates_are_files),    cmocka_unit_test(bad_templates_are_refused),
+        cmocka_unit_test(damaged_templates),      cmocka_unit_test(tokens_a_row),
     };
     scratch_in_memory();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
-/* test_data_tree.c - forests of segments against a brute-force reading of the same rows, and windows of histories. */
+/* test_data_tree.c - forests of segments against a brute-force reading of the same rows, and
+ * windows of histories. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -42,7 +43,8 @@ static bool same_token(const sella_rows *rows, int64_t a, int64_t b, int64_t dep
     if (rows->token[i] != rows->token[j] || rows->slot[i] != rows->slot[j]) {
         return false;
     }
-    return rows->slot[i] == SELLA_SLOT_NONE || rows->ref[a * SELLA_SLOTS + rows->slot[i]] == rows->ref[b * SELLA_SLOTS + rows->slot[i]];
+    return rows->slot[i] == SELLA_SLOT_NONE ||
+           rows->ref[a * SELLA_SLOTS + rows->slot[i]] == rows->ref[b * SELLA_SLOTS + rows->slot[i]];
 }
 
 static int64_t length_of(const sella_rows *rows, int64_t r)
@@ -56,7 +58,8 @@ static int64_t new_tokens(const sella_rows *rows, const int64_t *index, int64_t 
     int64_t best = 0, r = index[last];
     for (int64_t i = 0; i < last; i++) {
         int64_t depth = 0;
-        while (depth < length_of(rows, r) && depth < length_of(rows, index[i]) && same_token(rows, r, index[i], depth)) {
+        while (depth < length_of(rows, r) && depth < length_of(rows, index[i]) &&
+               same_token(rows, r, index[i], depth)) {
             depth++;
         }
         best = depth > best ? depth : best;
@@ -65,7 +68,8 @@ static int64_t new_tokens(const sella_rows *rows, const int64_t *index, int64_t 
 }
 
 /* Every promise of the header about one batch. */
-static void check_batch(const sella_rows *rows, const int64_t *index, int64_t k, const sella_tree_batch *b)
+static void check_batch(const sella_rows *rows, const int64_t *index, int64_t k,
+                        const sella_tree_batch *b)
 {
     assert_int_equal(b->N, k);
     assert_int_equal(b->start_s[0], 0);
@@ -86,7 +90,8 @@ static void check_batch(const sella_rows *rows, const int64_t *index, int64_t k,
         }
         assert_int_equal(b->subtree_s[s], end);
     }
-    int *segment = malloc((size_t)(b->T + 1) * sizeof *segment), *uses = calloc((size_t)b->T + 1, sizeof *uses);
+    int *segment = malloc((size_t)(b->T + 1) * sizeof *segment),
+        *uses = calloc((size_t)b->T + 1, sizeof *uses);
     int *soft = malloc((size_t)(b->T + 1) * sizeof *soft);
     for (int s = 0; s < b->S; s++) {
         for (int t = b->start_s[s]; t < b->start_s[s + 1]; t++) {
@@ -95,7 +100,8 @@ static void check_batch(const sella_rows *rows, const int64_t *index, int64_t k,
         }
     }
     for (int m = 0; m < b->M; m++) {
-        assert_true(b->soft_m[m] >= 0 && b->soft_m[m] < b->T && (m == 0 || b->soft_m[m] > b->soft_m[m - 1]));
+        assert_true(b->soft_m[m] >= 0 && b->soft_m[m] < b->T &&
+                    (m == 0 || b->soft_m[m] > b->soft_m[m - 1]));
         soft[b->soft_m[m]] = m;
     }
     int64_t total = 0;
@@ -105,7 +111,8 @@ static void check_batch(const sella_rows *rows, const int64_t *index, int64_t k,
         assert_true(b->label_n[i] == rows->label[r] && b->weight_n[i] == rows->weight[r]);
         int64_t depth = length_of(rows, r) - 1;
         total += depth + 1;
-        for (int t = b->answer_n[i]; depth >= 0; depth--) { // the row backwards, from its answer to the root
+        /* the row backwards, from its answer to the root */
+        for (int t = b->answer_n[i]; depth >= 0; depth--) {
             int64_t at = rows->start[r] + depth;
             assert_true(t >= 0 && t < b->T);
             assert_int_equal(b->token_t[t], rows->token[at]);
@@ -115,7 +122,8 @@ static void check_batch(const sella_rows *rows, const int64_t *index, int64_t k,
             } else {
                 assert_true(soft[t] >= 0);
                 assert_int_equal(b->soft_slot_m[soft[t]], rows->slot[at]);
-                assert_int_equal(b->soft_ref_m[soft[t]], rows->ref[r * SELLA_SLOTS + rows->slot[at]]);
+                assert_int_equal(b->soft_ref_m[soft[t]],
+                                 rows->ref[r * SELLA_SLOTS + rows->slot[at]]);
             }
             uses[t]++;
             int s = segment[t];
@@ -142,7 +150,8 @@ static void check_plan(const sella_rows *rows, const sella_tree_options *options
 {
     sella_err err = {0};
     sella_tree_plan plan;
-    int64_t cap = options->tree_cap && options->tree_cap < options->budget ? options->tree_cap : options->budget;
+    int64_t cap = options->tree_cap && options->tree_cap < options->budget ? options->tree_cap
+                                                                           : options->budget;
     assert_int_equal(sella_tree_plan_new(rows, options, &plan, &err), SELLA_OK);
     char *seen = calloc((size_t)rows->count + 1, 1);
     for (int64_t i = 0; i < rows->count; i++) {
@@ -173,7 +182,9 @@ static void check_plan(const sella_rows *rows, const sella_tree_options *options
             assert_true(i == 0 || (options->share && size <= cap));
         }
         assert_int_equal(plan.tree_tokens[t], size);
-        if (options->share && t + 1 < plan.trees && rows->group[index[k]] == rows->group[index[0]]) { // cut only when needed
+        /* cut only when needed */
+        if (options->share && t + 1 < plan.trees &&
+            rows->group[index[k]] == rows->group[index[0]]) {
             assert_true(size + new_tokens(rows, index, k) > cap);
         }
         tokens += size;
@@ -186,7 +197,8 @@ static void check_plan(const sella_rows *rows, const sella_tree_options *options
         sella_tree_batch batch;
         int64_t k = plan.first[b + 1] - plan.first[b];
         assert_true(k > 0);
-        assert_int_equal(sella_tree_build(rows, plan.order + plan.first[b], k, options, &batch, &err), SELLA_OK);
+        assert_int_equal(
+            sella_tree_build(rows, plan.order + plan.first[b], k, options, &batch, &err), SELLA_OK);
         assert_true(batch.T <= options->budget);
         check_batch(rows, plan.order + plan.first[b], k, &batch);
         built += batch.T;
@@ -202,7 +214,8 @@ static uint32_t next_random(uint32_t *seed)
     return *seed >> 8;
 }
 
-static void random_rows(sella_rows *rows, uint32_t seed, int count, int groups, int alphabet, int longest, bool soft)
+static void random_rows(sella_rows *rows, uint32_t seed, int count, int groups, int alphabet,
+                        int longest, bool soft)
 {
     sella_err err = {0};
     sella_rows_clear(rows);
@@ -211,14 +224,17 @@ static void random_rows(sella_rows *rows, uint32_t seed, int count, int groups, 
         uint8_t slot[64];
         int n = 1 + (int)(next_random(&seed) % (uint32_t)longest);
         for (int i = 0; i < n; i++) {
-            slot[i] = (uint8_t)(soft && next_random(&seed) % 4 == 0 ? 1 + next_random(&seed) % 3 : 0);
+            slot[i] =
+                (uint8_t)(soft && next_random(&seed) % 4 == 0 ? 1 + next_random(&seed) % 3 : 0);
             token[i] = slot[i] ? 99 : (int32_t)(next_random(&seed) % (uint32_t)alphabet);
         }
         for (int s = 0; s < SELLA_SLOTS; s++) {
             ref[s] = (int32_t)(next_random(&seed) % 2);
         }
-        assert_int_equal(sella_rows_add(rows, token, soft ? slot : NULL, n, soft ? ref : NULL, (int32_t)(next_random(&seed) % (uint32_t)groups) - 1,
-                                        1000 + r, (float)(r % 2), 0.5f + (float)r, &err), SELLA_OK);
+        assert_int_equal(sella_rows_add(rows, token, soft ? slot : NULL, n, soft ? ref : NULL,
+                                        (int32_t)(next_random(&seed) % (uint32_t)groups) - 1,
+                                        1000 + r, (float)(r % 2), 0.5f + (float)r, &err),
+                         SELLA_OK);
     }
 }
 
@@ -229,8 +245,11 @@ static void random_forests_equal_brute_force(void **state)
     sella_rows_init(&rows);
     for (uint32_t seed = 0; seed < 120; seed++) {
         int longest = 1 + (int)(seed % 20);
-        random_rows(&rows, seed, 1 + (int)(seed % 70), 1 + (int)(seed % 5), 1 + (int)(seed % 3), longest, seed % 2);
-        sella_tree_options options = {.budget = longest + (int)(seed % 90), .tree_cap = (int)(seed * 7 % 50), .share = seed % 7 != 0};
+        random_rows(&rows, seed, 1 + (int)(seed % 70), 1 + (int)(seed % 5), 1 + (int)(seed % 3),
+                    longest, seed % 2);
+        sella_tree_options options = {.budget = longest + (int)(seed % 90),
+                                      .tree_cap = (int)(seed * 7 % 50),
+                                      .share = seed % 7 != 0};
         check_plan(&rows, &options);
         options.budget = 100000;
         options.tree_cap = 0;
@@ -239,7 +258,8 @@ static void random_forests_equal_brute_force(void **state)
     sella_rows_release(&rows);
 }
 
-/* History "1 2 3", two targets behind it, one row that is a prefix of the others, one that repeats a row. */
+/* History "1 2 3", two targets behind it, one row that is a prefix of the others, one that repeats
+ * a row. */
 static void a_tree_by_hand(void **state)
 {
     (void)state;
@@ -247,7 +267,8 @@ static void a_tree_by_hand(void **state)
     sella_rows rows;
     sella_tree_batch b;
     sella_rows_init(&rows);
-    int32_t a[] = {1, 2, 3, 7, 8}, c[] = {1, 2, 3, 9}, prefix[] = {1, 2}, longer[] = {1, 2, 3, 7, 8, 5};
+    int32_t a[] = {1, 2, 3, 7, 8}, c[] = {1, 2, 3, 9}, prefix[] = {1, 2},
+            longer[] = {1, 2, 3, 7, 8, 5};
     sella_rows_add(&rows, a, NULL, 5, NULL, 4, 10, 1, 1, &err);
     sella_rows_add(&rows, c, NULL, 4, NULL, 4, 11, 0, 1, &err);
     sella_rows_add(&rows, prefix, NULL, 2, NULL, 4, 12, 0, 1, &err);
@@ -257,8 +278,10 @@ static void a_tree_by_hand(void **state)
     int64_t index[] = {0, 1, 2, 3, 4, 5};
     sella_tree_options options = {.budget = 64, .tree_cap = 0, .share = true};
     assert_int_equal(sella_tree_build(&rows, index, 6, &options, &b, &err), SELLA_OK);
-    static const int32_t token[] = {1, 2, 3, 7, 8, 5, 9, 1, 2, 3, 7, 8}, position[] = {0, 1, 2, 3, 4, 5, 3, 0, 1, 2, 3, 4};
-    static const int32_t start[] = {0, 3, 6, 7, 12}, parent[] = {-1, 0, 0, -1}, subtree[] = {3, 2, 3, 4}, answer[] = {4, 6, 1, 4, 5, 11};
+    static const int32_t token[] = {1, 2, 3, 7, 8, 5, 9, 1, 2, 3, 7, 8},
+                         position[] = {0, 1, 2, 3, 4, 5, 3, 0, 1, 2, 3, 4};
+    static const int32_t start[] = {0, 3, 6, 7, 12}, parent[] = {-1, 0, 0, -1},
+                         subtree[] = {3, 2, 3, 4}, answer[] = {4, 6, 1, 4, 5, 11};
     assert_int_equal(b.T, 12);
     assert_int_equal(b.S, 4);
     assert_int_equal(b.row_tokens, 27);
@@ -290,7 +313,8 @@ static void soft_tokens_share_by_meaning(void **state)
     int32_t ref1[] = {0, 1, 3, 0}, ref2[] = {0, 2, 3, 0}, ref3[] = {0, 1, 4, 0};
     sella_rows_add(&rows, token, user, 3, ref1, 0, 0, 0, 1, &err);
     sella_rows_add(&rows, token, user, 3, ref2, 0, 1, 0, 1, &err); // another user
-    sella_rows_add(&rows, token, user, 3, ref3, 0, 2, 0, 1, &err); // the same user; the item has no slot here
+    /* the same user; the item has no slot here */
+    sella_rows_add(&rows, token, user, 3, ref3, 0, 2, 0, 1, &err);
     sella_rows_add(&rows, token, item, 3, ref1, 0, 3, 0, 1, &err); // another slot
     sella_rows_add(&rows, token, NULL, 3, NULL, 0, 4, 0, 1, &err); // plain text with the same ids
     int64_t index[] = {0, 1, 2, 3, 4};
@@ -313,7 +337,8 @@ static void refusals(void **state)
     sella_rows_init(&rows);
     int32_t token[] = {1, 2, 3};
     sella_tree_options options = {.budget = 2, .tree_cap = 0, .share = true};
-    assert_int_equal(sella_tree_plan_new(&rows, &options, &plan, &err), SELLA_OK); // no rows: no batches
+    /* no rows: no batches */
+    assert_int_equal(sella_tree_plan_new(&rows, &options, &plan, &err), SELLA_OK);
     assert_int_equal(plan.batches, 0);
     sella_tree_plan_release(&plan);
     assert_int_equal(sella_rows_add(&rows, token, NULL, 0, NULL, 0, 7, 0, 1, &err), SELLA_ARG);
@@ -335,7 +360,8 @@ static void refusals(void **state)
     sella_rows_release(&rows);
 }
 
-/* 20,000 candidates below one history: linear work, one tree (a scan over siblings would take minutes under sanitizers). */
+/* 20,000 candidates below one history: linear work, one tree (a scan over siblings would take
+ * minutes under sanitizers). */
 static void many_candidates(void **state)
 {
     (void)state;

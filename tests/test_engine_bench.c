@@ -1,4 +1,5 @@
-/* test_engine_bench.c - what sella_bench measures adds up, on tiny shapes; how fast this is does not matter here. */
+/* test_engine_bench.c - what sella_bench measures adds up, on tiny shapes; how fast this is does
+ * not matter here. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -45,21 +46,27 @@ static void run(const sella_bench_options *options, seen *s)
     for (int i = 0; i < s->count; i++) {
         sane(&s->m[i]);
     }
-    for (int i = 0; i + 1 < s->count && !strstr(s->m[i].work, "profile"); i += 2) { /* best, then median */
+    /* best, then median */
+    for (int i = 0; i + 1 < s->count && !strstr(s->m[i].work, "profile"); i += 2) {
         assert_non_null(strstr(s->m[i].work, "best of"));
         assert_non_null(strstr(s->m[i + 1].work, "median of"));
         assert_true(s->m[i].rate >= s->m[i + 1].rate);
     }
 }
 
-/* The four products of the tiny Llama: width 32, two heads of 16 for queries, keys and values, FFN 64. */
+/* The four products of the tiny Llama: width 32, two heads of 16 for queries, keys and values, FFN
+ * 64. */
 static void gemm_counts_the_work(void **state)
 {
     (void)state;
     seen s;
-    run(&(sella_bench_options){.what = "gemm", .model = MODEL, .tokens = 40, .runs = 3, .threads = 1}, &s);
+    run(
+        &(sella_bench_options){
+            .what = "gemm", .model = MODEL, .tokens = 40, .runs = 3, .threads = 1},
+        &s);
     assert_int_equal(s.count, 10);
-    static const double flop[] = {2.0 * 40 * 96 * 32, 2.0 * 40 * 32 * 32, 2.0 * 40 * 128 * 32, 2.0 * 40 * 32 * 64};
+    static const double flop[] = {2.0 * 40 * 96 * 32, 2.0 * 40 * 32 * 32, 2.0 * 40 * 128 * 32,
+                                  2.0 * 40 * 32 * 64};
     double all = 0;
     for (int i = 0; i < 4; i++) {
         assert_true(fabs(s.m[2 * i].rate * 1e9 * s.m[2 * i].seconds / flop[i] - 1) < 1e-6);
@@ -71,11 +78,19 @@ static void gemm_counts_the_work(void **state)
     assert_string_equal(s.m[8].unit, "GFLOP/s");
 }
 
-/* share = flops_a_parameter P rate / roof, P = 20,640 weights outside the embedding (test_engine_inspect counts them by hand). */
+/* share = flops_a_parameter P rate / roof, P = 20,640 weights outside the embedding
+ * (test_engine_inspect counts them by hand). */
 static void work(const char *what, double flops_a_parameter)
 {
     seen s;
-    run(&(sella_bench_options){.what = what, .model = MODEL, .tokens = 200, .runs = 3, .threads = 1, .lora_rank = 4, .lora_targets = "all"}, &s);
+    run(&(sella_bench_options){.what = what,
+                               .model = MODEL,
+                               .tokens = 200,
+                               .runs = 3,
+                               .threads = 1,
+                               .lora_rank = 4,
+                               .lora_targets = "all"},
+        &s);
     assert_int_equal(s.count, 4);
     const sella_measurement *roof = &s.m[0], *best = &s.m[2];
     assert_string_equal(best->name, what);
@@ -97,25 +112,42 @@ static void training(void **state)
     work("train", 4);
 }
 
-/* Every row as long as asked, the rest of the pass in a shorter one; the same rows give the same answer. */
+/* Every row as long as asked, the rest of the pass in a shorter one; the same rows give the same
+ * answer. */
 static void rows_of_one_length(void **state)
 {
     (void)state;
     seen s, again;
-    run(&(sella_bench_options){.what = "score", .model = MODEL, .tokens = 220, .runs = 1, .threads = 1, .row_tokens = 50}, &s);
-    run(&(sella_bench_options){.what = "score", .model = MODEL, .tokens = 220, .runs = 2, .threads = 1, .row_tokens = 50}, &again);
+    run(&(sella_bench_options){.what = "score",
+                               .model = MODEL,
+                               .tokens = 220,
+                               .runs = 1,
+                               .threads = 1,
+                               .row_tokens = 50},
+        &s);
+    run(&(sella_bench_options){.what = "score",
+                               .model = MODEL,
+                               .tokens = 220,
+                               .runs = 2,
+                               .threads = 1,
+                               .row_tokens = 50},
+        &again);
     assert_non_null(strstr(s.m[2].work, "220 tokens in 5 rows"));
     assert_true(isfinite(s.m[2].answer) && s.m[2].answer != 0);
     assert_true(s.m[2].answer == again.m[2].answer);
     assert_true(isnan(s.m[0].answer));
 }
 
-/* The parts of a pass and what is around it make up the whole; without an adapter no time is spent on one. */
+/* The parts of a pass and what is around it make up the whole; without an adapter no time is spent
+ * on one. */
 static void profile(const char *what, int lines, bool adapters)
 {
     seen s;
     double all = 0, adapted = 0, products = 0;
-    run(&(sella_bench_options){.what = what, .model = MODEL, .tokens = 200, .runs = 3, .threads = 1, .profile = 1}, &s);
+    run(
+        &(sella_bench_options){
+            .what = what, .model = MODEL, .tokens = 200, .runs = 3, .threads = 1, .profile = 1},
+        &s);
     assert_int_equal(s.count, 4 + lines);
     for (int i = 4; i < s.count; i++) {
         all += s.m[i].rate;
@@ -155,7 +187,8 @@ static double prefix_case_sane(const sella_measurement *m)
         assert_true(isnan(m[which].token_ratio));
         assert_string_equal(tree->name, "prefix");
         assert_true(fabs(tree->token_ratio - ratio) < 1e-9);
-        assert_true(fabs(tree->speed_up - m[which].seconds / tree->seconds) < 1e-9 * tree->speed_up);
+        assert_true(fabs(tree->speed_up - m[which].seconds / tree->seconds) <
+                    1e-9 * tree->speed_up);
         assert_true(fabs(tree->share - tree->speed_up / ratio) < 1e-9 * tree->share);
         assert_true(tree->difference >= 0 && tree->difference < 1e-4);
         assert_true(fabs(tree->rate * tree->seconds - tokens_of(&m[2])) < 1e-6 * tokens_of(&m[2]));
@@ -168,17 +201,22 @@ static void prefixes(void **state)
     (void)state;
     seen s;
     double ratio[8];
-    run(&(sella_bench_options){.what = "prefix", .model = MODEL, .tokens = 512, .runs = 1, .threads = 1}, &s);
+    run(
+        &(sella_bench_options){
+            .what = "prefix", .model = MODEL, .tokens = 512, .runs = 1, .threads = 1},
+        &s);
     assert_int_equal(s.count, 2 + 8 * 4);
     for (int i = 0; i < 8; i++) {
         ratio[i] = prefix_case_sane(&s.m[2 + 4 * i]);
         assert_non_null(strstr(s.m[2 + 4 * i].work, i < 4 ? "scoring" : "training"));
     }
-    /* n (P + S) / (P + n S) with P = 123 and S = 14 on average; longer trees than the batch are cut */
+    /* n (P + S) / (P + n S) with P = 123 and S = 14 on average; longer trees than the batch are
+     * cut */
     assert_true(fabs(ratio[0] - 1) < 1e-9 && fabs(ratio[4] - 1) < 1e-9);
     assert_true(fabs(ratio[1] - 10.0 * 137 / 263) < 0.5 && fabs(ratio[5] - ratio[1]) < 1e-9);
     assert_true(ratio[2] > 6 && ratio[2] < 9);
-    assert_true(ratio[3] > 4 && ratio[7] > 4 && ratio[7] <= ratio[3]); /* trees of training are capped */
+    /* trees of training are capped */
+    assert_true(ratio[3] > 4 && ratio[7] > 4 && ratio[7] <= ratio[3]);
 }
 
 static void prefixes_of_data(void **state)
@@ -187,15 +225,25 @@ static void prefixes_of_data(void **state)
     seen s;
     sella_err err = {0};
     char *folder = scratch_make(), *data = sella_path_join(folder, "films", NULL);
-    fixture_dataset(data, &(fixture_shape){.users = 6, .items = 30, .train = 300, .valid = 20, .seed = 3});
-    run(&(sella_bench_options){.what = "prefix", .model = MODEL, .tokens = 1024, .runs = 1, .threads = 1, .data = data}, &s);
+    fixture_dataset(
+        data, &(fixture_shape){.users = 6, .items = 30, .train = 300, .valid = 20, .seed = 3});
+    run(&(sella_bench_options){.what = "prefix",
+                               .model = MODEL,
+                               .tokens = 1024,
+                               .runs = 1,
+                               .threads = 1,
+                               .data = data},
+        &s);
     assert_int_equal(s.count, 2 + 2 * 4);
     for (int i = 0; i < 2; i++) {
         assert_non_null(strstr(s.m[2 + 4 * i].work, "a step of films"));
         assert_true(prefix_case_sane(&s.m[2 + 4 * i]) > 1.5);
     }
     s.count = 0;
-    assert_int_equal(sella_bench(&(sella_bench_options){.what = "prefix", .model = MODEL, .data = "nowhere"}, take, &s, &err), SELLA_MISSING);
+    assert_int_equal(
+        sella_bench(&(sella_bench_options){.what = "prefix", .model = MODEL, .data = "nowhere"},
+                    take, &s, &err),
+        SELLA_MISSING);
     assert_int_equal(s.count, 0);
     free(data);
     scratch_remove(folder);
@@ -203,19 +251,28 @@ static void prefixes_of_data(void **state)
 
 static int names_in(const char *folder);
 
-/* Four ways, best and median; by hand for layer 1 of 2, 200 tokens in 4 trees: the products of one layer are 2 (96 x 32 + 32 x 32 + 128 x 32 +
- * 32 x 64) = 20,480 FLOP a token, k and v 2 x 64 x 32 = 4,096. Below: 200 x 20,480. From layer 1 on, which is the last: 200 x 4,096 + 4 x 16,384
- * forward; backward the same without q, k, v: 200 x 4,096 + 4 x (6,144 - 4,096). */
+/* Four ways, best and median; by hand for layer 1 of 2, 200 tokens in 4 trees: the products of one
+ * layer are 2 (96 x 32 + 32 x 32 + 128 x 32 + 32 x 64) = 20,480 FLOP a token, k and v 2 x 64 x 32 =
+ * 4,096. Below: 200 x 20,480. From layer 1 on, which is the last: 200 x 4,096 + 4 x 16,384 forward;
+ * backward the same without q, k, v: 200 x 4,096 + 4 x (6,144 - 4,096). */
 static void hidden_states(void **state)
 {
     (void)state;
     seen s = {0};
     sella_err err = {0};
-    static const char *const names[] = {"epoch 1, ", "later epochs without cache", "later epochs with cache", "not tree by tree"};
-    const double lower = 200.0 * 20480, forward = 200.0 * 4096 + 4 * 16384.0, upper = 2 * forward - (200.0 * 4096 + 4 * 2048.0);
+    static const char *const names[] = {"epoch 1, ", "later epochs without cache",
+                                        "later epochs with cache", "not tree by tree"};
+    const double lower = 200.0 * 20480, forward = 200.0 * 4096 + 4 * 16384.0,
+                 upper = 2 * forward - (200.0 * 4096 + 4 * 2048.0);
     char *folder = scratch_make();
     assert_int_equal(setenv("TMPDIR", folder, 1), 0);
-    run(&(sella_bench_options){.what = "cache", .model = MODEL, .tokens = 200, .runs = 3, .threads = 1, .row_tokens = 53}, &s);
+    run(&(sella_bench_options){.what = "cache",
+                               .model = MODEL,
+                               .tokens = 200,
+                               .runs = 3,
+                               .threads = 1,
+                               .row_tokens = 53},
+        &s);
     assert_int_equal(s.count, 10);
     for (int i = 2; i < 10; i++) {
         const bool with = i / 2 == 3;
@@ -224,7 +281,8 @@ static void hidden_states(void **state)
         assert_non_null(strstr(s.m[i].work, names[i / 2 - 1]));
         assert_non_null(strstr(s.m[i].work, "from layer 1 of 2 on, 200 tokens in 4 trees"));
         assert_true(fabs(s.m[i].rate * s.m[i].seconds - 200) < 1e-6);
-        assert_true(fabs(s.m[i].bound_share * s.m[i].seconds * s.m[0].rate * 1e9 / flop - 1) < 1e-6);
+        assert_true(fabs(s.m[i].bound_share * s.m[i].seconds * s.m[0].rate * 1e9 / flop - 1) <
+                    1e-6);
         assert_int_equal(isnan(s.m[i].work_ratio), !with);
         assert_true(isnan(s.m[i].token_ratio));
     }
@@ -237,11 +295,17 @@ static void hidden_states(void **state)
     }
     assert_int_equal(names_in(folder), 0); /* nothing is left behind */
     s.count = 0;
-    assert_int_equal(sella_bench(&(sella_bench_options){.what = "cache", .model = MODEL, .first_layer = 2}, take, &s, &err), SELLA_ARG);
+    assert_int_equal(
+        sella_bench(&(sella_bench_options){.what = "cache", .model = MODEL, .first_layer = 2}, take,
+                    &s, &err),
+        SELLA_ARG);
     assert_non_null(strstr(err.text, "expected 1 to 1"));
-    assert_int_equal(sella_bench(&(sella_bench_options){.what = "cache"}, take, &s, &err), SELLA_ARG);
+    assert_int_equal(sella_bench(&(sella_bench_options){.what = "cache"}, take, &s, &err),
+                     SELLA_ARG);
     assert_int_equal(setenv("TMPDIR", "/nowhere", 1), 0);
-    assert_int_equal(sella_bench(&(sella_bench_options){.what = "cache", .model = MODEL, .runs = 1}, take, &s, &err), SELLA_IO);
+    assert_int_equal(sella_bench(&(sella_bench_options){.what = "cache", .model = MODEL, .runs = 1},
+                                 take, &s, &err),
+                     SELLA_IO);
     assert_int_equal(s.count, 0);
     unsetenv("TMPDIR");
     scratch_remove(folder);
@@ -266,7 +330,8 @@ static void tsne(void **state)
     assert_int_equal(sella_bench(&options, take, &s, &err), SELLA_OK);
     assert_int_equal(s.count, 2);
     assert_string_equal(s.m[0].name, "tsne");
-    assert_true(s.m[0].seconds > 0 && isnan(s.m[0].bound_share) && fabs(s.m[0].rate * s.m[0].seconds - 1000) < 1e-6);
+    assert_true(s.m[0].seconds > 0 && isnan(s.m[0].bound_share) &&
+                fabs(s.m[0].rate * s.m[0].seconds - 1000) < 1e-6);
     assert_true(s.m[0].answer > 0.01 && s.m[0].answer < 5 && s.m[0].answer == s.m[1].answer);
     const sella_bench_options few = {.what = "tsne", .points = 50};
     assert_int_equal(sella_bench(&few, take, &s, &err), SELLA_ARG);
@@ -278,7 +343,10 @@ static void collab(void **state)
     seen s;
     char *folder = scratch_make();
     assert_int_equal(setenv("TMPDIR", folder, 1), 0);
-    run(&(sella_bench_options){.what = "collab", .tokens = 64, .runs = 3, .threads = 1, .ratings = 3000}, &s);
+    run(
+        &(sella_bench_options){
+            .what = "collab", .tokens = 64, .runs = 3, .threads = 1, .ratings = 3000},
+        &s);
     unsetenv("TMPDIR");
     assert_int_equal(s.count, 4);
     assert_string_equal(s.m[2].name, "collab");
@@ -294,16 +362,32 @@ static void refusals(void **state)
     (void)state;
     seen s = {0};
     sella_err err = {0};
-    assert_int_equal(sella_bench(&(sella_bench_options){.what = "score"}, take, &s, &err), SELLA_ARG);
+    assert_int_equal(sella_bench(&(sella_bench_options){.what = "score"}, take, &s, &err),
+                     SELLA_ARG);
     assert_non_null(strstr(err.text, "model"));
     assert_int_equal(sella_bench(&(sella_bench_options){.what = "x"}, take, &s, &err), SELLA_ARG);
-    assert_int_equal(sella_bench(&(sella_bench_options){.what = "gemm", .tokens = 3}, take, &s, &err), SELLA_ARG);
-    assert_int_equal(sella_bench(&(sella_bench_options){.what = "train", .model = MODEL, .lora_targets = "p_proj"}, take, &s, &err), SELLA_ARG);
+    assert_int_equal(
+        sella_bench(&(sella_bench_options){.what = "gemm", .tokens = 3}, take, &s, &err),
+        SELLA_ARG);
+    assert_int_equal(
+        sella_bench(
+            &(sella_bench_options){.what = "train", .model = MODEL, .lora_targets = "p_proj"}, take,
+            &s, &err),
+        SELLA_ARG);
     assert_non_null(strstr(err.text, "p_proj"));
-    assert_int_equal(sella_bench(&(sella_bench_options){.what = "prefix"}, take, &s, &err), SELLA_ARG);
-    assert_int_equal(sella_bench(&(sella_bench_options){.what = "score", .model = MODEL, .tokens = 64, .row_tokens = 65}, take, &s, &err), SELLA_ARG);
-    assert_int_equal(sella_bench(&(sella_bench_options){.what = "collab", .ratings = 1}, take, &s, &err), SELLA_ARG);
-    assert_int_equal(sella_bench(&(sella_bench_options){.what = "score", .model = "nowhere"}, take, &s, &err), SELLA_MISSING);
+    assert_int_equal(sella_bench(&(sella_bench_options){.what = "prefix"}, take, &s, &err),
+                     SELLA_ARG);
+    assert_int_equal(
+        sella_bench(
+            &(sella_bench_options){.what = "score", .model = MODEL, .tokens = 64, .row_tokens = 65},
+            take, &s, &err),
+        SELLA_ARG);
+    assert_int_equal(
+        sella_bench(&(sella_bench_options){.what = "collab", .ratings = 1}, take, &s, &err),
+        SELLA_ARG);
+    assert_int_equal(
+        sella_bench(&(sella_bench_options){.what = "score", .model = "nowhere"}, take, &s, &err),
+        SELLA_MISSING);
     assert_int_equal(s.count, 0);
 }
 

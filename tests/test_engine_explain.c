@@ -1,5 +1,5 @@
-/* test_engine_explain.c - what an explanation says against what the same run answers when it is asked in other ways: other histories, an
- * ablated run, prompts with a token taken out by hand. */
+/* test_engine_explain.c - what an explanation says against what the same run answers when it is
+ * asked in other ways: other histories, an ablated run, prompts with a token taken out by hand. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -26,15 +26,22 @@ static char *train(const char *name, const char *method, const char *from, const
 
 static int setup(void **state)
 {
-    static const char *const quick[] = {"stage1.batch=24", "stage3.batch=24", "stage2.epochs=6", "stage2.batch=64", "collab.width=8",
-                                        "proj.hidden=12",  "stage3.lr=1e-2",  "stage1.lr=1e-2",  NULL};
+    static const char *const quick[] = {"stage1.batch=24", "stage3.batch=24", "stage2.epochs=6",
+                                        "stage2.batch=64", "collab.width=8",  "proj.hidden=12",
+                                        "stage3.lr=1e-2",  "stage1.lr=1e-2",  NULL};
     static const char *const target[] = {
         "stage1.batch=24", "stage3.batch=24",     "stage2.epochs=2",
         "collab.width=8",  "collab.model=din",    "proj.hidden=12",
         "stage3.lr=1e-2",  "stage3.residual=yes", NULL};
-    static const char *const first[] = {"stage1.batch=24", "stage1.lr=1e-2", "template=paper", NULL};
-    static const char *const factors[] = {"collab.optimizer=adam", "collab.history=yes", "collab.width=8", "collab.epochs=5", "collab.batch=64",
-                                          "collab.lr=0.05",        NULL};
+    static const char *const first[] = {"stage1.batch=24", "stage1.lr=1e-2", "template=paper",
+                                        NULL};
+    static const char *const factors[] = {"collab.optimizer=adam",
+                                          "collab.history=yes",
+                                          "collab.width=8",
+                                          "collab.epochs=5",
+                                          "collab.batch=64",
+                                          "collab.lr=0.05",
+                                          NULL};
     const fixture_shape shape = {.users = 12, .items = 20, .train = 200, .valid = 60, .seed = 13};
     (void)state;
     sella_threads_set(1);
@@ -70,7 +77,8 @@ static sella_engine *open_engine(const char *run)
     return engine;
 }
 
-static json_t *explain(sella_engine *engine, const sella_request *request, const char *item, const sella_explain_options *options)
+static json_t *explain(sella_engine *engine, const sella_request *request, const char *item,
+                       const sella_explain_options *options)
 {
     char *json = NULL;
     json_t *object = NULL;
@@ -137,7 +145,8 @@ static void terms_add_up(void **state)
     (void)state;
     for (size_t r = 0; r < 5; r++) {
         sella_engine *engine = open_engine(runs[r]);
-        json_t *object = explain(engine, &who, "i4", NULL), *list = json_object_get(object, "terms"), *term, *inner;
+        json_t *object = explain(engine, &who, "i4", NULL),
+               *list = json_object_get(object, "terms"), *term, *inner;
         double sum = 0;
         size_t i, j;
         assert_true(json_array_size(list) > 1);
@@ -149,7 +158,8 @@ static void terms_add_up(void **state)
                 of += real(inner, "value");
             }
             if (nested) {
-                assert_string_equal(json_string_value(json_object_get(term, "term")), "collaborative residual");
+                assert_string_equal(json_string_value(json_object_get(term, "term")),
+                                    "collaborative residual");
                 near(of, real(term, "value"), 1e-5);
                 assert_true(fabs(of) > 1e-3);
             }
@@ -198,32 +208,42 @@ static void terms_are_what_is_stored(void **state)
     const sella_request who = {.user = "u3", .history_count = -1};
     (void)state;
     sella_engine *engine = open_engine(bias);
-    const int32_t user = sella_run_find_user(engine->run, "u3"), item = sella_run_find_item(engine->run, "i4");
+    const int32_t user = sella_run_find_user(engine->run, "u3"),
+                  item = sella_run_find_item(engine->run, "i4");
     json_t *object = explain(engine, &who, "i4", NULL);
-    near(term_of(json_object_get(object, "terms"), "user bias"), stored(bias, "user.bias", user), 1e-9);
-    near(term_of(json_object_get(object, "terms"), "item bias"), stored(bias, "item.bias", item), 1e-9);
-    near(term_of(json_object_get(object, "terms"), "global bias"), stored(bias, "global.bias", 0), 1e-9);
+    near(term_of(json_object_get(object, "terms"), "user bias"), stored(bias, "user.bias", user),
+         1e-9);
+    near(term_of(json_object_get(object, "terms"), "item bias"), stored(bias, "item.bias", item),
+         1e-9);
+    near(term_of(json_object_get(object, "terms"), "global bias"), stored(bias, "global.bias", 0),
+         1e-9);
     json_decref(object);
     sella_engine_close(engine);
     engine = open_engine(sella);
     object = explain(engine, &who, "i4", NULL);
-    near(term_of(json_object_get(object, "terms"), "intercept"), stored(sella, "logit.bias", 0), 1e-9);
+    near(term_of(json_object_get(object, "terms"), "intercept"), stored(sella, "logit.bias", 0),
+         1e-9);
     json_decref(object);
     sella_engine_close(engine);
 }
 
 /* ---- titles of the history ---- */
 
-/* Every entry taken out is the same request without it. shown: the part of the history that is read. */
-static void check_titles(sella_engine *engine, const char *user, const char *const *history, int count, int first)
+/* Every entry taken out is the same request without it. shown: the part of the history that is
+ * read. */
+static void check_titles(sella_engine *engine, const char *user, const char *const *history,
+                         int count, int first)
 {
     const sella_request whole = {.user = user, .history = history, .history_count = count};
     json_t *object = explain(engine, &whole, "i9", NULL), *row;
     const char *rest[LONG];
     size_t i;
     int seen = first, differ = 0;
-    assert_int_equal(json_integer_value(json_object_get(json_object_get(object, "history"), "titles")), count);
-    assert_int_equal(json_integer_value(json_object_get(json_object_get(object, "history"), "read")), count - first);
+    assert_int_equal(
+        json_integer_value(json_object_get(json_object_get(object, "history"), "titles")), count);
+    assert_int_equal(
+        json_integer_value(json_object_get(json_object_get(object, "history"), "read")),
+        count - first);
     json_array_foreach(json_object_get(object, "without"), i, row) {
         if (strcmp(json_string_value(json_object_get(row, "what")), "history") != 0) {
             continue;
@@ -285,40 +305,57 @@ static void titles_by_name(void **state)
     (void)state;
     sella_engine *engine = open_engine(tallrec);
     static const char *const texts[] = {"i3", "A Film Nobody Has Seen (1999)", "i3", "i7"};
-    const sella_request who = {.user = "u2", .history = texts, .history_count = 4, .free_titles = 1};
+    const sella_request who = {
+        .user = "u2", .history = texts, .history_count = 4, .free_titles = 1};
     const char *name[] = {"i3", "a film nobody has seen (1999)"};
-    json_t *object = explain(engine, &who, "i9", &(sella_explain_options){.without = name, .without_count = 2});
+    json_t *object =
+        explain(engine, &who, "i9", &(sella_explain_options){.without = name, .without_count = 2});
     const json_t *list = json_object_get(object, "without");
     assert_int_equal(json_array_size(list), 3); // both entries of i3
     assert_true(json_is_null(json_object_get(json_array_get(list, 1), "item")));
-    assert_string_equal(json_string_value(json_object_get(json_array_get(list, 1), "title")), texts[1]);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(list, 1), "title")),
+                        texts[1]);
     json_decref(object);
     sella_err err = {0};
     char *json = NULL;
     const char *wrong[] = {"A Film Nobody Has Sean (1999)"};
-    assert_int_equal(sella_engine_explain(engine, &who, "i9", &(sella_explain_options){.without = wrong, .without_count = 1}, &json, &err),
-                     SELLA_MISSING);
+    assert_int_equal(
+        sella_engine_explain(engine, &who, "i9",
+                             &(sella_explain_options){.without = wrong, .without_count = 1}, &json,
+                             &err),
+        SELLA_MISSING);
     assert_non_null(strstr(err.text, "the nearest is 'A Film Nobody Has Seen (1999)'"));
     assert_null(json);
     wrong[0] = "i11"; // in the catalogue, but not in this history
-    assert_int_equal(sella_engine_explain(engine, &who, "i9", &(sella_explain_options){.without = wrong, .without_count = 1}, &json, &err),
-                     SELLA_MISSING);
+    assert_int_equal(
+        sella_engine_explain(engine, &who, "i9",
+                             &(sella_explain_options){.without = wrong, .without_count = 1}, &json,
+                             &err),
+        SELLA_MISSING);
     const sella_request empty = {.user = "u2", .history_count = 0};
-    assert_int_equal(sella_engine_explain(engine, &empty, "i9", &(sella_explain_options){.without = wrong, .without_count = 1}, &json, &err),
-                     SELLA_MISSING);
+    assert_int_equal(
+        sella_engine_explain(engine, &empty, "i9",
+                             &(sella_explain_options){.without = wrong, .without_count = 1}, &json,
+                             &err),
+        SELLA_MISSING);
     assert_non_null(strstr(err.text, "the history is empty"));
     sella_engine_close(engine);
     engine = open_engine(bias);
-    assert_int_equal(sella_engine_explain(engine, &who, "i9", &(sella_explain_options){.without = name, .without_count = 1}, &json, &err),
-                     SELLA_MISSING);
+    assert_int_equal(
+        sella_engine_explain(engine, &who, "i9",
+                             &(sella_explain_options){.without = name, .without_count = 1}, &json,
+                             &err),
+        SELLA_MISSING);
     assert_non_null(strstr(err.text, "does not read the history"));
     sella_engine_close(engine);
 }
 
 /* ---- soft tokens ---- */
 
-/* Logit of the prompt from which the soft token of one kind is cut out by hand. The compact template says nothing around soft tokens. */
-static double cut_by_hand(sella_engine *engine, const sella_query *query, uint8_t slot, double residual)
+/* Logit of the prompt from which the soft token of one kind is cut out by hand. The compact
+ * template says nothing around soft tokens. */
+static double cut_by_hand(sella_engine *engine, const sella_query *query, uint8_t slot,
+                          double residual)
 {
     sella_lm_scorer *s = (sella_lm_scorer *)engine->scorer;
     sella_rows rows, cut;
@@ -346,7 +383,8 @@ static double cut_by_hand(sella_engine *engine, const sella_query *query, uint8_
     sella_rows_release(&rows);
     sella_rows_release(&cut);
     const double weight = (double)sella_vectors_weight(s->options.vectors, query->item);
-    assert_true(weight > 0 && weight < 1); // preset default: stage3.gain_rows=4, and train names the item
+    /* preset default: stage3.gain_rows=4, and train names the item */
+    assert_true(weight > 0 && weight < 1);
     return (double)s->options.gain * weight * logit + (double)s->options.bias + residual;
 }
 
@@ -381,8 +419,12 @@ static void soft_tokens_taken_out(void **state)
     engine = open_engine(sella);
     near(score(engine, &who, "i9"), without[2], 1e-5);
     object = explain(engine, &who, "i9", NULL);
-    assert_string_equal(json_string_value(json_object_get(json_array_get(json_object_get(object, "without"), 1), "what")), "I");
-    assert_string_equal(json_string_value(json_object_get(json_array_get(json_object_get(object, "without"), 2), "what")), "history");
+    assert_string_equal(json_string_value(json_object_get(
+                            json_array_get(json_object_get(object, "without"), 1), "what")),
+                        "I");
+    assert_string_equal(json_string_value(json_object_get(
+                            json_array_get(json_object_get(object, "without"), 2), "what")),
+                        "history");
     json_decref(object);
     sella_engine_close(engine);
     json_object_set_new(json_object_get(document, "settings"), "ablation", json_string("none"));
@@ -406,12 +448,16 @@ static double sum_of(const json_t *list)
 
 static void check_prompt(const json_t *object, size_t layers)
 {
-    const json_t *parts = json_object_get(object, "parts"), *tokens = json_object_get(object, "tokens"), *map = json_object_get(object, "attention");
-    const size_t T = json_array_size(tokens), H = (size_t)json_integer_value(json_object_get(map, "heads"));
+    const json_t *parts = json_object_get(object, "parts"),
+                 *tokens = json_object_get(object, "tokens"),
+                 *map = json_object_get(object, "attention");
+    const size_t T = json_array_size(tokens),
+                 H = (size_t)json_integer_value(json_object_get(map, "heads"));
     size_t next = 0;
     char *text = calloc(1, 1);
     assert_int_equal(json_array_size(json_object_get(map, "layers")), layers);
-    for (size_t p = 0; p < json_array_size(parts); p++) { // the parts are the prompt, and their texts its tokens
+    /* the parts are the prompt, and their texts its tokens */
+    for (size_t p = 0; p < json_array_size(parts); p++) {
         const json_t *part = json_array_get(parts, p);
         const char *whole = json_string_value(json_object_get(part, "text"));
         assert_int_equal(json_integer_value(json_object_get(part, "first")), next);
@@ -422,7 +468,8 @@ static void check_prompt(const json_t *object, size_t layers)
             text = realloc(text, strlen(text) + strlen(piece) + 1);
             memcpy(text + strlen(text), piece, strlen(piece) + 1);
         }
-        if (!strstr(text, "\xEF\xBF\xBD")) { // a token that is a piece of a character has no text of its own
+        /* a token that is a piece of a character has no text of its own */
+        if (!strstr(text, "\xEF\xBF\xBD")) {
             assert_string_equal(text, whole);
         }
     }
@@ -433,14 +480,18 @@ static void check_prompt(const json_t *object, size_t layers)
         for (size_t t = 0; t < T; t++) {
             assert_int_equal(json_array_size(json_array_get(rows, t)), T);
             near(sum_of(json_array_get(rows, t)), 1, 1e-5);
-            assert_true(t + 1 == T || json_number_value(json_array_get(json_array_get(rows, t), t + 1)) == 0);
+            assert_true(t + 1 == T ||
+                        json_number_value(json_array_get(json_array_get(rows, t), t + 1)) == 0);
         }
-        const json_t *from = json_array_get(json_object_get(map, "from_answer"), k), *answer = json_array_get(rows, T - 1);
+        const json_t *from = json_array_get(json_object_get(map, "from_answer"), k),
+                     *answer = json_array_get(rows, T - 1);
         near(sum_of(from), 1, 1e-5);
         for (size_t p = 0; p < json_array_size(parts); p++) {
             double sum = 0;
-            for (size_t t = (size_t)json_integer_value(json_object_get(json_array_get(parts, p), "first"));
-                 t <= (size_t)json_integer_value(json_object_get(json_array_get(parts, p), "last")); t++) {
+            for (size_t t =
+                     (size_t)json_integer_value(json_object_get(json_array_get(parts, p), "first"));
+                 t <= (size_t)json_integer_value(json_object_get(json_array_get(parts, p), "last"));
+                 t++) {
                 sum += json_number_value(json_array_get(answer, t));
             }
             near(json_number_value(json_array_get(from, p)), sum, 1e-9);
@@ -459,7 +510,8 @@ static void check_prompt(const json_t *object, size_t layers)
 
 static void prompt_and_attention(void **state)
 {
-    static const char *const texts[] = {"i3", "\xE4\xB8\x83\xE4\xBA\xBA\xE3\x81\xAE\xE4\xBE\x8D (1954)"};
+    static const char *const texts[] = {"i3",
+                                        "\xE4\xB8\x83\xE4\xBA\xBA\xE3\x81\xAE\xE4\xBE\x8D (1954)"};
     static const int both[] = {2, 1, 2};
     const sella_request who[] = {{.user = "u3", .history_count = -1},
                                  {.user = "u3", .history_count = 0},
@@ -472,21 +524,26 @@ static void prompt_and_attention(void **state)
             check_prompt(object, 1); // of two layers the second is the last
             assert_int_equal(json_array_size(json_object_get(object, "soft")), run ? 0 : 3);
             json_decref(object);
-            object = explain(engine, &who[w], "i9", &(sella_explain_options){.layer_k = both, .layers = 3, .heads = 1});
+            object = explain(engine, &who[w], "i9",
+                             &(sella_explain_options){.layer_k = both, .layers = 3, .heads = 1});
             check_prompt(object, 2);
-            assert_int_equal(json_array_size(json_object_get(json_object_get(object, "attention"), "by_head")), 2);
+            assert_int_equal(
+                json_array_size(json_object_get(json_object_get(object, "attention"), "by_head")),
+                2);
             json_decref(object);
         }
         sella_engine_close(engine);
     }
     /* the names of the parts, in the paper's template */
     sella_engine *engine = open_engine(tallrec);
-    json_t *object = explain(engine, &(sella_request){.user = "u3", .history = liked, .history_count = 2}, "i9", NULL);
+    json_t *object = explain(
+        engine, &(sella_request){.user = "u3", .history = liked, .history_count = 2}, "i9", NULL);
     static const char *const name[] = {"start", "history", "history", "target", "end"};
     const json_t *parts = json_object_get(object, "parts");
     assert_int_equal(json_array_size(parts), 5);
     for (size_t p = 0; p < 5; p++) {
-        assert_string_equal(json_string_value(json_object_get(json_array_get(parts, p), "part")), name[p]);
+        assert_string_equal(json_string_value(json_object_get(json_array_get(parts, p), "part")),
+                            name[p]);
     }
     assert_int_equal(json_integer_value(json_object_get(json_array_get(parts, 2), "entry")), 1);
     const char *title = json_string_value(json_object_get(json_array_get(parts, 2), "text"));
@@ -503,8 +560,10 @@ static void refusals(void **state)
     static const char bad[] = "caf\xE9";
     static const char *const bad_list[] = {bad};
     static const int zero[] = {0}, third[] = {3};
-    const sella_request known = {.user = "u3", .history_count = -1}, bad_user = {.user = bad, .history_count = -1},
-                        bad_history = {.history = bad_list, .history_count = 1, .free_titles = 1}, no_list = {.user = "u3", .history_count = 2};
+    const sella_request known = {.user = "u3", .history_count = -1},
+                        bad_user = {.user = bad, .history_count = -1},
+                        bad_history = {.history = bad_list, .history_count = 1, .free_titles = 1},
+                        no_list = {.user = "u3", .history_count = 2};
     const struct {
         const sella_request *who;
         const char *item;
@@ -519,7 +578,11 @@ static void refusals(void **state)
         {&bad_history, "i9", {0}, SELLA_ARG, "history is not UTF-8"},
         {&no_list, "i9", {0}, SELLA_ARG, "no list"},
         {&known, "i9", {.without = bad_list, .without_count = 1}, SELLA_ARG, "not UTF-8"},
-        {&known, "i9", {.layer_k = zero, .layers = 1}, SELLA_ARG, "layer 0 is not in the language model; expected 1 to 2"},
+        {&known,
+         "i9",
+         {.layer_k = zero, .layers = 1},
+         SELLA_ARG,
+         "layer 0 is not in the language model; expected 1 to 2"},
         {&known, "i9", {.layer_k = third, .layers = 1}, SELLA_ARG, "layer 3"},
     };
     (void)state;
@@ -527,7 +590,9 @@ static void refusals(void **state)
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         sella_err err = {0};
         char *json = NULL;
-        assert_int_equal(sella_engine_explain(engine, wrong[i].who, wrong[i].item, &wrong[i].options, &json, &err), wrong[i].status);
+        assert_int_equal(sella_engine_explain(engine, wrong[i].who, wrong[i].item,
+                                              &wrong[i].options, &json, &err),
+                         wrong[i].status);
         assert_null(json);
         if (!strstr(err.text, wrong[i].text)) {
             fail_msg("'%s' lacks '%s'", err.text, wrong[i].text);
@@ -535,8 +600,13 @@ static void refusals(void **state)
     }
     sella_err err = {0};
     char *json = NULL;
-    assert_int_equal(sella_engine_explain(none, &known, "i9", &(sella_explain_options){.heads = 1}, &json, &err), SELLA_ARG);
-    assert_int_equal(sella_engine_explain(none, &known, "i9", &(sella_explain_options){.layer_k = third, .layers = 1}, &json, &err), SELLA_ARG);
+    assert_int_equal(
+        sella_engine_explain(none, &known, "i9", &(sella_explain_options){.heads = 1}, &json, &err),
+        SELLA_ARG);
+    assert_int_equal(sella_engine_explain(none, &known, "i9",
+                                          &(sella_explain_options){.layer_k = third, .layers = 1},
+                                          &json, &err),
+                     SELLA_ARG);
     json_t *object = explain(none, &known, "i9", NULL);
     assert_true(json_is_null(json_object_get(object, "attention")));
     assert_int_equal(json_array_size(json_object_get(object, "parts")), 0);
@@ -548,9 +618,10 @@ static void refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(score_is_the_score),    cmocka_unit_test(terms_add_up),  cmocka_unit_test(terms_are_what_is_stored),
-        cmocka_unit_test(titles_taken_out),      cmocka_unit_test(titles_by_name), cmocka_unit_test(soft_tokens_taken_out),
-        cmocka_unit_test(prompt_and_attention),  cmocka_unit_test(refusals),
+        cmocka_unit_test(score_is_the_score),       cmocka_unit_test(terms_add_up),
+        cmocka_unit_test(terms_are_what_is_stored), cmocka_unit_test(titles_taken_out),
+        cmocka_unit_test(titles_by_name),           cmocka_unit_test(soft_tokens_taken_out),
+        cmocka_unit_test(prompt_and_attention),     cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

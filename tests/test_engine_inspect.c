@@ -1,4 +1,5 @@
-/* test_engine_inspect.c - what sella_inspect tells of files and folders that other programs wrote, and what it refuses. */
+/* test_engine_inspect.c - what sella_inspect tells of files and folders that other programs wrote,
+ * and what it refuses. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -58,7 +59,8 @@ static void model_folder(void **state)
     assert_int_equal(int_at(model, "ffn"), 64);
     assert_int_equal(int_at(model, "vocabulary"), 512);
     /* By hand: embedding 512*32 (tied), a layer 4*32*32 + 3*32*64 + 2*32, final norm 32. */
-    assert_int_equal(int_at(model, "parameters"), 512 * 32 + 2 * (4 * 32 * 32 + 3 * 32 * 64 + 2 * 32) + 32);
+    assert_int_equal(int_at(model, "parameters"),
+                     512 * 32 + 2 * (4 * 32 * 32 + 3 * 32 * 64 + 2 * 32) + 32);
     /* What the file holds must be what the architecture counts. */
     assert_int_equal(int_at(got, "values"), int_at(model, "parameters"));
     const json_t *down = tensor(got, "model.layers.1.mlp.down_proj.weight");
@@ -72,10 +74,13 @@ static void model_folder(void **state)
 static void parameters_of_every_family(void **state)
 {
     (void)state;
-    static const char *const folders[] = {"tests/ref/backbone_llama3", "tests/ref/backbone_qwen2", "tests/ref/backbone_qwen3", "tests/ref/backbone_qwen3_bias"};
+    static const char *const folders[] = {"tests/ref/backbone_llama3", "tests/ref/backbone_qwen2",
+                                          "tests/ref/backbone_qwen3",
+                                          "tests/ref/backbone_qwen3_bias"};
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
         json_t *got = look(folders[i]);
-        assert_int_equal(int_at(got, "values"), int_at(json_object_get(got, "model"), "parameters"));
+        assert_int_equal(int_at(got, "values"),
+                         int_at(json_object_get(got, "model"), "parameters"));
         json_decref(got);
     }
 }
@@ -175,8 +180,9 @@ static void refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(model_folder), cmocka_unit_test(parameters_of_every_family), cmocka_unit_test(gguf_file),
-        cmocka_unit_test(gguf_that_is_no_model), cmocka_unit_test(npy_file), cmocka_unit_test(adapter_folder),
+        cmocka_unit_test(model_folder), cmocka_unit_test(parameters_of_every_family),
+        cmocka_unit_test(gguf_file),    cmocka_unit_test(gguf_that_is_no_model),
+        cmocka_unit_test(npy_file),     cmocka_unit_test(adapter_folder),
         cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

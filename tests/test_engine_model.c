@@ -1,4 +1,5 @@
-/* test_engine_model.c - one text through the bare tiny Llama: ids, logits and hidden state as tokenizers and transformers have them. */
+/* test_engine_model.c - one text through the bare tiny Llama: ids, logits and hidden state as
+ * tokenizers and transformers have them. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -41,27 +42,33 @@ static void same_as_transformers(void **state)
 {
     (void)state;
     json_t *cases = NULL;
-    assert_int_equal(sella_json_load("tests/ref/engine_text.json", 1 << 20, &cases, NULL), SELLA_OK);
+    assert_int_equal(sella_json_load("tests/ref/engine_text.json", 1 << 20, &cases, NULL),
+                     SELLA_OK);
     assert_true(json_array_size(cases) >= 2);
     size_t c, i;
     json_t *want, *value;
     json_array_foreach(cases, c, want) {
         json_t *got = ask(json_string_value(json_object_get(want, "text")), "Yes, No");
         assert_true(json_equal(json_object_get(got, "ids"), json_object_get(want, "ids")));
-        assert_int_equal(json_array_size(json_object_get(got, "tokens")), json_array_size(json_object_get(want, "ids")));
+        assert_int_equal(json_array_size(json_object_get(got, "tokens")),
+                         json_array_size(json_object_get(want, "ids")));
         assert_int_equal(json_array_size(json_object_get(got, "top")), 10);
         json_array_foreach(json_object_get(want, "top"), i, value) {
             const json_t *mine = json_array_get(json_object_get(got, "top"), i);
-            assert_int_equal(json_integer_value(json_object_get(mine, "id")), json_integer_value(json_object_get(value, "id")));
+            assert_int_equal(json_integer_value(json_object_get(mine, "id")),
+                             json_integer_value(json_object_get(value, "id")));
             near(real_at(mine, "logit"), real_at(value, "logit"), "top", i);
         }
-        assert_int_equal(json_array_size(json_object_get(got, "hidden")), json_array_size(json_object_get(want, "hidden")));
+        assert_int_equal(json_array_size(json_object_get(got, "hidden")),
+                         json_array_size(json_object_get(want, "hidden")));
         json_array_foreach(json_object_get(want, "hidden"), i, value) {
-            near(json_number_value(json_array_get(json_object_get(got, "hidden"), i)), json_number_value(value), "hidden", i);
+            near(json_number_value(json_array_get(json_object_get(got, "hidden"), i)),
+                 json_number_value(value), "hidden", i);
         }
         const char *word;
         json_object_foreach(json_object_get(want, "logits_of"), word, value) {
-            near(real_at(json_object_get(got, "logits_of"), word), json_number_value(value), word, 0);
+            near(real_at(json_object_get(got, "logits_of"), word), json_number_value(value), word,
+                 0);
         }
         json_decref(got);
     }
@@ -71,7 +78,8 @@ static void same_as_transformers(void **state)
 static void tokens_are_readable(void **state)
 {
     (void)state;
-    json_t *got = ask("a \xE5\x8C\x97", NULL); /* a character of three bytes, of which a token may hold one */
+    /* a character of three bytes, of which a token may hold one */
+    json_t *got = ask("a \xE5\x8C\x97", NULL);
     size_t i;
     json_t *token;
     json_array_foreach(json_object_get(got, "tokens"), i, token) {
@@ -90,7 +98,9 @@ static void refusals(void **state)
     assert_non_null(strstr(err.text, "at least one token"));
     assert_int_equal(sella_model_text(MODEL, "x", "Yes,,No", NULL, NULL, &json, &err), SELLA_ARG);
     assert_non_null(strstr(err.text, "empty text"));
-    assert_int_equal(sella_model_text("tests/ref/no_such_model", "x", NULL, NULL, NULL, &json, &err), SELLA_MISSING);
+    assert_int_equal(
+        sella_model_text("tests/ref/no_such_model", "x", NULL, NULL, NULL, &json, &err),
+        SELLA_MISSING);
     assert_non_null(strstr(err.text, "no_such_model"));
     assert_int_not_equal(sella_model_text(MODEL, "\xff", NULL, NULL, NULL, &json, &err), SELLA_OK);
     char *text = malloc(3001);

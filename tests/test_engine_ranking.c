@@ -1,5 +1,5 @@
-/* test_engine_ranking.c - eval's ranking figures and subsets of a run, against cases that are made, scored and sorted
- * here one by one through the public calls. */
+/* test_engine_ranking.c - eval's ranking figures and subsets of a run, against cases that are made,
+ * scored and sorted here one by one through the public calls. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -18,7 +18,8 @@ static const sella_split *valid;
 
 static int setup(void **state)
 {
-    const fixture_shape shape = {.users = USERS, .items = ITEMS, .train = 130, .valid = 90, .seed = 8};
+    const fixture_shape shape = {
+        .users = USERS, .items = ITEMS, .train = 130, .valid = 90, .seed = 8};
     (void)state;
     sella_threads_set(1);
     folder = scratch_make();
@@ -75,11 +76,13 @@ static void brute_case(sella_engine *engine, int64_t row, const bool *relevant, 
     double score[ITEMS];
     bool candidate[ITEMS];
     int R = 0;
-    const int32_t user = valid->user_n[row], n = sella_dataset_history(dataset, SELLA_SPLIT_VALID, row, &items);
+    const int32_t user = valid->user_n[row],
+                  n = sella_dataset_history(dataset, SELLA_SPLIT_VALID, row, &items);
     for (int32_t j = 0; j < n; j++) {
         history[j] = dataset->item_id[items[j]];
     }
-    const sella_request who = {.user = dataset->user_id[user], .history = history, .history_count = n};
+    const sella_request who = {
+        .user = dataset->user_id[user], .history = history, .history_count = n};
     for (int32_t i = 0; i < ITEMS; i++) {
         candidate[i] = relevant[i] || (!in_history(row, i) && !liked_in_split(user, i));
         R += relevant[i];
@@ -93,7 +96,8 @@ static void brute_case(sella_engine *engine, int64_t row, const bool *relevant, 
         int found = 0, first = 0;
         for (int i = 0; i < ITEMS; i++) {
             int place = 1;
-            for (int j = 0; relevant[i] && j < ITEMS; j++) { // distinct scores among relevant ones, or the order is free
+            /* distinct scores among relevant ones, or the order is free */
+            for (int j = 0; relevant[i] && j < ITEMS; j++) {
                 place += candidate[j] && j != i &&
                          (score[j] > score[i] || (score[j] == score[i] && (!relevant[j] || j < i)));
             }
@@ -223,14 +227,16 @@ static void test_mf(void **state)
     check_method("mf", set, 1e-12);
 }
 
-/* Prompts follow from histories; single rows and trees differ by rounding, which may turn a near tie. */
+/* Prompts follow from histories; single rows and trees differ by rounding, which may turn a near
+ * tie. */
 static void test_language_model(void **state)
 {
     (void)state;
     check_method("zeroshot", NULL, .01);
 }
 
-/* Drawn candidates: so many for each liked item, the same for a seed, others for another; a sample of rows has fewer
+/* Drawn candidates: so many for each liked item, the same for a seed, others for another; a sample
+ *                   of rows has fewer
  * cases. */
 static void test_drawn(void **state)
 {
@@ -238,7 +244,8 @@ static void test_drawn(void **state)
     static const char *const set[] = {"collab.epochs=3", "collab.width=8", NULL};
     char *run = sella_path_join(folder, "drawn", NULL);
     sella_engine *engine = NULL;
-    sella_ranking_options options = {.at_k = at_k, .at_count = AT, .negatives = 2, .per_row = 1, .seed = 4};
+    sella_ranking_options options = {
+        .at_k = at_k, .at_count = AT, .negatives = 2, .per_row = 1, .seed = 4};
     fixture_train_ok("mf", data, run, NULL, NULL, set);
     CHECK(sella_engine_open(run, NULL, &engine, err));
     json_t *a = eval(engine, 0, &options), *b = eval(engine, 0, &options);
@@ -249,13 +256,15 @@ static void test_drawn(void **state)
     assert_int_equal((int)real_of(ranking, "seed"), 4);
     options.seed = 5;
     json_t *other = eval(engine, 0, &options);
-    assert_false(json_equal(json_object_get(ranking, "at"), json_object_get(json_object_get(other, "ranking"), "at")));
+    assert_false(json_equal(json_object_get(ranking, "at"),
+                            json_object_get(json_object_get(other, "ranking"), "at")));
     json_t *sample = eval(engine, 20, &options);
     assert_true(real_of(json_object_get(sample, "ranking"), "cases") <= 20);
     options.per_row = 0;
     json_t *users = eval(engine, 20, &options);
     ranking = json_object_get(users, "ranking");
-    assert_true(real_of(ranking, "relevant") <= 20 && real_of(ranking, "cases") < real_of(ranking, "relevant"));
+    assert_true(real_of(ranking, "relevant") <= 20 &&
+                real_of(ranking, "cases") < real_of(ranking, "relevant"));
     // wrong options
     sella_err err = {0};
     char *json = NULL;
@@ -272,16 +281,19 @@ static void test_drawn(void **state)
 static void test_subsets(void **state)
 {
     (void)state;
-    static const char *const by[] = {"user-cold", "strict-warm", "warm", "item-cold", "strict-warm"};
+    static const char *const by[] = {"user-cold", "strict-warm", "warm", "item-cold",
+                                     "strict-warm"};
     const fixture_shape shape = {.users = 50, .items = 40, .train = 110, .valid = 300, .seed = 3};
-    char *path = sella_path_join(folder, "cold", NULL), *run = sella_path_join(folder, "cold-run", NULL), *json = NULL;
+    char *path = sella_path_join(folder, "cold", NULL),
+         *run = sella_path_join(folder, "cold-run", NULL), *json = NULL;
     sella_dataset *cold = NULL;
     sella_engine *engine = NULL;
     sella_err why = {0};
     int want[3] = {0};
     fixture_dataset(path, &shape);
     CHECK(sella_dataset_open(path, &cold, err));
-    const sella_split *train = &cold->split[SELLA_SPLIT_TRAIN], *rows = &cold->split[SELLA_SPLIT_VALID];
+    const sella_split *train = &cold->split[SELLA_SPLIT_TRAIN],
+                      *rows = &cold->split[SELLA_SPLIT_VALID];
     for (int64_t r = 0; r < rows->rows; r++) {
         int user = 0, item = 0;
         for (int64_t t = 0; t < train->rows; t++) {
@@ -315,8 +327,9 @@ static void test_subsets(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_bias),           cmocka_unit_test(test_mf),
-                                       cmocka_unit_test(test_language_model), cmocka_unit_test(test_drawn),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_bias), cmocka_unit_test(test_mf),
+                                       cmocka_unit_test(test_language_model),
+                                       cmocka_unit_test(test_drawn),
                                        cmocka_unit_test(test_subsets)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -22,14 +22,16 @@ static void escapes(void **state)
     sella_html h;
     sella_html_begin(&h, "<script>\"x\" & 'y'", NULL);
     assert_int_equal(h.status, SELLA_OK);
-    assert_non_null(strstr(h.text.data, "<title>&lt;script&gt;&quot;x&quot; &amp; &#39;y&#39;</title>"));
+    assert_non_null(
+        strstr(h.text.data, "<title>&lt;script&gt;&quot;x&quot; &amp; &#39;y&#39;</title>"));
     assert_null(strstr(h.text.data, "<script"));
     h.text.size = 0;
     sella_html_figure(&h, .73512, .00214, "best");
     sella_html_figure(&h, .5, NAN, "");
     sella_html_figure(&h, NAN, 1, "");
-    assert_string_equal(h.text.data, "<td class=\"n best\">0.7351<span class=\"sd\">&plusmn; 0.0021</span></td><td class=\"n\">0.5000</td>"
-                                     "<td class=\"n\">-</td>");
+    assert_string_equal(h.text.data,
+                        "<td class=\"n best\">0.7351<span class=\"sd\">&plusmn; "
+                        "0.0021</span></td><td class=\"n\">0.5000</td><td class=\"n\">-</td>");
     sella_text_release(&h.text);
 }
 
@@ -41,7 +43,9 @@ static void pictures(void **state)
         const char *svg;
         bool shown;
     } cases[] = {
-        {"<?xml version=\"1.0\"?>\n<svg xmlns:xlink='x'><use xlink:href='#gpPt1'/><text>&lt;script> on = 1</text></svg>", true},
+        {"<?xml version=\"1.0\"?>\n<svg xmlns:xlink='x'><use "
+         "xlink:href='#gpPt1'/><text>&lt;script> on = 1</text></svg>",
+         true},
         {"<svg><image href='data:image/png;base64,AAAA'/></svg>", true},
         {"<svg><script>alert(1)</script></svg>", false},
         {"<svg><SCRIPT>alert(1)</SCRIPT></svg>", false},
@@ -82,13 +86,15 @@ static void published(void **state)
 {
     (void)state;
     const sella_published *row = sella_published_find("sella");
-    assert_true(row && row->sella[SELLA_KNOWN_BOOK][0] == .8837 && row->sella[SELLA_KNOWN_ML1M][1] == .7464);
+    assert_true(row && row->sella[SELLA_KNOWN_BOOK][0] == .8837 &&
+                row->sella[SELLA_KNOWN_ML1M][1] == .7464);
     assert_null(sella_published_find("itembias"));
     assert_int_equal(sella_known_data(740, 3255), SELLA_KNOWN_ML1M);
     assert_int_equal(sella_known_data(741, 3255), SELLA_KNOWN_NONE);
 }
 
-static void write_run(const char *name, const char *run, const char *result, const char *predictions)
+static void write_run(const char *name, const char *run, const char *result,
+                      const char *predictions)
 {
     char *dir = sella_path_join(folder, "runs", name, NULL);
     assert_int_equal(sella_dir_make(dir, NULL), SELLA_OK);
@@ -100,18 +106,22 @@ static void write_run(const char *name, const char *run, const char *result, con
     free(dir);
 }
 
-#define RUN(seed, lr)                                                                                                                   \
-    "{\"method\":\"mf\",\"preset\":\"default\",\"seed\":" #seed ",\"dataset\":{\"name\":\"d\",\"checksum\":\"c\"},\"users\":2,\"items\":3," \
+#define RUN(seed, lr)                                                                              \
+    "{\"method\":\"mf\",\"preset\":\"default\",\"seed\":" #seed                                    \
+    ",\"dataset\":{\"name\":\"d\",\"checksum\":\"c\"},\"users\":2,\"items\":3,"                    \
     "\"settings\":{\"lr\":" #lr "}}"
 
-/* Seeds 1 and 2 are one method: AUC 1 and 0.5 on four rows; another lr and an unfinished run are others. */
+/* Seeds 1 and 2 are one method: AUC 1 and 0.5 on four rows; another lr and an unfinished run are
+ * others. */
 static void seeds_are_one_group(void **state)
 {
     (void)state;
     sella_runs runs;
     sella_err err = {0};
-    write_run("mf/seed-1", RUN(1, 0.5), "{}", "user,item,label,score\na,1,1,.9\na,2,0,.1\nb,1,1,.8\nb,2,0,.2\n");
-    write_run("mf/seed-2", RUN(2, 0.5), "{}", "user,item,label,score\na,1,1,.5\na,2,0,.5\nb,1,1,.5\nb,2,0,.5\n");
+    write_run("mf/seed-1", RUN(1, 0.5), "{}",
+              "user,item,label,score\na,1,1,.9\na,2,0,.1\nb,1,1,.8\nb,2,0,.2\n");
+    write_run("mf/seed-2", RUN(2, 0.5), "{}",
+              "user,item,label,score\na,1,1,.5\na,2,0,.5\nb,1,1,.5\nb,2,0,.5\n");
     write_run("other", RUN(1, 0.25), "{}", "user,item,label,score\na,1,1,.5\n");
     write_run("unfinished", RUN(3, 0.5), NULL, NULL);
     write_run("wrong", "{\"method\":\"mf\"", NULL, NULL);
@@ -128,7 +138,8 @@ static void seeds_are_one_group(void **state)
     sella_runs_release(&runs);
     free(path);
     path = sella_path_join(folder, "runs", "wrong", NULL);
-    assert_int_equal(sella_runs_read((const char *const *)&path, 1, NULL, &runs, &err), SELLA_FORMAT);
+    assert_int_equal(sella_runs_read((const char *const *)&path, 1, NULL, &runs, &err),
+                     SELLA_FORMAT);
     free(path);
 }
 

@@ -1,4 +1,5 @@
-/* test_engine_run.c - a trained run in use. The method is itembias: its scores can be worked out by hand, (likes + 5 m) / (rows + 5) with m the train mean. */
+/* test_engine_run.c - a trained run in use. The method is itembias: its scores can be worked out by
+ * hand, (likes + 5 m) / (rows + 5) with m the train mean. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -15,13 +16,19 @@
 
 #define HEADER "uid\tiid\tlabel\ttimestamp\tnot_cold\this\n"
 
-static const char items[] = "iid\ttitle\n1\tAlpha (1990)\n2\tBeta (1991)\n3\tGamma; Part 2 (1992)\n4\tDelta (1993)\n5\tEpsilon (1994)\n";
-static const char train[] = HEADER "u1\t1\t1\t10\t1\t0\nu1\t2\t0\t11\t1\t0 1\nu2\t1\t1\t12\t1\t0\nu2\t2\t1\t13\t1\t0 1\nu3\t4\t0\t14\t1\t0\nu3\t1\t0\t15\t1\t0\n"
-                                   "u2\t4\t1\t16\t1\t0 1 2\n";
-static const char valid[] = HEADER "u1\t4\t1\t20\t1\t0 1\nu9\t1\t0\t21\t0\t0\nu2\t5\t1\t22\t0\t0 1 2 4\n";
+static const char items[] = "iid\ttitle\n1\tAlpha (1990)\n2\tBeta (1991)\n3\tGamma; Part 2 "
+                            "(1992)\n4\tDelta (1993)\n5\tEpsilon (1994)\n";
+static const char train[] =
+    HEADER "u1\t1\t1\t10\t1\t0\nu1\t2\t0\t11\t1\t0 1\nu2\t1\t1\t12\t1\t0\nu2\t2\t1\t13\t1\t0 "
+           "1\nu3\t4\t0\t14\t1\t0\nu3\t1\t0\t15\t1\t0\n"
+           "u2\t4\t1\t16\t1\t0 1 2\n";
+static const char valid[] =
+    HEADER "u1\t4\t1\t20\t1\t0 1\nu9\t1\t0\t21\t0\t0\nu2\t5\t1\t22\t0\t0 1 2 4\n";
 /* Another data set on the same users: item 77 and user u8 are unknown to the run. */
-static const char more_items[] = "iid\ttitle\n77\tOmega (2001)\n4\tDelta (1993)\n1\tAlpha (1990)\n2\tBeta (1991)\n";
-static const char more_test[] = HEADER "u8\t4\t1\t30\t0\t0\nu2\t77\t0\t31\t0\t0 1 2 4\nu1\t1\t1\t32\t1\t0\n";
+static const char more_items[] =
+    "iid\ttitle\n77\tOmega (2001)\n4\tDelta (1993)\n1\tAlpha (1990)\n2\tBeta (1991)\n";
+static const char more_test[] =
+    HEADER "u8\t4\t1\t30\t0\t0\nu2\t77\t0\t31\t0\t0 1 2 4\nu1\t1\t1\t32\t1\t0\n";
 
 /* By hand: 4 of 7 train rows are likes. */
 #define MEAN (4.0 / 7)
@@ -35,7 +42,8 @@ typedef struct fixture {
     sella_engine *engine;
 } fixture;
 
-static void import_split(const char *folder, const char *name, const char *items_text, const char *test_text)
+static void import_split(const char *folder, const char *name, const char *items_text,
+                         const char *test_text)
 {
     sella_err err = {0};
     char in[64];
@@ -52,7 +60,8 @@ static void import_split(const char *folder, const char *name, const char *items
         snprintf(file, sizeof file, "%s/valid.tsv", in);
         put(folder, file, valid);
     }
-    if (import_into(folder, in, name, (sella_import_options){.format = "split", .noun = "movie"}, &err) != SELLA_OK) {
+    if (import_into(folder, in, name, (sella_import_options){.format = "split", .noun = "movie"},
+                    &err) != SELLA_OK) {
         fail_msg("%s", err.text);
     }
 }
@@ -69,7 +78,8 @@ static int setup(void **state)
     f->run = sella_path_join(f->folder, "run", NULL);
     f->other = sella_path_join(f->folder, "other", NULL);
     const sella_train_options options = {.method = "itembias", .dataset = dataset, .run = f->run};
-    if (sella_train(&options, NULL, &json, &err) != SELLA_OK || sella_engine_open(f->run, NULL, &f->engine, &err) != SELLA_OK) {
+    if (sella_train(&options, NULL, &json, &err) != SELLA_OK ||
+        sella_engine_open(f->run, NULL, &f->engine, &err) != SELLA_OK) {
         fail_msg("%s", err.text);
     }
     free(json);
@@ -114,14 +124,16 @@ static void scores_by_hand(void **state)
 }
 
 /* The item ids that recommend gives, joined. */
-static const char *best(fixture *f, const sella_request *who, const char *const *candidate, int n, int k, int seen)
+static const char *best(fixture *f, const sella_request *who, const char *const *candidate, int n,
+                        int k, int seen)
 {
     static char text[128];
     sella_recommendation out[8];
     sella_err err = {0};
     int count = 0;
     text[0] = '\0';
-    if (sella_engine_recommend(f->engine, who, candidate, n, k, seen, out, &count, &err) != SELLA_OK) {
+    if (sella_engine_recommend(f->engine, who, candidate, n, k, seen, out, &count, &err) !=
+        SELLA_OK) {
         fail_msg("%s", err.text);
     }
     size_t used = 0;
@@ -136,18 +148,21 @@ static void recommends_the_best(void **state)
 {
     fixture *f = *state;
     const sella_request known = {.user = "u1", .history_count = -1};
-    assert_string_equal(best(f, &known, NULL, 0, 8, 0), "3 5 2 "); /* likes of train and valid (1, 4) are left out; 3 and 5 tie */
+    /* likes of train and valid (1, 4) are left out; 3 and 5 tie */
+    assert_string_equal(best(f, &known, NULL, 0, 8, 0), "3 5 2 ");
     assert_string_equal(best(f, &known, NULL, 0, 8, 1), "1 3 5 2 4 ");
     assert_string_equal(best(f, &known, NULL, 0, 2, 1), "1 3 ");
     static const char *const liked[] = {"alpha (1990)", "5"};
     const sella_request unseen = {.history = liked, .history_count = 2};
     static const char *const candidate[] = {"4", "2", "2", "1"};
-    assert_string_equal(best(f, &unseen, candidate, 4, 8, 0), "2 4 "); /* a tie: catalogue order, duplicates once */
+    /* a tie: catalogue order, duplicates once */
+    assert_string_equal(best(f, &unseen, candidate, 4, 8, 0), "2 4 ");
     const sella_request nobody = {.user = "stranger", .history_count = -1};
     assert_string_equal(best(f, &nobody, NULL, 0, 1, 0), "1 ");
     sella_recommendation out[1];
     int count;
-    assert_int_equal(sella_engine_recommend(f->engine, &known, NULL, 0, 0, 0, out, &count, NULL), SELLA_ARG);
+    assert_int_equal(sella_engine_recommend(f->engine, &known, NULL, 0, 0, 0, out, &count, NULL),
+                     SELLA_ARG);
 }
 
 static void titles_of_a_history(void **state)
@@ -194,10 +209,14 @@ static void evaluates_the_recorded_data_set(void **state)
     fixture *f = *state;
     json_t *figures = evaluate(f, &(sella_eval_options){.split = "valid"});
     assert_int_equal(json_integer_value(json_object_get(figures, "rows")), 3);
-    close_to(json_number_value(json_object_get(figures, "auc")), 0.0); /* the only dislike has the highest score */
+    /* the only dislike has the highest score */
+    close_to(json_number_value(json_object_get(figures, "auc")), 0.0);
     assert_true(json_is_null(json_object_get(figures, "uauc")));
-    close_to(json_number_value(json_object_get(figures, "logloss")), -(log(BETA) + log(1 - ALPHA) + log(MEAN)) / 3);
-    assert_int_equal(json_integer_value(json_object_get(json_object_get(json_object_get(figures, "subsets"), "warm"), "rows")), 1);
+    close_to(json_number_value(json_object_get(figures, "logloss")),
+             -(log(BETA) + log(1 - ALPHA) + log(MEAN)) / 3);
+    assert_int_equal(json_integer_value(json_object_get(
+                         json_object_get(json_object_get(figures, "subsets"), "warm"), "rows")),
+                     1);
     assert_string_equal(json_string_value(json_object_get(figures, "method")), "itembias");
     json_decref(figures);
     char *text = read_text(f->run, "predictions-valid.csv");
@@ -223,9 +242,11 @@ static void evaluates_another_data_set(void **state)
 {
     fixture *f = *state;
     char *csv = sella_path_join(f->folder, "p.csv", NULL);
-    json_t *figures = evaluate(f, &(sella_eval_options){.dataset = f->other, .split = "test", .predictions = csv});
+    json_t *figures = evaluate(
+        f, &(sella_eval_options){.dataset = f->other, .split = "test", .predictions = csv});
     assert_int_equal(json_integer_value(json_object_get(figures, "rows")), 3);
-    close_to(json_number_value(json_object_get(figures, "logloss")), -(log(BETA) + log(1 - MEAN) + log(ALPHA)) / 3);
+    close_to(json_number_value(json_object_get(figures, "logloss")),
+             -(log(BETA) + log(1 - MEAN) + log(ALPHA)) / 3);
     close_to(json_number_value(json_object_get(figures, "auc")), 0.5);
     json_decref(figures);
     char *text = read_text(f->folder, "p.csv");
@@ -238,7 +259,8 @@ static void samples_are_seeded(void **state)
 {
     fixture *f = *state;
     char *csv = sella_path_join(f->folder, "s.csv", NULL);
-    const sella_eval_options two = {.split = "valid", .rows = 2, .sample_seed = 5, .predictions = csv};
+    const sella_eval_options two = {
+        .split = "valid", .rows = 2, .sample_seed = 5, .predictions = csv};
     json_t *a = evaluate(f, &two);
     json_t *b = evaluate(f, &two);
     assert_int_equal(json_integer_value(json_object_get(a, "rows")), 2);
@@ -248,7 +270,8 @@ static void samples_are_seeded(void **state)
     free(csv);
 }
 
-static void refuse_eval(fixture *f, const sella_eval_options *options, sella_status code, const char *said)
+static void refuse_eval(fixture *f, const sella_eval_options *options, sella_status code,
+                        const char *said)
 {
     sella_err err = {0};
     char *json = NULL;
@@ -265,10 +288,12 @@ static void eval_refuses(void **state)
     refuse_eval(f, NULL, SELLA_STATE, "no rows in its test part");
     refuse_eval(f, &(sella_eval_options){.split = "tset"}, SELLA_ARG, "tset");
     refuse_eval(f, &(sella_eval_options){.dataset = "nowhere"}, SELLA_MISSING, "nowhere");
-    refuse_eval(f, &(sella_eval_options){.split = "valid", .predictions = "/nowhere/p.csv"}, SELLA_IO, "/nowhere");
+    refuse_eval(f, &(sella_eval_options){.split = "valid", .predictions = "/nowhere/p.csv"},
+                SELLA_IO, "/nowhere");
     char *json = NULL;
     sella_err err = {0};
-    assert_int_equal(sella_engine_prompt(f->engine, NULL, "valid", 0, &json, &err), SELLA_UNSUPPORTED);
+    assert_int_equal(sella_engine_prompt(f->engine, NULL, "valid", 0, &json, &err),
+                     SELLA_UNSUPPORTED);
     assert_non_null(strstr(err.text, "itembias"));
 }
 
@@ -302,11 +327,14 @@ static void scores_a_file(void **state)
     sella_text out = {0};
     sella_err err = {0};
     char want[512];
-    static const char csv[] = "note,user,item,history\r\n\"a, \"\"b\"\"\",u1,2,\r\nx,u2,5,\r\n\r\ny,nobody,1,\"Alpha (1990); 3\"\n";
+    static const char csv[] =
+        "note,user,item,history\r\n\"a, \"\"b\"\"\",u1,2,\r\nx,u2,5,\r\n\r\ny,nobody,1,\"Alpha "
+        "(1990); 3\"\n";
     if (score_text(f, csv, &out, &err) != SELLA_OK) {
         fail_msg("%s", err.text);
     }
-    snprintf(want, sizeof want, "note,user,item,history,score\n\"a, \"\"b\"\"\",u1,2,,%.5f", down(BETA));
+    snprintf(want, sizeof want, "note,user,item,history,score\n\"a, \"\"b\"\"\",u1,2,,%.5f",
+             down(BETA));
     assert_memory_equal(out.data, want, strlen(want));
     snprintf(want, sizeof want, "\nx,u2,5,,%.5f", down(MEAN));
     assert_non_null(strstr(out.data, want));
@@ -315,7 +343,9 @@ static void scores_a_file(void **state)
     assert_int_equal(score_text(f, "user\titem\ttitle\nu1\t77\tOmega\n", &out, &err), SELLA_OK);
     assert_non_null(strstr(out.data, "user\titem\ttitle\tscore\nu1\t77\tOmega\t0.571428"));
     sella_text_release(&out);
-    assert_int_equal(sella_engine_score_csv(f->engine, "pairs.csv", csv, strlen(csv), fail_write, NULL, &err), SELLA_IO);
+    assert_int_equal(
+        sella_engine_score_csv(f->engine, "pairs.csv", csv, strlen(csv), fail_write, NULL, &err),
+        SELLA_IO);
 }
 
 /* More rows than one chunk, in order. */
@@ -325,7 +355,8 @@ static void scores_many_rows(void **state)
     sella_text in = {0}, out = {0};
     assert_int_equal(sella_text_format(&in, NULL, "user,item,n\n"), SELLA_OK);
     for (int i = 0; i < 40000; i++) {
-        assert_int_equal(sella_text_format(&in, NULL, "u%d,%d,%d\n", i % 5, i % 5 + 1, i), SELLA_OK);
+        assert_int_equal(sella_text_format(&in, NULL, "u%d,%d,%d\n", i % 5, i % 5 + 1, i),
+                         SELLA_OK);
     }
     assert_int_equal(score_text(f, in.data, &out, NULL), SELLA_OK);
     const char *at = strchr(out.data, '\n') + 1;
@@ -375,7 +406,8 @@ static void score_file_refuses(void **state)
     free(target);
 }
 
-static void refuse_open(const char *run, const sella_engine_options *options, sella_status code, const char *said)
+static void refuse_open(const char *run, const sella_engine_options *options, sella_status code,
+                        const char *said)
 {
     sella_err err = {0};
     sella_engine *engine = NULL;
@@ -414,7 +446,9 @@ static void a_changed_data_set(void **state)
     assert_int_equal(sella_path_remove(dataset, NULL), SELLA_OK);
     refuse_eval(f, &(sella_eval_options){.split = "valid"}, SELLA_MISSING, "--data");
     sella_err err = {0};
-    assert_int_equal(import_into(f->folder, "in-other", "ds", (sella_import_options){.format = "split"}, &err), SELLA_OK);
+    assert_int_equal(
+        import_into(f->folder, "in-other", "ds", (sella_import_options){.format = "split"}, &err),
+        SELLA_OK);
     refuse_eval(f, &(sella_eval_options){.split = "test"}, SELLA_STATE, "checksum");
     free(dataset);
 }
@@ -451,9 +485,16 @@ static void what_a_run_is(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(scores_by_hand), cmocka_unit_test(recommends_the_best), cmocka_unit_test(titles_of_a_history),
-        cmocka_unit_test(evaluates_the_recorded_data_set), cmocka_unit_test(evaluates_another_data_set), cmocka_unit_test(samples_are_seeded),
-        cmocka_unit_test(eval_refuses), cmocka_unit_test(scores_a_file), cmocka_unit_test(scores_many_rows), cmocka_unit_test(score_file_refuses),
+        cmocka_unit_test(scores_by_hand),
+        cmocka_unit_test(recommends_the_best),
+        cmocka_unit_test(titles_of_a_history),
+        cmocka_unit_test(evaluates_the_recorded_data_set),
+        cmocka_unit_test(evaluates_another_data_set),
+        cmocka_unit_test(samples_are_seeded),
+        cmocka_unit_test(eval_refuses),
+        cmocka_unit_test(scores_a_file),
+        cmocka_unit_test(scores_many_rows),
+        cmocka_unit_test(score_file_refuses),
         cmocka_unit_test(what_a_run_is),
         cmocka_unit_test(a_changed_data_set), /* these two damage the fixture: last */
         cmocka_unit_test(open_refuses),

@@ -1,5 +1,6 @@
-/* test_engine_service.c - ranking in two steps, histories with times, and the search in titles. Scores are compared with sella_engine_score
- * and with the predictions that training wrote; retrieval with the tables as they stand on disk. */
+/* test_engine_service.c - ranking in two steps, histories with times, and the search in titles.
+ * Scores are compared with sella_engine_score and with the predictions that training wrote;
+ * retrieval with the tables as they stand on disk. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -17,9 +18,11 @@ static const char *const method[4] = {"sella", "tallrec", "mf", "bias"};
 
 static int setup(void **state)
 {
-    const fixture_shape shape = {.users = 12, .items = ITEMS, .train = 200, .valid = 60, .seed = 13};
-    static const char *const sella_set[] = {"stage1.batch=24", "stage3.batch=24", "stage2.epochs=6", "stage2.batch=64", "collab.width=8",
-                                            "proj.hidden=12",  "stage3.lr=1e-2",  "stage1.lr=1e-2",  NULL};
+    const fixture_shape shape = {
+        .users = 12, .items = ITEMS, .train = 200, .valid = 60, .seed = 13};
+    static const char *const sella_set[] = {"stage1.batch=24", "stage3.batch=24", "stage2.epochs=6",
+                                            "stage2.batch=64", "collab.width=8",  "proj.hidden=12",
+                                            "stage3.lr=1e-2",  "stage1.lr=1e-2",  NULL};
     static const char *const tallrec_set[] = {"stage1.batch=24", "stage1.lr=1e-2", NULL};
     static const char *const mf_set[] = {"collab.width=8", "collab.epochs=4", NULL};
     static const char *const *const set[4] = {sella_set, tallrec_set, mf_set, NULL};
@@ -53,8 +56,10 @@ static sella_engine *open_engine(int m)
     return engine;
 }
 
-/* Every place says what sella_engine_score says, in falling order; others come behind by retrieval. */
-static void check_answer(sella_engine *engine, const sella_request *who, const sella_ranked *out, int count)
+/* Every place says what sella_engine_score says, in falling order; others come behind by
+ * retrieval. */
+static void check_answer(sella_engine *engine, const sella_request *who, const sella_ranked *out,
+                         int count)
 {
     double score;
     for (int i = 0; i < count; i++) {
@@ -72,7 +77,8 @@ static void check_answer(sella_engine *engine, const sella_request *who, const s
     }
 }
 
-/* With everything rescored, ranking is what recommend gives from the scores of the whole catalogue. */
+/* With everything rescored, ranking is what recommend gives from the scores of the whole
+ * catalogue. */
 static void all_rescored_is_recommend(void **state)
 {
     (void)state;
@@ -87,8 +93,10 @@ static void all_rescored_is_recommend(void **state)
             sella_ranked out[ITEMS];
             sella_recommendation want[ITEMS];
             int count, wanted;
-            CHECK(sella_engine_rank(engine, &request[q], &(sella_rank_options){.k = ITEMS}, out, &count, err));
-            CHECK(sella_engine_recommend(engine, &request[q], NULL, 0, ITEMS, 0, want, &wanted, err));
+            CHECK(sella_engine_rank(engine, &request[q], &(sella_rank_options){.k = ITEMS}, out,
+                                    &count, err));
+            CHECK(
+                sella_engine_recommend(engine, &request[q], NULL, 0, ITEMS, 0, want, &wanted, err));
             assert_int_equal(count, wanted);
             check_answer(engine, &request[q], out, count);
             for (int i = 0; i < count; i++) {
@@ -119,7 +127,8 @@ static void only_the_best_retrieved_are_rescored(void **state)
         sella_ranked all[ITEMS], out[ITEMS];
         int whole, count;
         CHECK(sella_engine_rank(engine, &who, &(sella_rank_options){.k = ITEMS}, all, &whole, err));
-        CHECK(sella_engine_rank(engine, &who, &(sella_rank_options){.k = ITEMS, .retrieve_k = 3}, out, &count, err));
+        CHECK(sella_engine_rank(engine, &who, &(sella_rank_options){.k = ITEMS, .retrieve_k = 3},
+                                out, &count, err));
         assert_int_equal(count, whole);
         check_answer(engine, &who, out, count);
         for (int i = 0; i < count; i++) {
@@ -128,13 +137,15 @@ static void only_the_best_retrieved_are_rescored(void **state)
             assert_true(same >= 0 && all[same].retrieved == out[i].retrieved);
             assert_true(i < 3 || out[i].retrieved <= out[0].retrieved);
         }
-        CHECK(sella_engine_rank(engine, &who, &(sella_rank_options){.k = 2, .retrieve_k = 3}, out, &count, err));
+        CHECK(sella_engine_rank(engine, &who, &(sella_rank_options){.k = 2, .retrieve_k = 3}, out,
+                                &count, err));
         assert_int_equal(count, 2);
         sella_engine_close(engine);
     }
 }
 
-/* A logit of the retrieval step, from the tables as they stand on disk (mf has no history part in its default). */
+/* A logit of the retrieval step, from the tables as they stand on disk (mf has no history part in
+ * its default). */
 static void retrieval_by_hand(void **state)
 {
     (void)state;
@@ -142,9 +153,11 @@ static void retrieval_by_hand(void **state)
     sella_ranked out[ITEMS];
     int count;
     const sella_request who = {.user = "u4", .history_count = -1};
-    CHECK(sella_engine_rank(engine, &who, &(sella_rank_options){.k = ITEMS, .include_seen = 1}, out, &count, err));
+    CHECK(sella_engine_rank(engine, &who, &(sella_rank_options){.k = ITEMS, .include_seen = 1}, out,
+                            &count, err));
     assert_int_equal(count, ITEMS);
-    char *path = sella_path_join(run_path[2], "collab.safetensors", NULL), *names = sella_path_join(run_path[2], "users.tsv", NULL);
+    char *path = sella_path_join(run_path[2], "collab.safetensors", NULL),
+         *names = sella_path_join(run_path[2], "users.tsv", NULL);
     sella_map text = {0};
     CHECK(sella_map_open(names, &text, err));
     const char *at = memmem(text.data, text.size, "\nu4\n", 4);
@@ -197,12 +210,16 @@ static void results_arrive_and_stop(void **state)
     int count, rescored = 0;
     const sella_request who = {.user = "u2"};
     waiting w = {.stop_after = ITEMS};
-    CHECK(sella_engine_rank(engine, &who, &(sella_rank_options){.k = ITEMS, .arrived = arrived, .user = &w}, out, &count, err));
+    CHECK(sella_engine_rank(engine, &who,
+                            &(sella_rank_options){.k = ITEMS, .arrived = arrived, .user = &w}, out,
+                            &count, err));
     assert_int_equal(w.seen, count);
     assert_true(w.calls > 1);
     check_answer(engine, &who, out, count);
     w = (waiting){.stop_after = 1};
-    CHECK(sella_engine_rank(engine, &who, &(sella_rank_options){.k = ITEMS, .arrived = arrived, .user = &w}, out, &count, err));
+    CHECK(sella_engine_rank(engine, &who,
+                            &(sella_rank_options){.k = ITEMS, .arrived = arrived, .user = &w}, out,
+                            &count, err));
     assert_int_equal(w.calls, 1);
     assert_int_equal(count, ITEMS);
     for (int i = 0; i < count; i++) {
@@ -211,11 +228,13 @@ static void results_arrive_and_stop(void **state)
     assert_int_equal(rescored, w.seen);
     check_answer(engine, &who, out, count);
     /* no time at all: retrieval alone */
-    CHECK(sella_engine_rank(engine, &who, &(sella_rank_options){.k = 5, .budget_ms = 1e-6}, out, &count, err));
+    CHECK(sella_engine_rank(engine, &who, &(sella_rank_options){.k = 5, .budget_ms = 1e-6}, out,
+                            &count, err));
     assert_int_equal(count, 5);
     assert_int_equal(out[0].rescored, 0);
     check_answer(engine, &who, out, count);
-    CHECK(sella_engine_rank(engine, &who, &(sella_rank_options){.k = 5, .budget_ms = 1e9}, out, &count, err));
+    CHECK(sella_engine_rank(engine, &who, &(sella_rank_options){.k = 5, .budget_ms = 1e9}, out,
+                            &count, err));
     assert_int_equal(out[4].rescored, 1);
     sella_engine_close(engine);
 }
@@ -223,29 +242,46 @@ static void results_arrive_and_stop(void **state)
 static void candidates_and_exclusions(void **state)
 {
     (void)state;
-    static const char *const some[] = {"i5", "i6", "i7", "i5", "i8"}, *const not[] = {"i6"}, *const liked[] = {"i8"}, *const bad[] = {"i99"};
+    static const char *const some[] = {"i5", "i6", "i7", "i5", "i8"}, *const not [] = {"i6"},
+                             *const liked[] = {"i8"}, *const bad[] = {"i99"};
     const sella_request who = {.history = liked, .history_count = 1};
     for (int m = 0; m < 4; m++) {
         sella_engine *engine = open_engine(m);
         sella_ranked out[ITEMS];
         sella_err why = {0};
         int count;
-        CHECK(sella_engine_rank(engine, &who, &(sella_rank_options){.k = 9, .candidate_n = some, .n = 5, .exclude_n = not, .m = 1}, out, &count,
-                                err));
+        CHECK(sella_engine_rank(
+            engine, &who,
+            &(sella_rank_options){.k = 9, .candidate_n = some, .n = 5, .exclude_n = not, .m = 1},
+            out, &count, err));
         assert_int_equal(count, 2);
         assert_true(rank_of(out, count, "i5") >= 0 && rank_of(out, count, "i7") >= 0);
-        CHECK(sella_engine_rank(engine, &who, &(sella_rank_options){.k = 9, .candidate_n = some, .n = 0}, out, &count, err));
+        CHECK(sella_engine_rank(engine, &who,
+                                &(sella_rank_options){.k = 9, .candidate_n = some, .n = 0}, out,
+                                &count, err));
         assert_int_equal(count, 0);
-        assert_int_equal(sella_engine_rank(engine, &who, &(sella_rank_options){.k = 9, .exclude_n = bad, .m = 1}, out, &count, &why), SELLA_MISSING);
+        assert_int_equal(sella_engine_rank(engine, &who,
+                                           &(sella_rank_options){.k = 9, .exclude_n = bad, .m = 1},
+                                           out, &count, &why),
+                         SELLA_MISSING);
         assert_non_null(strstr(why.text, "'i99'"));
-        assert_int_equal(sella_engine_rank(engine, &who, &(sella_rank_options){.k = 0}, out, &count, &why), SELLA_ARG);
-        assert_int_equal(sella_engine_rank(engine, &who, &(sella_rank_options){.k = 1, .budget_ms = (double)NAN}, out, &count, &why), SELLA_ARG);
-        assert_int_equal(sella_engine_rank(engine, &who, &(sella_rank_options){.k = 1, .retrieve_k = -1}, out, &count, &why), SELLA_ARG);
+        assert_int_equal(
+            sella_engine_rank(engine, &who, &(sella_rank_options){.k = 0}, out, &count, &why),
+            SELLA_ARG);
+        assert_int_equal(sella_engine_rank(engine, &who,
+                                           &(sella_rank_options){.k = 1, .budget_ms = (double)NAN},
+                                           out, &count, &why),
+                         SELLA_ARG);
+        assert_int_equal(sella_engine_rank(engine, &who,
+                                           &(sella_rank_options){.k = 1, .retrieve_k = -1}, out,
+                                           &count, &why),
+                         SELLA_ARG);
         sella_engine_close(engine);
     }
 }
 
-/* Likes of train and valid with the times of their rows, oldest first, as the fixture wrote them. */
+/* Likes of train and valid with the times of their rows, oldest first, as the fixture wrote
+ * them. */
 static void histories_have_times(void **state)
 {
     (void)state;
@@ -269,12 +305,14 @@ static void histories_have_times(void **state)
         for (int s = 0; s < 2; s++) {
             const sella_split *split = &dataset->split[s];
             for (int64_t r = 0; r < split->rows; r++) {
-                found = found || (split->time_n[r] == time && split->label_n[r] && strcmp(dataset->item_id[split->item_n[r]], item) == 0 &&
+                found = found || (split->time_n[r] == time && split->label_n[r] &&
+                                  strcmp(dataset->item_id[split->item_n[r]], item) == 0 &&
                                   strcmp(dataset->user_id[split->user_n[r]], "u4") == 0);
             }
         }
         assert_true(found);
-        assert_string_equal(json_string_value(json_object_get(entry, "title")), sella_engine_item_title(engine, item));
+        assert_string_equal(json_string_value(json_object_get(entry, "title")),
+                            sella_engine_item_title(engine, item));
     }
     json_decref(list);
     free(json);

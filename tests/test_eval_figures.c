@@ -1,4 +1,5 @@
-/* Figures: the data beside them, what gnuplot makes of them where it is there, and what happens where it is not. */
+/* Figures: the data beside them, what gnuplot makes of them where it is there, and what happens
+ *          where it is not. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -62,7 +63,8 @@ static const char hostile[] = "<script>alert(1)</script> `touch pwned` \"q\" \\n
 static void bars(void **state)
 {
     (void)state;
-    const sella_bar bar[2] = {{"MF", {.7, .6, .65, NAN}, {.01, NAN, 0, NAN}}, {hostile, {.8, .7, .7, .6}, {0}}};
+    const sella_bar bar[2] = {{"MF", {.7, .6, .65, NAN}, {.01, NAN, 0, NAN}},
+                              {hostile, {.8, .7, .7, .6}, {0}}};
     bool drawn;
     sella_err err = {0};
     assert_int_equal(sella_figure_bars(folder, "bars", bar, 2, &drawn, &err), SELLA_OK);
@@ -78,7 +80,8 @@ static void points(void **state)
     const char *const id[3] = {"10", "a,b", "\"z\""};
     const sella_panel panel[2] = {{"with", a, b}, {hostile, b, a}};
     bool drawn;
-    assert_int_equal(sella_figure_points(folder, "points", panel, 2, id, 3, &drawn, NULL), SELLA_OK);
+    assert_int_equal(sella_figure_points(folder, "points", panel, 2, id, 3, &drawn, NULL),
+                     SELLA_OK);
     holds("points.csv", "10,0,0,1,0\n\"a,b\",1,1,0,1\n");
     picture("points.svg", drawn, "semantic vector");
     picture("points.svg", drawn, "&lt;script>alert(1)");
@@ -106,7 +109,8 @@ static void maps(void **state)
     const int mark[1] = {1};
     const char *const name[1] = {hostile};
     bool drawn;
-    assert_int_equal(sella_figure_maps(folder, "maps", map, 2, 3, mark, name, 1, &drawn, NULL), SELLA_OK);
+    assert_int_equal(sella_figure_maps(folder, "maps", map, 2, 3, mark, name, 1, &drawn, NULL),
+                     SELLA_OK);
     holds("maps.csv", "layer\n1,0,0\n0.5,0.5,0\n0.2,0.3,0.5\n");
     picture("maps.svg", drawn, "layer 30");
 }
@@ -117,7 +121,8 @@ static void curves(void **state)
     const double x[3] = {1, 2, 3}, y[3] = {.5, NAN, .7};
     const sella_curve curve[2] = {{"mf", x, y, 3}, {hostile, x, y, 3}};
     bool drawn;
-    assert_int_equal(sella_figure_curves(folder, "curves", "epoch", "AUC", curve, 2, &drawn, NULL), SELLA_OK);
+    assert_int_equal(sella_figure_curves(folder, "curves", "epoch", "AUC", curve, 2, &drawn, NULL),
+                     SELLA_OK);
     holds("curves.csv", "1,0.5\n2,\n3,0.7\n");
     picture("curves.svg", drawn, "epoch");
     char *pwned = text_of("pwned");
@@ -135,13 +140,15 @@ static void gnuplot_fails_or_is_missing(void **state)
     const sella_curve curve = {"mf", x, x, 1};
     bool drawn = true;
     sella_err err = {0};
-    assert_int_equal(sella_figure_curves(folder, "none", "x", "y", &curve, 1, &drawn, &err), SELLA_OK);
+    assert_int_equal(sella_figure_curves(folder, "none", "x", "y", &curve, 1, &drawn, &err),
+                     SELLA_OK);
     assert_false(drawn);
     holds("none.gp", "plot 'none.csv'");
     static const char failing[] = "#!/bin/sh\necho no ink >&2\nexit 3\n";
     char *program = scratch_file(bin, "gnuplot", failing, strlen(failing));
     assert_int_equal(chmod(program, 0755), 0);
-    assert_int_equal(sella_figure_curves(folder, "none", "x", "y", &curve, 1, &drawn, &err), SELLA_IO);
+    assert_int_equal(sella_figure_curves(folder, "none", "x", "y", &curve, 1, &drawn, &err),
+                     SELLA_IO);
     assert_non_null(strstr(err.text, "no ink"));
     setenv("PATH", kept, 1);
     free(program);
@@ -166,8 +173,9 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bars), cmocka_unit_test(points), cmocka_unit_test(areas),
-        cmocka_unit_test(maps), cmocka_unit_test(curves), cmocka_unit_test(gnuplot_fails_or_is_missing),
+        cmocka_unit_test(bars),   cmocka_unit_test(points),
+        cmocka_unit_test(areas),  cmocka_unit_test(maps),
+        cmocka_unit_test(curves), cmocka_unit_test(gnuplot_fails_or_is_missing),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,5 +1,5 @@
-/* Figures against scikit-learn (tests/ref/eval_metrics_dump.py) and against counting all pairs; the bootstrap
- * against copied rows. */
+/* Figures against scikit-learn (tests/ref/eval_metrics_dump.py) and against counting all pairs; the
+ * bootstrap against copied rows. */
 #include "ref_file.h"
 
 #include <math.h>
@@ -36,8 +36,9 @@ static void test_scikit_learn(void **state)
             sella_figures f;
             snprintf(name, sizeof name, "%s.%s", names[k], part == 0 ? "all" : "subset");
             const double *want = ref_f64(&ref, name, NULL);
-            assert_int_equal(
-                sella_figures_compute(user, label, score, part == 0 ? NULL : subset, (int64_t)n, &f, NULL), SELLA_OK);
+            assert_int_equal(sella_figures_compute(user, label, score, part == 0 ? NULL : subset,
+                                                   (int64_t)n, &f, NULL),
+                             SELLA_OK);
             assert_int_equal(f.rows, (int64_t)want[0]);
             near(f.auc, want[1]);
             near(f.uauc, want[2]);
@@ -53,12 +54,14 @@ static void test_scikit_learn(void **state)
 }
 
 /* By definition: the share of pairs in the right order. */
-static double brute_auc(const double *score, const uint8_t *label, const int32_t *user, int32_t only, int n)
+static double brute_auc(const double *score, const uint8_t *label, const int32_t *user,
+                        int32_t only, int n)
 {
     double right = 0, pairs = 0;
     for (int i = 0; i < n; i++) {
         for (int j = 0; j < n; j++) {
-            if (label[i] == 1 && label[j] == 0 && (only < 0 || (user[i] == only && user[j] == only))) {
+            if (label[i] == 1 && label[j] == 0 &&
+                (only < 0 || (user[i] == only && user[j] == only))) {
                 right += score[i] > score[j] ? 1 : score[i] == score[j] ? .5 : 0;
                 pairs++;
             }
@@ -114,14 +117,15 @@ static void test_edges(void **state)
 {
     (void)state;
     const int32_t user[] = {INT32_MIN, INT32_MAX, INT32_MIN, INT32_MAX};
-    const uint8_t ones[] = {1, 1, 1, 1}, mixed[] = {0, 1, 1, 0}, wrong[] = {0, 1, 2, 0}, none[4] = {0};
+    const uint8_t ones[] = {1, 1, 1, 1}, mixed[] = {0, 1, 1, 0}, wrong[] = {0, 1, 2, 0},
+                  none[4] = {0};
     const double score[] = {.1, .2, .3, .4}, bad[] = {.1, NAN, .3, .4}, logits[] = {-1, 0, 2, 1},
                  certain[] = {0, 1, 1, 0};
     sella_figures f;
     sella_err err = {0};
     assert_int_equal(sella_figures_compute(user, ones, score, NULL, 4, &f, NULL), SELLA_OK);
-    assert_true(isnan(f.auc) && isnan(f.uauc) && f.uauc_users == 0 && f.uauc_skipped == 2 && f.rows == 4 &&
-                f.logloss > 0);
+    assert_true(isnan(f.auc) && isnan(f.uauc) && f.uauc_users == 0 && f.uauc_skipped == 2 &&
+                f.rows == 4 && f.logloss > 0);
     assert_true(isnan(sella_auc(score, ones, 4, NULL)));
     assert_int_equal(sella_figures_compute(user, mixed, score, none, 4, &f, NULL), SELLA_OK);
     assert_true(f.rows == 0 && isnan(f.auc) && isnan(f.logloss) && f.uauc_skipped == 0);
@@ -131,7 +135,8 @@ static void test_edges(void **state)
     assert_true(isnan(sella_auc(bad, mixed, 4, NULL)));
     assert_int_equal(sella_figures_compute(user, wrong, score, NULL, 4, &f, &err), SELLA_ARG);
     assert_int_equal(sella_figures_compute(user, mixed, logits, NULL, 4, &f, NULL), SELLA_OK);
-    assert_true(isnan(f.logloss) && f.auc == .75 && f.uauc == .5); /* no probabilities: ranks only; users 1 and 0 */
+    /* no probabilities: ranks only; users 1 and 0 */
+    assert_true(isnan(f.logloss) && f.auc == .75 && f.uauc == .5);
     assert_int_equal(sella_figures_compute(user, mixed, certain, NULL, 4, &f, NULL), SELLA_OK);
     assert_true(f.logloss >= 0 && f.logloss < 2e-15);
 }
@@ -143,20 +148,24 @@ static void test_json(void **state)
     const uint8_t label[] = {0, 1, 1, 1}, warm[] = {1, 1, 0, 0};
     const double score[] = {.25, .75, .5, .5};
     json_t *object = NULL;
-    assert_int_equal(sella_figures_json("mf", "ml", "valid", user, label, score, warm, 4, &object, NULL), SELLA_OK);
+    assert_int_equal(
+        sella_figures_json("mf", "ml", "valid", user, label, score, warm, 4, &object, NULL),
+        SELLA_OK);
     char *line = sella_json_line(object);
     const double loss = (-log(.75) * 2 - log(.5) * 2) / 4;
     char want[600];
-    snprintf(
-        want, sizeof want,
-        "{\"method\":\"mf\",\"dataset\":\"ml\",\"split\":\"valid\",\"rows\":4,\"auc\":1.0,\"uauc\":1.0,\"uauc_users\":1,"
-        "\"uauc_skipped_users\":1,\"logloss\":%.17g,\"subsets\":{\"warm\":{\"rows\":2,\"auc\":1.0,\"uauc\":1.0,\"uauc_users\":1},"
-        "\"cold\":{\"rows\":2,\"auc\":null,\"uauc\":null,\"uauc_users\":0}}}",
-        loss);
+    snprintf(want, sizeof want,
+             "{\"method\":\"mf\",\"dataset\":\"ml\",\"split\":\"valid\",\"rows\":4,\"auc\":1.0,"
+             "\"uauc\":1.0,\"uauc_users\":1,\"uauc_skipped_users\":1,\"logloss\":%.17g,\"subsets\":"
+             "{\"warm\":{\"rows\":2,\"auc\":1.0,\"uauc\":1.0,\"uauc_users\":1},\"cold\":{\"rows\":"
+             "2,\"auc\":null,\"uauc\":null,\"uauc_users\":0}}}",
+             loss);
     assert_string_equal(line, want);
     free(line);
     json_decref(object);
-    assert_int_equal(sella_figures_json("mf", "ml", "valid", user, label, score, NULL, 4, &object, NULL), SELLA_OK);
+    assert_int_equal(
+        sella_figures_json("mf", "ml", "valid", user, label, score, NULL, 4, &object, NULL),
+        SELLA_OK);
     assert_int_equal(json_object_size(json_object_get(object, "subsets")), 0);
     json_decref(object);
 }
@@ -181,8 +190,10 @@ static int compare_double(const void *x, const void *y)
     return (a > b) - (a < b);
 }
 
-/* Resample by copying the rows of every drawn user under a new code, figures by the functions tested above. */
-static void copied_draw(const int32_t *user, const uint8_t *label, const double *score, int d, sella_figures *f)
+/* Resample by copying the rows of every drawn user under a new code, figures by the functions
+ * tested above. */
+static void copied_draw(const int32_t *user, const uint8_t *label, const double *score, int d,
+                        sella_figures *f)
 {
     const sella_rng rng = {.seed = 5, .stream = SELLA_STREAM_BOOTSTRAP, .a = (uint32_t)d};
     int32_t codes[U], *u = malloc(U * N * sizeof *u);
@@ -214,7 +225,8 @@ static void check_interval(const sella_interval *got, double *value)
     qsort(value, DRAWS, sizeof *value, compare_double);
     const double low = .025 * (DRAWS - 1), high = .975 * (DRAWS - 1);
     near(got->low, value[(int)low] + (low - floor(low)) * (value[(int)low + 1] - value[(int)low]));
-    near(got->high, value[(int)high] + (high - floor(high)) * (value[(int)high + 1] - value[(int)high]));
+    near(got->high,
+         value[(int)high] + (high - floor(high)) * (value[(int)high + 1] - value[(int)high]));
 }
 
 static void test_bootstrap(void **state)
@@ -235,7 +247,8 @@ static void test_bootstrap(void **state)
         auc_diff[d] = fa.auc - fb.auc;
         uauc_diff[d] = fa.uauc - fb.uauc;
     }
-    assert_int_equal(sella_bootstrap(user, label, a, N, DRAWS, 5, &auc_ci, &uauc_ci, NULL), SELLA_OK);
+    assert_int_equal(sella_bootstrap(user, label, a, N, DRAWS, 5, &auc_ci, &uauc_ci, NULL),
+                     SELLA_OK);
     check_interval(&auc_ci, auc);
     check_interval(&uauc_ci, uauc);
     assert_int_equal(sella_bootstrap_paired(user, label, a, b, N, DRAWS, 5, &c, NULL), SELLA_OK);
@@ -247,20 +260,24 @@ static void test_bootstrap(void **state)
     near(c.auc_diff, sella_auc(a, label, N, NULL) - sella_auc(b, label, N, NULL));
     const int threads = omp_get_max_threads();
     omp_set_num_threads(3);
-    assert_int_equal(sella_bootstrap_paired(user, label, a, b, N, DRAWS, 5, &again, NULL), SELLA_OK);
+    assert_int_equal(sella_bootstrap_paired(user, label, a, b, N, DRAWS, 5, &again, NULL),
+                     SELLA_OK);
     omp_set_num_threads(threads);
     assert_memory_equal(&c, &again, offsetof(sella_comparison, draws));
-    assert_int_equal(sella_bootstrap_paired(user, label, a, a, N, DRAWS, 5, &again, NULL), SELLA_OK);
+    assert_int_equal(sella_bootstrap_paired(user, label, a, a, N, DRAWS, 5, &again, NULL),
+                     SELLA_OK);
     assert_true(again.auc_ci.low == 0 && again.auc_ci.high == 0 && again.uauc_diff == 0);
     assert_int_equal(sella_bootstrap(user, label, a, N, 0, 5, &auc_ci, &uauc_ci, NULL), SELLA_ARG);
     memset(label, 1, sizeof label);
-    assert_int_equal(sella_bootstrap(user, label, a, N, DRAWS, 5, &auc_ci, &uauc_ci, NULL), SELLA_OK);
+    assert_int_equal(sella_bootstrap(user, label, a, N, DRAWS, 5, &auc_ci, &uauc_ci, NULL),
+                     SELLA_OK);
     assert_true(isnan(auc_ci.low) && isnan(auc_ci.high) && isnan(uauc_ci.low));
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_scikit_learn), cmocka_unit_test(test_brute_force),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_scikit_learn),
+                                       cmocka_unit_test(test_brute_force),
                                        cmocka_unit_test(test_edges), cmocka_unit_test(test_json),
                                        cmocka_unit_test(test_bootstrap)};
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
-/* Prediction files: round trip, RFC 4180, strictness, mutations, figures and comparison of files. */
+/* Prediction files: round trip, RFC 4180, strictness, mutations, figures and comparison of
+ *                   files. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -51,10 +52,12 @@ static void test_round_trip(void **state)
     static const double score[] = {0, 1, .123456789, 1e-9, 2.0 / 3, .5};
     sella_predictions p;
     sella_map map;
-    assert_int_equal(sella_predictions_write(file(0), user, item, label, score, warm, 6, NULL), SELLA_OK);
+    assert_int_equal(sella_predictions_write(file(0), user, item, label, score, warm, 6, NULL),
+                     SELLA_OK);
     assert_int_equal(sella_map_open(file(0), &map, NULL), SELLA_OK);
     static const char want[] =
-        "user,item,label,score,warm\nu1,1,0,0,1\n\"a,b\",2,1,1,0\n\"say \"\"hi\"\"\",\"\"\"\",1,0.123456789,1\n"
+        "user,item,label,score,warm\nu1,1,0,0,1\n\"a,b\",2,1,1,0\n\"say "
+        "\"\"hi\"\"\",\"\"\"\",1,0.123456789,1\n"
         "\"two\nlines\",\",\",0,1e-09,0\n\xd0\x96,\"cr\rlf\",1,0.666666667,1\nu1,2,0,0.5,1\n";
     assert_int_equal(map.size, sizeof want - 1);
     assert_memory_equal(map.data, want, map.size);
@@ -77,7 +80,8 @@ static void test_round_trip(void **state)
     sella_predictions_release(&p);
     const double bad[] = {0, NAN, 0, 0, 0, 0};
     sella_err err = {0};
-    assert_int_equal(sella_predictions_write(file(0), user, item, label, bad, NULL, 6, &err), SELLA_DIVERGED);
+    assert_int_equal(sella_predictions_write(file(0), user, item, label, bad, NULL, 6, &err),
+                     SELLA_DIVERGED);
     assert_non_null(strstr(err.text, "row 2"));
     assert_int_equal(sella_predictions_read(file(0), &p, NULL), SELLA_OK); /* the old file stands */
     sella_predictions_release(&p);
@@ -145,7 +149,8 @@ static void test_refused(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         sella_predictions p;
         sella_err err = {0};
-        assert_int_equal(sella_predictions_read(text_file(0, rows[i].text), &p, &err), SELLA_FORMAT);
+        assert_int_equal(sella_predictions_read(text_file(0, rows[i].text), &p, &err),
+                         SELLA_FORMAT);
         if (!strstr(err.text, rows[i].says)) {
             fail_msg("case %zu says: %s", i, err.text);
         }
@@ -157,7 +162,8 @@ static void test_refused(void **state)
     wide[4999] = '\0';
     assert_int_equal(sella_predictions_read(text_file(0, wide), &p, NULL), SELLA_FORMAT);
     free(wide);
-    assert_int_equal(sella_write_file(file(0), "user,item,label,score\nu\0,1,0,.5\n", 32, NULL), SELLA_OK);
+    assert_int_equal(sella_write_file(file(0), "user,item,label,score\nu\0,1,0,.5\n", 32, NULL),
+                     SELLA_OK);
     assert_int_equal(sella_predictions_read(file(0), &p, NULL), SELLA_FORMAT);
     assert_int_equal(sella_predictions_read("no such folder/x.csv", &p, NULL), SELLA_MISSING);
 }
@@ -166,8 +172,8 @@ static void test_refused(void **state)
 static void test_mutations(void **state)
 {
     (void)state;
-    static const char start[] =
-        "user,item,label,score,warm\nu1,1,0,0.25,1\n\"a,\"\"b\",2,1,0.5,0\r\nu1,\"x\ny\",1,1e-3,1\n";
+    static const char start[] = "user,item,label,score,warm\nu1,1,0,0.25,1\n\"a,\"\"b\",2,1,0.5,"
+                                "0\r\nu1,\"x\ny\",1,1e-3,1\n";
     static const char bytes[] = ",\"\r\n01.e-\0\xff x";
     int read = 0;
     for (int round = 0; round < 3000; round++) {
@@ -177,7 +183,8 @@ static void test_mutations(void **state)
         sella_predictions p;
         memcpy(text, start, sizeof start);
         for (uint64_t k = 0; k <= sella_rng_below(&rng, 0, 3); k++) {
-            text[sella_rng_below(&rng, 2 * k + 1, size)] = bytes[sella_rng_below(&rng, 2 * k + 2, sizeof bytes - 1)];
+            text[sella_rng_below(&rng, 2 * k + 1, size)] =
+                bytes[sella_rng_below(&rng, 2 * k + 2, sizeof bytes - 1)];
         }
         if (round % 3 == 0) {
             size = (size_t)sella_rng_below(&rng, 99, size);
@@ -204,16 +211,18 @@ static void test_metrics_file(void **state)
     sella_metrics m;
     sella_err err = {0};
     char *json = NULL;
-    text_file(0, "user,item,label,score,warm\na,1,1,0.75,1\na,2,0,0.25,1\nb,1,1,0.5,0\nb,3,0,0.5,0\nc,1,1,0.75,0\n");
+    text_file(0, "user,item,label,score,warm\na,1,1,0.75,1\na,2,0,0.25,1\nb,1,1,0.5,0\nb,3,0,0.5,"
+                 "0\nc,1,1,0.75,0\n");
     assert_int_equal(sella_metrics_file(file(0), 200, 1, &m, NULL), SELLA_OK);
     assert_int_equal(m.all.rows, 5);
     assert_true(fabs(m.all.auc - 5.5 / 6) < 1e-15 && m.all.uauc == .75 && m.all.uauc_users == 2 &&
                 m.all.uauc_skipped == 1);
-    assert_true(m.has_warm && m.warm.rows == 2 && m.warm.auc == 1 && m.cold.rows == 3 && m.cold.auc == .75);
+    assert_true(m.has_warm && m.warm.rows == 2 && m.warm.auc == 1 && m.cold.rows == 3 &&
+                m.cold.auc == .75);
     assert_true(m.auc_ci.low <= m.all.auc && m.auc_ci.high >= m.all.auc);
     assert_int_equal(sella_metrics_json(&m, &json, NULL), SELLA_OK);
-    assert_non_null(
-        strstr(json, "{\"method\":null,\"dataset\":null,\"split\":null,\"rows\":5,\"auc\":0.91666666666666663,"));
+    assert_non_null(strstr(json, "{\"method\":null,\"dataset\":null,\"split\":null,\"rows\":5,"
+                                 "\"auc\":0.91666666666666663,"));
     assert_non_null(strstr(json, "\"uauc_ci\":[0."));
     free(json);
     assert_int_equal(sella_metrics_file(file(0), 0, 1, &m, NULL), SELLA_OK);
@@ -235,20 +244,23 @@ static void test_compare_files(void **state)
     text_file(0, "user,item,label,score\na,1,1,0.75\na,2,0,0.25\nb,1,1,0.5\nb,3,0,0.6\n");
     text_file(
         1,
-        "item,user,score,label\n3,b,0.1,0\n2,a,0.3,0\n1,b,0.9,1\n1,a,0.2,1\n"); /* other order of rows and columns */
+        /* other order of rows and columns */
+        "item,user,score,label\n3,b,0.1,0\n2,a,0.3,0\n1,b,0.9,1\n1,a,0.2,1\n");
     assert_int_equal(sella_compare_files(file(0), file(1), 100, 2, &c, NULL), SELLA_OK);
     assert_int_equal(c.rows, 4);
     assert_int_equal(c.users, 2);
     assert_true(c.auc_a == .75 && c.auc_b == .75 && c.auc_diff == 0 && c.uauc_diff == 0);
     assert_int_equal(sella_comparison_json(&c, &json, NULL), SELLA_OK);
-    assert_non_null(
-        strstr(json, "{\"rows\":4,\"users\":2,\"auc_a\":0.75,\"auc_b\":0.75,\"auc_diff\":0.0,\"auc_ci\":["));
+    assert_non_null(strstr(
+        json,
+        "{\"rows\":4,\"users\":2,\"auc_a\":0.75,\"auc_b\":0.75,\"auc_diff\":0.0,\"auc_ci\":["));
     assert_non_null(strstr(json, "\"draws\":100}"));
     free(json);
     static const struct {
         const char *b, *says;
     } rows[] = {
-        {"user,item,label,score\na,1,1,0.75\na,2,0,0.25\nb,1,1,0.5\n", "a.csv:5: user 'b', item '3' is not in"},
+        {"user,item,label,score\na,1,1,0.75\na,2,0,0.25\nb,1,1,0.5\n",
+         "a.csv:5: user 'b', item '3' is not in"},
         {"user,item,label,score\na,1,1,0.75\na,2,0,0.25\nb,1,1,0.5\nb,3,0,0.6\nb,4,0,1\n",
          "b.csv:6: user 'b', item '4' is not in"},
         {"user,item,label,score\na,1,1,0.75\na,2,1,0.25\nb,1,1,0.5\nb,3,0,0.6\n",
@@ -263,14 +275,16 @@ static void test_compare_files(void **state)
          "b.csv:6: the row (user 'b', item '3') has no partner:"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        assert_int_equal(sella_compare_files(file(0), text_file(1, rows[i].b), 10, 2, &c, &err), SELLA_STATE);
+        assert_int_equal(sella_compare_files(file(0), text_file(1, rows[i].b), 10, 2, &c, &err),
+                         SELLA_STATE);
         if (!strstr(err.text, rows[i].says)) {
             fail_msg("case %zu says: %s", i, err.text);
         }
     }
     text_file(
         0,
-        "user,item,label,score\na,1,1,0.75\na,1,0,0.25\n"); /* a pair twice is fine when the files agree row by row */
+        /* a pair twice is fine when the files agree row by row */
+        "user,item,label,score\na,1,1,0.75\na,1,0,0.25\n");
     text_file(1, "user,item,label,score\na,1,1,0.1\na,1,0,0.2\n");
     assert_int_equal(sella_compare_files(file(0), file(1), 10, 2, &c, &err), SELLA_OK);
     assert_true(c.auc_diff == 1 && c.auc_ci.low == 1 && c.uauc_ci.high == 1);
@@ -279,11 +293,13 @@ static void test_compare_files(void **state)
 
 int main(void)
 {
-    if (access("/dev/shm", W_OK) == 0) { /* every checkpoint and file is synced: in memory that costs nothing */
+    /* every checkpoint and file is synced: in memory that costs nothing */
+    if (access("/dev/shm", W_OK) == 0) {
         setenv("TMPDIR", "/dev/shm", 0);
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_accepted),
-                                       cmocka_unit_test(test_refused),      cmocka_unit_test(test_mutations),
-                                       cmocka_unit_test(test_metrics_file), cmocka_unit_test(test_compare_files)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_accepted),
+        cmocka_unit_test(test_refused),      cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_metrics_file), cmocka_unit_test(test_compare_files)};
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

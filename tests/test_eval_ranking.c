@@ -1,5 +1,5 @@
-/* Ranking figures against scikit-learn and numpy (tests/ref/eval_ranking_dump.py), by hand, and against sorting every
- * candidate, with ties. */
+/* Ranking figures against scikit-learn and numpy (tests/ref/eval_ranking_dump.py), by hand, and
+ * against sorting every candidate, with ties. */
 #include "ref_file.h"
 
 #include <math.h>
@@ -85,7 +85,8 @@ static void brute(const double *score, const uint8_t *relevant, int n, int k, do
         int j = i;
         for (; j > 0; j--) {
             const int before = order[j - 1];
-            const bool stays = score[before] > score[i] || (score[before] == score[i] && relevant[before] <= relevant[i]);
+            const bool stays = score[before] > score[i] ||
+                               (score[before] == score[i] && relevant[before] <= relevant[i]);
             if (stays) {
                 break;
             }
@@ -115,7 +116,8 @@ static void test_brute_force(void **state)
     for (uint32_t trial = 0; trial < 400; trial++) {
         const sella_rng rng = {11, SELLA_STREAM_TEST, trial, 0};
         const int n = 1 + (int)sella_rng_below(&rng, 0, 60);
-        const uint64_t levels = 1 + sella_rng_below(&rng, 1, 12), share = 1 + sella_rng_below(&rng, 2, 8);
+        const uint64_t levels = 1 + sella_rng_below(&rng, 1, 12),
+                       share = 1 + sella_rng_below(&rng, 2, 8);
         double score[64], want[4];
         uint8_t relevant[64];
         for (int i = 0; i < n; i++) {
@@ -130,7 +132,8 @@ static void test_brute_force(void **state)
         for (int c = 0; c < 4; c++) {
             const sella_ranking_figures f = sella_ranking_mean(&ranking, c);
             brute(score, relevant, n, at[c], want);
-            near(f.ndcg, want[0]), near(f.recall, want[1]), near(f.mrr, want[2]), near(f.hit_rate, want[3]);
+            near(f.ndcg, want[0]), near(f.recall, want[1]), near(f.mrr, want[2]),
+                near(f.hit_rate, want[3]);
         }
     }
 }
@@ -154,7 +157,8 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_reference), cmocka_unit_test(test_by_hand),
-                                       cmocka_unit_test(test_brute_force), cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_reference), cmocka_unit_test(test_by_hand),
+        cmocka_unit_test(test_brute_force), cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* test_eval_spread.c - mean and standard deviation of figures objects; expected values worked out by hand. */
+/* test_eval_spread.c - mean and standard deviation of figures objects; expected values worked out
+ * by hand. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -29,18 +30,27 @@ static void near(const json_t *object, const char *key, double want)
 static void three(void **state)
 {
     (void)state;
-    json_t *a = parse("{\"method\": \"mf\", \"rows\": 10, \"auc\": 0.5, \"uauc\": null, \"logloss\": null, \"subsets\": {\"warm\": {\"rows\": 3, \"auc\": 1.0}}, "
-                      "\"ranking\": {\"at\": [{\"k\": 5, \"ndcg\": 0.1}, {\"k\": 9, \"ndcg\": 0.25}]}}"),
-           *b = parse("{\"method\": \"mf\", \"rows\": 12, \"auc\": 0.75, \"uauc\": null, \"logloss\": 0.5, \"subsets\": {\"warm\": {\"rows\": 3, \"auc\": 0.0}}, "
-                      "\"ranking\": {\"at\": [{\"k\": 5, \"ndcg\": 0.2}, {\"k\": 9, \"ndcg\": 0.5}]}}"),
-           *c = parse("{\"method\": \"mf\", \"rows\": 11, \"auc\": 0.25, \"uauc\": null, \"logloss\": 0.5, \"subsets\": {\"warm\": {\"rows\": 3, \"auc\": 0.5}}, "
-                      "\"ranking\": {\"at\": [{\"k\": 5, \"ndcg\": 0.6}, {\"k\": 9, \"ndcg\": 0.75}]}, \"more\": 1.0}");
+    json_t *a = parse(
+               "{\"method\": \"mf\", \"rows\": 10, \"auc\": 0.5, \"uauc\": null, \"logloss\": "
+               "null, \"subsets\": {\"warm\": {\"rows\": 3, \"auc\": 1.0}}, \"ranking\": {\"at\": "
+               "[{\"k\": 5, \"ndcg\": 0.1}, {\"k\": 9, \"ndcg\": 0.25}]}}"),
+           *b = parse(
+               "{\"method\": \"mf\", \"rows\": 12, \"auc\": 0.75, \"uauc\": null, \"logloss\": "
+               "0.5, \"subsets\": {\"warm\": {\"rows\": 3, \"auc\": 0.0}}, \"ranking\": {\"at\": "
+               "[{\"k\": 5, \"ndcg\": 0.2}, {\"k\": 9, \"ndcg\": 0.5}]}}"),
+           *c = parse(
+               "{\"method\": \"mf\", \"rows\": 11, \"auc\": 0.25, \"uauc\": null, \"logloss\": "
+               "0.5, \"subsets\": {\"warm\": {\"rows\": 3, \"auc\": 0.5}}, \"ranking\": {\"at\": "
+               "[{\"k\": 5, \"ndcg\": 0.6}, {\"k\": 9, \"ndcg\": 0.75}]}, \"more\": 1.0}");
     const json_t *const all[] = {a, b, c};
     json_t *mean = sella_spread_mean(all, 3), *sd = sella_spread_sd(all, 3);
     near(mean, "auc", .5);
     near(sd, "auc", .25); // (0 + 1/16 + 1/16) / 2
-    assert_true(json_is_null(json_object_get(mean, "uauc")) && json_is_null(json_object_get(sd, "uauc")));
-    assert_true(json_is_null(json_object_get(mean, "logloss")) && json_is_null(json_object_get(sd, "logloss"))); // one run has none
+    assert_true(json_is_null(json_object_get(mean, "uauc")) &&
+                json_is_null(json_object_get(sd, "uauc")));
+    /* one run has none */
+    assert_true(json_is_null(json_object_get(mean, "logloss")) &&
+                json_is_null(json_object_get(sd, "logloss")));
     assert_null(json_object_get(mean, "rows"));   // a count
     assert_null(json_object_get(mean, "method")); // a name
     near(json_object_get(json_object_get(mean, "subsets"), "warm"), "auc", .5);

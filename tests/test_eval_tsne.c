@@ -1,5 +1,5 @@
-/* t-SNE: similarities against scikit-learn's, gradient against central differences, the tree against all pairs, divergence reached
- * against scikit-learn's. */
+/* t-SNE: similarities against scikit-learn's, gradient against central differences, the tree
+ * against all pairs, divergence reached against scikit-learn's. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -171,13 +171,15 @@ static void repulsion_is_the_plain_one(void **state)
             memset(want, 0, sizeof want);
             memset(got, 0, sizeof got);
             const sella_plane a = {x, y, want, want + N}, b = {x, y, got, got + N};
-            const double z = sella_repulsion_plain(&a, range[r][0], range[r][1], range[r][2], range[r][3]);
-            const double fz = fast->repulsion(&b, range[r][0], range[r][1], range[r][2], range[r][3]);
+            const double z =
+                sella_repulsion_plain(&a, range[r][0], range[r][1], range[r][2], range[r][3]);
+            const double fz =
+                fast->repulsion(&b, range[r][0], range[r][1], range[r][2], range[r][3]);
             assert_true(fabs(z - fz) <= 1e-5 * z);
             for (int i = 0; i < 2 * N; i++) {
                 if (!(fabsf(want[i] - got[i]) <= 1e-4f * (0.01f + fabsf(want[i])))) {
-                    fail_msg("%s, range %d: force %d is %.7g, expected %.7g", fast->name, r, i, (double)got[i],
-                             (double)want[i]);
+                    fail_msg("%s, range %d: force %d is %.7g, expected %.7g", fast->name, r, i,
+                             (double)got[i], (double)want[i]);
                 }
             }
         }
@@ -201,16 +203,19 @@ static void tree_against_all_pairs(void **state)
     assert_int_equal(sella_tsne_tree_new(N, &tree, NULL), SELLA_OK);
     static const struct {
         double theta, sum, force;
-    } most[] = {{0, 1e-5, 1e-4}, {0.5, 0.02, 0.05}}; /* relative errors of Z, and of the forces' lengths */
+    } most[] = {{0, 1e-5, 1e-4},
+                {0.5, 0.02, 0.05}}; /* relative errors of Z, and of the forces' lengths */
     for (int k = 0; k < 2; k++) {
         double Z, off = 0, all = 0;
-        assert_int_equal(sella_tsne_tree_forces(tree, x, y, most[k].theta, tx, ty, &Z, NULL), SELLA_OK);
+        assert_int_equal(sella_tsne_tree_forces(tree, x, y, most[k].theta, tx, ty, &Z, NULL),
+                         SELLA_OK);
         for (int i = 0; i < N; i++) {
             off += pow((double)fx[i] - (double)tx[i], 2) + pow((double)fy[i] - (double)ty[i], 2);
             all += pow((double)fx[i], 2) + pow((double)fy[i], 2);
         }
         if (!(fabs(Z - want) < most[k].sum * want) || !(sqrt(off / all) < most[k].force)) {
-            fail_msg("theta %g: sum off by %g, forces by %g", most[k].theta, Z / want - 1, sqrt(off / all));
+            fail_msg("theta %g: sum off by %g, forces by %g", most[k].theta, Z / want - 1,
+                     sqrt(off / all));
         }
     }
     sella_tsne_tree_free(tree);
@@ -223,19 +228,23 @@ static void reaches_scikit_learns_divergence(void **state)
     const float *x = ref_f32(&file, "x", NULL);
     const double want = *(const double *)ref_data(&file, "kl", REF_F64, NULL);
     const sella_tsne_options exact = {.perplexity = 15, .neighbours = POINTS - 1};
-    const sella_tsne_options tree = {.perplexity = 15, .neighbours = POINTS - 1, .method = SELLA_TSNE_TREE};
+    const sella_tsne_options tree = {
+        .perplexity = 15, .neighbours = POINTS - 1, .method = SELLA_TSNE_TREE};
     float y[2 * POINTS], again[2 * POINTS];
     double kl, kl_again, kl_tree;
     assert_int_equal(sella_tsne(x, POINTS, WIDTH, &exact, y, &kl, NULL, NULL), SELLA_OK);
     if (!(fabs(kl - want) < 0.02 * want)) {
         fail_msg("KL is %.6f, scikit-learn's is %.6f", kl, want);
     }
-    const sella_tsne_options short_one = {.perplexity = 15, .iterations = 60, .random = true, .seed = 3};
+    const sella_tsne_options short_one = {
+        .perplexity = 15, .iterations = 60, .random = true, .seed = 3};
     assert_int_equal(sella_tsne(x, POINTS, WIDTH, &short_one, y, &kl_again, NULL, NULL), SELLA_OK);
-    assert_int_equal(sella_tsne(x, POINTS, WIDTH, &short_one, again, &kl_again, NULL, NULL), SELLA_OK);
+    assert_int_equal(sella_tsne(x, POINTS, WIDTH, &short_one, again, &kl_again, NULL, NULL),
+                     SELLA_OK);
     assert_memory_equal(y, again, sizeof y);
     assert_int_equal(sella_tsne(x, POINTS, WIDTH, &tree, again, &kl_tree, NULL, NULL), SELLA_OK);
-    assert_true(fabs(kl_tree - want) < 0.1 * want); /* another local minimum, of much the same depth */
+    /* another local minimum, of much the same depth */
+    assert_true(fabs(kl_tree - want) < 0.1 * want);
     ref_close(&file);
 }
 
@@ -246,7 +255,8 @@ static void principal_components(void **state)
     enum { N = 200, C = 3 };
     float x[N * C], y[2 * N];
     for (int i = 0; i < N; i++) {
-        const float a = 3 * (float)sella_rng_normal(&rng, (size_t)i), b = (float)sella_rng_normal(&rng, (size_t)(N + i));
+        const float a = 3 * (float)sella_rng_normal(&rng, (size_t)i),
+                    b = (float)sella_rng_normal(&rng, (size_t)(N + i));
         x[i * C] = 7 + 0.6f * a - 0.8f * b;
         x[i * C + 1] = 0.8f * a + 0.6f * b;
         x[i * C + 2] = 5;
@@ -267,7 +277,8 @@ static void principal_components(void **state)
     }
     assert_true(first > second && fabs(product) < 1e-3 * first);  /* uncorrelated */
     assert_true(fabs(ab) > 0.98 * sqrt(first * aa));              /* the long direction */
-    assert_int_equal(sella_pca(x, N, C, 3, (float[3 * N]){0}, NULL), SELLA_OK); /* the third has no variance */
+    /* the third has no variance */
+    assert_int_equal(sella_pca(x, N, C, 3, (float[3 * N]){0}, NULL), SELLA_OK);
 }
 
 static void refuses(void **state)
@@ -283,7 +294,8 @@ static void refuses(void **state)
     options = (sella_tsne_options){.perplexity = 2, .theta = 1.5};
     assert_int_equal(sella_tsne(x, 5, 2, &options, y, NULL, NULL, &err), SELLA_ARG);
     options = (sella_tsne_options){.perplexity = 2};
-    assert_int_equal(sella_tsne(x, 5, 2, &options, y, NULL, NULL, &err), SELLA_OK); /* all in one place */
+    /* all in one place */
+    assert_int_equal(sella_tsne(x, 5, 2, &options, y, NULL, NULL, &err), SELLA_OK);
     for (int i = 0; i < 10; i++) {
         assert_true(isfinite(y[i]));
     }
@@ -302,10 +314,14 @@ static int set_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(affinity_is_scikit_learns),  cmocka_unit_test(neighbours_are_the_nearest),
-        cmocka_unit_test(gradient_is_the_slope),      cmocka_unit_test(repulsion_is_the_plain_one),
-        cmocka_unit_test(tree_against_all_pairs),     cmocka_unit_test(reaches_scikit_learns_divergence),
-        cmocka_unit_test(principal_components),       cmocka_unit_test(refuses),
+        cmocka_unit_test(affinity_is_scikit_learns),
+        cmocka_unit_test(neighbours_are_the_nearest),
+        cmocka_unit_test(gradient_is_the_slope),
+        cmocka_unit_test(repulsion_is_the_plain_one),
+        cmocka_unit_test(tree_against_all_pairs),
+        cmocka_unit_test(reaches_scikit_learns_divergence),
+        cmocka_unit_test(principal_components),
+        cmocka_unit_test(refuses),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }

@@ -1,4 +1,5 @@
-/* test_formats_gguf.c - files of the gguf package are read; damaged, huge and contradictory ones are refused. */
+/* test_formats_gguf.c - files of the gguf package are read; damaged, huge and contradictory ones
+ * are refused. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -126,9 +127,18 @@ static void prints_keys_in_file_order(void **state)
 {
     (void)state;
     static const char *const want[][2] = {
-        {"general.architecture", "llama"}, {"test.u32", "4000000000"}, {"test.i8", "-5"}, {"test.u64", "9223372036854775809"},
-        {"test.i64", "-1099511627776"}, {"test.f32", "0.100000001"}, {"test.f64", "0.10000000000000001"}, {"test.yes", "yes"},
-        {"test.text", "Größe 大小"}, {"test.texts", "[3 strings]"}, {"test.ints", "[3 integers]"}, {"test.reals", "[2 reals]"},
+        {"general.architecture", "llama"},
+        {"test.u32", "4000000000"},
+        {"test.i8", "-5"},
+        {"test.u64", "9223372036854775809"},
+        {"test.i64", "-1099511627776"},
+        {"test.f32", "0.100000001"},
+        {"test.f64", "0.10000000000000001"},
+        {"test.yes", "yes"},
+        {"test.text", "Größe 大小"},
+        {"test.texts", "[3 strings]"},
+        {"test.ints", "[3 integers]"},
+        {"test.reals", "[2 reals]"},
     };
     sella_gguf *f;
     char text[64], small[9];
@@ -175,7 +185,8 @@ static build begin(uint64_t version, uint64_t tensors, uint64_t keys)
     return b;
 }
 
-static void put_tensor(build *b, const char *name, uint64_t rank, const uint64_t *shape, uint64_t type, uint64_t offset)
+static void put_tensor(build *b, const char *name, uint64_t rank, const uint64_t *shape,
+                       uint64_t type, uint64_t offset)
 {
     put_text(b, name);
     put(b, rank, 4);
@@ -195,7 +206,8 @@ static void refuses(const build *b, sella_status status, const char *part)
 {
     sella_gguf *file;
     sella_err err = {0};
-    assert_int_equal(sella_gguf_open(room_write("bad.gguf", b->data, b->size), &file, &err), status);
+    assert_int_equal(sella_gguf_open(room_write("bad.gguf", b->data, b->size), &file, &err),
+                     status);
     assert_null(file);
     room_says(&err, part);
 }
@@ -238,7 +250,8 @@ static void hostile_headers_are_named(void **state)
     refuses(&b, SELLA_FORMAT, "not a GGUF file");
     sella_gguf *file;
     sella_err err = {0};
-    assert_int_equal(sella_gguf_open("tests/ref/formats_big_endian.gguf", &file, &err), SELLA_UNSUPPORTED);
+    assert_int_equal(sella_gguf_open("tests/ref/formats_big_endian.gguf", &file, &err),
+                     SELLA_UNSUPPORTED);
     assert_non_null(strstr(err.text, "big-endian"));
 }
 
@@ -395,10 +408,12 @@ static void every_truncation_is_refused(void **state)
     (void)state;
     sella_map good;
     assert_int_equal(sella_map_open("tests/ref/formats_small.gguf", &good, NULL), SELLA_OK);
-    for (size_t n = 0; n + 32 < good.size; n++) { /* the last 32 bytes may be padding after the last tensor */
+    /* the last 32 bytes may be padding after the last tensor */
+    for (size_t n = 0; n + 32 < good.size; n++) {
         sella_gguf *file;
         sella_err err = {0};
-        assert_int_not_equal(sella_gguf_open(room_write("cut", good.data, n), &file, &err), SELLA_OK);
+        assert_int_not_equal(sella_gguf_open(room_write("cut", good.data, n), &file, &err),
+                             SELLA_OK);
         assert_true(err.text[0] != '\0');
     }
     sella_map_close(&good);
@@ -473,7 +488,8 @@ static void mutations_never_crash(void **state)
     sella_map_close(&good);
 }
 
-/* What SPEC section 4 says of the file, read off by others: 210 matrices Q4_1, one embedding Q8_0, 61 norms F32. */
+/* What SPEC section 4 says of the file, read off by others: 210 matrices Q4_1, one embedding Q8_0,
+ * 61 norms F32. */
 static void the_real_model(void **state)
 {
     (void)state;
@@ -497,7 +513,8 @@ static void the_real_model(void **state)
     }
     assert_true(q4 == 210 && q8 == 1 && f32 == 61);
     const sella_tensor *embedding = sella_gguf_find(file, "token_embd.weight");
-    assert_true(embedding != NULL && embedding->rank == 2 && embedding->shape[0] == 49152 && embedding->shape[1] == 576);
+    assert_true(embedding != NULL && embedding->rank == 2 && embedding->shape[0] == 49152 &&
+                embedding->shape[1] == 576);
     assert_int_equal(sella_gguf_int(file, "llama.block_count", &blocks, &err), SELLA_OK);
     assert_int_equal(blocks, 30);
     sella_gguf_close(file);
@@ -506,11 +523,16 @@ static void the_real_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_tensors_of_the_package), cmocka_unit_test(reads_metadata_of_the_package),
-        cmocka_unit_test(prints_keys_in_file_order),    cmocka_unit_test(hostile_headers_are_named),
-        cmocka_unit_test(hostile_metadata_is_named),    cmocka_unit_test(hostile_alignment_is_named),
-        cmocka_unit_test(hostile_tensors_are_named),    cmocka_unit_test(every_truncation_is_refused),
-        cmocka_unit_test(mutations_never_crash),        cmocka_unit_test(the_real_model),
+        cmocka_unit_test(reads_tensors_of_the_package),
+        cmocka_unit_test(reads_metadata_of_the_package),
+        cmocka_unit_test(prints_keys_in_file_order),
+        cmocka_unit_test(hostile_headers_are_named),
+        cmocka_unit_test(hostile_metadata_is_named),
+        cmocka_unit_test(hostile_alignment_is_named),
+        cmocka_unit_test(hostile_tensors_are_named),
+        cmocka_unit_test(every_truncation_is_refused),
+        cmocka_unit_test(mutations_never_crash),
+        cmocka_unit_test(the_real_model),
     };
     return cmocka_run_group_tests(tests, room_make, room_remove);
 }

@@ -1,4 +1,5 @@
-/* test_formats_safetensors.c - files of the safetensors package are read, ours are read back, damaged ones are refused. */
+/* test_formats_safetensors.c - files of the safetensors package are read, ours are read back,
+ * damaged ones are refused. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -30,7 +31,8 @@ static void reads_what_the_package_wrote(void **state)
     (void)state;
     sella_safetensors *file;
     sella_err err = {0};
-    assert_int_equal(sella_safetensors_open("tests/ref/formats_small.safetensors", &file, &err), SELLA_OK);
+    assert_int_equal(sella_safetensors_open("tests/ref/formats_small.safetensors", &file, &err),
+                     SELLA_OK);
     assert_int_equal(sella_safetensors_count(file), 5);
     assert_string_equal(sella_safetensors_meta(file, "note"), "Größe");
     assert_string_equal(sella_safetensors_meta(file, "format"), "pt");
@@ -107,8 +109,10 @@ static void bad_output_is_refused_and_leaves_nothing(void **state)
 {
     (void)state;
     float data[4] = {0};
-    const sella_tensor_out twice[] = {{.name = "a", .rank = 1, .shape = {4}, .data = data}, {.name = "a", .rank = 1, .shape = {4}, .data = data}};
-    const sella_tensor_out huge[] = {{.name = "a", .rank = 2, .shape = {INT64_MAX, 2}, .data = data}};
+    const sella_tensor_out twice[] = {{.name = "a", .rank = 1, .shape = {4}, .data = data},
+                                      {.name = "a", .rank = 1, .shape = {4}, .data = data}};
+    const sella_tensor_out huge[] = {
+        {.name = "a", .rank = 2, .shape = {INT64_MAX, 2}, .data = data}};
     const sella_tensor_out latin[] = {{.name = "a\xff", .rank = 1, .shape = {4}, .data = data}};
     sella_err err = {0};
     const char *path = room_path("never.safetensors");
@@ -147,23 +151,41 @@ static void damaged_headers_are_named(void **state)
     refuses("{}", 0, 4, "4 bytes at the end");
     refuses("{\"__metadata__\":{\"a\":1}}", 0, 0, "__metadata__");
     refuses("{\"__metadata__\":[]}", 0, 0, "__metadata__");
-    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 0, 8, "a");
-    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 0, 8, "overlap");
-    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[8,12]}}", 0, 12, "belong to no tensor");
-    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 0, 8, "belong to no tensor");
+    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"a\":{\"dtype\":"
+            "\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}",
+            0, 8, "a");
+    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":"
+            "\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}",
+            0, 8, "overlap");
+    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},\"b\":{\"dtype\":"
+            "\"F32\",\"shape\":[1],\"data_offsets\":[8,12]}}",
+            0, 12, "belong to no tensor");
+    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 0, 8,
+            "belong to no tensor");
     refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 0, 8, "at the end");
-    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 0, 2, "data_offsets");
-    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}", 0, 4, "data_offsets");
-    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[-4,0]}}", 0, 4, "data_offsets");
-    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0.0,4]}}", 0, 4, "data_offsets");
+    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 0, 2,
+            "data_offsets");
+    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}", 0, 4,
+            "data_offsets");
+    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[-4,0]}}", 0, 4,
+            "data_offsets");
+    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0.0,4]}}", 0, 4,
+            "data_offsets");
     refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0]}}", 0, 4, "data_offsets");
     refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}", 0, 4, "2 values");
-    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", 0, 4, "dimension 0");
-    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[1.5],\"data_offsets\":[0,4]}}", 0, 4, "dimension 0");
-    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,0]}}", 0, 0, "impossible shape");
-    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[0,4294967296,4294967296],\"data_offsets\":[0,0]}}", 0, 0, "impossible shape");
-    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904],\"data_offsets\":[0,0]}}", 0, 0, "values of type F32");
-    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1],\"data_offsets\":[0,4]}}", 0, 4, "5 dimensions");
+    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", 0, 4,
+            "dimension 0");
+    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[1.5],\"data_offsets\":[0,4]}}", 0, 4,
+            "dimension 0");
+    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,0]}}",
+            0, 0, "impossible shape");
+    refuses(
+        "{\"a\":{\"dtype\":\"F32\",\"shape\":[0,4294967296,4294967296],\"data_offsets\":[0,0]}}", 0,
+        0, "impossible shape");
+    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904],\"data_offsets\":[0,0]}}", 0,
+            0, "values of type F32");
+    refuses("{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1],\"data_offsets\":[0,4]}}", 0, 4,
+            "5 dimensions");
     refuses("{\"a\":{\"dtype\":\"Q9\",\"shape\":[1],\"data_offsets\":[0,4]}}", 0, 4, "'Q9'");
     refuses("{\"a\":{\"shape\":[1],\"data_offsets\":[0,4]}}", 0, 4, "unknown type");
     refuses("{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,4]}}", 0, 4, "no shape");

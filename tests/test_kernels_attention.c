@@ -1,4 +1,5 @@
-/* Attention over random forests: the fast kernels against their plain twin, and both gradients against central differences. */
+/* Attention over random forests: the fast kernels against their plain twin, and both gradients
+ * against central differences. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -29,7 +30,8 @@ typedef struct forest {
     sella_attention_shape shape;
 } forest;
 
-/* Depth-first order means that a new segment's parent is on the path from the last one to its root, or there is none. */
+/* Depth-first order means that a new segment's parent is on the path from the last one to its root,
+ * or there is none. */
 static void forest_grow(forest *f, kind k, int tokens, int longest)
 {
     sella_attention_shape *shape = &f->shape;
@@ -105,7 +107,8 @@ static void tensors_free(tensors *t)
 static tensors tensors_copy(const tensors *t, const sella_attention_shape *shape)
 {
     tensors copy = *t;
-    float **all[] = {&copy.q, &copy.k, &copy.v, &copy.o, &copy.lse, &copy.d, &copy.dq, &copy.dk, &copy.dv};
+    float **all[] = {&copy.q, &copy.k,  &copy.v,  &copy.o, &copy.lse,
+                     &copy.d, &copy.dq, &copy.dk, &copy.dv};
     const int ld[] = {t->ldq, t->ldk, t->ldk, t->ldq, shape->H, t->ldq, t->ldq, t->ldk, t->ldk};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         const size_t bytes = (size_t)shape->T * (size_t)ld[i] * sizeof(float);
@@ -117,22 +120,29 @@ static tensors tensors_copy(const tensors *t, const sella_attention_shape *shape
 }
 
 /* fast NULL: the plain twin. */
-static void run(tensors *t, const forest *f, const int32_t *query, int N, const sella_fast *fast, float *scratch)
+static void run(tensors *t, const forest *f, const int32_t *query, int N, const sella_fast *fast,
+                float *scratch)
 {
     const sella_attention_shape *shape = &f->shape;
     if (fast != NULL) {
-        sella_attention_forward_with(fast, t->o, t->ldq, t->lse, t->q, t->ldq, t->k, t->ldk, t->v, t->ldk, query, N, shape, scratch);
-        sella_attention_backward_with(fast, t->dq, t->ldq, t->dk, t->ldk, t->dv, t->ldk, t->d, t->ldq, t->o, t->ldq, t->lse, t->q, t->ldq,
-                                      t->k, t->ldk, t->v, t->ldk, query, N, shape, scratch);
+        sella_attention_forward_with(fast, t->o, t->ldq, t->lse, t->q, t->ldq, t->k, t->ldk, t->v,
+                                     t->ldk, query, N, shape, scratch);
+        sella_attention_backward_with(fast, t->dq, t->ldq, t->dk, t->ldk, t->dv, t->ldk, t->d,
+                                      t->ldq, t->o, t->ldq, t->lse, t->q, t->ldq, t->k, t->ldk,
+                                      t->v, t->ldk, query, N, shape, scratch);
     } else {
-        sella_attention_forward_plain(t->o, t->ldq, t->lse, t->q, t->ldq, t->k, t->ldk, t->v, t->ldk, query, N, shape);
-        sella_attention_backward_plain(t->dq, t->ldq, t->dk, t->ldk, t->dv, t->ldk, t->d, t->ldq, t->o, t->ldq, t->lse, t->q, t->ldq, t->k,
-                                       t->ldk, t->v, t->ldk, query, N, shape);
+        sella_attention_forward_plain(t->o, t->ldq, t->lse, t->q, t->ldq, t->k, t->ldk, t->v,
+                                      t->ldk, query, N, shape);
+        sella_attention_backward_plain(t->dq, t->ldq, t->dk, t->ldk, t->dv, t->ldk, t->d, t->ldq,
+                                       t->o, t->ldq, t->lse, t->q, t->ldq, t->k, t->ldk, t->v,
+                                       t->ldk, query, N, shape);
     }
 }
 
-/* The largest gap in units of (1 + largest value of the row): what is between the rows must be the same bytes. */
-static void same(const char *what, const float *x, const float *y, int T, int C, int ld, double tolerance)
+/* The largest gap in units of (1 + largest value of the row): what is between the rows must be the
+ * same bytes. */
+static void same(const char *what, const float *x, const float *y, int T, int C, int ld,
+                 double tolerance)
 {
     for (int i = 0; i < T; i++) {
         double top = 1;
@@ -141,8 +151,10 @@ static void same(const char *what, const float *x, const float *y, int T, int C,
             top = fmax(top, fabs((double)y[at]));
             if (c >= C) {
                 assert_memory_equal(&x[at], &y[at], sizeof *x);
-            } else if (!(fabs((double)x[at] - (double)y[at]) <= tolerance * (1 + fabs((double)y[at])) * top)) {
-                fail_msg("%s[%d][%d] of %d tokens is %.9g, the twin says %.9g", what, i, c, T, (double)x[at], (double)y[at]);
+            } else if (!(fabs((double)x[at] - (double)y[at]) <=
+                         tolerance * (1 + fabs((double)y[at])) * top)) {
+                fail_msg("%s[%d][%d] of %d tokens is %.9g, the twin says %.9g", what, i, c, T,
+                         (double)x[at], (double)y[at]);
             }
         }
     }
@@ -162,7 +174,8 @@ static int queries(int32_t *query, const sella_attention_shape *shape, int subse
     return N;
 }
 
-static void compare_level(const forest *f, const int32_t *query, int N, const sella_fast *table, tensors *fast, const tensors *plain)
+static void compare_level(const forest *f, const int32_t *query, int N, const sella_fast *table,
+                          tensors *fast, const tensors *plain)
 {
     const sella_attention_shape *shape = &f->shape;
     const size_t floats = sella_attention_scratch_with(table, shape);
@@ -203,7 +216,8 @@ static void compare(const forest *f, int subset)
     tensors_free(&plain);
 }
 
-static const int heads[][3] = {{3, 1, 64}, {1, 1, 16}, {2, 2, 32}, {6, 2, 16}, {7, 1, 8}, {3, 3, 5}, {3, 1, 128}, {9, 3, 64}};
+static const int heads[][3] = {{3, 1, 64}, {1, 1, 16}, {2, 2, 32},  {6, 2, 16},
+                               {7, 1, 8},  {3, 3, 5},  {3, 1, 128}, {9, 3, 64}};
 
 static void shape_heads(forest *f, size_t which)
 {
@@ -256,11 +270,14 @@ static void test_large_scores(void **state)
         fast.q[i] *= 12;
     }
     tensors plain = tensors_copy(&fast, shape);
-    sella_attention_forward(fast.o, fast.ldq, fast.lse, fast.q, fast.ldq, fast.k, fast.ldk, fast.v, fast.ldk, NULL, 0, shape, scratch);
-    sella_attention_forward_plain(plain.o, plain.ldq, NULL, plain.q, plain.ldq, plain.k, plain.ldk, plain.v, plain.ldk, NULL, 0, shape);
+    sella_attention_forward(fast.o, fast.ldq, fast.lse, fast.q, fast.ldq, fast.k, fast.ldk, fast.v,
+                            fast.ldk, NULL, 0, shape, scratch);
+    sella_attention_forward_plain(plain.o, plain.ldq, NULL, plain.q, plain.ldq, plain.k, plain.ldk,
+                                  plain.v, plain.ldk, NULL, 0, shape);
     same("o", fast.o, plain.o, shape->T, shape->H * shape->D, fast.ldq, 5e-5);
     fast.q[7] = NAN; /* token 0 is seen through its own row only */
-    sella_attention_forward(fast.o, fast.ldq, NULL, fast.q, fast.ldq, fast.k, fast.ldk, fast.v, fast.ldk, NULL, 0, shape, scratch);
+    sella_attention_forward(fast.o, fast.ldq, NULL, fast.q, fast.ldq, fast.k, fast.ldk, fast.v,
+                            fast.ldk, NULL, 0, shape, scratch);
     assert_true(isnan(fast.o[0]));
     free(scratch);
     free(f);
@@ -285,7 +302,8 @@ static void test_threads(void **state)
     run(&one, f, NULL, 0, sella_fast_best(), scratch);
     f->shape.threads = 3;
     run(&three, f, NULL, 0, sella_fast_best(), other);
-    const size_t wide = (size_t)shape->T * (size_t)one.ldq * sizeof(float), narrow = (size_t)shape->T * (size_t)one.ldk * sizeof(float);
+    const size_t wide = (size_t)shape->T * (size_t)one.ldq * sizeof(float),
+                 narrow = (size_t)shape->T * (size_t)one.ldk * sizeof(float);
     assert_memory_equal(one.o, three.o, wide);
     assert_memory_equal(one.dq, three.dq, wide);
     assert_memory_equal(one.dk, three.dk, narrow);
@@ -300,7 +318,8 @@ static void test_threads(void **state)
 static double loss_of(tensors *t, const forest *f, const int32_t *query, int N, float *scratch)
 {
     const sella_attention_shape *shape = &f->shape;
-    sella_attention_forward(t->o, t->ldq, t->lse, t->q, t->ldq, t->k, t->ldk, t->v, t->ldk, query, N, shape, scratch);
+    sella_attention_forward(t->o, t->ldq, t->lse, t->q, t->ldq, t->k, t->ldk, t->v, t->ldk, query,
+                            N, shape, scratch);
     double sum = 0;
     for (int n = 0; n < (query == NULL ? shape->T : N); n++) {
         const size_t row = (size_t)(query == NULL ? n : query[n]) * (size_t)t->ldq;
@@ -311,7 +330,8 @@ static double loss_of(tensors *t, const forest *f, const int32_t *query, int N, 
     return sum;
 }
 
-static void check_slopes(tensors *t, const forest *f, const int32_t *query, int N, float *scratch, float *x, const float *dx, size_t n)
+static void check_slopes(tensors *t, const forest *f, const int32_t *query, int N, float *scratch,
+                         float *x, const float *dx, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         const float at = x[i], up = at + 0.01f, down = at - 0.01f;
@@ -360,8 +380,9 @@ static void test_gradient(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_twins_small), cmocka_unit_test(test_twins_large), cmocka_unit_test(test_large_scores),
-        cmocka_unit_test(test_threads),     cmocka_unit_test(test_gradient),
+        cmocka_unit_test(test_twins_small),  cmocka_unit_test(test_twins_large),
+        cmocka_unit_test(test_large_scores), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_gradient),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

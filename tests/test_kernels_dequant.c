@@ -1,4 +1,5 @@
-/* Dequantization bit for bit against the `gguf` package, half precision against numpy (tests/ref/kernels_dequant_dump.py). */
+/* Dequantization bit for bit against the `gguf` package, half precision against numpy
+ * (tests/ref/kernels_dequant_dump.py). */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -30,7 +31,8 @@ static void compare(const ref_file *ref, sella_dtype dtype, const char *suffix)
     float *y = malloc((n + 1) * sizeof *y);
     memcpy(shifted + 1, blocks, bytes);
     for (size_t c = 0; c < 2; c++) {
-        for (size_t length = 0; length <= n; length += length < 40 * block ? block : n - length + (length == n)) {
+        for (size_t length = 0; length <= n;
+             length += length < 40 * block ? block : n - length + (length == n)) {
             y[length] = 12345.0f;
             assert_true(converters[c](y, shifted + 1, dtype, length));
             assert_memory_equal(y, values, length * sizeof *y);
@@ -39,7 +41,8 @@ static void compare(const ref_file *ref, sella_dtype dtype, const char *suffix)
         for (size_t from = block; from < n; from += block) { /* tiles that begin anywhere */
             const size_t length = from + 3 * block < n ? 3 * block : n - from;
             y[length] = 12345.0f;
-            assert_true(converters[c](y, shifted + 1 + sella_dtype_size(dtype, from), dtype, length));
+            assert_true(
+                converters[c](y, shifted + 1 + sella_dtype_size(dtype, from), dtype, length));
             assert_memory_equal(y, values + from, length * sizeof *y);
             assert_true(y[length] == 12345.0f);
         }
@@ -70,7 +73,8 @@ static size_t scale_places(sella_dtype dtype, size_t place[2])
 {
     place[0] = dtype == SELLA_DTYPE_Q6_K ? 208 : 0;
     place[1] = 2;
-    const bool two = dtype == SELLA_DTYPE_Q4_1 || dtype == SELLA_DTYPE_Q5_1 || dtype == SELLA_DTYPE_Q4_K || dtype == SELLA_DTYPE_Q5_K;
+    const bool two = dtype == SELLA_DTYPE_Q4_1 || dtype == SELLA_DTYPE_Q5_1 ||
+                     dtype == SELLA_DTYPE_Q4_K || dtype == SELLA_DTYPE_Q5_K;
     return two ? 2 : 1;
 }
 
@@ -79,12 +83,14 @@ static void test_not_finite(void **state)
     (void)state;
     static const uint16_t bad[] = {0x7c00, 0xfc00, 0x7e01, 0xfdff};
     for (int dtype = 0; dtype < SELLA_DTYPE_COUNT; dtype++) {
-        const size_t bytes = sella_dtype_bytes((sella_dtype)dtype), block = (size_t)sella_dtype_block((sella_dtype)dtype);
+        const size_t bytes = sella_dtype_bytes((sella_dtype)dtype),
+                     block = (size_t)sella_dtype_block((sella_dtype)dtype);
         const size_t blocks = block == 256 ? 9 : 67;
         size_t scale_at[2];
         const size_t scales = scale_places((sella_dtype)dtype, scale_at);
         uint8_t *data = calloc(blocks, bytes);
-        float *fast = malloc(blocks * block * sizeof *fast), *plain = malloc(blocks * block * sizeof *plain);
+        float *fast = malloc(blocks * block * sizeof *fast),
+              *plain = malloc(blocks * block * sizeof *plain);
         for (size_t place = 0; place < blocks; place++) {
             for (size_t b = 0; b < 4; b++) {
                 for (size_t scale = 0; scale < scales; scale++) {
@@ -98,7 +104,8 @@ static void test_not_finite(void **state)
                     at[0] = (uint8_t)bits;
                     at[1] = (uint8_t)(bits >> 8);
                     assert_false(sella_dequantize(fast, data, (sella_dtype)dtype, blocks * block));
-                    assert_false(sella_dequantize_plain(plain, data, (sella_dtype)dtype, blocks * block));
+                    assert_false(
+                        sella_dequantize_plain(plain, data, (sella_dtype)dtype, blocks * block));
                     for (size_t i = 0; i < blocks * block; i++) {
                         assert_true(isnan(fast[i]) ? isnan(plain[i]) : fast[i] == plain[i]);
                         assert_true(i / block == place ? !isfinite(fast[i]) : isfinite(fast[i]));
@@ -129,7 +136,8 @@ static void test_sizes(void **state)
     assert_true(sella_dtype_size(SELLA_DTYPE_Q4_K, 128) == SIZE_MAX);
     assert_true(sella_dtype_size(SELLA_DTYPE_Q5_K, 288) == SIZE_MAX);
     assert_true(sella_dtype_size(SELLA_DTYPE_Q6_K, 576) == SIZE_MAX); /* a width of SmolLM2 */
-    assert_true(sella_dtype_size(SELLA_DTYPE_Q6_K, UINT64_MAX - 255) == (size_t)(UINT64_MAX / 256) * 210);
+    assert_true(sella_dtype_size(SELLA_DTYPE_Q6_K, UINT64_MAX - 255) ==
+                (size_t)(UINT64_MAX / 256) * 210);
     assert_int_equal(sella_dtype_size(SELLA_DTYPE_BF16, 3), 6);
     assert_int_equal(sella_dtype_size(SELLA_DTYPE_F32, 0), 0);
     assert_true(sella_dtype_size(SELLA_DTYPE_Q8_0, 33) == SIZE_MAX);

@@ -11,15 +11,16 @@
 #include "kernels/gemm.h"
 #include "kernels/product.h"
 
-typedef void (*product)(bool ta, bool tb, int M, int N, int K, float alpha, const float *a, int lda, const float *b, int ldb, float beta,
-                        float *c, int ldc);
+typedef void (*product)(bool ta, bool tb, int M, int N, int K, float alpha, const float *a, int lda,
+                        const float *b, int ldb, float beta, float *c, int ldc);
 
 static const sella_rng rng = {.seed = 11, .stream = SELLA_STREAM_TEST};
 
 static void check(product multiply, bool ta, bool tb, int M, int N, int K, float alpha, float beta)
 {
     const int lda = (ta ? M : K) + 3, ldb = (tb ? K : N) + 1, ldc = N + 2;
-    const size_t na = (size_t)(ta ? K : M) * (size_t)lda, nb = (size_t)(tb ? N : K) * (size_t)ldb, nc = (size_t)M * (size_t)ldc;
+    const size_t na = (size_t)(ta ? K : M) * (size_t)lda, nb = (size_t)(tb ? N : K) * (size_t)ldb,
+                 nc = (size_t)M * (size_t)ldc;
     float *a = malloc((na + 1) * sizeof *a), *b = malloc((nb + 1) * sizeof *b);
     float *c = malloc((nc + 1) * sizeof *c), *before = malloc((nc + 1) * sizeof *before);
     for (size_t i = 0; i < na; i++) {
@@ -41,7 +42,8 @@ static void check(product multiply, bool ta, bool tb, int M, int N, int K, float
             }
             double sum = 0;
             for (int k = 0; k < K; k++) {
-                sum += (double)a[ta ? k * lda + m : m * lda + k] * (double)b[tb ? n * ldb + k : k * ldb + n];
+                sum += (double)a[ta ? k * lda + m : m * lda + k] *
+                       (double)b[tb ? n * ldb + k : k * ldb + n];
             }
             sum = (double)alpha * sum + (beta == 0.0f ? 0.0 : (double)beta * (double)before[at]);
             assert_true(fabs(sum - (double)c[at]) <= 1e-5 * (1 + fabs(sum)));
@@ -56,8 +58,8 @@ static void check(product multiply, bool ta, bool tb, int M, int N, int K, float
 static const sella_fast *level; /* of own() */
 
 /* Our own kernels at `level`, which take beta 0 or 1. */
-static void own(bool ta, bool tb, int M, int N, int K, float alpha, const float *a, int lda, const float *b, int ldb, float beta, float *c,
-                int ldc)
+static void own(bool ta, bool tb, int M, int N, int K, float alpha, const float *a, int lda,
+                const float *b, int ldb, float beta, float *c, int ldc)
 {
     const sella_fast_product p = {ta, tb, beta != 0.0f, M, N, K, alpha, a, b, c, lda, ldb, ldc};
     assert_true(sella_product_with(level, &p));
@@ -66,8 +68,10 @@ static void own(bool ta, bool tb, int M, int N, int K, float alpha, const float 
 static void test_own_products(void **state)
 {
     (void)state;
-    static const int shapes[][3] = {{1, 1, 1},    {3, 5, 7},    {13, 31, 65}, {70, 3, 130},  {2, 200, 1},  {64, 64, 64}, {50, 8, 700},
-                                    {8, 97, 300}, {97, 40, 16}, {25, 33, 641}, {31, 130, 9}, {800, 9, 5},  {12, 32, 4},  {40, 70, 1300}};
+    static const int shapes[][3] = {{1, 1, 1},    {3, 5, 7},     {13, 31, 65}, {70, 3, 130},
+                                    {2, 200, 1},  {64, 64, 64},  {50, 8, 700}, {8, 97, 300},
+                                    {97, 40, 16}, {25, 33, 641}, {31, 130, 9}, {800, 9, 5},
+                                    {12, 32, 4},  {40, 70, 1300}};
     for (int i = 0; i < SELLA_FAST_LEVELS; i++) {
         level = sella_fast_level(i);
         if (level == NULL || level->product == NULL) {
@@ -109,15 +113,21 @@ static void test_own_threads(void **state)
 static void test_products(void **state)
 {
     (void)state;
-    static const int shapes[][3] = {{1, 1, 1}, {3, 5, 7}, {33, 129, 65}, {70, 3, 130}, {2, 200, 1}, {64, 64, 64}, {0, 4, 4}, {4, 0, 4}, {5, 6, 0}};
+    static const int shapes[][3] = {{1, 1, 1},    {3, 5, 7},   {33, 129, 65},
+                                    {70, 3, 130}, {2, 200, 1}, {64, 64, 64},
+                                    {0, 4, 4},    {4, 0, 4},   {5, 6, 0}};
     static const product products[] = {sella_gemm, sella_gemm_plain};
     for (size_t p = 0; p < 2; p++) {
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
             for (int t = 0; t < 4; t++) {
-                check(products[p], t & 1, t & 2, shapes[s][0], shapes[s][1], shapes[s][2], 1.0f, 0.0f);
-                check(products[p], t & 1, t & 2, shapes[s][0], shapes[s][1], shapes[s][2], -0.5f, 1.0f);
-                check(products[p], t & 1, t & 2, shapes[s][0], shapes[s][1], shapes[s][2], 2.0f, 0.25f);
-                check(products[p], t & 1, t & 2, shapes[s][0], shapes[s][1], shapes[s][2], 0.0f, 1.0f);
+                check(products[p], t & 1, t & 2, shapes[s][0], shapes[s][1], shapes[s][2], 1.0f,
+                      0.0f);
+                check(products[p], t & 1, t & 2, shapes[s][0], shapes[s][1], shapes[s][2], -0.5f,
+                      1.0f);
+                check(products[p], t & 1, t & 2, shapes[s][0], shapes[s][1], shapes[s][2], 2.0f,
+                      0.25f);
+                check(products[p], t & 1, t & 2, shapes[s][0], shapes[s][1], shapes[s][2], 0.0f,
+                      1.0f);
             }
         }
     }

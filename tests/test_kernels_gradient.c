@@ -1,4 +1,5 @@
-/* Every backward kernel but attention's against central differences of its forward one; the loss sum(dy * y) is summed in double. */
+/* Every backward kernel but attention's against central differences of its forward one; the loss
+ * sum(dy * y) is summed in double. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -224,8 +225,10 @@ static void test_small_helpers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rmsnorm), cmocka_unit_test(test_swiglu), cmocka_unit_test(test_gelu),         cmocka_unit_test(test_rope),
-        cmocka_unit_test(test_bias),    cmocka_unit_test(test_bce),    cmocka_unit_test(test_small_helpers),
+        cmocka_unit_test(test_rmsnorm),       cmocka_unit_test(test_swiglu),
+        cmocka_unit_test(test_gelu),          cmocka_unit_test(test_rope),
+        cmocka_unit_test(test_bias),          cmocka_unit_test(test_bce),
+        cmocka_unit_test(test_small_helpers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -64,7 +64,8 @@ static void test_rope(void **state)
         snprintf(full, sizeof full, "%s.setting", tags[i]);
         const double *setting = ref_f64(&ref, full, NULL);
         const int D = (int)setting[0];
-        const sella_rope_scaling scaling = {setting[2] != 0, setting[3], setting[4], setting[5], setting[6]};
+        const sella_rope_scaling scaling = {setting[2] != 0, setting[3], setting[4], setting[5],
+                                            setting[6]};
         const float *x = get(&ref, tags[i], "x", &count), *inv = get(&ref, tags[i], "inv", NULL);
         snprintf(full, sizeof full, "%s.position", tags[i]);
         const int32_t *position = ref_i32(&ref, full, &positions);
@@ -74,7 +75,8 @@ static void test_rope(void **state)
             assert_true(fabs(frequency[d] - (double)inv[d]) <= 2e-6 * (double)inv[d]);
         }
         const int half = D / 2, table = 1001, T = (int)positions, H = (int)(count / positions) / D;
-        float *cosine = zeros((size_t)(table * half)), *sine = zeros((size_t)(table * half)), *y = zeros(count);
+        float *cosine = zeros((size_t)(table * half)), *sine = zeros((size_t)(table * half)),
+              *y = zeros(count);
         sella_rope_table(cosine, sine, table, D, frequency);
         memcpy(y, x, count * sizeof *y);
         sella_rope_apply(y, H * D, T, H, D, position, cosine, sine, 0);
@@ -130,7 +132,8 @@ static void test_bce(void **state)
     (void)state;
     ref_file ref = ref_open(DUMP);
     size_t count;
-    const float *z = get(&ref, "bce", "z", &count), *y = get(&ref, "bce", "y", NULL), *weight = get(&ref, "bce", "weight", NULL);
+    const float *z = get(&ref, "bce", "z", &count), *y = get(&ref, "bce", "y", NULL),
+                *weight = get(&ref, "bce", "weight", NULL);
     float *dz = zeros(count);
     const double loss = sella_bce_forward(dz, z, y, weight, (int)count);
     assert_true(fabs(loss - ref_f64(&ref, "bce.loss", NULL)[0]) < 1e-5);
@@ -150,7 +153,8 @@ static void test_attention(void **state)
         char full[64];
         snprintf(full, sizeof full, "%s.shape", tags[i]);
         const int32_t *dims = ref_i32(&ref, full, NULL);
-        sella_attention_shape shape = {.T = dims[0], .S = dims[1], .H = dims[2], .G = dims[3], .D = dims[4]};
+        sella_attention_shape shape = {
+            .T = dims[0], .S = dims[1], .H = dims[2], .G = dims[3], .D = dims[4]};
         shape.scale = 1.0f / sqrtf((float)shape.D);
         snprintf(full, sizeof full, "%s.start", tags[i]);
         shape.start_s = ref_i32(&ref, full, NULL);
@@ -158,22 +162,27 @@ static void test_attention(void **state)
         shape.parent_s = ref_i32(&ref, full, NULL);
         snprintf(full, sizeof full, "%s.subtree", tags[i]);
         shape.subtree_s = ref_i32(&ref, full, NULL);
-        const float *q = get(&ref, tags[i], "q", NULL), *k = get(&ref, tags[i], "k", NULL), *v = get(&ref, tags[i], "v", NULL);
+        const float *q = get(&ref, tags[i], "q", NULL), *k = get(&ref, tags[i], "k", NULL),
+                    *v = get(&ref, tags[i], "v", NULL);
         const float *d = get(&ref, tags[i], "do", NULL);
         const int HD = shape.H * shape.D, GD = shape.G * shape.D;
         const size_t wide = (size_t)(shape.T * HD), narrow = (size_t)(shape.T * GD);
-        float *o = zeros(wide), *lse = zeros((size_t)(shape.T * shape.H)), *scratch = zeros(sella_attention_scratch(&shape));
+        float *o = zeros(wide), *lse = zeros((size_t)(shape.T * shape.H)),
+              *scratch = zeros(sella_attention_scratch(&shape));
         float *dq = zeros(wide), *dk = zeros(narrow), *dv = zeros(narrow);
         for (int plain = 0; plain < 2; plain++) {
             if (plain) {
                 sella_attention_forward_plain(o, HD, lse, q, HD, k, GD, v, GD, NULL, 0, &shape);
-                sella_attention_backward_plain(dq, HD, dk, GD, dv, GD, d, HD, o, HD, lse, q, HD, k, GD, v, GD, NULL, 0, &shape);
+                sella_attention_backward_plain(dq, HD, dk, GD, dv, GD, d, HD, o, HD, lse, q, HD, k,
+                                               GD, v, GD, NULL, 0, &shape);
             } else {
                 sella_attention_forward(o, HD, lse, q, HD, k, GD, v, GD, NULL, 0, &shape, scratch);
-                sella_attention_backward(dq, HD, dk, GD, dv, GD, d, HD, o, HD, lse, q, HD, k, GD, v, GD, NULL, 0, &shape, scratch);
+                sella_attention_backward(dq, HD, dk, GD, dv, GD, d, HD, o, HD, lse, q, HD, k, GD, v,
+                                         GD, NULL, 0, &shape, scratch);
             }
             ref_close_to("o", o, get(&ref, tags[i], "o", NULL), wide, 2e-6);
-            ref_close_to("lse", lse, get(&ref, tags[i], "lse", NULL), (size_t)(shape.T * shape.H), 2e-6);
+            ref_close_to("lse", lse, get(&ref, tags[i], "lse", NULL), (size_t)(shape.T * shape.H),
+                         2e-6);
             ref_close_to("dq", dq, get(&ref, tags[i], "dq", NULL), wide, 5e-6);
             ref_close_to("dk", dk, get(&ref, tags[i], "dk", NULL), narrow, 5e-6);
             ref_close_to("dv", dv, get(&ref, tags[i], "dv", NULL), narrow, 5e-6);
@@ -191,8 +200,9 @@ static void test_attention(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rmsnorm), cmocka_unit_test(test_rope), cmocka_unit_test(test_swiglu),
-        cmocka_unit_test(test_gelu),    cmocka_unit_test(test_bce),  cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_rmsnorm), cmocka_unit_test(test_rope),
+        cmocka_unit_test(test_swiglu),  cmocka_unit_test(test_gelu),
+        cmocka_unit_test(test_bce),     cmocka_unit_test(test_attention),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* The row kernels of every level against plain loops in double, at every short length; the vector exp against libm. */
+/* The row kernels of every level against plain loops in double, at every short length; the vector
+ * exp against libm. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -22,10 +23,12 @@ static void fill(float *x, uint64_t from)
     }
 }
 
-static void near(const char *what, const char *level, size_t n, size_t i, float got, double expected)
+static void near(const char *what, const char *level, size_t n, size_t i, float got,
+                 double expected)
 {
     if (!(fabs((double)got - expected) <= 2e-6 * (1 + fabs(expected)))) {
-        fail_msg("%s, %s, length %zu: value %zu is %.9g, expected %.9g", what, level, n, i, (double)got, expected);
+        fail_msg("%s, %s, length %zu: value %zu is %.9g, expected %.9g", what, level, n, i,
+                 (double)got, expected);
     }
 }
 
@@ -47,7 +50,8 @@ static void check_norm(const sella_fast *fast, size_t n)
     other[n] = 77.0f;
     fast->norm_backward(other, b, a, w, got, (int)n);
     for (size_t i = 0; i < n; i++) {
-        near("norm backward", fast->name, n, i, other[i], 1 + (double)b[i] * (double)w[i] * r - (double)a[i] * dot * r * r * r / (double)n);
+        near("norm backward", fast->name, n, i, other[i],
+             1 + (double)b[i] * (double)w[i] * r - (double)a[i] * dot * r * r * r / (double)n);
     }
     assert_true(out[n] == 77.0f && other[n] == 77.0f);
 }
@@ -62,7 +66,8 @@ static void check_swiglu(const sella_fast *fast, size_t n)
     out[n] = 77.0f;
     fast->swiglu_forward(out, a, b, (int)n);
     for (size_t i = 0; i < n; i++) {
-        near("swiglu", fast->name, n, i, out[i], (double)a[i] * sigmoid((double)a[i]) * (double)b[i]);
+        near("swiglu", fast->name, n, i, out[i],
+             (double)a[i] * sigmoid((double)a[i]) * (double)b[i]);
     }
     float up[MOST + GUARD], gate[MOST + GUARD];
     memcpy(gate, a, sizeof gate);
@@ -84,7 +89,8 @@ static void check_rest(const sella_fast *fast, size_t n)
     for (size_t i = 0; i < n; i++) {
         const double x = (double)a[i], below = 0.5 * (1 + erf(x * M_SQRT1_2));
         near("gelu", fast->name, n, i, out[i], x * below);
-        near("gelu backward", fast->name, n, i, other[i], (double)b[i] * (below + x * exp(-x * x / 2) / sqrt(2 * M_PI)));
+        near("gelu backward", fast->name, n, i, other[i],
+             (double)b[i] * (below + x * exp(-x * x / 2) / sqrt(2 * M_PI)));
     }
     memcpy(out, b, n * sizeof *out);
     fast->axpy(out, -1.5f, a, n);
@@ -156,7 +162,8 @@ static void test_exp(void **state)
         have = true;
         const float edges[] = {0.0f, -0.0f, -1000.0f, 1000.0f, INFINITY, -INFINITY, NAN, 89.5f};
         fast->exp(y, edges, 8);
-        assert_true(y[0] == 1.0f && y[1] == 1.0f && y[2] == 0.0f && isinf(y[3]) && isinf(y[4]) && y[5] == 0.0f && isnan(y[6]) && isinf(y[7]));
+        assert_true(y[0] == 1.0f && y[1] == 1.0f && y[2] == 0.0f && isinf(y[3]) && isinf(y[4]) &&
+                    y[5] == 0.0f && isnan(y[6]) && isinf(y[7]));
         fast->gelu_forward(y, edges + 6, 1);
         assert_true(isnan(y[0]));
         fast->swiglu_forward(y, edges + 6, edges, 1);

@@ -1,6 +1,6 @@
-/* test_methods_baselines.c - the methods with features in the prompt from end to end on a tiny model: what each trains
- * and leaves alone, byte for byte; that its score depends on what defines it; --from, resuming, users and items never
- * seen, refusals. */
+/* test_methods_baselines.c - the methods with features in the prompt from end to end on a tiny
+ * model: what each trains and leaves alone, byte for byte; that its score depends on what defines
+ * it; --from, resuming, users and items never seen, refusals. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -12,8 +12,8 @@
 
 enum { ITEM_COUNT = 20 };
 
-static const char *const quick[] = {"stage1.batch=24", "stage3.batch=24", "stage1.lr=1e-2", "stage3.lr=1e-2",
-                                    "checkpoint.seconds=0", NULL};
+static const char *const quick[] = {"stage1.batch=24", "stage3.batch=24",      "stage1.lr=1e-2",
+                                    "stage3.lr=1e-2",  "checkpoint.seconds=0", NULL};
 static char *folder, *data, *stage1; // stage1: a finished tallrec run
 static sella_backbone *backbone;
 
@@ -24,7 +24,8 @@ static char *in(const char *name)
 
 static int setup(void **state)
 {
-    const fixture_shape shape = {.users = 12, .items = ITEM_COUNT, .train = 160, .valid = 60, .seed = 21};
+    const fixture_shape shape = {
+        .users = 12, .items = ITEM_COUNT, .train = 160, .valid = 60, .seed = 21};
     (void)state;
     sella_threads_set(1);
     folder = scratch_make();
@@ -59,7 +60,8 @@ static void with(const char **list, const char *a, const char *b)
 }
 
 /* Train into folder/NAME; the path is the caller's. */
-static char *trained(const char *method, const char *name, const char *from, const char *a, const char *b)
+static char *trained(const char *method, const char *name, const char *from, const char *a,
+                     const char *b)
 {
     const char *set[10];
     char *run = in(name);
@@ -73,7 +75,8 @@ static bool same_file(const char *a, const char *b, const char *name)
     return fixture_same(a, b, name);
 }
 
-/* Does a tensor of collab.safetensors (or FILE) differ between two runs in row `row` (-1: anywhere)? */
+/* Does a tensor of collab.safetensors (or FILE) differ between two runs in row `row` (-1:
+ * anywhere)? */
 static bool differs(const char *a, const char *b, const char *file, const char *name, int row)
 {
     sella_safetensors *x = NULL, *y = NULL;
@@ -85,7 +88,8 @@ static bool differs(const char *a, const char *b, const char *file, const char *
         fail_msg("%s is not in both %s and %s", name, p, q);
     }
     assert_int_equal(s->bytes, t->bytes);
-    size_t bytes = row < 0 ? s->bytes : (size_t)s->shape[1] * sizeof(float), at = row < 0 ? 0 : (size_t)row * bytes;
+    size_t bytes = row < 0 ? s->bytes : (size_t)s->shape[1] * sizeof(float),
+           at = row < 0 ? 0 : (size_t)row * bytes;
     bool different = memcmp((const char *)s->data + at, (const char *)t->data + at, bytes) != 0;
     sella_safetensors_close(x);
     sella_safetensors_close(y);
@@ -94,8 +98,10 @@ static bool differs(const char *a, const char *b, const char *file, const char *
     return different;
 }
 
-/* Write back FILE of a run with value number `at` of a tensor moved by `by` (NAN: made so); shape: one row fewer. */
-static void change(const char *run, const char *file, const char *name, size_t at, float by, bool shape)
+/* Write back FILE of a run with value number `at` of a tensor moved by `by` (NAN: made so); shape:
+ * one row fewer. */
+static void change(const char *run, const char *file, const char *name, size_t at, float by,
+                   bool shape)
 {
     sella_safetensors *old = NULL;
     char *path = sella_path_join(run, file, NULL), *copy = in("copy.safetensors");
@@ -141,11 +147,12 @@ static void score(const char *path, const sella_query *query_n, int N, double *z
 
 static const int32_t liked[] = {3, 4};
 /* Users 2 and 5 with the same history, items 5 and 6; a user and an item never seen. */
-static const sella_query queries[] = {{.user = 2, .item = 5, .history_n = liked, .history_count = 2},
-                                      {.user = 5, .item = 5, .history_n = liked, .history_count = 2},
-                                      {.user = 2, .item = 6, .history_n = liked, .history_count = 2},
-                                      {.user = -1, .item = 5, .history_n = liked, .history_count = 2},
-                                      {.user = -1, .item = -1, .target_text = "New (2001)"}};
+static const sella_query queries[] = {
+    {.user = 2, .item = 5, .history_n = liked, .history_count = 2},
+    {.user = 5, .item = 5, .history_n = liked, .history_count = 2},
+    {.user = 2, .item = 6, .history_n = liked, .history_count = 2},
+    {.user = -1, .item = 5, .history_n = liked, .history_count = 2},
+    {.user = -1, .item = -1, .target_text = "New (2001)"}};
 enum { QUERIES = sizeof queries / sizeof *queries };
 
 /* A run that does not open, and says why. */
@@ -196,11 +203,12 @@ static int stop(void *user)
 }
 
 /* Stopped again and again, a run ends with the bytes of `whole`. */
-static void stopped(const char *method, const char *whole, const char *name, const char *a, const char *b)
+static void stopped(const char *method, const char *whole, const char *name, const char *a,
+                    const char *b)
 {
-    static const char *const files[] = {"adapter/adapter_model.safetensors", "collab.safetensors",
-                                        "projection.safetensors", "stages/stage1/adapter/adapter_model.safetensors",
-                                        "predictions-valid.csv"};
+    static const char *const files[] = {
+        "adapter/adapter_model.safetensors", "collab.safetensors", "projection.safetensors",
+        "stages/stage1/adapter/adapter_model.safetensors", "predictions-valid.csv"};
     const char *set[10];
     char *run = in(name);
     int stops = 0;
@@ -210,7 +218,8 @@ static void stopped(const char *method, const char *whole, const char *name, con
         // more each time: a block of rows to score is done whole or not at all
         patience p = {.left = 5 + 2 * stops};
         const sella_talk talk = {.stop = stop, .user = &p};
-        sella_status status = fixture_train(method, data, run, NULL, stage1, true, set, &talk, &why);
+        sella_status status =
+            fixture_train(method, data, run, NULL, stage1, true, set, &talk, &why);
         if (status == SELLA_OK) {
             break;
         }
@@ -240,7 +249,8 @@ static void test_prompt4nr(void **state)
     (void)state;
     char *start = trained("prompt4nr", "p4-start", stage1, "lora.start=stage1", "stage3.steps=0");
     char *run = trained("prompt4nr", "p4", stage1, "lora.start=stage1", NULL);
-    assert_true(same_file(stage1, start, "adapter/adapter_model.safetensors")); // starts from stage 1 and was not trained
+    /* starts from stage 1 and was not trained */
+    assert_true(same_file(stage1, start, "adapter/adapter_model.safetensors"));
     assert_false(same_file(stage1, run, "adapter/adapter_model.safetensors"));
     assert_true(same_file(stage1, run, "stages/stage1/collab.safetensors"));
     assert_true(differs(start, run, "collab.safetensors", "soft.user", -1));
@@ -251,7 +261,8 @@ static void test_prompt4nr(void **state)
     assert_string_equal(said(run, "prompt4nr", "adapter"), "trained");
     assert_string_equal(said(run, "prompt4nr", "soft.user"), "trained");
     assert_string_equal(said(run, "prompt4nr", "backbone"), "frozen");
-    char *kept = sella_path_join(run, "stages/stage1/adapter", NULL), *first = sella_path_join(stage1, "adapter", NULL);
+    char *kept = sella_path_join(run, "stages/stage1/adapter", NULL),
+         *first = sella_path_join(stage1, "adapter", NULL);
     assert_true(same_file(first, kept, "adapter_model.safetensors"));
     free(kept);
     free(first);
@@ -287,9 +298,11 @@ static void test_scratch(void **state)
          *folder1 = sella_path_join(run, "stages/stage1", NULL);
     assert_false(sella_path_exists(folder1));
     with(set, NULL, NULL);
-    assert_int_equal(fixture_train("prompt4nr", data, refusal, NULL, stage1, false, set, NULL, &why), SELLA_ARG);
+    assert_int_equal(
+        fixture_train("prompt4nr", data, refusal, NULL, stage1, false, set, NULL, &why), SELLA_ARG);
     assert_non_null(strstr(why.text, "lora.start=scratch"));
-    fixture_train_ok("prompt4nr", data, refusal, "paper", NULL, (const char *const[]){"lora.rank=4", NULL});
+    fixture_train_ok("prompt4nr", data, refusal, "paper", NULL,
+                     (const char *const[]){"lora.rank=4", NULL});
     free(run);
     free(refusal);
     free(folder1);
@@ -467,7 +480,8 @@ static void test_models(void **state)
         const char *const prompt[] = {"history.length=1", "history.window=sliding"};
         const char *all[13];
         double z[2];
-        // prompts that show the last title alone: users with the same one differ in their vectors only
+        /* prompts that show the last title alone: users with the same one differ in their vectors
+         * only */
         int n = 0;
         for (; set[n]; n++) {
             all[n] = set[n];
@@ -478,8 +492,9 @@ static void test_models(void **state)
         char *run = in(name[m]);
         fixture_train_ok("collm", data, run, NULL, NULL, all);
         const int32_t longer[] = {other[0], other[1], liked[1]};
-        const sella_query pair[] = {{.user = 2, .item = 5, .history_n = liked, .history_count = 2},
-                                    {.user = 2, .item = 5, .history_n = longer, .history_count = 3, .group = 1}};
+        const sella_query pair[] = {
+            {.user = 2, .item = 5, .history_n = liked, .history_count = 2},
+            {.user = 2, .item = 5, .history_n = longer, .history_count = 3, .group = 1}};
         score(run, pair, 2, z);
         assert_int_equal(fabs(z[0] - z[1]) > 1e-7,
                          m > 0); // the user of sasrec and of din is what the history says
@@ -509,7 +524,8 @@ static void prompt_text(const char *path, const sella_query *query, sella_text *
     CHECK(sella_method_find(run->method)->open(run, backbone, &scorer, err));
     CHECK(scorer->ops->prompt(scorer, query, &rows, err));
     text->size = 0;
-    CHECK(sella_tokenizer_decode(sella_backbone_tokenizer(backbone), rows.token, (int)rows.start[1], text, err));
+    CHECK(sella_tokenizer_decode(sella_backbone_tokenizer(backbone), rows.token, (int)rows.start[1],
+                                 text, err));
     sella_rows_release(&rows);
     scorer->ops->close(scorer);
     sella_run_close(run);
@@ -522,10 +538,12 @@ static void test_binllm(void **state)
     (void)state;
     char *start = trained("binllm", "bi-start", stage1, "collab.epochs=8", "stage3.steps=0");
     char *run = trained("binllm", "bi", stage1, "collab.epochs=8", NULL);
-    assert_true(same_file(stage1, start, "adapter/adapter_model.safetensors")); // starts from stage 1
+    /* starts from stage 1 */
+    assert_true(same_file(stage1, start, "adapter/adapter_model.safetensors"));
     assert_false(same_file(stage1, run, "adapter/adapter_model.safetensors"));
     assert_true(same_file(start, run, "stages/codes/collab.safetensors"));
-    assert_false(differs(start, run, "collab.safetensors", "user.weight", -1)); // codes are not trained by the prompt
+    /* codes are not trained by the prompt */
+    assert_false(differs(start, run, "collab.safetensors", "user.weight", -1));
     assert_false(differs(start, run, "collab.safetensors", "item.code.weight", -1));
     assert_string_equal(said(run, "codes", "user.weight"), "trained");
     assert_string_equal(said(run, "binllm", "user.weight"), "frozen");
@@ -572,7 +590,8 @@ static void test_dotted(void **state)
     const char *set[10];
     int a, b, c, d, end = 0;
     (void)state;
-    char *run = trained("binllm", "bi-dotted", stage1, "collab.epochs=8", "binllm.code=dotted"), *refusal = in("bi-no");
+    char *run = trained("binllm", "bi-dotted", stage1, "collab.epochs=8", "binllm.code=dotted"),
+         *refusal = in("bi-no");
     prompt_text(run, &queries[0], &text);
     const char *code = strstr(text.data, " Person ");
     assert_non_null(code);
@@ -581,7 +600,8 @@ static void test_dotted(void **state)
     assert_in_range(d, 0, 255);
     assert_int_equal(code[end], ';');
     with(set, "collab.width=12", "binllm.code=dotted");
-    assert_int_equal(fixture_train("binllm", data, refusal, NULL, NULL, false, set, NULL, &why), SELLA_ARG);
+    assert_int_equal(fixture_train("binllm", data, refusal, NULL, NULL, false, set, NULL, &why),
+                     SELLA_ARG);
     assert_non_null(strstr(why.text, "multiple of 8"));
     assert_false(sella_path_exists(refusal));
     sella_text_release(&text);

@@ -1,5 +1,5 @@
-/* test_methods_collab.c - itembias, bias and mf as methods: what they leave, how unseen users and items score,
- * the known figures on ML-1M. */
+/* test_methods_collab.c - itembias, bias and mf as methods: what they leave, how unseen users and
+ * items score, the known figures on ML-1M. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -42,7 +42,8 @@ typedef struct trained {
     sella_param_table table; /* user.weight [U, C] ... as in the file: those that were asked for */
 } trained;
 
-static trained train(const char *name, const char *method, const char *preset, const char *const *set)
+static trained train(const char *name, const char *method, const char *preset,
+                     const char *const *set)
 {
     trained t = {.path = sella_path_join(folder, name, NULL)};
     fixture_train_ok(method, dataset, t.path, preset, NULL, set);
@@ -131,16 +132,19 @@ static int32_t unseen_item(void)
 static void test_controls(void **state)
 {
     (void)state;
-    trained item = train("itembias", "itembias", NULL, NULL), both = train("bias", "bias", NULL, NULL);
+    trained item = train("itembias", "itembias", NULL, NULL),
+            both = train("bias", "bias", NULL, NULL);
     const float *i1 = tensor(&item, "item.bias"), *g1 = tensor(&item, "global.bias");
-    const float *u2 = tensor(&both, "user.bias"), *i2 = tensor(&both, "item.bias"), *g2 = tensor(&both, "global.bias");
+    const float *u2 = tensor(&both, "user.bias"), *i2 = tensor(&both, "item.bias"),
+                *g2 = tensor(&both, "global.bias");
     assert_false(has(&item, "user.bias"));
     assert_true(close_to(score(&item, 4, 7, NULL, 0), (double)(g1[0] + i1[7])));
     assert_true(close_to(score(&item, -1, -1, NULL, 0), (double)g1[0]));
     assert_true(close_to(score(&both, 4, 7, NULL, 0), (double)(g2[0] + u2[4] + i2[7])));
     assert_true(close_to(score(&both, -1, 7, NULL, 0), (double)(g2[0] + i2[7])));
     assert_true(i1[unseen_item()] == 0.0f && i2[unseen_item()] == 0.0f);
-    assert_true(sella_run_stage_done(both.run, "bias") && sella_run_stage_done(item.run, "itembias"));
+    assert_true(sella_run_stage_done(both.run, "bias") &&
+                sella_run_stage_done(item.run, "itembias"));
     trained_release(&item);
     trained_release(&both);
 }
@@ -148,14 +152,16 @@ static void test_controls(void **state)
 static void test_mf_paper(void **state)
 {
     (void)state;
-    static const char *const set[] = {"collab.epochs=6", "collab.width=12", "collab.batch=16", NULL};
+    static const char *const set[] = {"collab.epochs=6", "collab.width=12", "collab.batch=16",
+                                      NULL};
     trained t = train("mf-paper", "mf", "paper", set);
     const float *p = tensor(&t, "user.weight"), *q = tensor(&t, "item.weight");
     assert_false(has(&t, "user.bias") || has(&t, "global.bias") || has(&t, "history.weight"));
     double dot = 0;
     for (int c = 0; c < 12; c++) {
         dot += (double)p[2 * 12 + c] * (double)q[5 * 12 + c];
-        assert_true(q[unseen_item() * 12 + c] == 0.0f); /* published: zero, not what the draw left */
+        /* published: zero, not what the draw left */
+        assert_true(q[unseen_item() * 12 + c] == 0.0f);
     }
     assert_true(close_to(score(&t, 2, 5, NULL, 0), dot));
     assert_true(score(&t, -1, 5, NULL, 0) == 0 && score(&t, 2, -1, NULL, 0) == 0 &&
@@ -168,7 +174,8 @@ static void test_mf_unseen(void **state)
 {
     (void)state;
     enum { C = 6 };
-    static const char *const rules[] = {"collab.unseen=zero", "collab.unseen=mean", "collab.unseen=history"};
+    static const char *const rules[] = {"collab.unseen=zero", "collab.unseen=mean",
+                                        "collab.unseen=history"};
     const int32_t history[] = {1, 3, 8};
     for (int k = 0; k < 4; k++) {
         const bool part = k == 3;
@@ -183,8 +190,8 @@ static void test_mf_unseen(void **state)
                              NULL};
         snprintf(name, sizeof name, "unseen-%d", k);
         trained t = train(name, "mf", NULL, set);
-        const float *p = tensor(&t, "user.weight"), *q = tensor(&t, "item.weight"), *bi = tensor(&t, "item.bias"),
-                    *b0 = tensor(&t, "global.bias");
+        const float *p = tensor(&t, "user.weight"), *q = tensor(&t, "item.weight"),
+                    *bi = tensor(&t, "item.bias"), *b0 = tensor(&t, "global.bias");
         const float *y = part ? tensor(&t, "history.weight") : NULL;
         double want = (double)(b0[0] + bi[5]), folded = 0;
         for (int c = 0; c < C; c++) {
@@ -196,14 +203,17 @@ static void test_mf_unseen(void **state)
                 vector += (double)y[history[j] * C + c] / sqrt(3);
             }
             want += vector * (double)q[5 * C + c];
-            folded += (double)(q[1 * C + c] + q[3 * C + c] + q[8 * C + c]) / 3 * (double)q[5 * C + c];
+            folded +=
+                (double)(q[1 * C + c] + q[3 * C + c] + q[8 * C + c]) / 3 * (double)q[5 * C + c];
         }
         const double got = score(&t, -1, 5, history, 3);
         if (k == 2) { /* some factor, fitted on train users, times the mean of the items' vectors */
-            const double factor = (got - want) / folded, other = score(&t, -1, 6, history, 3) - (double)(b0[0] + bi[6]);
+            const double factor = (got - want) / folded,
+                         other = score(&t, -1, 6, history, 3) - (double)(b0[0] + bi[6]);
             double mean6 = 0;
             for (int c = 0; c < C; c++) {
-                mean6 += (double)(q[1 * C + c] + q[3 * C + c] + q[8 * C + c]) / 3 * (double)q[6 * C + c];
+                mean6 +=
+                    (double)(q[1 * C + c] + q[3 * C + c] + q[8 * C + c]) / 3 * (double)q[6 * C + c];
             }
             assert_true(fabs(factor) > 1e-3 && fabs(other - factor * mean6) < 1e-4);
         } else {
@@ -219,58 +229,76 @@ static void test_mf_refused(void **state)
     static const char *const wide[] = {"collab.width=5000", NULL};
     sella_err why;
     char *path = sella_path_join(folder, "refused", NULL);
-    assert_int_equal(fixture_train("mf", dataset, path, NULL, NULL, false, wide, NULL, &why), SELLA_ARG);
+    assert_int_equal(fixture_train("mf", dataset, path, NULL, NULL, false, wide, NULL, &why),
+                     SELLA_ARG);
     assert_non_null(strstr(why.text, "collab.width is 5000; expected at most 4096"));
     static const char *const both[] = {"collab.history=yes", NULL};
-    assert_int_equal(fixture_train("mf", dataset, path, NULL, NULL, false, both, NULL, &why), SELLA_ARG);
+    assert_int_equal(fixture_train("mf", dataset, path, NULL, NULL, false, both, NULL, &why),
+                     SELLA_ARG);
     assert_non_null(strstr(why.text, "expected collab.history=no"));
-    static const char *const wild[] = {"collab.lr=10", "collab.init=100", "collab.weight_decay=0", "collab.epochs=1",
-                                       NULL};
-    assert_int_equal(fixture_train("mf", dataset, path, "fast", NULL, false, wild, NULL, &why), SELLA_ARG);
+    static const char *const wild[] = {"collab.lr=10", "collab.init=100", "collab.weight_decay=0",
+                                       "collab.epochs=1", NULL};
+    assert_int_equal(fixture_train("mf", dataset, path, "fast", NULL, false, wild, NULL, &why),
+                     SELLA_ARG);
     assert_false(sella_path_exists(path));
     static const char *const heads[] = {"sasrec.heads=3", "collab.width=64", NULL};
-    assert_int_equal(fixture_train("sasrec", dataset, path, NULL, NULL, false, heads, NULL, &why), SELLA_ARG);
+    assert_int_equal(fixture_train("sasrec", dataset, path, NULL, NULL, false, heads, NULL, &why),
+                     SELLA_ARG);
     assert_non_null(strstr(why.text, "heads that divide the width"));
     assert_false(sella_path_exists(path));
     free(path);
 }
 
-/* lightgcn and sasrec as methods: their tensors, users and items never seen, what a score depends on. */
+/* lightgcn and sasrec as methods: their tensors, users and items never seen, what a score depends
+ * on. */
 static void test_models(void **state)
 {
     (void)state;
-    static const char *const graph[] = {"collab.epochs=4", "collab.width=6", "collab.batch=16", NULL};
-    static const char *const bpr[] = {"collab.epochs=4", "collab.width=6", "collab.batch=16", "lightgcn.loss=bpr", NULL};
-    static const char *const sequence[] = {"collab.epochs=4",        "collab.width=6",  "collab.batch=16",
-                                           "collab.history_length=5", "sasrec.heads=2", NULL};
+    static const char *const graph[] = {"collab.epochs=4", "collab.width=6", "collab.batch=16",
+                                        NULL};
+    static const char *const bpr[] = {"collab.epochs=4", "collab.width=6", "collab.batch=16",
+                                      "lightgcn.loss=bpr", NULL};
+    static const char *const sequence[] = {"collab.epochs=4", "collab.width=6",
+                                           "collab.batch=16", "collab.history_length=5",
+                                           "sasrec.heads=2",  NULL};
     const int32_t history[] = {1, 3, 8}, other[] = {3, 1, 8};
-    trained l = train("lightgcn", "lightgcn", NULL, graph), b = train("lightgcn-bpr", "lightgcn", NULL, bpr),
+    trained l = train("lightgcn", "lightgcn", NULL, graph),
+            b = train("lightgcn-bpr", "lightgcn", NULL, bpr),
             s = train("sasrec", "sasrec", NULL, sequence);
-    const float *p = tensor(&l, "user.weight"), *q = tensor(&l, "item.weight"), *f = tensor(&l, "lightgcn.history.weight"),
-                *bu = tensor(&l, "user.bias"), *bi = tensor(&l, "item.bias"), *b0 = tensor(&l, "global.bias");
+    const float *p = tensor(&l, "user.weight"), *q = tensor(&l, "item.weight"),
+                *f = tensor(&l, "lightgcn.history.weight"), *bu = tensor(&l, "user.bias"),
+                *bi = tensor(&l, "item.bias"), *b0 = tensor(&l, "global.bias");
     double known = (double)(bu[2] + bi[5] + b0[0]), guest = (double)(bi[5] + b0[0]);
     for (int c = 0; c < 6; c++) {
         known += (double)p[2 * 6 + c] * (double)q[5 * 6 + c];
-        guest += (double)(f[1 * 6 + c] + f[3 * 6 + c] + f[8 * 6 + c]) / sqrt(3) * (double)q[5 * 6 + c];
+        guest +=
+            (double)(f[1 * 6 + c] + f[3 * 6 + c] + f[8 * 6 + c]) / sqrt(3) * (double)q[5 * 6 + c];
     }
     assert_true(has(&l, "lightgcn.user.weight") && has(&l, "lightgcn.item.weight"));
-    assert_true(close_to(score(&l, 2, 5, history, 3), known)); /* a train user's vector is their row */
+    /* a train user's vector is their row */
+    assert_true(close_to(score(&l, 2, 5, history, 3), known));
     assert_true(close_to(score(&l, -1, 5, history, 3), guest));
     assert_true(close_to(score(&l, -1, -1, history, 3), (double)b0[0]));
-    assert_true(score(&l, 2, 5, NULL, 0) != score(&b, 2, 5, NULL, 0)); /* another loss, another model */
-    assert_true(has(&s, "item.weight") && has(&s, "sasrec.block.0.query.weight") && !has(&s, "user.weight"));
-    assert_true(fabs(score(&s, 2, 5, history, 3) - score(&s, 2, 5, other, 3)) > 1e-7); /* the order counts */
-    assert_true(isfinite(score(&s, -1, -1, NULL, 0)) && isfinite(score(&s, -1, unseen_item(), history, 3)));
+    /* another loss, another model */
+    assert_true(score(&l, 2, 5, NULL, 0) != score(&b, 2, 5, NULL, 0));
+    assert_true(has(&s, "item.weight") && has(&s, "sasrec.block.0.query.weight") &&
+                !has(&s, "user.weight"));
+    /* the order counts */
+    assert_true(fabs(score(&s, 2, 5, history, 3) - score(&s, 2, 5, other, 3)) > 1e-7);
+    assert_true(isfinite(score(&s, -1, -1, NULL, 0)) &&
+                isfinite(score(&s, -1, unseen_item(), history, 3)));
     trained_release(&l);
     trained_release(&b);
     trained_release(&s);
 }
 
-/* A collab.safetensors with one tensor of another shape, a value that is not finite, one that is missing. */
+/* A collab.safetensors with one tensor of another shape, a value that is not finite, one that is
+ * missing. */
 static void test_models_hostile(void **state)
 {
     (void)state;
-    static const char *const set[] = {"collab.epochs=1", "collab.width=6", "collab.history_length=5", NULL};
+    static const char *const set[] = {"collab.epochs=1", "collab.width=6",
+                                      "collab.history_length=5", NULL};
     static const struct {
         const char *method, *tensor;
     } cases[] = {{"sasrec", "sasrec.position.weight"}, {"lightgcn", "item.weight"}};
@@ -278,7 +306,8 @@ static void test_models_hostile(void **state)
         for (int how = 0; how < 3; how++) {
             char name[32];
             snprintf(name, sizeof name, "hostile-%d-%d", k, how);
-            char *path = sella_path_join(folder, name, NULL), *file = sella_path_join(path, "collab.safetensors", NULL);
+            char *path = sella_path_join(folder, name, NULL),
+                 *file = sella_path_join(path, "collab.safetensors", NULL);
             fixture_train_ok(cases[k].method, dataset, path, NULL, NULL, set);
             sella_run *run = NULL;
             sella_scorer *scorer = NULL;
@@ -291,7 +320,8 @@ static void test_models_hostile(void **state)
             config.history_length += how == 0 && k == 0;
             config.items += how == 0 && k == 1;
             CHECK(sella_collab_new(cases[k].method, &config, 1, &c, err));
-            sella_param_table_init(&table); /* every tensor but the named one, when it is to be missing */
+            /* every tensor but the named one, when it is to be missing */
+            sella_param_table_init(&table);
             for (int t = 0; t < 2; t++) {
                 const sella_param_table *from = t ? &c->derived : &c->table;
                 for (int i = 0; i < from->count; i++) {
@@ -300,14 +330,15 @@ static void test_models_hostile(void **state)
                     if (how == 2 && target) {
                         continue;
                     }
-                    CHECK(sella_param_add(&table, param->name, param->shape[0], param->rank == 2 ? param->shape[1] : 0,
-                                          err));
+                    CHECK(sella_param_add(&table, param->name, param->shape[0],
+                                          param->rank == 2 ? param->shape[1] : 0, err));
                     table.param[table.count - 1].data[0] = how == 1 && target ? NAN : .5f;
                 }
             }
             const sella_param_table *const tables[] = {&table};
             CHECK(sella_tensors_write(file, tables, 1, err));
-            const sella_status status = sella_method_find(cases[k].method)->open(run, NULL, &scorer, &why);
+            const sella_status status =
+                sella_method_find(cases[k].method)->open(run, NULL, &scorer, &why);
             assert_int_not_equal(status, SELLA_OK);
             assert_null(scorer);
             if (!strstr(why.text, cases[k].tensor)) {
@@ -322,8 +353,8 @@ static void test_models_hostile(void **state)
     }
 }
 
-/* REFERENCE 4.2 and SPEC section 7: known figures on the valid part, three seeds with biases; without biases
- * under make test-full. */
+/* REFERENCE 4.2 and SPEC section 7: known figures on the valid part, three seeds with biases;
+ * without biases under make test-full. */
 static void test_ml_1m(void **state)
 {
     (void)state;
@@ -350,8 +381,10 @@ static void test_ml_1m(void **state)
         sella_figures f;
         sella_predictions p;
         snprintf(name, sizeof name, "known-%d", k);
-        char *run = sella_path_join(folder, name, NULL), *csv = sella_path_join(run, "predictions-valid.csv", NULL);
-        if (fixture_train(known[k].method, data, run, known[k].preset, NULL, false, NULL, NULL, &why) != SELLA_OK) {
+        char *run = sella_path_join(folder, name, NULL),
+             *csv = sella_path_join(run, "predictions-valid.csv", NULL);
+        if (fixture_train(known[k].method, data, run, known[k].preset, NULL, false, NULL, NULL,
+                          &why) != SELLA_OK) {
             fail_msg("%s", why.text);
         }
         CHECK(sella_predictions_read(csv, &p, err));
@@ -359,8 +392,10 @@ static void test_ml_1m(void **state)
         sella_metrics m;
         CHECK(sella_metrics_file(csv, 0, 0, &m, err));
         f = m.all;
-        print_message("%s %s: %.4f / %.4f\n", known[k].method, known[k].preset ? known[k].preset : "", f.auc, f.uauc);
-        assert_true(fabs(f.auc - known[k].auc) <= known[k].slack && fabs(f.uauc - known[k].uauc) <= known[k].slack);
+        print_message("%s %s: %.4f / %.4f\n", known[k].method,
+                      known[k].preset ? known[k].preset : "", f.auc, f.uauc);
+        assert_true(fabs(f.auc - known[k].auc) <= known[k].slack &&
+                    fabs(f.uauc - known[k].uauc) <= known[k].slack);
         assert_int_equal(f.uauc_users, 282);
         assert_int_equal(m.warm.rows, 6609);
         sella_predictions_release(&p);
@@ -373,9 +408,10 @@ static void test_ml_1m(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_controls), cmocka_unit_test(test_mf_paper),
-                                       cmocka_unit_test(test_mf_unseen), cmocka_unit_test(test_mf_refused),
-                                       cmocka_unit_test(test_models), cmocka_unit_test(test_models_hostile),
-                                       cmocka_unit_test(test_ml_1m)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_controls),  cmocka_unit_test(test_mf_paper),
+        cmocka_unit_test(test_mf_unseen), cmocka_unit_test(test_mf_refused),
+        cmocka_unit_test(test_models),    cmocka_unit_test(test_models_hostile),
+        cmocka_unit_test(test_ml_1m)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

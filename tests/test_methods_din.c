@@ -1,5 +1,6 @@
-/* din and ctrl-din as methods: what they leave, what a score depends on, users and items never seen, text vectors, what
- * pre-training changes, hostile artifacts; the backbone is tests/ref/tiny_llama. */
+/* din and ctrl-din as methods: what they leave, what a score depends on, users and items never
+ * seen, text vectors, what pre-training changes, hostile artifacts; the backbone is
+ * tests/ref/tiny_llama. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -13,15 +14,19 @@
 #include "methods/text_vectors.h"
 #include "methods_fixture.h"
 
-#define SMALL                                                                                                  \
-    "collab.width=6", "collab.batch=32", "collab.epochs=3", "collab.patience=0", "collab.history_length=5",    \
-        "din.attention_1=7", "din.attention_2=5", "din.top_1=9", "din.top_2=8"
+#define SMALL                                                                                      \
+    "collab.width=6", "collab.batch=32", "collab.epochs=3", "collab.patience=0",                   \
+        "collab.history_length=5", "din.attention_1=7", "din.attention_2=5", "din.top_1=9",        \
+        "din.top_2=8"
 
 static const char *const plain[] = {SMALL, NULL};
-static const char *const taught[] = {SMALL, "train.rows=60", "ctrl.width=12", "ctrl.batch=16", "ctrl.epochs=3", NULL};
-static const char *const parts[] = {SMALL,           "train.rows=60",    "ctrl.width=12", "ctrl.batch=16",
-                                    "ctrl.epochs=3", "ctrl.subspaces=3", NULL};
-static const char *const untaught[] = {SMALL, "train.rows=60", "ctrl.width=12", "ctrl.epochs=0", NULL};
+static const char *const taught[] = {SMALL,           "train.rows=60", "ctrl.width=12",
+                                     "ctrl.batch=16", "ctrl.epochs=3", NULL};
+static const char *const parts[] = {
+    SMALL, "train.rows=60", "ctrl.width=12", "ctrl.batch=16", "ctrl.epochs=3", "ctrl.subspaces=3",
+    NULL};
+static const char *const untaught[] = {SMALL, "train.rows=60", "ctrl.width=12", "ctrl.epochs=0",
+                                       NULL};
 
 static char *folder, *dataset;
 
@@ -53,7 +58,8 @@ static char *train(const char *name, const char *method, const char *const *set)
     return path;
 }
 
-static double score(sella_scorer *scorer, int32_t user, int32_t item, const int32_t *history, int32_t count)
+static double score(sella_scorer *scorer, int32_t user, int32_t item, const int32_t *history,
+                    int32_t count)
 {
     const sella_query query = {.user = user,
                                .item = item,
@@ -68,9 +74,11 @@ static double score(sella_scorer *scorer, int32_t user, int32_t item, const int3
 static void test_din(void **state)
 {
     (void)state;
-    char *path = train("din", "din", plain), *file = sella_path_join(path, "collab.safetensors", NULL);
-    static const char *const names[] = {"user.weight",          "item.weight",    "din.history.weight",
-                                        "din.attention.0.mean", "din.top.1.alpha", "din.top.2.bias"};
+    char *path = train("din", "din", plain),
+         *file = sella_path_join(path, "collab.safetensors", NULL);
+    static const char *const names[] = {"user.weight",        "item.weight",
+                                        "din.history.weight", "din.attention.0.mean",
+                                        "din.top.1.alpha",    "din.top.2.bias"};
     sella_run *run = NULL;
     sella_scorer *scorer = NULL;
     for (size_t k = 0; k < sizeof names / sizeof names[0]; k++) {
@@ -78,13 +86,15 @@ static void test_din(void **state)
     }
     CHECK(sella_run_open(path, &run, err));
     CHECK(sella_method_find("din")->open(run, NULL, &scorer, err));
-    const int32_t history[] = {1, 3, 8, 2, 4}, longer[] = {7, 7, 1, 3, 8, 2, 4}, other[] = {1, 3, 8, 2, 5};
+    const int32_t history[] = {1, 3, 8, 2, 4}, longer[] = {7, 7, 1, 3, 8, 2, 4},
+                  other[] = {1, 3, 8, 2, 5};
     const double z = score(scorer, 2, 5, history, 5);
     assert_true(score(scorer, 2, 5, longer, 7) == z);  // the window
     assert_true(score(scorer, 2, 5, other, 5) != z);   // the history counts,
     assert_true(score(scorer, 2, 6, history, 5) != z); // the target
     assert_true(score(scorer, 3, 5, history, 5) != z); // and the user
-    assert_true(isfinite(score(scorer, -1, -1, NULL, 0)) && isfinite(score(scorer, -1, 5, history, 5)));
+    assert_true(isfinite(score(scorer, -1, -1, NULL, 0)) &&
+                isfinite(score(scorer, -1, 5, history, 5)));
     scorer->ops->close(scorer);
     sella_run_close(run);
     free(path);
@@ -93,7 +103,8 @@ static void test_din(void **state)
 
 /* ---- text vectors ---- */
 
-/* A row's vector is the mean of what its tokens have as last tokens of shorter rows, alone or in a tree. */
+/* A row's vector is the mean of what its tokens have as last tokens of shorter rows, alone or in a
+ * tree. */
 static void test_means(void **state)
 {
     (void)state;
@@ -151,7 +162,8 @@ static char *other_model(void)
     char *to = sella_path_join(folder, "other_model", NULL);
     CHECK(sella_dir_make(to, err));
     for (int k = 0; k < 3; k++) {
-        char *from = sella_path_join(TINY_MODEL, names[k], NULL), *copy = sella_path_join(to, names[k], NULL);
+        char *from = sella_path_join(TINY_MODEL, names[k], NULL),
+             *copy = sella_path_join(to, names[k], NULL);
         sella_map map = {0};
         CHECK(sella_map_open(from, &map, err));
         unsigned char *bytes = malloc(map.size);
@@ -176,20 +188,28 @@ static void test_ctrl(void **state)
     (void)state;
     char *din = train("din", "din", plain), *zero = train("untaught", "ctrl-din", untaught),
          *ctrl = train("ctrl", "ctrl-din", taught), *sub = train("parts", "ctrl-din", parts);
-    static const char text[] = "stages/text/text.safetensors", start[] = "stages/contrast/collab.safetensors";
+    static const char text[] = "stages/text/text.safetensors",
+                      start[] = "stages/contrast/collab.safetensors";
     char *file = sella_path_join(ctrl, text, NULL);
     int64_t rows, L;
     CHECK(sella_tensors_shape(file, "text.weight", &rows, &L, err));
     assert_true(rows == 60 && L == 32);
     assert_true(fixture_same(din, zero, "collab.safetensors")); // without pre-training it is din
-    assert_false(fixture_same(zero, ctrl, start));              // pre-training moves where fine-tuning begins,
+    /* pre-training moves where fine-tuning begins, */
+    assert_false(fixture_same(zero, ctrl, start));
     assert_false(fixture_same(din, ctrl, "collab.safetensors")); // and where it ends
     assert_true(fixture_same(zero, ctrl, text) && fixture_same(ctrl, sub, text));
     assert_false(fixture_same(ctrl, sub, start)); // the likeness in sub-spaces is another loss
 
     char *model = other_model(), *path = sella_path_join(folder, "other", NULL), *json = NULL;
-    const sella_train_options options = {.method = "ctrl-din", .dataset = dataset, .run = path, .model = model, .set = taught,
-                                         .set_count = sizeof taught / sizeof taught[0] - 1, .seed = 5, .threads = 1};
+    const sella_train_options options = {.method = "ctrl-din",
+                                         .dataset = dataset,
+                                         .run = path,
+                                         .model = model,
+                                         .set = taught,
+                                         .set_count = sizeof taught / sizeof taught[0] - 1,
+                                         .seed = 5,
+                                         .threads = 1};
     CHECK(sella_train(&options, NULL, &json, err));
     assert_false(fixture_same(ctrl, path, text)); // the text vectors are the backbone's
     assert_false(fixture_same(ctrl, path, start));
@@ -216,8 +236,9 @@ static void test_ctrl(void **state)
 static void test_contrast_learns(void **state)
 {
     (void)state;
-    static const char *const longer[] = {SMALL,           "collab.dropout=0", "train.rows=60", "ctrl.width=12", "ctrl.batch=60",
-                                         "ctrl.epochs=150", "ctrl.lr=1e-2",     "ctrl.tau=0.1",  NULL};
+    static const char *const longer[] = {SMALL,           "collab.dropout=0", "train.rows=60",
+                                         "ctrl.width=12", "ctrl.batch=60",    "ctrl.epochs=150",
+                                         "ctrl.lr=1e-2",  "ctrl.tau=0.1",     NULL};
     char *path = train("longer", "ctrl-din", longer);
     sella_run *run = NULL;
     json_t *record = NULL;
@@ -239,22 +260,25 @@ static void test_refused(void **state)
                              *const all[] = {SMALL, "collab.history_length=0", NULL};
     char *path = sella_path_join(folder, "refused", NULL);
     sella_err why;
-    assert_int_equal(fixture_train("ctrl-din", dataset, path, NULL, NULL, false, uneven, NULL, &why), SELLA_ARG);
+    assert_int_equal(
+        fixture_train("ctrl-din", dataset, path, NULL, NULL, false, uneven, NULL, &why), SELLA_ARG);
     assert_string_equal(why.text, "ctrl.width is 10; expected a multiple of ctrl.subspaces, 4");
-    assert_int_equal(fixture_train("din", dataset, path, NULL, NULL, false, all, NULL, &why), SELLA_ARG);
+    assert_int_equal(fixture_train("din", dataset, path, NULL, NULL, false, all, NULL, &why),
+                     SELLA_ARG);
     assert_non_null(strstr(why.text, "a history of 0 items; expected 1 to 1024"));
     assert_false(sella_path_exists(path));
     free(path);
 }
 
-/* collab.safetensors with a tensor of another shape, a value that is not finite, one that is missing, a variance below
- * zero. */
+/* collab.safetensors with a tensor of another shape, a value that is not finite, one that is
+ * missing, a variance below zero. */
 static void test_hostile(void **state)
 {
     (void)state;
-    static const char *const said[] = {"din.attention.0.weight", "din.attention.0.weight", "din.attention.0.weight",
-                                       "expected 0 or more"};
-    char *path = train("din", "din", plain), *file = sella_path_join(path, "collab.safetensors", NULL);
+    static const char *const said[] = {"din.attention.0.weight", "din.attention.0.weight",
+                                       "din.attention.0.weight", "expected 0 or more"};
+    char *path = train("din", "din", plain),
+         *file = sella_path_join(path, "collab.safetensors", NULL);
     sella_run *run = NULL;
     sella_collab_config config;
     CHECK(sella_run_open(path, &run, err));
@@ -274,11 +298,13 @@ static void test_hostile(void **state)
             if (how == 2 && target) {
                 continue;
             }
-            CHECK(sella_param_add(&table, param->name, param->shape[0], param->rank == 2 ? param->shape[1] : 0, err));
+            CHECK(sella_param_add(&table, param->name, param->shape[0],
+                                  param->rank == 2 ? param->shape[1] : 0, err));
             sella_param *to = &table.param[table.count - 1];
             memcpy(to->data, param->data, param->count * sizeof(float));
             to->data[0] = how == 1 && target ? NAN : to->data[0];
-            to->data[0] = how == 3 && strcmp(param->name, "din.top.0.variance") == 0 ? -3.0f : to->data[0];
+            to->data[0] =
+                how == 3 && strcmp(param->name, "din.top.0.variance") == 0 ? -3.0f : to->data[0];
         }
         const sella_param_table *const tables[] = {&table};
         CHECK(sella_tensors_write(file, tables, 1, err));
@@ -297,7 +323,8 @@ static void test_hostile(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_din),     cmocka_unit_test(test_means),  cmocka_unit_test(test_ctrl), cmocka_unit_test(test_contrast_learns),
+        cmocka_unit_test(test_din),     cmocka_unit_test(test_means),
+        cmocka_unit_test(test_ctrl),    cmocka_unit_test(test_contrast_learns),
         cmocka_unit_test(test_refused), cmocka_unit_test(test_hostile),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

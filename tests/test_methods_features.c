@@ -1,5 +1,5 @@
-/* test_methods_features.c - one step of the methods with features in the prompt against PyTorch: prompts, logits, loss,
- * and every gradient.
+/* test_methods_features.c - one step of the methods with features in the prompt against PyTorch:
+ * prompts, logits, loss, and every gradient.
  * Expected values: tests/ref/methods_features_dump.py. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +13,8 @@
 
 enum { ROWS = 7, L = 32 };
 
-// Its own template, so that the dump does not depend on how the ones that come with the program are worded.
+/* Its own template, so that the dump does not depend on how the ones that come with the program are
+ * worded. */
 static const char template_text[] = "sella-template 1\n"
                                     "start = \"{Noun}s this person liked:\\n\"\n"
                                     "history = \"{title}\\n\"\n"
@@ -46,7 +47,8 @@ static void open_room(room *r, const char *method, const char *const *set, int c
     r->ref = ref_open("tests/ref/methods_features.ref");
     r->folder = scratch_make();
     r->dataset = reference_dataset(&r->ref, r->folder, ROWS);
-    CHECK(sella_training_resolve(sella_method_find(method), NULL, NULL, set, count, &r->settings, err));
+    CHECK(sella_training_resolve(sella_method_find(method), NULL, NULL, set, count, &r->settings,
+                                 err));
     CHECK(sella_backbone_open(TINY_MODEL, NULL, &r->backbone, err));
     sella_param_table_init(&r->logit);
     CHECK(sella_param_add(&r->logit, "logit.bias", 1, 0, err));
@@ -65,13 +67,15 @@ static void open_step(room *r, bool share)
                                           .batch = 100,
                                           .seed = 1};
     char *tmpl = scratch_file(r->folder, "template.txt", template_text, sizeof template_text - 1);
-    CHECK(sella_lm_open(r->settings, tmpl, r->backbone, NULL, r->dataset->title, ITEMS, "movie", slots, &r->lm, err));
+    CHECK(sella_lm_open(r->settings, tmpl, r->backbone, NULL, r->dataset->title, ITEMS, "movie",
+                        slots, &r->lm, err));
     free(tmpl);
     r->lm.tokens = soft ? soft->tokens : 1;
     CHECK(sella_lm_codes(&r->lm, r->codes.text ? &r->codes : NULL, err));
     CHECK(sella_lora_load(r->backbone, TINY_MODEL "/adapter", &r->lm.lora, err));
     CHECK(sella_lora_train(r->lm.lora, r->features.train_adapter, err));
-    CHECK(sella_corpus_open(&r->lm, r->dataset, SELLA_SPLIT_TRAIN, index, ROWS, &options, &r->corpus, err));
+    CHECK(sella_corpus_open(&r->lm, r->dataset, SELLA_SPLIT_TRAIN, index, ROWS, &options,
+                            &r->corpus, err));
     r->step = (sella_lm_step){.lm = &r->lm, .corpus = &r->corpus, .soft = soft, .logit = &r->logit};
     CHECK(sella_lm_step_open(&r->step, err));
 }
@@ -222,7 +226,8 @@ static void test_collm(void **state)
 /* Texts of bits, by hand: the first of eight is the highest. */
 static void test_codes(void **state)
 {
-    const uint8_t user[2][8] = {{0, 0, 0, 0, 0, 1, 1, 0}, {1, 1, 1, 1, 1, 1, 1, 1}}, item[1][8] = {{1}};
+    const uint8_t user[2][8] = {{0, 0, 0, 0, 0, 1, 1, 0}, {1, 1, 1, 1, 1, 1, 1, 1}},
+                  item[1][8] = {{1}};
     const uint8_t wide[2][16] = {{0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1, 1, 0}, {0}};
     sella_codes codes;
     sella_err why = {0};
@@ -244,14 +249,16 @@ static void test_codes(void **state)
     assert_non_null(strstr(why.text, "multiple of 8"));
 }
 
-/* The dump's texts, put in directly: how codes come about is tests of codes.c and collab/binary_mf.c. */
+/* The dump's texts, put in directly: how codes come about is tests of codes.c and
+ * collab/binary_mf.c. */
 static void binllm(bool share)
 {
     static const char *const user[] = {"0110", "1011", "0001", "1111"};
     static const char *const item[] = {"1.22", "255.0", "7.7", "0.0", "13.128", "99.1", "1.1"};
     room r;
     open_room(&r, "binllm", NULL, 0);
-    r.codes = (sella_codes){.users = USERS, .items = ITEMS, .room = 8, .text = calloc(USERS + ITEMS + 2, 8)};
+    r.codes = (sella_codes){
+        .users = USERS, .items = ITEMS, .room = 8, .text = calloc(USERS + ITEMS + 2, 8)};
     assert_non_null(r.codes.text);
     for (int i = 0; i < USERS + ITEMS + 2; i++) {
         snprintf(r.codes.text + 8 * i, 8, "%s", i < USERS + 1 ? user[i] : item[i - USERS - 1]);

@@ -1,5 +1,6 @@
-/* test_methods_hidden.c - stages with train.cache_hidden: the same bytes and the same losses with and without it, killed or not; every tree is
- * computed once and read ever after; what is on disk is never trusted; nothing stays behind. */
+/* test_methods_hidden.c - stages with train.cache_hidden: the same bytes and the same losses with
+ * and without it, killed or not; every tree is computed once and read ever after; what is on disk
+ * is never trusted; nothing stays behind. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -15,9 +16,10 @@
 #include "methods_fixture.h"
 
 /* Many batches a step, many steps an epoch; an adapter on the second of the two layers. */
-#define COMMON                                                                                                            \
-    "lora.first_layer=1", "lora.dropout=0.1", "stage1.epochs=3", "stage1.batch=20", "stage1.evaluate=5", "stage1.lr=1e-2", \
-        "train.tokens=256", "stage1.tree_cap=160", "history.length=3", "history.window=sliding", "checkpoint.seconds=0", "eval.rows=30"
+#define COMMON                                                                                     \
+    "lora.first_layer=1", "lora.dropout=0.1", "stage1.epochs=3", "stage1.batch=20",                \
+        "stage1.evaluate=5", "stage1.lr=1e-2", "train.tokens=256", "stage1.tree_cap=160",          \
+        "history.length=3", "history.window=sliding", "checkpoint.seconds=0", "eval.rows=30"
 static const char *const with[] = {COMMON, "train.cache_hidden=auto", NULL};
 static const char *const without[] = {COMMON, "train.cache_hidden=no", NULL};
 static const char *const asked[] = {COMMON, "train.cache_hidden=yes", NULL};
@@ -68,7 +70,8 @@ static int stop(void *user)
     return l->steps_left >= 0 && l->steps_left-- == 0;
 }
 
-static sella_status train(const char *run, const char *const *set, bool resume, listener *l, sella_err *err)
+static sella_status train(const char *run, const char *const *set, bool resume, listener *l,
+                          sella_err *err)
 {
     const sella_talk talk = {.line = hear, .stop = stop, .user = l};
     l->text[0] = '\0';
@@ -117,10 +120,12 @@ static char *records(const char *run)
     return all;
 }
 
-/* The adapter, the intercept, every loss and every score of `run` are those of the plain one; nothing is left on disk. */
+/* The adapter, the intercept, every loss and every score of `run` are those of the plain one;
+ * nothing is left on disk. */
 static void expect_plain(const char *run)
 {
-    char *a = records(plain), *b = records(run), *train_file = cache_of(run, "train"), *valid_file = cache_of(run, "valid");
+    char *a = records(plain), *b = records(run), *train_file = cache_of(run, "train"),
+         *valid_file = cache_of(run, "valid");
     assert_string_equal(a, b);
     assert_non_null(strstr(a, "\"epoch\":3"));
     assert_true(fixture_same(plain, run, "adapter/adapter_model.safetensors"));
@@ -155,14 +160,21 @@ static void the_same_bytes(void **state)
     static listener l = {.steps_left = -1};
     char *run = sella_path_join(folder, "with", NULL);
     train_ok(run, with, false, &l);
-    assert_true(said(&l, "stage1: what enters layer 1 is kept on disk between epochs: stages/stage1/hidden-train.bin, "));
+    assert_true(said(&l, "stage1: what enters layer 1 is kept on disk between epochs: "
+                         "stages/stage1/hidden-train.bin, "));
     assert_true(said(&l, "hidden-valid.bin"));
-    int trees, read, written; // every tree is written once and read in the two epochs after the first
-    const char *line = strstr(l.text, " MB, 0 of "), *end = strstr(l.text, "stage1: hidden states were read");
+    /* every tree is written once and read in the two epochs after the first */
+    int trees, read, written;
+    const char *line = strstr(l.text, " MB, 0 of "),
+               *end = strstr(l.text, "stage1: hidden states were read");
     assert_true(line && end && sscanf(line, " MB, 0 of %d trees", &trees) == 1);
-    assert_int_equal(sscanf(end, "stage1: hidden states were read from disk %d times, written %d times", &read, &written), 2);
+    assert_int_equal(sscanf(end,
+                            "stage1: hidden states were read from disk %d times, written %d times",
+                            &read, &written),
+                     2);
     assert_int_equal(written, trees);
-    assert_true(read >= 2 * trees && read < 3 * trees); // those of the first step also before training
+    /* those of the first step also before training */
+    assert_true(read >= 2 * trees && read < 3 * trees);
     expect_plain(run);
     free(run);
     run = sella_path_join(folder, "yes", NULL);
@@ -171,7 +183,8 @@ static void the_same_bytes(void **state)
     free(run);
 }
 
-/* Stopped after every few steps, in every epoch; with the same files, without them, and with all their numbers spoilt. */
+/* Stopped after every few steps, in every epoch; with the same files, without them, and with all
+ * their numbers spoilt. */
 static void stopped_anywhere(void **state)
 {
     (void)state;
@@ -200,7 +213,8 @@ static void stopped_anywhere(void **state)
             const sella_status status = train(run, with, true, &l, &err);
             int there = -1, of = -2;
             const char *line = strstr(l.text, "hidden-train.bin, ");
-            if (line && sscanf(line, "hidden-train.bin, %*f MB, %d of %d trees are there", &there, &of) == 2) {
+            if (line && sscanf(line, "hidden-train.bin, %*f MB, %d of %d trees are there", &there,
+                               &of) == 2) {
                 full += there == of;
                 assert_true(damage != 1 || there == 0);
             }
@@ -210,14 +224,16 @@ static void stopped_anywhere(void **state)
             assert_int_equal(status, SELLA_INTERRUPTED);
         }
         assert_true(stops > 6);
-        assert_true(damage == 1 ? full == 0 : full > 2); // after the first epoch all trees are there
+        /* after the first epoch all trees are there */
+        assert_true(damage == 1 ? full == 0 : full > 2);
         expect_plain(run);
         free(run);
         free(file);
     }
 }
 
-/* A cache of another model in our place, a truncated one, a folder: none is used, the result is the same. */
+/* A cache of another model in our place, a truncated one, a folder: none is used, the result is the
+ * same. */
 static void foreign_files(void **state)
 {
     (void)state;
@@ -228,7 +244,8 @@ static void foreign_files(void **state)
     l.steps_left = 6;
     assert_int_equal(train(run, with, true, &l, &err), SELLA_INTERRUPTED);
     assert_true(said(&l, " 0 of "));
-    FILE *f = fopen(file, "r+b"); // the fingerprint of the backbone stands behind 8 + 4 x 4 + 2 x 8 bytes
+    /* the fingerprint of the backbone stands behind 8 + 4 x 4 + 2 x 8 bytes */
+    FILE *f = fopen(file, "r+b");
     assert_non_null(f);
     fseek(f, 40, SEEK_SET);
     fputs("0123456789abcdef", f);
@@ -254,12 +271,14 @@ static void no_room(void **state)
     static listener l = {.steps_left = -1};
     sella_err err;
     struct rlimit before;
-    char *run = sella_path_join(folder, "no-room", NULL), *refused = sella_path_join(folder, "refused", NULL);
+    char *run = sella_path_join(folder, "no-room", NULL),
+         *refused = sella_path_join(folder, "refused", NULL);
     char *file = cache_of(refused, "train");
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &(struct rlimit){100000, before.rlim_max}), 0);
     const sella_status first = train(run, with, false, &l, &err);
-    const bool told = said(&l, "stage1: hidden states are computed again in every epoch: ") && said(&l, "of the disk can be had");
+    const bool told = said(&l, "stage1: hidden states are computed again in every epoch: ") &&
+                      said(&l, "of the disk can be had");
     const sella_status second = train(refused, asked, false, &l, &err);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     assert_int_equal(first, SELLA_OK);
@@ -280,7 +299,8 @@ static void no_room(void **state)
 static void nothing_to_keep(void **state)
 {
     (void)state;
-    static const char *const once[] = {"lora.first_layer=1", "stage1.batch=40", "checkpoint.seconds=1000", NULL};
+    static const char *const once[] = {"lora.first_layer=1", "stage1.batch=40",
+                                       "checkpoint.seconds=1000", NULL};
     static const char *const all[] = {"stage1.epochs=2", "stage1.batch=40", NULL};
     static const char *const wrong[] = {"train.cache_hidden=yes", NULL};
     static listener l = {.steps_left = -1};
@@ -295,20 +315,24 @@ static void nothing_to_keep(void **state)
     free(run);
     run = sella_path_join(folder, "wrong", NULL);
     assert_int_equal(train(run, wrong, false, &l, &err), SELLA_ARG);
-    assert_string_equal(err.text, "train.cache_hidden=yes with lora.first_layer=0: below the first layer there is nothing to keep");
+    assert_string_equal(err.text, "train.cache_hidden=yes with lora.first_layer=0: below the first "
+                                  "layer there is nothing to keep");
     assert_false(sella_path_exists(run));
     free(run);
 }
 
-/* Prompts that name users by codes are tokens, too: the adapter's second training (binllm) takes part; prompts with soft tokens do not. */
+/* Prompts that name users by codes are tokens, too: the adapter's second training (binllm) takes
+ * part; prompts with soft tokens do not. */
 static void other_stages(void **state)
 {
     (void)state;
     static const char *const both[][14] = {
-        {"lora.first_layer=1", "stage1.epochs=2", "stage3.epochs=2", "stage1.batch=40", "stage3.batch=40", "collab.width=8", "collab.epochs=3",
-         "collab.batch=80", "eval.rows=30", "checkpoint.seconds=1000", "lora.start=stage1", "train.cache_hidden=auto", NULL},
-        {"lora.first_layer=1", "stage1.epochs=2", "stage3.epochs=2", "stage1.batch=40", "stage3.batch=40", "collab.width=8", "collab.epochs=3",
-         "collab.batch=80", "eval.rows=30", "checkpoint.seconds=1000", "lora.start=stage1", "train.cache_hidden=no", NULL}};
+        {"lora.first_layer=1", "stage1.epochs=2", "stage3.epochs=2", "stage1.batch=40",
+         "stage3.batch=40", "collab.width=8", "collab.epochs=3", "collab.batch=80", "eval.rows=30",
+         "checkpoint.seconds=1000", "lora.start=stage1", "train.cache_hidden=auto", NULL},
+        {"lora.first_layer=1", "stage1.epochs=2", "stage3.epochs=2", "stage1.batch=40",
+         "stage3.batch=40", "collab.width=8", "collab.epochs=3", "collab.batch=80", "eval.rows=30",
+         "checkpoint.seconds=1000", "lora.start=stage1", "train.cache_hidden=no", NULL}};
     static const char *const methods[] = {"binllm", "prompt4nr"};
     for (int m = 0; m < 2; m++) {
         char *run[2];
@@ -320,16 +344,19 @@ static void other_stages(void **state)
             const sella_talk talk = {.line = hear, .user = &l};
             sella_err err;
             l.text[0] = '\0';
-            if (fixture_train(methods[m], dataset, run[w], NULL, NULL, false, both[w], &talk, &err) != SELLA_OK) {
+            if (fixture_train(methods[m], dataset, run[w], NULL, NULL, false, both[w], &talk,
+                              &err) != SELLA_OK) {
                 fail_msg("%s", err.text);
             }
             assert_int_equal(said(&l, "stage1: what enters layer 1 is kept on disk"), w == 0);
-            assert_int_equal(said(&l, "binllm: what enters layer 1 is kept on disk"), w == 0 && m == 0);
+            assert_int_equal(said(&l, "binllm: what enters layer 1 is kept on disk"),
+                             w == 0 && m == 0);
             assert_false(said(&l, "prompt4nr: what enters"));
         }
         for (int i = 0; fixture_artifacts[i]; i++) {
             char *path = sella_path_join(run[0], fixture_artifacts[i], NULL);
-            assert_true(!sella_path_exists(path) || fixture_same(run[0], run[1], fixture_artifacts[i]));
+            assert_true(!sella_path_exists(path) ||
+                        fixture_same(run[0], run[1], fixture_artifacts[i]));
             free(path);
         }
         free(run[0]);
@@ -341,8 +368,9 @@ int main(void)
 {
     sella_threads_set(1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_same_bytes), cmocka_unit_test(stopped_anywhere), cmocka_unit_test(foreign_files),
-        cmocka_unit_test(no_room),        cmocka_unit_test(nothing_to_keep),  cmocka_unit_test(other_stages),
+        cmocka_unit_test(the_same_bytes),  cmocka_unit_test(stopped_anywhere),
+        cmocka_unit_test(foreign_files),   cmocka_unit_test(no_room),
+        cmocka_unit_test(nothing_to_keep), cmocka_unit_test(other_stages),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

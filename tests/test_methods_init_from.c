@@ -1,5 +1,6 @@
-/* test_methods_init_from.c - a run that begins where another one ended: rows matched by id on grown and shrunk data, what new users and items
- * begin with, what is refused. Nothing is trained after the start (no epochs), so that the start itself is what the run holds. */
+/* test_methods_init_from.c - a run that begins where another one ended: rows matched by id on grown
+ * and shrunk data, what new users and items begin with, what is refused. Nothing is trained after
+ * the start (no epochs), so that the start itself is what the run holds. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -24,8 +25,11 @@ static int setup(void **state)
     folder = scratch_make();
     small_data = place("small");
     grown_data = place("grown");
-    fixture_dataset(small_data, &(fixture_shape){.users = 8, .items = 14, .train = 220, .valid = 40, .seed = 3});
-    fixture_dataset(grown_data, &(fixture_shape){.users = 12, .items = 20, .train = 500, .valid = 60, .seed = 4});
+    fixture_dataset(small_data, &(fixture_shape){
+                                    .users = 8, .items = 14, .train = 220, .valid = 40, .seed = 3});
+    fixture_dataset(
+        grown_data,
+        &(fixture_shape){.users = 12, .items = 20, .train = 500, .valid = 60, .seed = 4});
     return 0;
 }
 
@@ -38,7 +42,8 @@ static int teardown(void **state)
     return 0;
 }
 
-static sella_status train_on(const char *method, const char *data, const char *run, const char *init, const char *from, const char *const *set,
+static sella_status train_on(const char *method, const char *data, const char *run,
+                             const char *init, const char *from, const char *const *set,
                              bool resume, sella_err *err)
 {
     int count = 0;
@@ -46,15 +51,25 @@ static sella_status train_on(const char *method, const char *data, const char *r
     while (set && set[count]) {
         count++;
     }
-    const sella_train_options options = {.method = method, .dataset = data, .run = run, .model = TINY_MODEL, .set = set, .set_count = count,
-                                         .init_from = init, .from = from, .seed = 5, .threads = 1, .resume = resume};
+    const sella_train_options options = {.method = method,
+                                         .dataset = data,
+                                         .run = run,
+                                         .model = TINY_MODEL,
+                                         .set = set,
+                                         .set_count = count,
+                                         .init_from = init,
+                                         .from = from,
+                                         .seed = 5,
+                                         .threads = 1,
+                                         .resume = resume};
     memset(err, 0, sizeof *err);
     const sella_status status = sella_train(&options, NULL, &json, err);
     free(json);
     return status;
 }
 
-static void train_ok(const char *method, const char *data, const char *run, const char *init, const char *const *set)
+static void train_ok(const char *method, const char *data, const char *run, const char *init,
+                     const char *const *set)
 {
     sella_err why;
     if (train_on(method, data, run, init, NULL, set, false, &why) != SELLA_OK) {
@@ -67,7 +82,8 @@ static int same_rows(const char *a, const char *b, const char *name, bool users)
 {
     sella_run *x, *y;
     sella_safetensors *p, *q;
-    char *in_a = sella_path_join(a, "collab.safetensors", NULL), *in_b = sella_path_join(b, "collab.safetensors", NULL);
+    char *in_a = sella_path_join(a, "collab.safetensors", NULL),
+         *in_b = sella_path_join(b, "collab.safetensors", NULL);
     CHECK(sella_run_open(a, &x, err));
     CHECK(sella_run_open(b, &y, err));
     CHECK(sella_safetensors_open(in_a, &p, err));
@@ -77,9 +93,12 @@ static int same_rows(const char *a, const char *b, const char *name, bool users)
     const size_t width = s->rank == 2 ? (size_t)s->shape[1] : 1;
     int known = 0;
     for (int64_t r = 0; r < t->shape[0]; r++) {
-        const int32_t old = users ? sella_run_find_user(x, y->user_id[r]) : sella_run_find_item(x, y->item_id[r]);
+        const int32_t old =
+            users ? sella_run_find_user(x, y->user_id[r]) : sella_run_find_item(x, y->item_id[r]);
         if (old >= 0) {
-            assert_memory_equal((const float *)t->data + (size_t)r * width, (const float *)s->data + (size_t)old * width, width * sizeof(float));
+            assert_memory_equal((const float *)t->data + (size_t)r * width,
+                                (const float *)s->data + (size_t)old * width,
+                                width * sizeof(float));
             known++;
         }
     }
@@ -95,7 +114,9 @@ static int same_rows(const char *a, const char *b, const char *name, bool users)
 static void matrix_factorisation(void **state)
 {
     (void)state;
-    static const char *const learn[] = {"collab.width=6", "collab.epochs=6", NULL}, *const keep[] = {"collab.width=6", "collab.epochs=0", "collab.init=1e-9", NULL};
+    static const char *const learn[] = {"collab.width=6", "collab.epochs=6", NULL},
+                             *const keep[] = {"collab.width=6", "collab.epochs=0",
+                                              "collab.init=1e-9", NULL};
     char *old = place("mf"), *grown = place("mf-grown"), *shrunk = place("mf-shrunk");
     train_ok("mf", small_data, old, NULL, learn);
     train_ok("mf", grown_data, grown, old, keep);
@@ -103,7 +124,8 @@ static void matrix_factorisation(void **state)
     assert_int_equal(same_rows(old, grown, "user.bias", true), 8);
     assert_int_equal(same_rows(old, grown, "item.weight", false), 14);
     assert_int_equal(same_rows(old, grown, "item.bias", false), 14);
-    /* a new user begins as the old run sees a user never seen with the likes of train; other figures are of known items alone */
+    /* a new user begins as the old run sees a user never seen with the likes of train; other
+     * figures are of known items alone */
     sella_dataset *data = NULL;
     sella_engine *before, *after;
     CHECK(sella_dataset_open(grown_data, &data, err));
@@ -123,8 +145,12 @@ static void matrix_factorisation(void **state)
                 history[known++] = data->item_id[liked[j]];
             }
         }
-        CHECK(sella_engine_score(before, &(sella_request){.history = history, .history_count = known}, item, 2, want, err));
-        CHECK(sella_engine_score(after, &(sella_request){.user = data->user_id[u], .history_count = -1}, item, 2, got, err));
+        CHECK(sella_engine_score(before,
+                                 &(sella_request){.history = history, .history_count = known}, item,
+                                 2, want, err));
+        CHECK(sella_engine_score(after,
+                                 &(sella_request){.user = data->user_id[u], .history_count = -1},
+                                 item, 2, got, err));
         assert_true(fabs(got[0] - want[0]) < 1e-5 && fabs(got[1] - want[1]) < 1e-5);
         free(liked);
         fresh++;
@@ -142,8 +168,12 @@ static void matrix_factorisation(void **state)
     json_t *document = NULL;
     CHECK(sella_json_load(file, 1 << 20, &document, err));
     assert_non_null(strstr(json_string_value(json_object_get(document, "init_from")), "/mf"));
-    assert_int_equal(json_integer_value(json_object_get(json_object_get(document, "decided"), "init_from.users")), 8);
-    assert_int_equal(json_integer_value(json_object_get(json_object_get(document, "decided"), "init_from.items")), 14);
+    assert_int_equal(json_integer_value(
+                         json_object_get(json_object_get(document, "decided"), "init_from.users")),
+                     8);
+    assert_int_equal(json_integer_value(
+                         json_object_get(json_object_get(document, "decided"), "init_from.items")),
+                     14);
     json_decref(document);
     free(file);
     free(old);
@@ -151,11 +181,13 @@ static void matrix_factorisation(void **state)
     free(shrunk);
 }
 
-/* The first epoch on the same rows loses less than a new run's, also with sgd; and --resume goes on with the recorded start alone. */
+/* The first epoch on the same rows loses less than a new run's, also with sgd; and --resume goes on
+ * with the recorded start alone. */
 static void goes_on_learning(void **state)
 {
     (void)state;
-    static const char *const learn[] = {"collab.width=6", "collab.epochs=8", NULL}, *const one[] = {"collab.width=6", "collab.epochs=1", NULL};
+    static const char *const learn[] = {"collab.width=6", "collab.epochs=8", NULL},
+                             *const one[] = {"collab.width=6", "collab.epochs=1", NULL};
     char *old = place("sgd"), *again = place("sgd-again"), *anew = place("sgd-new");
     double loss[2];
     sella_err why;
@@ -182,7 +214,8 @@ static void goes_on_learning(void **state)
 static void adapters(void **state)
 {
     (void)state;
-    static const char *const learn[] = {"stage1.lr=1e-2", "stage1.batch=24", NULL}, *const keep[] = {"stage1.epochs=0", NULL};
+    static const char *const learn[] = {"stage1.lr=1e-2", "stage1.batch=24", NULL},
+                             *const keep[] = {"stage1.epochs=0", NULL};
     char *old = place("tallrec"), *grown = place("tallrec-grown");
     train_ok("tallrec", small_data, old, NULL, learn);
     train_ok("tallrec", grown_data, grown, old, keep);
@@ -194,9 +227,12 @@ static void adapters(void **state)
 static void whole_method(void **state)
 {
     (void)state;
-    static const char *const learn[] = {"stage1.batch=24", "stage3.batch=24", "stage2.epochs=6", "stage2.batch=64", "collab.width=8",
-                                        "proj.hidden=12",  "stage3.lr=1e-2",  "stage1.lr=1e-2",  NULL},
-                             *const keep[] = {"stage1.epochs=0", "stage2.epochs=0", "stage3.steps=0", "collab.width=8", "proj.hidden=12", NULL};
+    static const char *const learn[] = {"stage1.batch=24", "stage3.batch=24", "stage2.epochs=6",
+                                        "stage2.batch=64", "collab.width=8",  "proj.hidden=12",
+                                        "stage3.lr=1e-2",  "stage1.lr=1e-2",  NULL},
+                             *const keep[] = {"stage1.epochs=0", "stage2.epochs=0",
+                                              "stage3.steps=0",  "collab.width=8",
+                                              "proj.hidden=12",  NULL};
     char *old = place("sella"), *grown = place("sella-grown");
     train_ok("sella", small_data, old, NULL, learn);
     train_ok("sella", grown_data, grown, old, keep);
@@ -207,33 +243,42 @@ static void whole_method(void **state)
     assert_int_equal(same_rows(old, grown, "history.weight", false), 14);
     assert_int_equal(same_rows(old, grown, "semantic.weight", false), 14);
     /* a new item's semantic row is as distilled */
-    char *file = sella_path_join(grown, "collab.safetensors", NULL), *distilled = sella_path_join(grown, "stages/distil/semantic.safetensors", NULL);
+    char *file = sella_path_join(grown, "collab.safetensors", NULL),
+         *distilled = sella_path_join(grown, "stages/distil/semantic.safetensors", NULL);
     sella_safetensors *p, *q;
     CHECK(sella_safetensors_open(file, &p, err));
     CHECK(sella_safetensors_open(distilled, &q, err));
-    const sella_tensor *s = sella_safetensors_find(p, "semantic.weight"), *t = sella_safetensors_find(q, "semantic.weight");
+    const sella_tensor *s = sella_safetensors_find(p, "semantic.weight"),
+                       *t = sella_safetensors_find(q, "semantic.weight");
     const size_t L = (size_t)s->shape[1];
-    assert_memory_equal((const float *)s->data + 17 * L, (const float *)t->data + 17 * L, L * sizeof(float));
-    assert_true(memcmp((const float *)s->data + 3 * L, (const float *)t->data + 3 * L, L * sizeof(float)) != 0);
+    assert_memory_equal((const float *)s->data + 17 * L, (const float *)t->data + 17 * L,
+                        L * sizeof(float));
+    assert_true(memcmp((const float *)s->data + 3 * L, (const float *)t->data + 3 * L,
+                       L * sizeof(float)) != 0);
     sella_safetensors_close(p);
     sella_safetensors_close(q);
     /* refusals need a finished sella run */
     sella_err why;
     char *bad = place("bad");
-    static const char *const wide[] = {"collab.width=9", "proj.hidden=12", NULL}, *const hidden[] = {"collab.width=8", "proj.hidden=13", NULL},
-                             *const rank[] = {"collab.width=8", "proj.hidden=12", "lora.rank=4", NULL};
+    static const char *const wide[] = {"collab.width=9", "proj.hidden=12", NULL},
+                             *const hidden[] = {"collab.width=8", "proj.hidden=13", NULL},
+                             *const rank[] = {"collab.width=8", "proj.hidden=12", "lora.rank=4",
+                                              NULL};
     assert_int_equal(train_on("sella", grown_data, bad, old, NULL, wide, false, &why), SELLA_STATE);
     assert_non_null(strstr(why.text, "collab.width is 8, here it is 9"));
-    assert_int_equal(train_on("sella", grown_data, bad, old, NULL, hidden, false, &why), SELLA_STATE);
+    assert_int_equal(train_on("sella", grown_data, bad, old, NULL, hidden, false, &why),
+                     SELLA_STATE);
     assert_non_null(strstr(why.text, "proj.hidden"));
     assert_int_equal(train_on("sella", grown_data, bad, old, NULL, rank, false, &why), SELLA_STATE);
     assert_non_null(strstr(why.text, "lora.rank"));
-    assert_int_equal(train_on("tallrec", grown_data, bad, old, NULL, NULL, false, &why), SELLA_STATE);
+    assert_int_equal(train_on("tallrec", grown_data, bad, old, NULL, NULL, false, &why),
+                     SELLA_STATE);
     assert_non_null(strstr(why.text, "is a run of sella"));
     assert_int_equal(train_on("bias", grown_data, bad, old, NULL, NULL, false, &why), SELLA_ARG);
     assert_non_null(strstr(why.text, "--init-from"));
     assert_int_equal(train_on("sella", grown_data, bad, old, old, NULL, false, &why), SELLA_ARG);
-    assert_int_equal(train_on("sella", grown_data, bad, "nowhere", NULL, NULL, false, &why), SELLA_MISSING);
+    assert_int_equal(train_on("sella", grown_data, bad, "nowhere", NULL, NULL, false, &why),
+                     SELLA_MISSING);
     char *result = sella_path_join(old, "result.json", NULL);
     assert_int_equal(remove(result), 0);
     assert_int_equal(train_on("sella", grown_data, bad, old, NULL, NULL, false, &why), SELLA_STATE);

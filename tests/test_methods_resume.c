@@ -1,5 +1,5 @@
-/* test_methods_resume.c - a run that is killed again and again, at any moment of any stage, ends with the bytes of
- * one that was not. */
+/* test_methods_resume.c - a run that is killed again and again, at any moment of any stage, ends
+ * with the bytes of one that was not. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -26,8 +26,9 @@ static const char *const settings[] = {"stage1.batch=20",
                                        "checkpoint.seconds=0",
                                        "eval.rows=50",
                                        NULL};
-static const char *const adam[] = {"collab.optimizer=adam", "collab.width=8",         "collab.batch=64",
-                                   "collab.epochs=12",      "checkpoint.seconds=0", NULL};
+static const char *const adam[] = {"collab.optimizer=adam", "collab.width=8",
+                                   "collab.batch=64",       "collab.epochs=12",
+                                   "checkpoint.seconds=0",  NULL};
 static char *folder, *dataset;
 
 static int setup(void **state)
@@ -59,20 +60,23 @@ static void wait_microseconds(long n)
 }
 
 /* Train in a child that is killed after some time; true when it came to its end before. */
-static bool killed_round(const char *method, const char *run, const char *const *set, long microseconds)
+static bool killed_round(const char *method, const char *run, const char *const *set,
+                         long microseconds)
 {
     fflush(NULL);
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
         sella_err err;
-        int failed = fixture_train(method, dataset, run, NULL, NULL, true, set, NULL, &err) != SELLA_OK;
+        int failed =
+            fixture_train(method, dataset, run, NULL, NULL, true, set, NULL, &err) != SELLA_OK;
         if (failed) {
             fprintf(stderr, "child: %s\n", err.text);
         }
         _exit(failed);
     }
-    for (long waited = 0; waited < microseconds; waited += 1000) { // not killed when it is done already
+    /* not killed when it is done already */
+    for (long waited = 0; waited < microseconds; waited += 1000) {
         int how;
         if (waitpid(child, &how, WNOHANG) == child) {
             assert_true(WIFEXITED(how));
@@ -94,7 +98,8 @@ static bool killed_round(const char *method, const char *run, const char *const 
 /* metrics.jsonl without the seconds. */
 static void expect_same_records(const char *a, const char *b)
 {
-    char *paths[2] = {sella_path_join(a, "metrics.jsonl", NULL), sella_path_join(b, "metrics.jsonl", NULL)};
+    char *paths[2] = {sella_path_join(a, "metrics.jsonl", NULL),
+                      sella_path_join(b, "metrics.jsonl", NULL)};
     FILE *file[2] = {fopen(paths[0], "r"), fopen(paths[1], "r")};
     char line[2][4096];
     assert_non_null(file[0]);
@@ -124,7 +129,8 @@ static void expect_same_records(const char *a, const char *b)
 }
 
 /* What methods with features keep of the stages before. */
-static const char *const kept[] = {"stages/stage1/adapter/adapter_model.safetensors", "stages/collab/collab.safetensors",
+static const char *const kept[] = {"stages/stage1/adapter/adapter_model.safetensors",
+                                   "stages/collab/collab.safetensors",
                                    "stages/codes/collab.safetensors", NULL};
 
 static void expect_same_files(const char *a, const char *b, const char *const *names)
@@ -148,7 +154,8 @@ static void expect_same_run(const char *a, const char *b)
     free(left);
 }
 
-static void killed(const char *method, const char *label, const char *const *set, int rounds, unsigned seed)
+static void killed(const char *method, const char *label, const char *const *set, int rounds,
+                   unsigned seed)
 {
     char name[64];
     snprintf(name, sizeof name, "%s-whole", label);
@@ -160,7 +167,8 @@ static void killed(const char *method, const char *label, const char *const *set
         int kills = 0;
         snprintf(name, sizeof name, "%s-killed-%d", label, round);
         char *run = sella_path_join(folder, name, NULL);
-        while (!killed_round(method, run, set, 3000 + (long)(fixture_draw(&seed) % 20000) * (1 + kills / 20))) {
+        while (!killed_round(method, run, set,
+                             3000 + (long)(fixture_draw(&seed) % 20000) * (1 + kills / 20))) {
             assert_true(++kills < 500);
         }
         print_message("%s: killed %d times\n", label, kills);
@@ -173,9 +181,17 @@ static void killed(const char *method, const char *label, const char *const *set
 static void test_sella(void **state)
 {
     (void)state;
-    static const char *const graph[] = {"collab.model=lightgcn", "stage1.batch=40",  "stage3.batch=20",  "stage2.epochs=4",
-                                        "stage2.batch=64",       "collab.width=8",   "proj.hidden=12",   "stage3.evaluate=4",
-                                        "checkpoint.seconds=0",  "eval.rows=30",     NULL};
+    static const char *const graph[] = {"collab.model=lightgcn",
+                                        "stage1.batch=40",
+                                        "stage3.batch=20",
+                                        "stage2.epochs=4",
+                                        "stage2.batch=64",
+                                        "collab.width=8",
+                                        "proj.hidden=12",
+                                        "stage3.evaluate=4",
+                                        "checkpoint.seconds=0",
+                                        "eval.rows=30",
+                                        NULL};
     static const char *const target[] = {"collab.model=din",
                                          "stage1.batch=40",
                                          "stage3.batch=20",
@@ -199,18 +215,26 @@ static void test_mf(void **state)
     killed("mf", "mf-adam", adam, 2, 31);
 }
 
-/* Dropout, negatives and what is derived from the trained tables are functions of seed, epoch and step. */
+/* Dropout, negatives and what is derived from the trained tables are functions of seed, epoch and
+ * step. */
 static void test_models(void **state)
 {
-    static const char *const sasrec[] = {"collab.width=8",       "collab.batch=64",     "collab.epochs=6",
-                                         "collab.dropout=0.3",   "sasrec.blocks=2",     "collab.history_length=6",
-                                         "checkpoint.seconds=0", NULL};
-    static const char *const bpr[] = {"collab.width=8",     "collab.batch=32",      "collab.epochs=8",
-                                      "lightgcn.loss=bpr", "checkpoint.seconds=0", NULL};
-    static const char *const din[] = {"collab.width=8", "collab.batch=64",       "collab.epochs=6", "collab.dropout=0.3",
-                                      "din.hide=0.2",   "checkpoint.seconds=0", NULL};
-    static const char *const ctrl[] = {"collab.width=8",  "collab.batch=64", "collab.epochs=3",      "train.rows=80",
-                                       "ctrl.epochs=3", "ctrl.batch=32",   "checkpoint.seconds=0", NULL};
+    static const char *const sasrec[] = {
+        "collab.width=8",  "collab.batch=64",         "collab.epochs=6",      "collab.dropout=0.3",
+        "sasrec.blocks=2", "collab.history_length=6", "checkpoint.seconds=0", NULL};
+    static const char *const bpr[] = {"collab.width=8",       "collab.batch=32",
+                                      "collab.epochs=8",      "lightgcn.loss=bpr",
+                                      "checkpoint.seconds=0", NULL};
+    static const char *const din[] = {"collab.width=8",
+                                      "collab.batch=64",
+                                      "collab.epochs=6",
+                                      "collab.dropout=0.3",
+                                      "din.hide=0.2",
+                                      "checkpoint.seconds=0",
+                                      NULL};
+    static const char *const ctrl[] = {
+        "collab.width=8", "collab.batch=64", "collab.epochs=3",      "train.rows=80",
+        "ctrl.epochs=3",  "ctrl.batch=32",   "checkpoint.seconds=0", NULL};
     (void)state;
     killed("sasrec", "sasrec", sasrec, 1, 37);
     killed("lightgcn", "lightgcn", bpr, 1, 41);
@@ -227,9 +251,17 @@ static void test_tallrec(void **state)
 /* Stage 1, what the method has of its own, and the stage with features. */
 static void test_features(void **state)
 {
-    static const char *const both[] = {"stage1.batch=40", "stage3.batch=40", "collab.width=8", "collab.epochs=6", "collab.batch=80",
-                                       "stage3.evaluate=3", "lora.start=stage1", "collm.train=proj+collab",
-                                       "checkpoint.seconds=0", "eval.rows=50", NULL};
+    static const char *const both[] = {"stage1.batch=40",
+                                       "stage3.batch=40",
+                                       "collab.width=8",
+                                       "collab.epochs=6",
+                                       "collab.batch=80",
+                                       "stage3.evaluate=3",
+                                       "lora.start=stage1",
+                                       "collm.train=proj+collab",
+                                       "checkpoint.seconds=0",
+                                       "eval.rows=50",
+                                       NULL};
     (void)state;
     killed("prompt4nr", "prompt4nr", both, 1, 41);
     killed("personprompt", "personprompt", both, 1, 43);
@@ -248,12 +280,14 @@ static int stop(void *user)
     return --p->left < 0;
 }
 
-/* How the weights are kept is recorded and taken again; so small a model gives the same bytes either way. */
+/* How the weights are kept is recorded and taken again; so small a model gives the same bytes
+ * either way. */
 static void test_weights(void **state)
 {
     sella_err why;
     char *json = NULL, *whole = sella_path_join(folder, "tallrec-whole", NULL),
-         *run = sella_path_join(folder, "stored", NULL), *file = sella_path_join(run, "run.json", NULL);
+         *run = sella_path_join(folder, "stored", NULL),
+         *file = sella_path_join(run, "run.json", NULL);
     patience p = {.left = 7};
     const sella_talk talk = {.stop = stop, .user = &p};
     sella_train_options options = {.method = "tallrec",
@@ -272,23 +306,29 @@ static void test_weights(void **state)
     assert_int_equal(sella_train(&options, &talk, &json, &why), SELLA_INTERRUPTED);
     json_t *document = NULL;
     CHECK(sella_json_load(file, 1 << 20, &document, err));
-    assert_int_equal(json_integer_value(json_object_get(json_object_get(document, "decided"), "weights.stored")), 1);
+    assert_int_equal(
+        json_integer_value(json_object_get(json_object_get(document, "decided"), "weights.stored")),
+        1);
     json_decref(document);
     options.resume = 1;
     options.weights = "expanded";
     assert_int_equal(sella_train(&options, NULL, &json, &why), SELLA_STATE);
-    assert_non_null(strstr(why.text, "was begun with --weights stored; --resume was asked for expanded"));
+    assert_non_null(
+        strstr(why.text, "was begun with --weights stored; --resume was asked for expanded"));
     options.weights = "auto"; /* there is room to expand it, but it was begun otherwise */
     if (sella_train(&options, NULL, &json, &why) != SELLA_OK) {
         fail_msg("%s", why.text);
     }
     expect_same_run(whole, run);
     CHECK(sella_json_load(file, 1 << 20, &document, err));
-    assert_int_equal(json_integer_value(json_object_get(json_object_get(document, "decided"), "weights.stored")), 1);
+    assert_int_equal(
+        json_integer_value(json_object_get(json_object_get(document, "decided"), "weights.stored")),
+        1);
     json_decref(document);
     free(json);
     json = NULL;
-    options = (sella_train_options){.method = "mf", .dataset = dataset, .run = run, .weights = "stored"};
+    options =
+        (sella_train_options){.method = "mf", .dataset = dataset, .run = run, .weights = "stored"};
     assert_int_equal(sella_train(&options, NULL, &json, &why), SELLA_ARG);
     assert_string_equal(why.text, "method mf has no language model whose weights could be stored");
     free(whole);
@@ -300,12 +340,14 @@ static void test_interrupted(void **state)
 {
     sella_err why;
     (void)state;
-    char *whole = sella_path_join(folder, "sella-whole", NULL), *run = sella_path_join(folder, "stopped", NULL);
+    char *whole = sella_path_join(folder, "sella-whole", NULL),
+         *run = sella_path_join(folder, "stopped", NULL);
     int stops = 0;
     for (;;) {
         patience p = {.left = 7};
         const sella_talk talk = {.stop = stop, .user = &p};
-        sella_status status = fixture_train("sella", dataset, run, NULL, NULL, true, settings, &talk, &why);
+        sella_status status =
+            fixture_train("sella", dataset, run, NULL, NULL, true, settings, &talk, &why);
         if (status == SELLA_OK) {
             break;
         }
@@ -319,7 +361,8 @@ static void test_interrupted(void **state)
     char *result = sella_path_join(run, "result.json", NULL);
     uint64_t before, after;
     CHECK(sella_hash_file(result, &before, err));
-    assert_int_equal(fixture_train("sella", dataset, run, NULL, NULL, true, settings, NULL, &why), SELLA_OK);
+    assert_int_equal(fixture_train("sella", dataset, run, NULL, NULL, true, settings, NULL, &why),
+                     SELLA_OK);
     CHECK(sella_hash_file(result, &after, err));
     assert_true(before == after);
     free(result);
@@ -332,15 +375,20 @@ static void test_other_run(void **state)
 {
     sella_err why;
     (void)state;
-    char *run = sella_path_join(folder, "sella-whole", NULL), *data = sella_path_join(folder, "data2", NULL);
+    char *run = sella_path_join(folder, "sella-whole", NULL),
+         *data = sella_path_join(folder, "data2", NULL);
     const char *const other[] = {"stage1.batch=21", NULL};
-    assert_int_equal(fixture_train("sella", dataset, run, NULL, NULL, true, other, NULL, &why), SELLA_STATE);
+    assert_int_equal(fixture_train("sella", dataset, run, NULL, NULL, true, other, NULL, &why),
+                     SELLA_STATE);
     assert_non_null(strstr(why.text, "stage1.batch"));
-    assert_int_equal(fixture_train("tallrec", dataset, run, NULL, NULL, true, NULL, NULL, &why), SELLA_STATE);
-    assert_int_equal(fixture_train("sella", dataset, run, "paper", NULL, true, NULL, NULL, &why), SELLA_STATE);
+    assert_int_equal(fixture_train("tallrec", dataset, run, NULL, NULL, true, NULL, NULL, &why),
+                     SELLA_STATE);
+    assert_int_equal(fixture_train("sella", dataset, run, "paper", NULL, true, NULL, NULL, &why),
+                     SELLA_STATE);
     const fixture_shape shape = {.users = 12, .items = 20, .train = 160, .valid = 60, .seed = 9};
     fixture_dataset(data, &shape);
-    assert_int_equal(fixture_train("sella", data, run, NULL, NULL, true, NULL, NULL, &why), SELLA_STATE);
+    assert_int_equal(fixture_train("sella", data, run, NULL, NULL, true, NULL, NULL, &why),
+                     SELLA_STATE);
     assert_non_null(strstr(why.text, "checksum"));
     free(run);
     free(data);

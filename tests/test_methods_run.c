@@ -112,7 +112,8 @@ static void test_create(void **state)
     free(where);
 }
 
-/* Every train user's positives of train and valid, each once, in order of time: counted here from the rows. */
+/* Every train user's positives of train and valid, each once, in order of time: counted here from
+ * the rows. */
 static void test_histories(void **state)
 {
     sella_settings *settings = defaults();
@@ -126,7 +127,8 @@ static void test_histories(void **state)
         int32_t n = sella_run_history(run, u, &items);
         int last = -1;
         bool seen[15] = {false};
-        for (int s = SELLA_SPLIT_TRAIN; s <= SELLA_SPLIT_VALID; s++) { // the fixture's rows are in order of time
+        /* the fixture's rows are in order of time */
+        for (int s = SELLA_SPLIT_TRAIN; s <= SELLA_SPLIT_VALID; s++) {
             const sella_split *split = &dataset->split[s];
             for (int64_t r = 0; r < split->rows; r++) {
                 if (split->user_n[r] == u && split->label_n[r]) {
@@ -199,15 +201,22 @@ static void test_hostile_runs(void **state)
 static void test_hostile_stages(void **state)
 {
     static const char *const text[] = {
-        "", "{", "{\"stage\": \"mf\", \"seconds\": 1.0, \"trained\": [", "[]", "garbage\n", "{}",
-        "{\"stage\": \"mf\"}", "{\"stage\": \"align\", \"seconds\": 1.0, \"trained\": [], \"frozen\": []}",
+        "",
+        "{",
+        "{\"stage\": \"mf\", \"seconds\": 1.0, \"trained\": [",
+        "[]",
+        "garbage\n",
+        "{}",
+        "{\"stage\": \"mf\"}",
+        "{\"stage\": \"align\", \"seconds\": 1.0, \"trained\": [], \"frozen\": []}",
         "{\"stage\": \"mf\", \"seconds\": \"x\", \"trained\": [], \"frozen\": []}"};
     sella_settings *settings = defaults();
     const sella_run_new make = make_of(settings);
     sella_run *run = NULL;
     sella_err why = {0};
     (void)state;
-    char *where = sella_path_join(folder, "runs/stages", NULL), *stages = sella_path_join(where, "stages/mf", NULL);
+    char *where = sella_path_join(folder, "runs/stages", NULL),
+         *stages = sella_path_join(where, "stages/mf", NULL);
     CHECK(sella_run_create(where, &make, &run, err));
     CHECK(sella_dir_make(stages, err));
     CHECK(sella_run_stages_check(run, err)); // a stage that is not finished
@@ -220,7 +229,8 @@ static void test_hostile_stages(void **state)
         assert_non_null(strstr(why.text, "done.json"));
         assert_null(again);
     }
-    static const char good[] = "{\"stage\": \"mf\", \"seconds\": 1.0, \"trained\": [], \"frozen\": [\"a\"]}";
+    static const char good[] =
+        "{\"stage\": \"mf\", \"seconds\": 1.0, \"trained\": [], \"frozen\": [\"a\"]}";
     free(scratch_file(stages, "done.json", good, strlen(good)));
     CHECK(sella_run_stages_check(run, err));
     sella_run_close(run);
@@ -231,8 +241,8 @@ static void test_hostile_stages(void **state)
     free(stages);
 }
 
-/* Format 1 had a boolean where format 2 has a word; a later format is refused; paths are recorded as seen from
- * everywhere. */
+/* Format 1 had a boolean where format 2 has a word; a later format is refused; paths are recorded
+ * as seen from everywhere. */
 static void test_format(void **state)
 {
     static const struct {
@@ -240,15 +250,18 @@ static void test_format(void **state)
         const char *was;
         bool residual_bool;
         const char *word; // NULL: refused
-    } cases[] = {{1, "true", true, "yes"},  {1, "false", true, "no"}, {1, "\"bias\"", false, "bias"},
-                 {2, "\"yes\"", false, "yes"}, {2, "true", true, NULL}, {3, "\"yes\"", false, NULL}};
+    } cases[] = {{1, "true", true, "yes"},       {1, "false", true, "no"},
+                 {1, "\"bias\"", false, "bias"}, {2, "\"yes\"", false, "yes"},
+                 {2, "true", true, NULL},        {3, "\"yes\"", false, NULL}};
     sella_settings *settings = defaults();
     sella_run_new make = make_of(settings);
     sella_run *run = NULL;
     sella_err why = {0};
     (void)state;
-    char *where = sella_path_join(folder, "runs/format", NULL), *file = sella_path_join(where, "run.json", NULL),
-         *model = scratch_file(folder, "model.gguf", "x", 1), *real = realpath(model, NULL), here[4096];
+    char *where = sella_path_join(folder, "runs/format", NULL),
+         *file = sella_path_join(where, "run.json", NULL),
+         *model = scratch_file(folder, "model.gguf", "x", 1), *real = realpath(model, NULL),
+         here[4096];
     assert_non_null(getcwd(here, sizeof here));
     assert_int_equal(chdir(folder), 0);
     CHECK(sella_run_create(where, &make, &run, err)); // "model.gguf" is in the working folder now
@@ -266,7 +279,8 @@ static void test_format(void **state)
         const sella_status status = sella_run_open(where, &run, &why);
         assert_int_equal(status == SELLA_OK, cases[i].word != NULL);
         if (cases[i].word) {
-            assert_string_equal(sella_settings_text(run->settings, "stage3.residual"), cases[i].word);
+            assert_string_equal(sella_settings_text(run->settings, "stage3.residual"),
+                                cases[i].word);
         }
         sella_run_close(run);
     }
@@ -289,16 +303,19 @@ static void test_settings(void **state)
     for (int m = 0; m < count; m++) { // all preset lists are accepted
         CHECK(sella_training_resolve(methods[m], "paper", NULL, NULL, 0, &settings, err));
         sella_settings_free(settings);
-        sella_status fast = sella_training_resolve(methods[m], "fast", NULL, NULL, 0, &settings, &why);
+        sella_status fast =
+            sella_training_resolve(methods[m], "fast", NULL, NULL, 0, &settings, &why);
         assert_int_equal(fast, methods[m]->preset_fast ? SELLA_OK : SELLA_ARG);
         sella_settings_free(settings);
     }
     const char *const set[] = {"stage1.lr=3e-4"};
-    CHECK(sella_training_resolve(sella_method_find("sella"), "paper", NULL, set, 1, &settings, err));
+    CHECK(
+        sella_training_resolve(sella_method_find("sella"), "paper", NULL, set, 1, &settings, err));
     assert_true(sella_settings_real(settings, "stage1.lr") == 3e-4);
     assert_int_equal(sella_settings_int(settings, "lora.rank"), 64);
     sella_settings_free(settings);
-    assert_int_equal(sella_training_resolve(sella_method_find("sella"), "papier", NULL, NULL, 0, &settings, &why),
+    assert_int_equal(sella_training_resolve(sella_method_find("sella"), "papier", NULL, NULL, 0,
+                                            &settings, &why),
                      SELLA_ARG);
     for (; sella_setting_at(rows, &info); rows++) {
         assert_true(info.help[0] != '\0' && info.help[strlen(info.help) - 1] == '.');
@@ -329,7 +346,8 @@ static void test_samples(void **state)
     const int32_t *user = dataset->split[SELLA_SPLIT_TRAIN].user_n;
     for (int64_t i = 0; i < k; i++) {
         bool follows = false;
-        for (int64_t r = small[i] - 1; i > 0 && r >= small[i - 1] - 400 && r >= 0 && !follows; r--) {
+        for (int64_t r = small[i] - 1; i > 0 && r >= small[i - 1] - 400 && r >= 0 && !follows;
+             r--) {
             if (user[r] == user[small[i]]) {
                 for (int64_t q = 0; q < i && !follows; q++) {
                     follows = small[q] == r;
@@ -339,7 +357,8 @@ static void test_samples(void **state)
         }
         runs += !follows;
     }
-    assert_in_range(runs, 20, 34); // 25 runs of four, some cut by a user's end, some next to each other
+    /* 25 runs of four, some cut by a user's end, some next to each other */
+    assert_in_range(runs, 20, 34);
     free(again);
     CHECK(sella_sample_rows(100, 4, 4, dataset, SELLA_SPLIT_TRAIN, &again, &a, err));
     assert_memory_not_equal(small, again, 100 * sizeof *small);
@@ -367,7 +386,8 @@ static void test_queries(void **state)
     sella_query *query = NULL;
     int32_t *pool = NULL;
     (void)state;
-    char *where = sella_path_join(folder, "runs/queries", NULL), *data = sella_path_join(folder, "other", NULL);
+    char *where = sella_path_join(folder, "runs/queries", NULL),
+         *data = sella_path_join(folder, "other", NULL);
     CHECK(sella_run_create(where, &make, &run, err));
     fixture_dataset(data, &shape);
     CHECK(sella_dataset_open(data, &other, err));
@@ -407,7 +427,8 @@ static void test_queries(void **state)
     assert_null(pool);
     for (int q = 0; q < 90; q++) {
         const int32_t *items;
-        assert_int_equal(query[q].history_count, sella_dataset_history(dataset, SELLA_SPLIT_VALID, q, &items));
+        assert_int_equal(query[q].history_count,
+                         sella_dataset_history(dataset, SELLA_SPLIT_VALID, q, &items));
         assert_true(query[q].history_count == 0 || query[q].history_n == items);
     }
     free(query);
@@ -427,7 +448,8 @@ static void test_refs(void **state)
                                  {.user = 5, .item = 2, .history_n = a, .history_count = 2},
                                  {.user = -1, .item = 1, .history_n = a, .history_count = 3},
                                  {.user = -1, .item = -1, .history_n = c, .history_count = 3}};
-    const int32_t with[] = {0, 0, 1, 2, 3, 4}, without[] = {0, 0, 0, 0, 1, 2}, items[] = {0, 1, 0, 1, 0, 2};
+    const int32_t with[] = {0, 0, 1, 2, 3, 4}, without[] = {0, 0, 0, 0, 1, 2},
+                  items[] = {0, 1, 0, 1, 0, 2};
     sella_refs refs;
     (void)state;
     CHECK(sella_refs_make(query, 6, SELLA_REFS_HISTORY, &refs, err));
@@ -442,7 +464,8 @@ static void test_refs(void **state)
 
 /* ---- tapes ---- */
 
-/* Every cut of a tape gives back whole records from its beginning, and writing goes on from there. */
+/* Every cut of a tape gives back whole records from its beginning, and writing goes on from
+ * there. */
 static void test_tape(void **state)
 {
     double data[12], back[12];
@@ -502,13 +525,16 @@ static void test_estimate(void **state)
     assert_true(all.bytes > 0 && all.trainable > 0 && all.frozen > 0);
     // a budget of just what 100 rows take gives about so many, and never fewer than 64
     double rate = 1e9, seconds = sella_estimate_seconds(&some, rate);
-    CHECK(sella_budget_rows(sella, settings, 1, dataset, TINY_MODEL, seconds, rate, &train_rows, &eval_rows, err));
+    CHECK(sella_budget_rows(sella, settings, 1, dataset, TINY_MODEL, seconds, rate, &train_rows,
+                            &eval_rows, err));
     assert_true(train_rows >= 64 && train_rows < 160);
     CHECK(sella->estimate(sella, settings, 1, dataset, TINY_MODEL, train_rows, eval_rows, &budget,
                           err));
-    CHECK(sella_budget_rows(sella, settings, 1, dataset, TINY_MODEL, 1e9, rate, &train_rows, &eval_rows, err));
+    CHECK(sella_budget_rows(sella, settings, 1, dataset, TINY_MODEL, 1e9, rate, &train_rows,
+                            &eval_rows, err));
     assert_int_equal(train_rows, 0);
-    CHECK(sella_budget_rows(sella, settings, 1, dataset, TINY_MODEL, 0.001, rate, &train_rows, &eval_rows, err));
+    CHECK(sella_budget_rows(sella, settings, 1, dataset, TINY_MODEL, 0.001, rate, &train_rows,
+                            &eval_rows, err));
     assert_int_equal(train_rows, 64);
     // what --from saves is part of it; scoring valid on the way is
     assert_true(some.stage1_tokens > 0 && some.stage1_tokens < some.tokens &&

@@ -1,5 +1,5 @@
-/* test_methods_scorer.c - scorers of a trained run: batched equals one by one, users and items never seen, titles as
- * text, vectors by hand, damaged artifacts. */
+/* test_methods_scorer.c - scorers of a trained run: batched equals one by one, users and items
+ * never seen, titles as text, vectors by hand, damaged artifacts. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -21,7 +21,8 @@ static sella_dataset *dataset;
 static int setup(void **state)
 {
     const fixture_shape shape = {.users = 12, .items = 20, .train = 200, .valid = 60, .seed = 13};
-    const char *const fast_set[] = {"stage2.epochs=6", "collab.width=8", "proj.hidden=12", "collab.unseen=mean", NULL};
+    const char *const fast_set[] = {"stage2.epochs=6", "collab.width=8", "proj.hidden=12",
+                                    "collab.unseen=mean", NULL};
     (void)state;
     sella_threads_set(1);
     folder = scratch_make();
@@ -86,7 +87,8 @@ static void test_batched_is_single(void **state)
     sella_run_close(run);
 }
 
-/* The figures of the run are those of its own predictions: one score a row, in the split's order. */
+/* The figures of the run are those of its own predictions: one score a row, in the split's
+ * order. */
 static void test_predictions_in_order(void **state)
 {
     sella_run *run;
@@ -108,7 +110,8 @@ static void test_predictions_in_order(void **state)
         double score;
         int label, warm;
         assert_non_null(fgets(line, sizeof line, file));
-        assert_int_equal(sscanf(line, "%63[^,],%63[^,],%d,%lf,%d", user, item, &label, &score, &warm), 5);
+        assert_int_equal(
+            sscanf(line, "%63[^,],%63[^,],%d,%lf,%d", user, item, &label, &score, &warm), 5);
         assert_string_equal(user, dataset->user_id[dataset->split[SELLA_SPLIT_VALID].user_n[r]]);
         assert_string_equal(item, dataset->item_id[dataset->split[SELLA_SPLIT_VALID].item_n[r]]);
         assert_int_equal(label, dataset->split[SELLA_SPLIT_VALID].label_n[r]);
@@ -132,7 +135,11 @@ static void test_never_seen(void **state)
     const sella_query query[] = {
         {.user = 2, .item = 5, .history_n = history, .history_count = 2},
         {.user = -1, .item = 5, .history_n = history, .history_count = 2},
-        {.user = -1, .item = -1, .target_text = "Another One (2001)", .history_n = history, .history_count = 2},
+        {.user = -1,
+         .item = -1,
+         .target_text = "Another One (2001)",
+         .history_n = history,
+         .history_count = 2},
         {.user = -1, .item = 5, .history_n = mixed, .history_text = texts, .history_count = 2},
         {.user = -1, .item = 5}};
     double z[5];
@@ -179,7 +186,8 @@ static double dot(const double *a, const float *b, int n)
     return sum;
 }
 
-/* score=vectors by hand from the files, as docs/math.md writes it: seen user, and unseen user with the mean. */
+/* score=vectors by hand from the files, as docs/math.md writes it: seen user, and unseen user with
+ * the mean. */
 static void test_vectors_by_hand(void **state)
 {
     enum { C = 8, L = 32, I = 20 };
@@ -231,7 +239,8 @@ static void test_vectors_by_hand(void **state)
                 p[c] += y[history[j] * C + c] / sqrt(3);
             }
         }
-        double expected = dot(p, q, C) + tensor(file, "item.bias")[9] + tensor(file, "global.bias")[0] +
+        double expected = dot(p, q, C) + tensor(file, "item.bias")[9] +
+                          tensor(file, "global.bias")[0] +
                           (query[n].user < 0 ? 0 : tensor(file, "user.bias")[4]) +
                           (query[n].history_count ? tensor(file, "text.gain")[0] * text : 0);
         assert_true(fabs(expected - z[n]) < 1e-5);

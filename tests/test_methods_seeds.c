@@ -1,5 +1,5 @@
-/* test_methods_seeds.c - several seeds and grids of settings: each run is the one that train alone makes, what is
- * finished is reused, what was stopped goes on, and other sweeps are refused. */
+/* test_methods_seeds.c - several seeds and grids of settings: each run is the one that train alone
+ * makes, what is finished is reused, what was stopped goes on, and other sweeps are refused. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -38,7 +38,8 @@ static char *in(const char *name)
 
 static sella_train_options options_of(const char *run)
 {
-    return (sella_train_options){.method = "mf", .dataset = data, .run = run, .set = set, .set_count = 2, .threads = 1};
+    return (sella_train_options){
+        .method = "mf", .dataset = data, .run = run, .set = set, .set_count = 2, .threads = 1};
 }
 
 static json_t *parsed(char *json)
@@ -71,14 +72,16 @@ static void test_seeds(void **state)
 {
     (void)state;
     static const uint64_t seed[] = {3, 0, 11};
-    char *dir = in("seeds"), *alone = in("alone"), *three = sella_seeds_path(dir, 3), *json = NULL, *file = sella_path_join(dir, "summary.json", NULL);
+    char *dir = in("seeds"), *alone = in("alone"), *three = sella_seeds_path(dir, 3), *json = NULL,
+         *file = sella_path_join(dir, "summary.json", NULL);
     sella_train_options options = options_of(dir), single = options_of(alone);
     sella_err why = {0};
     int begun = 0;
     const sella_talk talk = {.line = count_seeds, .stop = stop_second, .user = &begun};
     assert_int_equal(sella_train_seeds(&options, seed, 3, &talk, &json, &why), SELLA_INTERRUPTED);
     assert_false(sella_path_exists(file));
-    assert_int_equal(sella_train_seeds(&options, seed, 3, NULL, &json, &why), SELLA_STATE); // without --resume
+    /* without --resume */
+    assert_int_equal(sella_train_seeds(&options, seed, 3, NULL, &json, &why), SELLA_STATE);
     options.resume = 1;
     CHECK(sella_train_seeds(&options, seed, 3, NULL, &json, err));
     json_t *summary = parsed(json), *runs = json_object_get(summary, "runs");
@@ -88,7 +91,8 @@ static void test_seeds(void **state)
     CHECK(sella_train(&single, NULL, &json, err));
     json_t *one = parsed(json);
     assert_true(real_of(json_array_get(runs, 0), "auc") == real_of(one, "auc"));
-    assert_true(fixture_same(alone, three, "collab.safetensors") && fixture_same(alone, three, "predictions-valid.csv"));
+    assert_true(fixture_same(alone, three, "collab.safetensors") &&
+                fixture_same(alone, three, "predictions-valid.csv"));
     // mean and deviation from the runs
     double mean = 0, squares = 0;
     for (size_t i = 0; i < 3; i++) {
@@ -98,7 +102,8 @@ static void test_seeds(void **state)
     for (size_t i = 0; i < 3; i++) {
         squares += pow(real_of(json_array_get(runs, i), "auc") - mean, 2);
     }
-    assert_true(squares > 0 && fabs(real_of(json_object_get(summary, "mean"), "auc") - mean) < 1e-12);
+    assert_true(squares > 0 &&
+                fabs(real_of(json_object_get(summary, "mean"), "auc") - mean) < 1e-12);
     assert_true(fabs(real_of(json_object_get(summary, "sd"), "auc") - sqrt(squares / 2)) < 1e-12);
     assert_true(json_is_real(json_object_get(json_object_get(summary, "mean"), "logloss")));
     // evaluating all of them on the rows they were measured on gives the same
@@ -107,8 +112,10 @@ static void test_seeds(void **state)
     const sella_eval_options valid = {.split = "valid"};
     CHECK(sella_eval_seeds(dir, NULL, &valid, &json, err));
     json_t *again = parsed(json);
-    assert_true(fabs(real_of(json_object_get(again, "mean"), "uauc") - real_of(json_object_get(summary, "mean"), "uauc")) < 1e-12);
-    assert_int_equal(json_integer_value(json_array_get(json_object_get(again, "seeds"), 2)), 11); // ascending
+    assert_true(fabs(real_of(json_object_get(again, "mean"), "uauc") -
+                     real_of(json_object_get(summary, "mean"), "uauc")) < 1e-12);
+    /* ascending */
+    assert_int_equal(json_integer_value(json_array_get(json_object_get(again, "seeds"), 2)), 11);
     const sella_eval_options named = {.split = "valid", .predictions = "x.csv"};
     assert_int_equal(sella_eval_seeds(dir, NULL, &named, &json, &why), SELLA_ARG);
     assert_int_equal(sella_eval_seeds(alone, NULL, &valid, &json, &why), SELLA_MISSING);
@@ -156,7 +163,8 @@ static void test_sweep(void **state)
         assert_false(sella_path_exists(other)); // told before anything is made
     }
     options.run = dir;
-    assert_int_equal(sella_sweep(&options, grid, 2, NULL, 0, &talk, &json, &why), SELLA_INTERRUPTED);
+    assert_int_equal(sella_sweep(&options, grid, 2, NULL, 0, &talk, &json, &why),
+                     SELLA_INTERRUPTED);
     char *first = sella_path_join(dir, "collab.lr=0.003,collab.weight_decay=0", NULL);
     uint64_t hash = 0;
     same_file(first, "result.json", &hash);
@@ -164,14 +172,16 @@ static void test_sweep(void **state)
     assert_true(same_file(first, "result.json", &hash)); // reused: its seconds are those of before
     json_t *sweep = parsed(json), *points = json_object_get(sweep, "points");
     assert_int_equal(json_array_size(points), 4);
-    static const char *const names[] = {"collab.lr=0.003,collab.weight_decay=0", "collab.lr=0.003,collab.weight_decay=1e-4", "collab.lr=0.03,collab.weight_decay=0",
-                                        "collab.lr=0.03,collab.weight_decay=1e-4"};
+    static const char *const names[] = {
+        "collab.lr=0.003,collab.weight_decay=0", "collab.lr=0.003,collab.weight_decay=1e-4",
+        "collab.lr=0.03,collab.weight_decay=0", "collab.lr=0.03,collab.weight_decay=1e-4"};
     double most = -1;
     const char *best = NULL;
     for (size_t p = 0; p < 4; p++) {
         const json_t *row = json_array_get(points, p);
         assert_string_equal(json_string_value(json_object_get(row, "name")), names[p]);
-        char *run = sella_path_join(dir, names[p], NULL), *result = sella_path_join(run, "result.json", NULL);
+        char *run = sella_path_join(dir, names[p], NULL),
+             *result = sella_path_join(run, "result.json", NULL);
         json_t *figures = json_load_file(result, 0, NULL);
         assert_true(real_of(figures, "auc") == real_of(row, "auc")); // its own run's
         if (real_of(row, "auc") > most) {
@@ -183,7 +193,8 @@ static void test_sweep(void **state)
     }
     assert_string_equal(json_string_value(json_object_get(sweep, "best")), best);
     // a point is what train makes with these settings
-    static const char *const settings[] = {"collab.epochs=3", "collab.width=8", "collab.lr=0.03", "collab.weight_decay=1e-4"};
+    static const char *const settings[] = {"collab.epochs=3", "collab.width=8", "collab.lr=0.03",
+                                           "collab.weight_decay=1e-4"};
     char *alone = in("point");
     sella_train_options single = options_of(alone);
     single.set = settings;
@@ -192,7 +203,8 @@ static void test_sweep(void **state)
     free(json);
     char *fourth = sella_path_join(dir, names[3], NULL);
     assert_true(fixture_same(alone, fourth, "collab.safetensors"));
-    // more values: only these are new; other base settings, another seed, a folder of others are refused
+    /* more values: only these are new; other base settings, another seed, a folder of others are
+     * refused */
     static const char *const wider[] = {"collab.lr=0.003,0.1", "collab.weight_decay=0"};
     CHECK(sella_sweep(&options, wider, 2, NULL, 0, NULL, &json, err));
     json_decref(parsed(json));
@@ -210,19 +222,24 @@ static void test_sweep(void **state)
     free(dir), free(other), free(first), free(fourth), free(alone);
 }
 
-/* Points that diverge are told in their rows and do not stop the others: the tiny model with a final norm of 3e38. */
+/* Points that diverge are told in their rows and do not stop the others: the tiny model with a
+ * final norm of 3e38. */
 static void test_diverged(void **state)
 {
     (void)state;
-    static const char *const grid[] = {"stage1.lr=1e-3,2e-3"}, *const files[] = {"config.json", "tokenizer.json", "model.safetensors"};
+    static const char *const grid[] = {"stage1.lr=1e-3,2e-3"}, *const files[] = {
+                                                                   "config.json", "tokenizer.json",
+                                                                   "model.safetensors"};
     char *model = in("huge"), *dir = in("diverged"), *json = NULL;
     CHECK(sella_dir_make(model, err));
     for (size_t i = 0; i < 3; i++) {
-        char *from = sella_path_join(TINY_MODEL, files[i], NULL), *to = sella_path_join(model, files[i], NULL);
+        char *from = sella_path_join(TINY_MODEL, files[i], NULL),
+             *to = sella_path_join(model, files[i], NULL);
         CHECK(sella_file_copy(from, to, err));
         FILE *file = fopen(to, "r+b");
         const float huge = 3e38f;
-        assert_int_equal(fseek(file, -32 * (long)sizeof huge, SEEK_END), 0); // model.norm.weight is last
+        /* model.norm.weight is last */
+        assert_int_equal(fseek(file, -32 * (long)sizeof huge, SEEK_END), 0);
         for (int c = 0; i == 2 && c < 32; c++) {
             assert_int_equal(fwrite(&huge, sizeof huge, 1, file), 1);
         }
@@ -263,7 +280,8 @@ static void test_sweep_seeds(void **state)
     options.dry_run = 0;
     CHECK(sella_sweep(&options, grid, 1, seed, 2, NULL, &json, err));
     json_t *sweep = parsed(json);
-    char *point = sella_path_join(dir, "collab.lr=0.05", NULL), *file = sella_path_join(point, "summary.json", NULL);
+    char *point = sella_path_join(dir, "collab.lr=0.05", NULL),
+         *file = sella_path_join(point, "summary.json", NULL);
     json_t *summary = json_load_file(file, 0, NULL);
     row = json_array_get(json_object_get(sweep, "points"), 1);
     assert_int_equal((int)real_of(row, "runs"), 2);
@@ -275,7 +293,8 @@ static void test_sweep_seeds(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_seeds), cmocka_unit_test(test_sweep), cmocka_unit_test(test_diverged),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_seeds), cmocka_unit_test(test_sweep),
+                                       cmocka_unit_test(test_diverged),
                                        cmocka_unit_test(test_sweep_seeds)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }

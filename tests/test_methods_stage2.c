@@ -1,5 +1,6 @@
-/* test_methods_stage2.c - the loss of stage 2 as docs/math.md writes it: one step of Adam moves every number against
- * the slope of an independent loss in double (Adam's first step is the rate times the sign of the gradient). */
+/* test_methods_stage2.c - the loss of stage 2 as docs/math.md writes it: one step of Adam moves
+ * every number against the slope of an independent loss in double (Adam's first step is the rate
+ * times the sign of the gradient). */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -16,7 +17,8 @@ enum { C = 4, HID = 5, L = 32, U = 8, I = 12, WINDOW = 3 };
 
 /* All numbers of stage 2 in double. */
 typedef struct numbers {
-    double user[U][C], item[I][C], user_bias[U], item_bias[I], global[1], history[I][C], semantic[I][L];
+    double user[U][C], item[I][C], user_bias[U], item_bias[I], global[1], history[I][C],
+        semantic[I][L];
     double w1[HID][C], b1[HID], w2[L][HID], b2[L], gain[1];
 } numbers;
 
@@ -93,8 +95,8 @@ static double collab_loss(const numbers *n, const sella_dataset *dataset)
     double loss = 0;
     for (int64_t r = 0; r < train->rows; r++) {
         const int32_t *history;
-        int32_t count = sella_dataset_history(dataset, SELLA_SPLIT_TRAIN, r, &history), u = train->user_n[r],
-                i = train->item_n[r];
+        int32_t count = sella_dataset_history(dataset, SELLA_SPLIT_TRAIN, r, &history),
+                u = train->user_n[r], i = train->item_n[r];
         history += count > WINDOW ? count - WINDOW : 0;
         count = count > WINDOW ? WINDOW : count;
         double z = n->user_bias[u] + n->item_bias[i] + n->global[0], text = 0;
@@ -111,7 +113,8 @@ static double collab_loss(const numbers *n, const sella_dataset *dataset)
             }
         }
         z += n->gain[0] * text;
-        loss += (log1p(exp(-fabs(z))) + (z > 0 ? z : 0) - z * train->label_n[r]) / (double)train->rows;
+        loss +=
+            (log1p(exp(-fabs(z))) + (z > 0 ? z : 0) - z * train->label_n[r]) / (double)train->rows;
     }
     return loss;
 }
@@ -161,15 +164,27 @@ static void one_step(const char *loss_name, const char *direction,
                      double (*total)(const numbers *, const sella_dataset *))
 {
     const fixture_shape shape = {.users = U, .items = I, .train = 150, .valid = 0, .seed = 31};
-    const char *const common[] = {
-        "stage1.epochs=0", "stage1.intercept=no",     "stage3.steps=0",   "stage3.residual=no", "collab.width=4",
-        "proj.hidden=5",   "collab.history_length=3", "collab.init=0.3",  "stage2.batch=1000",  "stage2.weight_decay=0",
-        "stage2.lr=1e-3",  "align.tau=0.3",           "align.weight=0.7", "stage2.text=yes",    direction,
-        loss_name};
+    const char *const common[] = {"stage1.epochs=0",
+                                  "stage1.intercept=no",
+                                  "stage3.steps=0",
+                                  "stage3.residual=no",
+                                  "collab.width=4",
+                                  "proj.hidden=5",
+                                  "collab.history_length=3",
+                                  "collab.init=0.3",
+                                  "stage2.batch=1000",
+                                  "stage2.weight_decay=0",
+                                  "stage2.lr=1e-3",
+                                  "align.tau=0.3",
+                                  "align.weight=0.7",
+                                  "stage2.text=yes",
+                                  direction,
+                                  loss_name};
     const char *set[20];
     sella_dataset *dataset = NULL;
     char *folder = scratch_make(), *data = sella_path_join(folder, "data", NULL),
-         *before = sella_path_join(folder, "before", NULL), *after = sella_path_join(folder, "after", NULL);
+         *before = sella_path_join(folder, "before", NULL),
+         *after = sella_path_join(folder, "after", NULL);
     numbers *start = calloc(1, sizeof *start), *end = calloc(1, sizeof *end);
     fixture_dataset(data, &shape);
     CHECK(sella_dataset_open(data, &dataset, err));

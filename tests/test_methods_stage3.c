@@ -1,5 +1,5 @@
-/* test_methods_stage3.c - one step of stage 3 against PyTorch: prompts, logits, loss, and every gradient through soft
- * tokens and projections.
+/* test_methods_stage3.c - one step of stage 3 against PyTorch: prompts, logits, loss, and every
+ * gradient through soft tokens and projections.
  * Expected values: tests/ref/methods_dump.py. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +11,8 @@
 #include "methods/sella/soft_vectors.h"
 #include "reference_rows.h"
 
-// Its own template, so that the dump does not depend on how the ones that come with the program are worded.
+/* Its own template, so that the dump does not depend on how the ones that come with the program are
+ * worded. */
 static const char template_text[] = "sella-template 1\n"
                                     "start = \"{Noun}s this person liked:\\n\"\n"
                                     "history = \"{title}\\n\"\n"
@@ -73,8 +74,8 @@ static void open_room(room *r, bool share, const char *model)
                                  &r->settings, err));
     CHECK(sella_backbone_open(TINY_MODEL, NULL, &r->backbone, err));
     char *tmpl = scratch_file(r->folder, "template.txt", template_text, sizeof template_text - 1);
-    CHECK(sella_lm_open(r->settings, tmpl, r->backbone, NULL, r->dataset->title, ITEMS, "movie", SELLA_SLOT_SET_ALL,
-                        &r->lm, err));
+    CHECK(sella_lm_open(r->settings, tmpl, r->backbone, NULL, r->dataset->title, ITEMS, "movie",
+                        SELLA_SLOT_SET_ALL, &r->lm, err));
     free(tmpl);
     CHECK(sella_lora_load(r->backbone, TINY_MODEL "/adapter", &r->lm.lora, err));
     for (int i = 0; i < sella_lora_params(r->lm.lora)->count; i++) {
@@ -93,7 +94,8 @@ static void open_room(room *r, bool share, const char *model)
         .seed = 1};
     assert_int_equal(options.refs, din ? SELLA_REFS_TARGET : SELLA_REFS_HISTORY);
     prepare_model(r);
-    CHECK(sella_corpus_open(&r->lm, r->dataset, SELLA_SPLIT_TRAIN, index, r->rows, &options, &r->corpus, err));
+    CHECK(sella_corpus_open(&r->lm, r->dataset, SELLA_SPLIT_TRAIN, index, r->rows, &options,
+                            &r->corpus, err));
     r->tokens = (sella_soft_vectors){.v = &r->v, .align_weight = 0.5, .align = {.tau = 0.2}};
     r->soft = sella_soft_of_vectors(&r->tokens, false);
     r->step = (sella_lm_step){.lm = &r->lm,
@@ -121,8 +123,8 @@ static void close_room(room *r)
 /* The rendered rows are the documented prompt, slots in place. */
 static void check_prompts(room *r)
 {
-    const int32_t *start = ref_i32(&r->ref, "start", NULL), *token = ref_i32(&r->ref, "token", NULL),
-                  *slot = ref_i32(&r->ref, "slot", NULL);
+    const int32_t *start = ref_i32(&r->ref, "start", NULL),
+                  *token = ref_i32(&r->ref, "token", NULL), *slot = ref_i32(&r->ref, "slot", NULL);
     const int32_t refs[SELLA_SLOTS] = {0};
     sella_rows rows;
     sella_rows_init(&rows);
@@ -240,7 +242,8 @@ static void test_frozen_tables(void **state)
     close_room(&r);
 }
 
-/* stage3.residual=bias: the same without p'_u . q_i, and what the biases get is what the logits get. */
+/* stage3.residual=bias: the same without p'_u . q_i, and what the biases get is what the logits
+ * get. */
 static void test_bias_residual(void **state)
 {
     room r;
@@ -255,9 +258,12 @@ static void test_bias_residual(void **state)
     int64_t trees = sella_corpus_step(&r.corpus, 0, 0, &tree);
     CHECK(sella_lm_step_run(&r.step, tree, trees, 0, true, &loss, &rows, z, err));
     const int32_t *user = ref_i32(&r.ref, "user", NULL), *item = ref_i32(&r.ref, "item", NULL);
-    const int32_t *start = ref_i32(&r.ref, "history_start", NULL), *history = ref_i32(&r.ref, "history", NULL);
-    const float *p = ref_f32(&r.ref, "user.weight", NULL), *q = ref_f32(&r.ref, "item.weight", NULL);
-    const float *y = ref_f32(&r.ref, "history.weight", NULL), *label = ref_f32(&r.ref, "label", NULL);
+    const int32_t *start = ref_i32(&r.ref, "history_start", NULL),
+                  *history = ref_i32(&r.ref, "history", NULL);
+    const float *p = ref_f32(&r.ref, "user.weight", NULL),
+                *q = ref_f32(&r.ref, "item.weight", NULL);
+    const float *y = ref_f32(&r.ref, "history.weight", NULL),
+                *label = ref_f32(&r.ref, "label", NULL);
     for (int n = 0; n < 7; n++) {
         double product = 0;
         int count = start[n + 1] - start[n];
@@ -274,13 +280,14 @@ static void test_bias_residual(void **state)
         expected[user[n]] += dz[n];
     }
     for (int u = 0; u < USERS; u++) {
-        assert_true(fabs(sella_param_find(&r.v.collab->table, "user.bias")->grad[u] - expected[u]) < 1e-6);
+        assert_true(fabs(sella_param_find(&r.v.collab->table, "user.bias")->grad[u] - expected[u]) <
+                    1e-6);
     }
     close_room(&r);
 }
 
-/* stage3.gain_rows: the language model's logit of an item with n rows counts K / (n + K) as much, in the logits and in
- * what reaches logit.gain. */
+/* stage3.gain_rows: the language model's logit of an item with n rows counts K / (n + K) as much,
+ * in the logits and in what reaches logit.gain. */
 static void test_gain_rows(void **state)
 {
     enum { K = 3 };
@@ -314,17 +321,20 @@ static void test_gain_rows(void **state)
     for (int n = 0; n < 7; n++) {
         const double factor = (double)K / (2 * item[n] + K), text = (double)(z_even[n] - z_no[n]);
         assert_true(fabs((double)z_no[n] + factor * text - (double)z[n]) < 1e-5);
-        expected += (1 / (1 + exp(-(double)z[n])) - (double)label[n]) / 7 * factor * text / (double)was;
+        expected +=
+            (1 / (1 + exp(-(double)z[n])) - (double)label[n]) / 7 * factor * text / (double)was;
     }
-    assert_true(fabs((double)sella_param_find(&r.v.logit, "logit.gain")->grad[0] - expected) < 1e-5);
+    assert_true(fabs((double)sella_param_find(&r.v.logit, "logit.gain")->grad[0] - expected) <
+                1e-5);
     close_room(&r);
 }
 
-/* Soft targets, offsets and a batch's own intercept: the intercept by bisection, the gradient of each row through the
- * biases of its user. */
+/* Soft targets, offsets and a batch's own intercept: the intercept by bisection, the gradient of
+ * each row through the biases of its user. */
 static void test_targets(void **state)
 {
-    static const float target[7] = {.9f, .2f, .6f, .5f, .1f, 1, .7f}, offset[7] = {.5f, -.25f, 1, 0, -1, .125f, 2};
+    static const float target[7] = {.9f, .2f, .6f, .5f, .1f, 1, .7f},
+                       offset[7] = {.5f, -.25f, 1, 0, -1, .125f, 2};
     room r;
     const int64_t *tree;
     double loss, low = -20, high = 20, expected[USERS] = {0}, plain = 0, mean = 0;
@@ -334,7 +344,8 @@ static void test_targets(void **state)
     open_room(&r, true, "mf");
     r.tokens.align_weight = 0;
     int64_t trees = sella_corpus_step(&r.corpus, 0, 0, &tree);
-    assert_int_equal(trees > 0 && r.corpus.tokens <= r.corpus.options.budget, 1); // one packed batch
+    /* one packed batch */
+    assert_int_equal(trees > 0 && r.corpus.tokens <= r.corpus.options.budget, 1);
     CHECK(sella_lm_step_run(&r.step, tree, trees, 0, false, &loss, &rows, before, err));
     r.step.target_n = target;
     r.step.offset_n = offset;
@@ -359,7 +370,8 @@ static void test_targets(void **state)
         mean += (1 / (1 + exp(-(double)z[n] - low)) - (double)target[n]) / 7;
     }
     for (int n = 0; n < 7; n++) {
-        expected[r.corpus.query_n[n].user] += (1 / (1 + exp(-(double)z[n] - low)) - (double)target[n] - mean) / 7;
+        expected[r.corpus.query_n[n].user] +=
+            (1 / (1 + exp(-(double)z[n] - low)) - (double)target[n] - mean) / 7;
     }
     assert_true(fabs((double)(*bias - was) - low / 10) < 1e-6);
     const float *got = sella_param_find(&r.v.collab->table, "user.bias")->grad;
@@ -373,11 +385,10 @@ int main(void)
 {
     sella_threads_set(2);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shared),
-        cmocka_unit_test(test_single_rows),
-        cmocka_unit_test(test_din),
-        cmocka_unit_test(test_frozen_tables),
-        cmocka_unit_test(test_bias_residual), cmocka_unit_test(test_gain_rows), cmocka_unit_test(test_targets),
+        cmocka_unit_test(test_shared),        cmocka_unit_test(test_single_rows),
+        cmocka_unit_test(test_din),           cmocka_unit_test(test_frozen_tables),
+        cmocka_unit_test(test_bias_residual), cmocka_unit_test(test_gain_rows),
+        cmocka_unit_test(test_targets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* test_methods_stages.c - sella from end to end on a tiny model: who is trained in which stage (Table 1, byte for
- * byte), ablations, --from, presets, refusals. */
+/* test_methods_stages.c - sella from end to end on a tiny model: who is trained in which stage
+ * (Table 1, byte for byte), ablations, --from, presets, refusals. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -61,7 +61,8 @@ static int teardown(void **state)
 }
 
 /* Does tensor `name` have the same bytes in two files? Both must have it. */
-static bool same_tensor(const char *a, const char *file_a, const char *b, const char *file_b, const char *name)
+static bool same_tensor(const char *a, const char *file_a, const char *b, const char *file_b,
+                        const char *name)
 {
     sella_safetensors *x = NULL, *y = NULL;
     char *p = sella_path_join(a, file_a, NULL), *q = sella_path_join(b, file_b, NULL);
@@ -101,45 +102,49 @@ static void expect_stage3(const char *run, const part *parts, int n, bool change
         char stage2[80];
         snprintf(stage2, sizeof stage2, "stages/align/%s", parts[i].file);
         if (same_tensor(run, stage2, run, parts[i].file, parts[i].name) == changed) {
-            fail_msg("%s %s in stage 3 of %s", parts[i].name, changed ? "did not change" : "changed", run);
+            fail_msg("%s %s in stage 3 of %s", parts[i].name,
+                     changed ? "did not change" : "changed", run);
         }
     }
 }
 
-/* Table 1: stage 1 trains the adapter; stage 2 tables and Proj; stage 3 tables and both projections. Nothing else
- * moves by a byte. */
+/* Table 1: stage 1 trains the adapter; stage 2 tables and Proj; stage 3 tables and both
+ * projections. Nothing else moves by a byte. */
 static void test_table1(void **state)
 {
     (void)state;
     expect_stage3(base, user_tables, 3, true);
     expect_stage3(base, proj_parts, 4, true);
     expect_stage3(base, warm_parts, 3, true);
-    assert_false(same_tensor(base, "stages/distil/semantic.safetensors", base, "stages/align/collab.safetensors",
-                             "semantic.weight"));
-    assert_true(same_tensor(base, "stages/align/collab.safetensors", base, "collab.safetensors", "text.gain"));
+    assert_false(same_tensor(base, "stages/distil/semantic.safetensors", base,
+                             "stages/align/collab.safetensors", "semantic.weight"));
+    assert_true(same_tensor(base, "stages/align/collab.safetensors", base, "collab.safetensors",
+                            "text.gain"));
 
-    // the adapter after stage 3 is the adapter of stage 1 alone, and stage 2 leaves Warm at its start
+    /* the adapter after stage 3 is the adapter of stage 1 alone, and stage 2 leaves Warm at its
+     * start */
     char *tallrec = in("tallrec"), *fresh = in("fresh");
     const char *set[16];
     fixture_train_ok("tallrec", dataset, tallrec, NULL, NULL, quick);
     assert_true(fixture_same(base, tallrec, "adapter/adapter_model.safetensors"));
-    assert_true(same_tensor(base, "stages/stage1/collab.safetensors", tallrec, "collab.safetensors", "logit.bias"));
+    assert_true(same_tensor(base, "stages/stage1/collab.safetensors", tallrec, "collab.safetensors",
+                            "logit.bias"));
     with(set, "stage2.epochs=0", "stage3.steps=0");
     fixture_train_ok("sella", dataset, fresh, NULL, base, set);
     for (int i = 0; i < 2; i++) {
-        assert_true(same_tensor(base, "stages/align/projection.safetensors", fresh, "projection.safetensors",
-                                warm_parts[i].name));
+        assert_true(same_tensor(base, "stages/align/projection.safetensors", fresh,
+                                "projection.safetensors", warm_parts[i].name));
     }
     for (int i = 0; i < 4; i++) {
-        assert_false(same_tensor(base, "stages/align/projection.safetensors", fresh, "projection.safetensors",
-                                 proj_parts[i].name));
+        assert_false(same_tensor(base, "stages/align/projection.safetensors", fresh,
+                                 "projection.safetensors", proj_parts[i].name));
     }
     for (int i = 0; i < 3; i++) {
-        assert_false(
-            same_tensor(base, "stages/align/collab.safetensors", fresh, "collab.safetensors", user_tables[i].name));
+        assert_false(same_tensor(base, "stages/align/collab.safetensors", fresh,
+                                 "collab.safetensors", user_tables[i].name));
     }
-    assert_true(
-        same_tensor(fresh, "stages/distil/semantic.safetensors", fresh, "collab.safetensors", "semantic.weight"));
+    assert_true(same_tensor(fresh, "stages/distil/semantic.safetensors", fresh,
+                            "collab.safetensors", "semantic.weight"));
     free(tallrec);
     free(fresh);
 }
@@ -153,8 +158,10 @@ static void test_records(void **state)
     CHECK(sella_run_open(base, &run, err));
     assert_true(run->complete);
     CHECK(sella_run_stage_record(run, "stage1", &record, err));
-    assert_string_equal(json_string_value(json_array_get(json_object_get(record, "trained"), 0)), "adapter");
-    assert_string_equal(json_string_value(json_array_get(json_object_get(record, "frozen"), 0)), "backbone");
+    assert_string_equal(json_string_value(json_array_get(json_object_get(record, "trained"), 0)),
+                        "adapter");
+    assert_string_equal(json_string_value(json_array_get(json_object_get(record, "frozen"), 0)),
+                        "backbone");
     assert_int_equal(json_integer_value(json_object_get(record, "rows")), 240);
     json_decref(record);
     CHECK(sella_run_stage_record(run, "distil", &record, err));
@@ -164,7 +171,8 @@ static void test_records(void **state)
     sella_run_close(run);
 }
 
-/* Each ablation changes what it names and leaves stage 1, distillation and (where alignment stays) stage 2 alone. */
+/* Each ablation changes what it names and leaves stage 1, distillation and (where alignment stays)
+ * stage 2 alone. */
 static void test_ablations(void **state)
 {
     static const struct {
@@ -184,7 +192,8 @@ static void test_ablations(void **state)
         fixture_train_ok("sella", dataset, run, NULL, base, set);
         assert_true(fixture_same(base, run, "adapter/adapter_model.safetensors"));
         assert_true(fixture_same(base, run, "stages/distil/semantic.safetensors"));
-        assert_int_equal(fixture_same(base, run, "stages/align/collab.safetensors"), cases[c].stage2_same);
+        assert_int_equal(fixture_same(base, run, "stages/align/collab.safetensors"),
+                         cases[c].stage2_same);
         expect_stage3(run, user_tables, 3, cases[c].tables);
         expect_stage3(run, proj_parts, 4, cases[c].proj);
         expect_stage3(run, warm_parts, 3, cases[c].warm);
@@ -193,7 +202,8 @@ static void test_ablations(void **state)
     }
 }
 
-/* Table 6: nothing is trained in stage 3; `proj` and `w/o` start Proj anew, `none` keeps stage 2's. */
+/* Table 6: nothing is trained in stage 3; `proj` and `w/o` start Proj anew, `none` keeps stage
+ * 2's. */
 static void test_step_zero(void **state)
 {
     static const char *const names[] = {"ablation=none", "ablation=proj", "ablation=w/o"};
@@ -210,7 +220,8 @@ static void test_step_zero(void **state)
     }
 }
 
-/* Alternating groups: with one step a group, the first-named group alone has moved when the second has had no step. */
+/* Alternating groups: with one step a group, the first-named group alone has moved when the second
+ *                     has had no step. */
 static void test_order_of_groups(void **state)
 {
     const char *set[16];
@@ -239,7 +250,8 @@ static void test_from(void **state)
     fixture_train_ok("sella", dataset, again, NULL, base, quick);
     for (int i = 0; fixture_artifacts[i]; i++) {
         char *path = sella_path_join(base, fixture_artifacts[i], NULL);
-        if (sella_path_exists(path) && !fixture_same(base, again, fixture_artifacts[i])) { // some belong to other methods
+        /* some belong to other methods */
+        if (sella_path_exists(path) && !fixture_same(base, again, fixture_artifacts[i])) {
             fail_msg("%s differs after --from", fixture_artifacts[i]);
         }
         free(path);
@@ -251,7 +263,8 @@ static void test_from(void **state)
                                              {"train.rows=100", "100"}};
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         with(set, refused[i][0], NULL);
-        assert_int_equal(fixture_train("sella", dataset, other, NULL, base, false, set, NULL, &why), SELLA_STATE);
+        assert_int_equal(fixture_train("sella", dataset, other, NULL, base, false, set, NULL, &why),
+                         SELLA_STATE);
         assert_non_null(strstr(why.text, refused[i][1]));
         assert_false(sella_path_exists(other)); // refused before any work: nothing is left
     }
@@ -259,7 +272,8 @@ static void test_from(void **state)
     const fixture_shape shape = {.users = 12, .items = 20, .train = 240, .valid = 60, .seed = 4};
     char *data2 = in("data2");
     fixture_dataset(data2, &shape);
-    assert_int_equal(fixture_train("sella", data2, other, NULL, base, false, quick, NULL, &why), SELLA_STATE);
+    assert_int_equal(fixture_train("sella", data2, other, NULL, base, false, quick, NULL, &why),
+                     SELLA_STATE);
     assert_non_null(strstr(why.text, "checksum"));
     // a distillation that would differ is done again
     with(set, "distil.wording=eol", NULL);
@@ -274,8 +288,10 @@ static void test_from(void **state)
 /* Presets: fast needs no model to score; paper has no number beside the paper's. */
 static void test_presets(void **state)
 {
-    static const char *const small[] = {"lora.rank=4", "stage2.epochs=3", "collab.width=8", "proj.hidden=12", NULL};
-    static const char *const fast_set[] = {"stage2.epochs=3", "collab.width=8", "proj.hidden=12", NULL};
+    static const char *const small[] = {"lora.rank=4", "stage2.epochs=3", "collab.width=8",
+                                        "proj.hidden=12", NULL};
+    static const char *const fast_set[] = {"stage2.epochs=3", "collab.width=8", "proj.hidden=12",
+                                           NULL};
     sella_run *run = NULL;
     sella_scorer *scorer = NULL;
     (void)state;
@@ -314,10 +330,19 @@ static void test_presets(void **state)
 /* Enough passes over 64 rows: the adapter learns them by heart. */
 static void test_overfits(void **state)
 {
-    static const char *const set[] = {"stage1.teacher=none", "stage1.offset=no", "stage1.centre=no", "stage1.schedule=cosine",
-                                      "train.rows=64",  "stage1.epochs=60",      "stage1.batch=16",
-                                      "stage1.lr=2e-2", "lora.rank=16",          "lora.targets=all",
-                                      "lora.dropout=0", "stage1.weight_decay=0", NULL};
+    static const char *const set[] = {"stage1.teacher=none",
+                                      "stage1.offset=no",
+                                      "stage1.centre=no",
+                                      "stage1.schedule=cosine",
+                                      "train.rows=64",
+                                      "stage1.epochs=60",
+                                      "stage1.batch=16",
+                                      "stage1.lr=2e-2",
+                                      "lora.rank=16",
+                                      "lora.targets=all",
+                                      "lora.dropout=0",
+                                      "stage1.weight_decay=0",
+                                      NULL};
     sella_run *run = NULL;
     json_t *record = NULL;
     (void)state;
@@ -335,8 +360,8 @@ static void test_overfits(void **state)
 }
 
 /* Rows that fit a budget are decided once, and kept by --resume. */
-/* Other collaborative models than mf: stage 3 trains through their vectors, the files say what the model is, and scores
- * are there for users and items never seen. */
+/* Other collaborative models than mf: stage 3 trains through their vectors, the files say what the
+ * model is, and scores are there for users and items never seen. */
 static void test_models(void **state)
 {
     static const struct {
@@ -346,10 +371,12 @@ static void test_models(void **state)
     (void)state;
     for (int k = 0; k < 2; k++) {
         const char *set[20];
-        char *run_path = in(models[k].name), *file = sella_path_join(run_path, "collab.safetensors", NULL);
+        char *run_path = in(models[k].name),
+             *file = sella_path_join(run_path, "collab.safetensors", NULL);
         with(set, models[k].set, "collab.history_length=6");
         fixture_train_ok("sella", dataset, run_path, NULL, base, set);
-        const part parts[] = {{"collab.safetensors", models[k].trained}, {"collab.safetensors", "item.weight"}};
+        const part parts[] = {{"collab.safetensors", models[k].trained},
+                              {"collab.safetensors", "item.weight"}};
         expect_stage3(run_path, parts, 2, true);
         sella_safetensors *tensors = NULL;
         CHECK(sella_safetensors_open(file, &tensors, err));
@@ -362,9 +389,10 @@ static void test_models(void **state)
         CHECK(sella_backbone_open(TINY_MODEL, NULL, &backbone, err));
         CHECK(sella_method_find("sella")->open(run, backbone, &scorer, err));
         const int32_t liked[] = {3, 1, 7};
-        const sella_query query[] = {{.user = 2, .item = 5, .history_n = liked, .history_count = 3},
-                                     {.user = -1, .item = 5, .history_n = liked, .history_count = 3},
-                                     {.user = -1, .item = -1, .target_text = "New (2001)"}};
+        const sella_query query[] = {
+            {.user = 2, .item = 5, .history_n = liked, .history_count = 3},
+            {.user = -1, .item = 5, .history_n = liked, .history_count = 3},
+            {.user = -1, .item = -1, .target_text = "New (2001)"}};
         double z[3];
         CHECK(scorer->ops->score(scorer, query, 3, z, NULL, err));
         assert_true(isfinite(z[0]) && isfinite(z[1]) && isfinite(z[2]) && z[0] != z[1]);
@@ -392,7 +420,8 @@ static void test_budget(void **state)
     assert_int_equal(rows, 17);
     sella_run_close(run);
     CHECK(sella_path_remove(result, err));
-    assert_int_equal(fixture_train("tallrec", dataset, path, NULL, NULL, true, NULL, NULL, &why), SELLA_OK);
+    assert_int_equal(fixture_train("tallrec", dataset, path, NULL, NULL, true, NULL, NULL, &why),
+                     SELLA_OK);
     free(path);
     free(result);
 }
@@ -413,7 +442,8 @@ static void test_one_class(void **state)
         fputc(1, file);
     }
     fclose(file);
-    assert_true(fixture_train("tallrec", data, run, NULL, NULL, false, quick, NULL, &why) != SELLA_OK);
+    assert_true(fixture_train("tallrec", data, run, NULL, NULL, false, quick, NULL, &why) !=
+                SELLA_OK);
     assert_non_null(strstr(why.text, "class"));
     assert_false(sella_path_exists(run));
     free(labels);
@@ -428,21 +458,27 @@ static void test_refusals(void **state)
     (void)state;
     char *run = in("refused"), *none = in("no-valid");
     with(set, "stage2.loss=mse", NULL);
-    assert_int_equal(fixture_train("sella", dataset, run, NULL, NULL, false, set, NULL, &why), SELLA_ARG);
+    assert_int_equal(fixture_train("sella", dataset, run, NULL, NULL, false, set, NULL, &why),
+                     SELLA_ARG);
     assert_non_null(strstr(why.text, "stage3.residual"));
     with(set, "stage2.loss=mse", "stage3.residual=no");
     fixture_train_ok("sella", dataset, run, NULL, base, set);
-    assert_int_equal(fixture_train("sella", dataset, run, NULL, NULL, false, quick, NULL, &why), SELLA_STATE);
+    assert_int_equal(fixture_train("sella", dataset, run, NULL, NULL, false, quick, NULL, &why),
+                     SELLA_STATE);
     assert_non_null(strstr(why.text, "--resume"));
     with(set, "lora.targets=q_proj,x_proj", NULL);
-    assert_int_equal(fixture_train("sella", dataset, none, NULL, NULL, false, set, NULL, &why), SELLA_ARG);
+    assert_int_equal(fixture_train("sella", dataset, none, NULL, NULL, false, set, NULL, &why),
+                     SELLA_ARG);
     with(set, "stage1.lrr=1", NULL);
-    assert_int_equal(fixture_train("sella", dataset, none, NULL, NULL, false, set, NULL, &why), SELLA_ARG);
+    assert_int_equal(fixture_train("sella", dataset, none, NULL, NULL, false, set, NULL, &why),
+                     SELLA_ARG);
     assert_non_null(strstr(why.text, "stage1.lr"));
-    assert_int_equal(fixture_train("selle", dataset, none, NULL, NULL, false, quick, NULL, &why), SELLA_ARG);
+    assert_int_equal(fixture_train("selle", dataset, none, NULL, NULL, false, quick, NULL, &why),
+                     SELLA_ARG);
     assert_non_null(strstr(why.text, "sella"));
     with(set, "train.tokens=16", NULL); // shorter than a row
-    assert_int_equal(fixture_train("tallrec", dataset, none, NULL, NULL, false, set, NULL, &why), SELLA_ARG);
+    assert_int_equal(fixture_train("tallrec", dataset, none, NULL, NULL, false, set, NULL, &why),
+                     SELLA_ARG);
     // without a valid split: trains, no figures
     const fixture_shape shape = {.users = 12, .items = 20, .train = 100, .valid = 0, .seed = 3};
     char *data = in("train-only");
@@ -462,11 +498,12 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table1),    cmocka_unit_test(test_records),         cmocka_unit_test(test_ablations),
-        cmocka_unit_test(test_step_zero), cmocka_unit_test(test_order_of_groups), cmocka_unit_test(test_from),
-        cmocka_unit_test(test_presets),   cmocka_unit_test(test_overfits),        cmocka_unit_test(test_budget),
-        cmocka_unit_test(test_models),
-        cmocka_unit_test(test_one_class), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_table1),          cmocka_unit_test(test_records),
+        cmocka_unit_test(test_ablations),       cmocka_unit_test(test_step_zero),
+        cmocka_unit_test(test_order_of_groups), cmocka_unit_test(test_from),
+        cmocka_unit_test(test_presets),         cmocka_unit_test(test_overfits),
+        cmocka_unit_test(test_budget),          cmocka_unit_test(test_models),
+        cmocka_unit_test(test_one_class),       cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

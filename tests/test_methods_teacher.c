@@ -1,5 +1,5 @@
-/* test_methods_teacher.c - soft targets and offsets of stage 1 against the artifact of the control `bias`, and what
- * switches them off. */
+/* test_methods_teacher.c - soft targets and offsets of stage 1 against the artifact of the control
+ * `bias`, and what switches them off. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -30,14 +30,16 @@ static void test_targets(void **state)
     sella_safetensors *file;
     sella_teacher teacher;
     (void)state;
-    char *folder = scratch_make(), *data = sella_path_join(folder, "data", NULL), *run = sella_path_join(folder, "r", NULL);
+    char *folder = scratch_make(), *data = sella_path_join(folder, "data", NULL),
+         *run = sella_path_join(folder, "r", NULL);
     char *path = sella_path_join(run, "collab.safetensors", NULL);
     sella_threads_set(1);
     fixture_dataset(data, &shape);
     fixture_train_ok("bias", data, run, NULL, NULL, NULL);
     CHECK(sella_dataset_open(data, &dataset, err));
     CHECK(sella_safetensors_open(path, &file, err));
-    const float *user = sella_safetensors_find(file, "user.bias")->data, *item = sella_safetensors_find(file, "item.bias")->data,
+    const float *user = sella_safetensors_find(file, "user.bias")->data,
+                *item = sella_safetensors_find(file, "item.bias")->data,
                 *global = sella_safetensors_find(file, "global.bias")->data;
     const sella_split *train = &dataset->split[SELLA_SPLIT_TRAIN];
     for (int n = 0; n < ROWS; n++) { // every 20th row: a sample learns from the control of all rows
@@ -52,7 +54,8 @@ static void test_targets(void **state)
         const double z = (double)(user[query[n].user] + item[query[n].item] + global[0]);
         const double target = 0.25 * (double)label[n] + 0.75 / (1 + exp(-z));
         assert_true(fabs((double)teacher.target_n[n] - target) < 1e-5);
-        assert_true(fabs((double)teacher.offset_n[n] - ((double)user[query[n].user] - mean)) < 1e-5);
+        assert_true(fabs((double)teacher.offset_n[n] - ((double)user[query[n].user] - mean)) <
+                    1e-5);
     }
     sella_teacher_release(&teacher);
     sella_settings_free(settings);

@@ -1,6 +1,6 @@
-/* test_serve_conform.c - requests made from openapi.json: for every path and verb valid and invalid ones.
- * What comes back has a documented status and a body of the documented schema; what the document allows
- * is taken, what it does not is refused with 400. */
+/* test_serve_conform.c - requests made from openapi.json: for every path and verb valid and invalid
+ * ones. What comes back has a documented status and a body of the documented schema; what the
+ * document allows is taken, what it does not is refused with 400. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -23,14 +23,24 @@ static unsigned draw(maker *m, unsigned n)
     return (m->state >> 8) % n;
 }
 
-/* --- values that a schema allows --------------------------------------------------------------------- */
+/* --- values that a schema allows ------------------------------------------------------------ */
 
 static json_t *make(maker *m, const json_t *schema);
 
 static json_t *make_text(maker *m, const json_t *schema)
 {
-    static const char *const texts[] = {"1", "u1", "3", "\xc3\x89psilon (1994)", "\xf0\x9f\x8e\xac", "a b",
-                                        "/../etc", "%2f\"\\", "<b>", "\xe2\x80\x8b;", "0", "\x7f\x1b"};
+    static const char *const texts[] = {"1",
+                                        "u1",
+                                        "3",
+                                        "\xc3\x89psilon (1994)",
+                                        "\xf0\x9f\x8e\xac",
+                                        "a b",
+                                        "/../etc",
+                                        "%2f\"\\",
+                                        "<b>",
+                                        "\xe2\x80\x8b;",
+                                        "0",
+                                        "\x7f\x1b"};
     const json_t *max = json_object_get(schema, "maxLength");
     if (max != NULL && draw(m, 12) == 0) { // as long as may be, of four bytes each
         const size_t count = (size_t)json_integer_value(max);
@@ -47,14 +57,18 @@ static json_t *make_text(maker *m, const json_t *schema)
 
 static json_t *make_integer(maker *m, const json_t *schema)
 {
-    const json_t *min = json_object_get(schema, "minimum"), *max = json_object_get(schema, "maximum");
+    const json_t *min = json_object_get(schema, "minimum"),
+                 *max = json_object_get(schema, "maximum");
     const json_int_t low = min != NULL ? json_integer_value(min) : -5;
     const json_int_t high = max != NULL ? json_integer_value(max) : 5;
     switch (draw(m, 6)) {
     case 0: return json_integer(low);
     case 1: return json_integer(high);
     case 2: return json_real((double)(low > 0 ? low : 1)); // 1.0 is a whole number too
-    default: return json_integer(low > 0 ? low + draw(m, 5) : low <= -5 ? (json_int_t)draw(m, 6) : draw(m, 2));
+    default:
+        return json_integer(low > 0     ? low + draw(m, 5)
+                            : low <= -5 ? (json_int_t)draw(m, 6)
+                                        : draw(m, 2));
     }
 }
 
@@ -62,7 +76,8 @@ static json_t *make_object(maker *m, const json_t *schema)
 {
     json_t *object = json_object();
     const json_t *properties = json_object_get(schema, "properties");
-    const json_t *required = json_object_get(schema, "required"), *any = json_object_get(schema, "anyOf");
+    const json_t *required = json_object_get(schema, "required"),
+                 *any = json_object_get(schema, "anyOf");
     const char *key;
     json_t *part;
     json_object_foreach ((json_t *)(uintptr_t)properties, key, part) {
@@ -111,7 +126,8 @@ static json_t *make(maker *m, const json_t *schema)
                                           : json_real(0.001 + draw(m, 1000));
 }
 
-/* --- values that no schema here allows: something small is changed ---------------------------------- */
+/* --- values that no schema here allows: something small is changed
+ * ---------------------------------- */
 
 static json_t *strange(maker *m)
 {
@@ -156,7 +172,7 @@ static void damage(maker *m, json_t *value)
     }
 }
 
-/* --- asking ------------------------------------------------------------------------------------------- */
+/* --- asking ------------------------------------------------------------ */
 
 typedef struct asked {
     const char *path, *verb; /* as documented */
@@ -176,7 +192,8 @@ static void expect_documented(const maker *m, const asked *a, const http_reply *
     const json_t *content = json_object_get(json_object_get(said, "content"), type);
     const json_t *schema = json_object_get(content, "schema");
     const bool text = strncmp(type, "text/", 5) == 0;
-    if (schema == NULL || (!text && (reply->json == NULL || !schema_valid(m->document, schema, reply->json)))) {
+    if (schema == NULL ||
+        (!text && (reply->json == NULL || !schema_valid(m->document, schema, reply->json)))) {
         fail_msg("%s %s %s: %d %s %.300s is not what openapi.json describes", a->verb, a->target,
                  a->body != NULL ? a->body : "", reply->status, type, reply->body);
     }
@@ -233,7 +250,8 @@ static void make_target(maker *m, asked *a, const char *left)
 }
 
 /* What the server cannot refuse for its form: valid bodies, of which ids may be unknown. */
-static void ask_with_body(int port, maker *m, asked *a, const json_t *schema, int *right, int *wrong)
+static void ask_with_body(int port, maker *m, asked *a, const json_t *schema, int *right,
+                          int *wrong)
 {
     json_t *body = make(m, schema);
     const bool spoiled = draw(m, 2) == 1;
@@ -244,7 +262,8 @@ static void ask_with_body(int port, maker *m, asked *a, const json_t *schema, in
     a->body = json_dumps(body, JSON_COMPACT | JSON_ENCODE_ANY);
     const int status = ask(port, m, a);
     if (fits ? status != 200 && status != 422 : status != 400) {
-        fail_msg("%s %s: %d, but by openapi.json it is %s", a->path, a->body, status, fits ? "valid" : "not");
+        fail_msg("%s %s: %d, but by openapi.json it is %s", a->path, a->body, status,
+                 fits ? "valid" : "not");
     }
     *right += status == 200;
     *wrong += status == 400;
@@ -256,8 +275,17 @@ static void ask_with_body(int port, maker *m, asked *a, const json_t *schema, in
 /* Bodies that are no JSON, of another type, or too large. */
 static void ask_with_nonsense(int port, const maker *m, asked *a)
 {
-    static const char *const bodies[] = {"", "{", "[1", "null", "true", "7", "\"x\"", "{\"user\":\"\xff\"}",
-                                         "{\"user\":1,\"user\":2}", "{\"user\":\"\\u0000\"}", "{\"user\":1e999}",
+    static const char *const bodies[] = {"",
+                                         "{",
+                                         "[1",
+                                         "null",
+                                         "true",
+                                         "7",
+                                         "\"x\"",
+                                         "{\"user\":\"\xff\"}",
+                                         "{\"user\":1,\"user\":2}",
+                                         "{\"user\":\"\\u0000\"}",
+                                         "{\"user\":1e999}",
                                          "{\"user\":123456789012345678901234567890}"};
     http_reply reply;
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
@@ -265,12 +293,13 @@ static void ask_with_nonsense(int port, const maker *m, asked *a)
         assert_int_equal(ask(port, m, a), 400);
     }
     a->body = NULL;
-    http_ask_with(port, "POST", a->target, "Content-Type: text/plain\r\nContent-Length: 0\r\n", NULL, &reply);
+    http_ask_with(port, "POST", a->target, "Content-Type: text/plain\r\nContent-Length: 0\r\n",
+                  NULL, &reply);
     assert_int_equal(reply.status, 415);
     expect_documented(m, a, &reply);
     http_reply_release(&reply);
-    http_ask_with(port, "POST", a->target, "Content-Type: application/json\r\nContent-Length: 5000000\r\n", NULL,
-                  &reply);
+    http_ask_with(port, "POST", a->target,
+                  "Content-Type: application/json\r\nContent-Length: 5000000\r\n", NULL, &reply);
     assert_int_equal(reply.status, 413);
     expect_documented(m, a, &reply);
     http_reply_release(&reply);
@@ -279,7 +308,8 @@ static void ask_with_nonsense(int port, const maker *m, asked *a)
 /* Verbs that the document does not name for a path. */
 static void ask_with_other_verbs(int port, const char *target, const json_t *methods)
 {
-    static const char *const verbs[] = {"GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "QUERY"};
+    static const char *const verbs[] = {"GET",   "POST",    "PUT",   "DELETE",
+                                        "PATCH", "OPTIONS", "TRACE", "QUERY"};
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
         char low[16] = "", allow[32];
         http_reply reply;
@@ -310,8 +340,10 @@ static void does_what_the_document_says(void **state)
     json_object_foreach (json_object_get(document.json, "paths"), path, methods) {
         asked a = {.path = path};
         json_object_foreach (methods, verb, operation) {
-            const json_t *content = json_object_get(json_object_get(operation, "requestBody"), "content");
-            const json_t *body = json_object_get(json_object_get(content, "application/json"), "schema");
+            const json_t *content =
+                json_object_get(json_object_get(operation, "requestBody"), "content");
+            const json_t *body =
+                json_object_get(json_object_get(content, "application/json"), "schema");
             int right = 0, wrong = 0;
             a.verb = verb;
             a.operation = operation;
@@ -353,7 +385,8 @@ static void asks_for_the_key(void **state)
     http_reply document;
     const char *path, *verb;
     json_t *methods, *operation;
-    http_ask_with(serve->port, "GET", "/openapi.json", "X-API-Key: a-key-that-is-long-enough\r\n", NULL, &document);
+    http_ask_with(serve->port, "GET", "/openapi.json", "X-API-Key: a-key-that-is-long-enough\r\n",
+                  NULL, &document);
     maker m = {.document = document.json, .state = 8};
     json_object_foreach (json_object_get(document.json, "paths"), path, methods) {
         json_object_foreach (methods, verb, operation) {

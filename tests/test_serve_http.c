@@ -1,4 +1,5 @@
-/* test_serve_http.c - a server in process, asked over a socket: what each route answers, and what it refuses. */
+/* test_serve_http.c - a server in process, asked over a socket: what each route answers, and what
+ * it refuses. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -33,13 +34,15 @@ static void near_to(const json_t *value, double want)
 }
 
 /* POST a body and expect a status; the reply is in *out. */
-static void post(const serve_fixture *f, const char *target, const char *body, int status, http_reply *out)
+static void post(const serve_fixture *f, const char *target, const char *body, int status,
+                 http_reply *out)
 {
     http_ask(f->port, "POST", target, body, out);
     if (status >= 400) {
         http_expect_problem(out, status);
     } else if (out->status != status || out->json == NULL) {
-        fail_msg("%s: status %d, expected %d: %s", body, out->status, status, out->body != NULL ? out->body : "");
+        fail_msg("%s: status %d, expected %d: %s", body, out->status, status,
+                 out->body != NULL ? out->body : "");
     }
 }
 
@@ -86,7 +89,8 @@ static void scores_by_hand(void **state)
     post(f, "/v1/score", "{\"history\":[],\"items\":[\"1\"]}", 200, &reply); // nobody in particular
     assert_true(json_is_null(json_object_get(reply.json, "user")));
     http_reply_release(&reply);
-    post(f, "/v1/score", "{\"user\":17,\"history\":[\"alpha (1990)\",2],\"items\":[\"1\"]}", 200, &reply);
+    post(f, "/v1/score", "{\"user\":17,\"history\":[\"alpha (1990)\",2],\"items\":[\"1\"]}", 200,
+         &reply);
     assert_string_equal(json_string_value(json_object_get(reply.json, "user")), "17");
     http_reply_release(&reply);
 }
@@ -97,13 +101,16 @@ static void recommends_as_the_engine_does(void **state)
     http_reply reply;
     post(f, "/v1/recommend", "{\"user\":\"u1\",\"k\":2}", 200, &reply);
     const json_t *items = json_object_get(reply.json, "items");
-    assert_int_equal(json_array_size(items), 2); // likes of train and valid (1, 4) are left out; 3 and 5 tie: catalogue order
+    /* likes of train and valid (1, 4) are left out; 3 and 5 tie: catalogue order */
+    assert_int_equal(json_array_size(items), 2);
     assert_string_equal(json_string_value(json_object_get(json_array_get(items, 0), "item")), "3");
     assert_string_equal(json_string_value(json_object_get(json_array_get(items, 1), "item")), "5");
-    assert_string_equal(json_string_value(json_object_get(json_array_get(items, 0), "title")), "Gamma; <script>alert(1)</script> (1992)");
+    assert_string_equal(json_string_value(json_object_get(json_array_get(items, 0), "title")),
+                        "Gamma; <script>alert(1)</script> (1992)");
     near_to(json_object_get(json_array_get(items, 0), "score"), SERVE_MEAN);
     http_reply_release(&reply);
-    post(f, "/v1/recommend", "{\"user\":\"nobody\",\"candidates\":[4,\"1\",4],\"k\":9}", 200, &reply);
+    post(f, "/v1/recommend", "{\"user\":\"nobody\",\"candidates\":[4,\"1\",4],\"k\":9}", 200,
+         &reply);
     items = json_object_get(reply.json, "items");
     assert_int_equal(json_array_size(items), 2);
     assert_string_equal(json_string_value(json_object_get(json_array_get(items, 0), "item")), "1");
@@ -131,8 +138,10 @@ static void refuses_with_a_sentence(void **state)
         {"/v1/score", "{\"user\":\"u1\",\"items\":[1.5]}", 400, "items[0]"},
         {"/v1/score", "{\"user\":null,\"items\":[1]}", 400, "user: expected an id"},
         {"/v1/score", "{\"user\":\"u1\",\"itms\":[1]}", 400, "did you mean 'items'"},
-        {"/v1/score", "{\"user\":\"u1\",\"items\":[\"99\"]}", 422, "item '99' is not in the catalogue of the run"},
-        {"/v1/score", "{\"history\":[\"Alpa (1990)\"],\"items\":[1]}", 422, "nearest title is 'Alpha (1990)'"},
+        {"/v1/score", "{\"user\":\"u1\",\"items\":[\"99\"]}", 422,
+         "item '99' is not in the catalogue of the run"},
+        {"/v1/score", "{\"history\":[\"Alpa (1990)\"],\"items\":[1]}", 422,
+         "nearest title is 'Alpha (1990)'"},
         {"/v1/recommend", "{\"user\":\"u1\",\"k\":0}", 400, "k: expected"},
         {"/v1/recommend", "{\"user\":\"u1\",\"k\":-3}", 400, "k: expected"},
         {"/v1/recommend", "{\"user\":\"u1\",\"k\":1.5e0}", 400, "k: expected"},
@@ -152,7 +161,8 @@ static void refuses_with_a_sentence(void **state)
         post(f, cases[i].target, cases[i].body, cases[i].status, &reply);
         const char *detail = json_string_value(json_object_get(reply.json, "detail"));
         if (strstr(detail, cases[i].says) == NULL || strstr(detail, f->folder) != NULL) {
-            fail_msg("%s %s: '%s' should say '%s'", cases[i].target, cases[i].body, detail, cases[i].says);
+            fail_msg("%s %s: '%s' should say '%s'", cases[i].target, cases[i].body, detail,
+                     cases[i].says);
         }
         http_reply_release(&reply);
     }
@@ -174,7 +184,8 @@ static void refuses_by_the_head(void **state)
     assert_string_equal(text, "GET, HEAD");
     http_reply_release(&reply);
     int fd = http_open(f->port, 20);
-    assert_true(http_send_text(fd, "POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}"));
+    assert_true(http_send_text(fd, "POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: "
+                                   "text/plain\r\nContent-Length: 2\r\n\r\n{}"));
     http_read(fd, false, &reply);
     http_expect_problem(&reply, 415);
     http_reply_release(&reply);
@@ -192,7 +203,9 @@ static void limits_sizes(void **state)
     http_reply_release(&reply);
     int fd = http_open(f->port, 20); // in chunks, announced by nothing; the connection goes on
     char chunk[1100];
-    assert_true(http_write(fd, "POST", "/v1/score", "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n", NULL));
+    assert_true(http_write(fd, "POST", "/v1/score",
+                           "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n",
+                           NULL));
     int head = snprintf(chunk, sizeof chunk, "400\r\n");
     memset(chunk + head, ' ', 1024);
     memcpy(chunk + head + 1024, "\r\n", 2);
@@ -209,7 +222,8 @@ static void limits_sizes(void **state)
     http_reply_release(&reply);
     close(fd);
     fd = http_open(f->port, 20); // a body nobody would read
-    assert_true(http_send_text(fd, "POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n"));
+    assert_true(http_send_text(fd, "POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: "
+                                   "application/json\r\nContent-Length: 99999999999\r\n\r\n"));
     http_read(fd, false, &reply);
     http_expect_problem(&reply, 413);
     http_reply_release(&reply);
@@ -244,16 +258,19 @@ static void counts_what_it_does(void **state)
     const serve_fixture *f = *state;
     http_reply reply;
     http_ask(f->port, "GET", "/metrics", NULL, &reply);
-    const double before = metric(reply.body, "sella_requests_total{route=\"/v1/score\",code=\"400\"} ");
+    const double before =
+        metric(reply.body, "sella_requests_total{route=\"/v1/score\",code=\"400\"} ");
     http_reply_release(&reply);
     http_reply bad;
     post(f, "/v1/score", "{", 400, &bad);
     http_reply_release(&bad);
     http_ask(f->port, "GET", "/metrics", NULL, &reply);
-    assert_true(metric(reply.body, "sella_requests_total{route=\"/v1/score\",code=\"400\"} ") == (before > 0 ? before : 0) + 1);
+    assert_true(metric(reply.body, "sella_requests_total{route=\"/v1/score\",code=\"400\"} ") ==
+                (before > 0 ? before : 0) + 1);
     assert_true(metric(reply.body, "sella_request_seconds_count{route=\"/v1/score\"} ") >= 1);
-    assert_true(metric(reply.body, "sella_request_seconds_bucket{route=\"/v1/score\",le=\"+Inf\"} ") ==
-                metric(reply.body, "sella_request_seconds_count{route=\"/v1/score\"} "));
+    assert_true(
+        metric(reply.body, "sella_request_seconds_bucket{route=\"/v1/score\",le=\"+Inf\"} ") ==
+        metric(reply.body, "sella_request_seconds_count{route=\"/v1/score\"} "));
     assert_true(metric(reply.body, "\nsella_queue_depth ") == 0);
     assert_true(metric(reply.body, "\nsella_ready ") == 1);
     assert_true(metric(reply.body, "\nprocess_resident_memory_bytes ") > 1e6);
@@ -274,9 +291,14 @@ static void counts_what_it_does(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tells_about_itself), cmocka_unit_test(scores_by_hand),    cmocka_unit_test(recommends_as_the_engine_does),
-        cmocka_unit_test(refuses_with_a_sentence), cmocka_unit_test(refuses_by_the_head), cmocka_unit_test(limits_sizes),
-        cmocka_unit_test(keeps_connections),  cmocka_unit_test(counts_what_it_does),
+        cmocka_unit_test(tells_about_itself),
+        cmocka_unit_test(scores_by_hand),
+        cmocka_unit_test(recommends_as_the_engine_does),
+        cmocka_unit_test(refuses_with_a_sentence),
+        cmocka_unit_test(refuses_by_the_head),
+        cmocka_unit_test(limits_sizes),
+        cmocka_unit_test(keeps_connections),
+        cmocka_unit_test(counts_what_it_does),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,5 +1,6 @@
-/* test_serve_load.c - a server under mixed load: 64 connections, valid, malformed, slow, half-closed and abandoned requests, reloads meanwhile. A few
- * seconds; under SELLA_FULL=1 five minutes, with sanitizers one. */
+/* test_serve_load.c - a server under mixed load: 64 connections, valid, malformed, slow,
+ * half-closed and abandoned requests, reloads meanwhile. A few seconds; under SELLA_FULL=1 five
+ * minutes, with sanitizers one. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -60,7 +61,8 @@ static const kind kinds[] = {
     {"POST", "/v1/explain", "{\"user\":\"u1\",\"item\":2}", 200, NULL},
     {"POST", "/v1/explain", "{\"user\":\"u1\",\"item\":77}", 422, NULL},
     {"GET", "/v1/items?id=1&id=77", NULL, 200, NULL},
-    {"POST", "/v1/feedback", "{\"user\":\"load\",\"item\":1,\"label\":1,\"time\":5,\"id\":\"once\"}", 200, NULL},
+    {"POST", "/v1/feedback",
+     "{\"user\":\"load\",\"item\":1,\"label\":1,\"time\":5,\"id\":\"once\"}", 200, NULL},
     {"POST", "/v1/score", "{\"user\":\"u1\",\"items\":[1,2,3", 400, NULL},
     {"POST", "/v1/score", "{\"user\":\"u1\",\"items\":[77]}", 422, NULL},
     {"POST", "/v1/recommend", "{\"user\":\"u1\",\"k\":-1}", 400, NULL},
@@ -79,7 +81,8 @@ static void note(load *of, const kind *k, const http_reply *reply)
     for (size_t i = 0; i < sizeof documented / sizeof *documented; i++) {
         right = right || reply->status == documented[i];
     }
-    right = right && reply->json != NULL && (reply->status == k->status || (reply->status == 503 && !of->strict));
+    right = right && reply->json != NULL &&
+            (reply->status == k->status || (reply->status == 503 && !of->strict));
     if (reply->status == 503) {
         char after[16];
         right = right && http_header(reply, "Retry-After", after, sizeof after);
@@ -87,11 +90,13 @@ static void note(load *of, const kind *k, const http_reply *reply)
     if (!right) {
         pthread_mutex_lock(&of->lock);
         if (atomic_fetch_add(&of->wrong, 1) == 0) {
-            snprintf(of->what, sizeof of->what, "%s %s: %.200s %.400s", k->method, k->target, reply->head, reply->body != NULL ? reply->body : "no answer");
+            snprintf(of->what, sizeof of->what, "%s %s: %.200s %.400s", k->method, k->target,
+                     reply->head, reply->body != NULL ? reply->body : "no answer");
         }
         pthread_mutex_unlock(&of->lock);
     }
-    atomic_fetch_add(&of->count[reply->status >= 0 && reply->status < CODES ? reply->status : 0], 1);
+    atomic_fetch_add(&of->count[reply->status >= 0 && reply->status < CODES ? reply->status : 0],
+                     1);
 }
 
 /* Send a request in bits, with pauses. */
@@ -113,9 +118,11 @@ static bool write_slowly(client *c, int fd, const char *text)
 static void text_of(const kind *k, char *out, size_t room)
 {
     if (k->body != NULL) {
-        snprintf(out, room, "%s %s HTTP/1.1\r\nHost: x\r\n%sContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-                 k->method, k->target, k->headers != NULL ? k->headers : "",
-                 strlen(k->body), k->body);
+        snprintf(out, room,
+                 "%s %s HTTP/1.1\r\nHost: x\r\n%sContent-Type: application/json\r\nContent-Length: "
+                 "%zu\r\n\r\n%s",
+                 k->method, k->target, k->headers != NULL ? k->headers : "", strlen(k->body),
+                 k->body);
     } else {
         snprintf(out, room, "%s %s HTTP/1.1\r\nHost: x\r\n\r\n", k->method, k->target);
     }
@@ -172,7 +179,8 @@ static void *one_client(void *user)
             misbehave(c, k);
             continue;
         }
-        if (fd >= 0 && sella_now() - used > 5) { // the server may close what is idle for its 30 s, just when a request comes
+        /* the server may close what is idle for its 30 s, just when a request comes */
+        if (fd >= 0 && sella_now() - used > 5) {
             close(fd);
             fd = -1;
         }
@@ -181,11 +189,13 @@ static void *one_client(void *user)
         }
         used = sella_now();
         http_reply reply = {0};
-        if (fd >= 0 && http_write(fd, k->method, k->target, k->headers != NULL ? k->headers : "", k->body)) {
+        if (fd >= 0 &&
+            http_write(fd, k->method, k->target, k->headers != NULL ? k->headers : "", k->body)) {
             http_read(fd, false, &reply);
             note(c->of, k, &reply);
         }
-        if (fd >= 0 && (reply.status == 0 || strstr(reply.head, "close") != NULL || draw(c, 50) == 0)) {
+        if (fd >= 0 &&
+            (reply.status == 0 || strstr(reply.head, "close") != NULL || draw(c, 50) == 0)) {
             close(fd);
             fd = -1;
         }
@@ -272,10 +282,12 @@ static void stands_mixed_load(void **state)
     for (int i = 0; i < 40 && metric(f->port, "\nsella_connections ") > 1; i++) {
         usleep(50000);
     }
-    assert_true(metric(f->port, "\nsella_connections ") == 1); // this one: closed ones are noticed, whatever they left unsaid
+    /* this one: closed ones are noticed, whatever they left unsaid */
+    assert_true(metric(f->port, "\nsella_connections ") == 1);
     assert_true(metric(f->port, "\nsella_requests_under_way ") == 1);
     assert_true(metric(f->port, "\nsella_reloads_total ") >= 2);
-    assert_true(metric(f->port, "\nsella_feedback_stored_total ") == 1); // its id was sent many times
+    /* its id was sent many times */
+    assert_true(metric(f->port, "\nsella_feedback_stored_total ") == 1);
     serve_remove(f);
     free(of);
 }
@@ -314,7 +326,9 @@ static void *finish_late(void *user)
 static void finishes_what_it_accepted(void **state)
 {
     (void)state;
-    static const char begun[] = "POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 27\r\n\r\n{\"user\":\"u1\",\"items\":[";
+    static const char begun[] =
+        "POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
+        "27\r\n\r\n{\"user\":\"u1\",\"items\":[";
     enum { LATE = 8 };
     late late_n[LATE];
     pthread_t thread[LATE];
@@ -346,9 +360,11 @@ static void closes_what_is_too_slow(void **state)
     serve_fixture *f = serve_make();
     char byte;
     serve_start(f, (sella_serve_options){.timeout = 1});
-    const int silent = http_open(f->port, 10), dripping = http_open(f->port, 10), endless = http_open(f->port, 10);
+    const int silent = http_open(f->port, 10), dripping = http_open(f->port, 10),
+              endless = http_open(f->port, 10);
     assert_true(http_send_text(endless, "GET /health HTTP/1.1\r\nX-A: ")); // a head that never ends
-    assert_true(http_send_text(dripping, "POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n"));
+    assert_true(http_send_text(dripping, "POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: "
+                                         "application/json\r\nContent-Length: 900\r\n\r\n"));
     const double start = sella_now();
     bool open = true;
     while (open && sella_now() - start < 8) {
@@ -377,14 +393,17 @@ static void send_mutated(const uint8_t *data, size_t bytes, void *user)
     if (http_send(fd, data, bytes) && shutdown(fd, SHUT_WR) == 0) {
         http_read(fd, bytes > 4 && memcmp(data, "HEAD", 4) == 0, &reply);
     }
-    if (reply.status >= 500 && reply.status != 505) { // 505: another version of HTTP, said by the HTTP library
-        fail_msg("%.*s\n-> %s%s", (int)bytes, (const char *)data, reply.head, reply.body != NULL ? reply.body : "");
+    /* 505: another version of HTTP, said by the HTTP library */
+    if (reply.status >= 500 && reply.status != 505) {
+        fail_msg("%.*s\n-> %s%s", (int)bytes, (const char *)data, reply.head,
+                 reply.body != NULL ? reply.body : "");
     }
     http_reply_release(&reply);
     close(fd);
 }
 
-/* Damaged request lines, headers and bodies of every route: answered without a failure of the server, or closed. */
+/* Damaged request lines, headers and bodies of every route: answered without a failure of the
+ * server, or closed. */
 static void takes_mutated_requests(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* test_serve_model.c - a served language model: scores are the engine's, alone, cached or beside others; deadlines, prefix cache. The model is
- * tests/ref/tiny_llama. */
+/* test_serve_model.c - a served language model: scores are the engine's, alone, cached or beside
+ * others; deadlines, prefix cache. The model is tests/ref/tiny_llama. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -28,9 +28,11 @@ static int setup(void **state)
     const char *tmp = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
     setenv("TMPDIR", tmp, 0);
     f->folder = scratch_make();
-    char *dataset = sella_path_join(f->folder, "ds", NULL), *warm = sella_path_join(f->folder, "warm.csv", NULL);
+    char *dataset = sella_path_join(f->folder, "ds", NULL),
+         *warm = sella_path_join(f->folder, "warm.csv", NULL);
     f->run = sella_path_join(f->folder, "run", NULL);
-    const fixture_shape shape = {.users = USERS, .items = ITEMS, .train = 90, .valid = 30, .seed = 3};
+    const fixture_shape shape = {
+        .users = USERS, .items = ITEMS, .train = 90, .valid = 30, .seed = 3};
     fixture_dataset(dataset, &shape);
     static const char *const set[] = {"stage1.batch=16", "stage1.epochs=1", NULL};
     fixture_train_ok("tallrec", dataset, f->run, NULL, NULL, set);
@@ -72,7 +74,8 @@ static int teardown(void **state)
     return 0;
 }
 
-/* Largest difference of the served scores of one user to the engine's; 1 when there was no answer. */
+/* Largest difference of the served scores of one user to the engine's; 1 when there was no
+ * answer. */
 static double difference(const fixture *f, int user)
 {
     char body[256];
@@ -89,7 +92,9 @@ static double difference(const fixture *f, int user)
         worst = 1;
     }
     for (size_t i = 0; i < json_array_size(scores); i++) {
-        worst = fmax(worst, fabs(json_number_value(json_object_get(json_array_get(scores, i), "score")) - f->want[user][i]));
+        worst = fmax(worst,
+                     fabs(json_number_value(json_object_get(json_array_get(scores, i), "score")) -
+                          f->want[user][i]));
     }
     http_reply_release(&reply);
     return worst;
@@ -141,7 +146,8 @@ static void serves_the_engines_scores(void **state)
     assert_true(metric(f, "\nsella_cache_requests_total{found=\"whole\"} ") > 0);
 }
 
-/* How many of an answer's items are rescored; all of them in order of their step, then of their score. */
+/* How many of an answer's items are rescored; all of them in order of their step, then of their
+ * score. */
 static int rescored(const fixture *f, const char *body, int want)
 {
     http_reply reply;
@@ -173,20 +179,30 @@ static void rescores_what_it_is_told(void **state)
     const fixture *f = *state;
     assert_int_equal(rescored(f, "{\"user\":\"nobody\",\"k\":12}", 12), 12);
     assert_int_equal(rescored(f, "{\"user\":\"nobody\",\"k\":5,\"retrieve_k\":3}", 5), 3);
-    assert_int_equal(rescored(f, "{\"user\":\"nobody\",\"k\":4,\"candidates\":[\"i3\",\"i4\",\"i5\",\"i6\"],\"exclude\":[\"i4\"]}", 3), 3);
-    assert_int_equal(rescored(f, "{\"user\":\"nobody\",\"k\":12,\"budget_ms\":0.000001}", 12), 0); // over before it began: marked
+    assert_int_equal(rescored(f,
+                              "{\"user\":\"nobody\",\"k\":4,\"candidates\":[\"i3\",\"i4\",\"i5\","
+                              "\"i6\"],\"exclude\":[\"i4\"]}",
+                              3),
+                     3);
+    /* over before it began: marked */
+    assert_int_equal(rescored(f, "{\"user\":\"nobody\",\"k\":12,\"budget_ms\":0.000001}", 12), 0);
 }
 
-/* The explanation is of the score that is served, and takes out what the feedback put into the history. */
+/* The explanation is of the score that is served, and takes out what the feedback put into the
+ * history. */
 static void explains_what_it_serves(void **state)
 {
     const fixture *f = *state;
     http_reply reply;
-    http_ask(f->port, "POST", "/v1/feedback", "[{\"user\":\"why\",\"item\":\"i1\",\"label\":1,\"time\":1},{\"user\":\"why\",\"item\":\"i2\",\"label\":1,\"time\":2}]", &reply);
+    http_ask(f->port, "POST", "/v1/feedback",
+             "[{\"user\":\"why\",\"item\":\"i1\",\"label\":1,\"time\":1},{\"user\":\"why\","
+             "\"item\":\"i2\",\"label\":1,\"time\":2}]",
+             &reply);
     assert_int_equal(reply.status, 200);
     http_reply_release(&reply);
     http_ask(f->port, "POST", "/v1/score", "{\"user\":\"why\",\"items\":[\"i5\"]}", &reply);
-    const double score = json_number_value(json_object_get(json_array_get(json_object_get(reply.json, "scores"), 0), "score"));
+    const double score = json_number_value(
+        json_object_get(json_array_get(json_object_get(reply.json, "scores"), 0), "score"));
     http_reply_release(&reply);
     http_ask(f->port, "POST", "/v1/explain", "{\"user\":\"why\",\"item\":\"i5\"}", &reply);
     assert_int_equal(reply.status, 200);
@@ -195,11 +211,14 @@ static void explains_what_it_serves(void **state)
     assert_null(json_object_get(json_object_get(reply.json, "attention"), "head_mean"));
     assert_non_null(json_object_get(json_object_get(reply.json, "attention"), "from_answer"));
     http_reply_release(&reply);
-    http_ask(f->port, "POST", "/v1/recommend", "{\"user\":\"why\",\"k\":2,\"explain\":true}", &reply);
+    http_ask(f->port, "POST", "/v1/recommend", "{\"user\":\"why\",\"k\":2,\"explain\":true}",
+             &reply);
     const json_t *items = json_object_get(reply.json, "items");
     assert_int_equal(json_array_size(items), 2);
     for (size_t i = 0; i < 2; i++) {
-        assert_int_equal(json_array_size(json_object_get(json_object_get(json_array_get(items, i), "why"), "without")), 2);
+        assert_int_equal(json_array_size(json_object_get(
+                             json_object_get(json_array_get(items, i), "why"), "without")),
+                         2);
     }
     http_reply_release(&reply);
 }

@@ -1,5 +1,5 @@
-/* test_serve_page.c - GET /: the page with its headers, nothing in it from elsewhere, no markup made from data. What it does in a browser:
- * tests/cli/serve_page.sh. */
+/* test_serve_page.c - GET /: the page with its headers, nothing in it from elsewhere, no markup
+ * made from data. What it does in a browser: tests/cli/serve_page.sh. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -57,9 +57,25 @@ static void test_headers(void **state)
 
 static void test_nothing_from_elsewhere(void **state)
 {
-    static const char *const never[] = {"http:",  "https:", "ws://",     "\"//",           "'//",           "url(",          "@import", "<script src",
-                                        "<link rel=\"style", "<iframe", "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function",
-                                        "DOMParser", "localStorage", "document.cookie"};
+    static const char *const never[] = {"http:",
+                                        "https:",
+                                        "ws://",
+                                        "\"//",
+                                        "'//",
+                                        "url(",
+                                        "@import",
+                                        "<script src",
+                                        "<link rel=\"style",
+                                        "<iframe",
+                                        "innerHTML",
+                                        "outerHTML",
+                                        "insertAdjacentHTML",
+                                        "document.write",
+                                        "eval(",
+                                        "new Function",
+                                        "DOMParser",
+                                        "localStorage",
+                                        "document.cookie"};
     http_reply reply;
     http_ask(fixture(state)->port, "GET", "/", NULL, &reply);
     assert_int_equal(reply.status, 200);
@@ -102,7 +118,8 @@ static void test_fields_have_labels(void **state)
     assert_int_equal(reply.status, 200);
     for (const char *at = reply.body; (at = strpbrk(at, "<")) != NULL; at++) {
         char id[32], label[64];
-        if (sscanf(at, "<input id=\"%31[^\"]\"", id) != 1 && sscanf(at, "<select id=\"%31[^\"]\"", id) != 1) {
+        if (sscanf(at, "<input id=\"%31[^\"]\"", id) != 1 &&
+            sscanf(at, "<select id=\"%31[^\"]\"", id) != 1) {
             continue;
         }
         snprintf(label, sizeof label, "<label for=\"%s\">", id);

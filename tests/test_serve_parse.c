@@ -1,4 +1,5 @@
-/* test_serve_parse.c - what meets the network first, one by one: targets, bodies, keys, the queue; and mutations of all of them. */
+/* test_serve_parse.c - what meets the network first, one by one: targets, bodies, keys, the queue;
+ * and mutations of all of them. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -17,7 +18,8 @@ static void decodes_targets(void **state)
 {
     (void)state;
     sella_target target;
-    assert_int_equal(sella_target_parse("/v1/items?query=a+b%26c&limit=3&empty&&x=", &target, NULL), SELLA_OK);
+    assert_int_equal(sella_target_parse("/v1/items?query=a+b%26c&limit=3&empty&&x=", &target, NULL),
+                     SELLA_OK);
     assert_string_equal(target.path, "/v1/items");
     assert_string_equal(sella_target_query(&target, "query"), "a b&c");
     assert_string_equal(sella_target_query(&target, "limit"), "3");
@@ -28,7 +30,8 @@ static void decodes_targets(void **state)
     assert_int_equal(sella_target_parse("/v1/users/%C3%A9%2F+?", &target, NULL), SELLA_OK);
     assert_string_equal(target.path, "/v1/users/\xc3\xa9/+"); // + is a blank in queries only
     sella_target_release(&target);
-    static const char *const bad[] = {"", "x", "*", "/%", "/%4", "/%4g", "/%00", "/%C3", "/a?b=%", "/?a=%ff"};
+    static const char *const bad[] = {"",     "x",    "*",    "/%",     "/%4",
+                                      "/%4g", "/%00", "/%C3", "/a?b=%", "/?a=%ff"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         sella_err err = {0};
         assert_int_equal(sella_target_parse(bad[i], &target, &err), SELLA_ARG);
@@ -78,9 +81,20 @@ static void checks_keys(void **state)
     assert_true(sella_credential_right(key, "Bearer 0123456789abcdef", NULL));
     assert_true(sella_credential_right(key, "bearer 0123456789abcdef", NULL));
     assert_true(sella_credential_right(key, NULL, "0123456789abcdef"));
-    assert_true(sella_credential_right(key, "Basic YW55b25lOjAxMjM0NTY3ODlhYmNkZWY=", NULL)); // anyone:0123456789abcdef, by coreutils' base64
-    static const char *const wrong[] = {"", "Bearer", "Bearer ", "Bearer 0123456789abcde", "Bearer 0123456789abcdef ", "Bearer 0123456789abcdeF", "Basic ", "Basic =",
-                                        "Basic !!!!", "Basic MDEyMzQ1Njc4OWFiY2RlZg==", "Digest 0123456789abcdef", "0123456789abcdef"};
+    /* anyone:0123456789abcdef, by coreutils' base64 */
+    assert_true(sella_credential_right(key, "Basic YW55b25lOjAxMjM0NTY3ODlhYmNkZWY=", NULL));
+    static const char *const wrong[] = {"",
+                                        "Bearer",
+                                        "Bearer ",
+                                        "Bearer 0123456789abcde",
+                                        "Bearer 0123456789abcdef ",
+                                        "Bearer 0123456789abcdeF",
+                                        "Basic ",
+                                        "Basic =",
+                                        "Basic !!!!",
+                                        "Basic MDEyMzQ1Njc4OWFiY2RlZg==",
+                                        "Digest 0123456789abcdef",
+                                        "0123456789abcdef"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         assert_false(sella_credential_right(key, wrong[i], NULL));
     }
@@ -91,8 +105,13 @@ static void checks_keys(void **state)
     static const struct {
         const char *file;
         sella_status status;
-    } files[] = {{"0123456789abcdef\nmore\n", SELLA_OK}, {"0123456789abcdef\r\n", SELLA_OK}, {"0123456789abcdef", SELLA_OK}, {"short\n", SELLA_FORMAT},
-                 {"", SELLA_FORMAT},                     {"0123456789 abcdef\n", SELLA_FORMAT}, {"0123456789abcde\xff\n", SELLA_FORMAT}};
+    } files[] = {{"0123456789abcdef\nmore\n", SELLA_OK},
+                 {"0123456789abcdef\r\n", SELLA_OK},
+                 {"0123456789abcdef", SELLA_OK},
+                 {"short\n", SELLA_FORMAT},
+                 {"", SELLA_FORMAT},
+                 {"0123456789 abcdef\n", SELLA_FORMAT},
+                 {"0123456789abcde\xff\n", SELLA_FORMAT}};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         char *path = scratch_file(folder, "key", files[i].file, strlen(files[i].file));
         sella_err err = {0};
@@ -100,7 +119,8 @@ static void checks_keys(void **state)
         if (files[i].status == SELLA_OK) {
             assert_string_equal(text, key);
         } else {
-            assert_true(files[i].file[0] == '\0' || strstr(err.text, files[i].file) == NULL); // the key is not told
+            /* the key is not told */
+            assert_true(files[i].file[0] == '\0' || strstr(err.text, files[i].file) == NULL);
         }
         free(text);
         free(path);
@@ -108,7 +128,7 @@ static void checks_keys(void **state)
     scratch_remove(folder);
 }
 
-/* --- the queue ------------------------------------------------------------------------------------------------------ */
+/* --- the queue ------------------------------------------------------------ */
 
 static sella_exchange *from(const char *client, int number)
 {
@@ -166,7 +186,7 @@ static void is_fair(void **state)
     sella_queue_free(queue);
 }
 
-/* --- mutations ------------------------------------------------------------------------------------------------------- */
+/* --- mutations ------------------------------------------------------------ */
 
 static void parse_mutated(const uint8_t *data, size_t bytes, void *user)
 {
@@ -192,7 +212,9 @@ static void parse_mutated(const uint8_t *data, size_t bytes, void *user)
     sella_err err = {0};
     if (sella_feedback_parse((const char *)data, bytes, 7, &feedback, &err) == SELLA_OK) {
         for (int n = 0; n < feedback->count; n++) {
-            assert_true(feedback->event_n[n].user[0] != '\0' && feedback->event_n[n].item[0] != '\0' && (feedback->event_n[n].label & ~1) == 0);
+            assert_true(feedback->event_n[n].user[0] != '\0' &&
+                        feedback->event_n[n].item[0] != '\0' &&
+                        (feedback->event_n[n].label & ~1) == 0);
         }
     } else {
         assert_null(feedback);
@@ -224,9 +246,15 @@ static void target_mutated(const uint8_t *data, size_t bytes, void *user)
 static void survives_mutations(void **state)
 {
     (void)state;
-    static const char score[] = "{\"user\":\"u1\",\"history\":[\"Toy Story (1995)\",2,\"\\u00e9\"],\"items\":[1,\"2\",-3],\"free_titles\":true}";
-    static const char recommend[] = "{\"user\":17,\"history\":[],\"k\":10,\"candidates\":[1,2],\"exclude\":[\"a\"],\"budget_ms\":2.5e1,\"retrieve_k\":3,\"include_seen\":false}";
-    static const char events[] = "[{\"user\":1,\"item\":\"x\",\"label\":1,\"time\":978300000,\"id\":\"e-1\"},{\"user\":\"\\ud83c\\udfac\",\"item\":2,\"label\":false}]";
+    static const char score[] =
+        "{\"user\":\"u1\",\"history\":[\"Toy Story "
+        "(1995)\",2,\"\\u00e9\"],\"items\":[1,\"2\",-3],\"free_titles\":true}";
+    static const char recommend[] =
+        "{\"user\":17,\"history\":[],\"k\":10,\"candidates\":[1,2],\"exclude\":[\"a\"],\"budget_"
+        "ms\":2.5e1,\"retrieve_k\":3,\"include_seen\":false}";
+    static const char events[] =
+        "[{\"user\":1,\"item\":\"x\",\"label\":1,\"time\":978300000,\"id\":\"e-1\"},{\"user\":"
+        "\"\\ud83c\\udfac\",\"item\":2,\"label\":false}]";
     static const char target[] = "/v1/users/a%20b%C3%A9?query=toy+story%21&limit=20&&x=%2f";
     static const char basic[] = "Basic YW55b25lOjAxMjM0NTY3ODlhYmNkZWY=";
     mutate_run(score, sizeof score - 1, mutate_rounds(4000, 400000), parse_mutated, NULL);
@@ -239,8 +267,9 @@ static void survives_mutations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(decodes_targets), cmocka_unit_test(finds_routes), cmocka_unit_test(checks_keys),
-        cmocka_unit_test(is_fair),         cmocka_unit_test(survives_mutations),
+        cmocka_unit_test(decodes_targets),    cmocka_unit_test(finds_routes),
+        cmocka_unit_test(checks_keys),        cmocka_unit_test(is_fair),
+        cmocka_unit_test(survives_mutations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

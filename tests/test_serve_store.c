@@ -1,4 +1,5 @@
-/* test_serve_store.c - the feedback store: migration, duplicates, last words, a full disk, a killed server; and feedback's way back to a data set. */
+/* test_serve_store.c - the feedback store: migration, duplicates, last words, a full disk, a killed
+ * server; and feedback's way back to a data set. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -15,7 +16,8 @@
 #include "serve/store.h"
 #include "serve_fixture.h"
 
-/* --- SQLite itself, beside the code under test ---------------------------------------------------------------------- */
+/* --- SQLite itself, beside the code under test
+ * ------------------------------------------------------------ */
 
 static void sql(const char *path, const char *statement)
 {
@@ -43,14 +45,16 @@ static const char *ask(const char *path, const char *query)
     return answer;
 }
 
-/* --- the store ------------------------------------------------------------------------------------------------------ */
+/* --- the store ------------------------------------------------------------ */
 
 static int add(sella_store *store, const char *body)
 {
     sella_feedback *feedback = NULL;
     sella_err err = {0};
-    if (sella_feedback_parse(body, strlen(body), 77, &feedback, &err) != SELLA_OK || sella_store_begin(store, NULL, &err) != SELLA_OK ||
-        sella_store_add(store, feedback, 5, NULL, &err) != SELLA_OK || sella_store_commit(store, NULL, &err) != SELLA_OK) {
+    if (sella_feedback_parse(body, strlen(body), 77, &feedback, &err) != SELLA_OK ||
+        sella_store_begin(store, NULL, &err) != SELLA_OK ||
+        sella_store_add(store, feedback, 5, NULL, &err) != SELLA_OK ||
+        sella_store_commit(store, NULL, &err) != SELLA_OK) {
         fail_msg("%s: %s", body, err.text);
     }
     const int stored = feedback->stored;
@@ -64,28 +68,39 @@ static sella_status note(void *context, const sella_stored *row, sella_err *err)
     char *text = context;
     const size_t used = strlen(text);
     (void)err;
-    snprintf(text + used, 512 - used, "%s:%s%c%lld ", row->user, row->item, row->label ? '+' : '-', (long long)row->time);
+    snprintf(text + used, 512 - used, "%s:%s%c%lld ", row->user, row->item, row->label ? '+' : '-',
+             (long long)row->time);
     return SELLA_OK;
 }
 
 static void keeps_last_words(void **state)
 {
     (void)state;
-    char *folder = scratch_make(), *path = sella_path_join(folder, "s.sqlite", NULL), text[512] = "";
+    char *folder = scratch_make(), *path = sella_path_join(folder, "s.sqlite", NULL),
+         text[512] = "";
     sella_store *store = NULL, *reader = NULL;
     assert_int_equal(sella_store_open(path, true, &store, NULL), SELLA_OK);
     assert_int_equal(sella_store_open(path, false, &reader, NULL), SELLA_OK);
-    assert_int_equal(add(store, "{\"user\":\"a\",\"item\":1,\"label\":1,\"time\":30,\"id\":\"x\"}"), 1);
-    assert_int_equal(add(store, "{\"user\":\"a\",\"item\":1,\"label\":0,\"time\":30,\"id\":\"x\"}"), 0); // the id was there: nothing changes
-    assert_int_equal(add(store, "[{\"user\":\"a\",\"item\":2,\"label\":1,\"time\":20},{\"user\":\"a\",\"item\":2,\"label\":true,\"time\":20},"
-                                "{\"user\":\"b\",\"item\":2,\"label\":0,\"time\":-5,\"id\":9}]"), 3);
+    assert_int_equal(add(store, "{\"user\":\"a\",\"item\":1,\"label\":1,\"time\":30,\"id\":\"x\"}"),
+                     1);
+    /* the id was there: nothing changes */
+    assert_int_equal(add(store, "{\"user\":\"a\",\"item\":1,\"label\":0,\"time\":30,\"id\":\"x\"}"),
+                     0);
+    assert_int_equal(add(store, "[{\"user\":\"a\",\"item\":2,\"label\":1,\"time\":20},{\"user\":"
+                                "\"a\",\"item\":2,\"label\":true,\"time\":20},{\"user\":\"b\","
+                                "\"item\":2,\"label\":0,\"time\":-5,\"id\":9}]"),
+                     3);
     sella_store_user(reader, "a", note, text, NULL);
     assert_string_equal(text, "a:2+20 a:1+30 "); // oldest first, item 2 once
-    assert_int_equal(add(store, "[{\"user\":\"a\",\"item\":1,\"label\":0,\"time\":29},{\"user\":\"a\",\"item\":2,\"label\":0,\"time\":20}]"), 2);
+    assert_int_equal(add(store, "[{\"user\":\"a\",\"item\":1,\"label\":0,\"time\":29},{\"user\":"
+                                "\"a\",\"item\":2,\"label\":0,\"time\":20}]"),
+                     2);
     text[0] = '\0';
     sella_store_each(reader, note, text, NULL);
-    assert_string_equal(text, "a:2-20 a:1+30 b:2--5 "); // an older word does not count, of equal times the later arrival
-    assert_int_equal(add(store, "{\"user\":\"c\",\"item\":\"'; DROP TABLE event; --\",\"label\":1}"), 1);
+    /* an older word does not count, of equal times the later arrival */
+    assert_string_equal(text, "a:2-20 a:1+30 b:2--5 ");
+    assert_int_equal(
+        add(store, "{\"user\":\"c\",\"item\":\"'; DROP TABLE event; --\",\"label\":1}"), 1);
     text[0] = '\0';
     sella_store_user(reader, "c", note, text, NULL);
     assert_string_equal(text, "c:'; DROP TABLE event; --+77 ");
@@ -107,8 +122,9 @@ static void reads_long_stories(void **state)
     char *path = sella_path_join(folder, "s.sqlite", NULL);
     sella_store *store = NULL;
     assert_int_equal(sella_store_open(path, true, &store, &err), SELLA_OK);
-    sql(path, "WITH RECURSIVE n(v) AS (SELECT 1 UNION ALL SELECT v + 1 FROM n WHERE v < 20001)"
-              " INSERT INTO event (user, item, label, time, received) SELECT 'u', 'i', v % 2, v / 2, 0 FROM n");
+    sql(path,
+        "WITH RECURSIVE n(v) AS (SELECT 1 UNION ALL SELECT v + 1 FROM n WHERE v < 20001) INSERT "
+        "INTO event (user, item, label, time, received) SELECT 'u', 'i', v % 2, v / 2, 0 FROM n");
     const double start = sella_now();
     assert_int_equal(sella_store_user(store, "u", note, said, &err), SELLA_OK);
     assert_true(sella_now() - start < 3);
@@ -121,13 +137,15 @@ static void reads_long_stories(void **state)
 static void migrates_older_stores(void **state)
 {
     (void)state;
-    char *folder = scratch_make(), *path = sella_path_join(folder, "s.sqlite", NULL), text[512] = "";
+    char *folder = scratch_make(), *path = sella_path_join(folder, "s.sqlite", NULL),
+         text[512] = "";
     sella_store *store = NULL;
     sella_err err = {0};
-    sql(path, "CREATE TABLE event (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, user TEXT NOT NULL, item TEXT NOT NULL,"
-              " label INTEGER NOT NULL CHECK (label IN (0, 1)), time INTEGER NOT NULL, received INTEGER NOT NULL);"
-              "CREATE INDEX event_user ON event (user, item, time, seq);"
-              "INSERT INTO event VALUES (NULL, 'k', 'u', 'i', 1, 5, 6); PRAGMA application_id = 1399147617; PRAGMA user_version = 1");
+    sql(path, "CREATE TABLE event (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, user "
+              "TEXT NOT NULL, item TEXT NOT NULL, label INTEGER NOT NULL CHECK (label IN (0, 1)), "
+              "time INTEGER NOT NULL, received INTEGER NOT NULL);CREATE INDEX event_user ON event "
+              "(user, item, time, seq);INSERT INTO event VALUES (NULL, 'k', 'u', 'i', 1, 5, 6); "
+              "PRAGMA application_id = 1399147617; PRAGMA user_version = 1");
     assert_int_equal(sella_store_open(path, false, &store, &err), SELLA_STATE);
     assert_non_null(strstr(err.text, "version 1"));
     assert_int_equal(sella_store_open(path, true, &store, &err), SELLA_OK);
@@ -139,9 +157,11 @@ static void migrates_older_stores(void **state)
     sql(path, "PRAGMA user_version = 3");
     assert_int_equal(sella_store_open(path, true, &store, &err), SELLA_UNSUPPORTED);
     sql(path, "PRAGMA user_version = 0; PRAGMA application_id = 0");
-    assert_int_equal(sella_store_open(path, true, &store, &err), SELLA_FORMAT); // somebody's database, none of ours
+    /* somebody's database, none of ours */
+    assert_int_equal(sella_store_open(path, true, &store, &err), SELLA_FORMAT);
     free(path);
-    static const char prose[] = "this is a text and no database, and it is long enough to be looked at by SQLite: more than a hundred bytes";
+    static const char prose[] = "this is a text and no database, and it is long enough to be "
+                                "looked at by SQLite: more than a hundred bytes";
     path = scratch_file(folder, "text.sqlite", prose, sizeof prose - 1);
     assert_int_equal(sella_store_open(path, true, &store, &err), SELLA_FORMAT);
     assert_true(scratch_holds(path, prose)); // left as it is
@@ -153,7 +173,7 @@ static void migrates_older_stores(void **state)
     free(path);
 }
 
-/* --- through a server ----------------------------------------------------------------------------------------------- */
+/* --- through a server ------------------------------------------------------------ */
 
 static void feedback(const serve_fixture *f, const char *body, const char *answer)
 {
@@ -173,12 +193,14 @@ static const char *items_of(const http_reply *reply, const char *key)
     json_t *entry;
     text[0] = '\0';
     json_array_foreach (json_object_get(reply->json, key), index, entry) {
-        used += (size_t)snprintf(text + used, sizeof text - used, "%s ", json_string_value(json_object_get(entry, "item")));
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s ",
+                                 json_string_value(json_object_get(entry, "item")));
     }
     return text;
 }
 
-static void expect_items(const serve_fixture *f, const char *method, const char *target, const char *body, const char *key, const char *want)
+static void expect_items(const serve_fixture *f, const char *method, const char *target,
+                         const char *body, const char *key, const char *want)
 {
     http_reply reply;
     http_ask(f->port, method, target, body, &reply);
@@ -198,19 +220,26 @@ static void feedback_changes_the_next_answer(void **state)
     expect_items(f, "GET", "/v1/users/u1", NULL, "history", "1 4 "); // of train and valid
     expect_items(f, "POST", "/v1/recommend", best, "items", "3 5 2 ");
     feedback(f, "{\"user\":\"u1\",\"item\":3,\"label\":1,\"time\":100,\"id\":\"e1\"}", STORED(1));
-    feedback(f, "{\"user\":\"u1\",\"item\":3,\"label\":1,\"time\":100,\"id\":\"e1\"}", "{\"stored\":0,\"duplicates\":1}");
+    feedback(f, "{\"user\":\"u1\",\"item\":3,\"label\":1,\"time\":100,\"id\":\"e1\"}",
+             "{\"stored\":0,\"duplicates\":1}");
     expect_items(f, "GET", "/v1/users/u1", NULL, "history", "1 4 3 ");
     expect_items(f, "POST", "/v1/recommend", best, "items", "5 2 ");
-    feedback(f, "[{\"user\":\"u1\",\"item\":5,\"label\":0,\"time\":101},{\"user\":\"u1\",\"item\":\"no such\",\"label\":1,\"time\":101}]", STORED(2));
+    feedback(f,
+             "[{\"user\":\"u1\",\"item\":5,\"label\":0,\"time\":101},{\"user\":\"u1\",\"item\":"
+             "\"no such\",\"label\":1,\"time\":101}]",
+             STORED(2));
     expect_items(f, "POST", "/v1/recommend", best, "items", "2 ");
     expect_items(f, "GET", "/v1/users/u1", NULL, "disliked", "5 ");
-    feedback(f, "{\"user\":\"u1\",\"item\":1,\"label\":0,\"time\":102}", STORED(1)); // it was liked in training
+    /* it was liked in training */
+    feedback(f, "{\"user\":\"u1\",\"item\":1,\"label\":0,\"time\":102}", STORED(1));
     expect_items(f, "GET", "/v1/users/u1", NULL, "history", "4 3 ");
     expect_items(f, "POST", "/v1/recommend", best, "items", "2 ");
     feedback(f, "{\"user\":\"u1\",\"item\":5,\"label\":1,\"time\":103}", STORED(1)); // another mind
     expect_items(f, "GET", "/v1/users/u1", NULL, "history", "4 3 5 ");
     expect_items(f, "POST", "/v1/recommend", "{\"user\":\"u1\",\"exclude\":[2]}", "items", "");
-    expect_items(f, "POST", "/v1/recommend", "{\"user\":\"u1\",\"history\":[]}", "items", "1 3 5 2 4 "); // a given history is taken as it is
+    /* a given history is taken as it is */
+    expect_items(f, "POST", "/v1/recommend", "{\"user\":\"u1\",\"history\":[]}", "items",
+                 "1 3 5 2 4 ");
     expect_items(f, "GET", "/v1/users/nobody%20yet", NULL, "history", "");
     feedback(f, "{\"user\":\"nobody yet\",\"item\":2,\"label\":1,\"time\":1}", STORED(1));
     expect_items(f, "GET", "/v1/users/nobody%20yet", NULL, "history", "2 ");
@@ -220,7 +249,9 @@ static void feedback_changes_the_next_answer(void **state)
     expect_items(f, "GET", "/v1/items?query=epsilon", NULL, "items", "5 ");
     http_reply reply;
     http_ask(f->port, "GET", "/v1/users/u1", NULL, &reply);
-    assert_int_equal(json_integer_value(json_object_get(json_array_get(json_object_get(reply.json, "history"), 1), "time")), 100);
+    assert_int_equal(json_integer_value(json_object_get(
+                         json_array_get(json_object_get(reply.json, "history"), 1), "time")),
+                     100);
     http_reply_release(&reply);
     serve_remove(f);
 }
@@ -237,9 +268,12 @@ static void refuses_bad_feedback(void **state)
         {"[3]", "body[0]: expected an object"},
         {"{\"user\":1,\"item\":2}", "body.label: expected 1"},
         {"{\"user\":1,\"item\":2,\"label\":2}", "body.label: expected 1"},
-        {"{\"user\":1,\"item\":2,\"label\":1,\"time\":\"now\"}", "body.time: expected whole seconds"},
-        {"{\"user\":1,\"item\":2,\"label\":1,\"time\":99999999999999}", "body.time: expected whole seconds"},
-        {"[{\"user\":1,\"item\":2,\"label\":1},{\"user\":1,\"item\":2,\"lable\":1}]", "body[1]: unknown key 'lable'; did you mean 'label'?"},
+        {"{\"user\":1,\"item\":2,\"label\":1,\"time\":\"now\"}",
+         "body.time: expected whole seconds"},
+        {"{\"user\":1,\"item\":2,\"label\":1,\"time\":99999999999999}",
+         "body.time: expected whole seconds"},
+        {"[{\"user\":1,\"item\":2,\"label\":1},{\"user\":1,\"item\":2,\"lable\":1}]",
+         "body[1]: unknown key 'lable'; did you mean 'label'?"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         http_reply reply;
@@ -260,7 +294,8 @@ static void refuses_bad_feedback(void **state)
     serve_remove(f);
 }
 
-/* A file size limit stands for the disk: writing fails, is refused, and works again when there is room. */
+/* A file size limit stands for the disk: writing fails, is refused, and works again when there is
+ * room. */
 static void acknowledges_nothing_that_is_not_stored(void **state)
 {
     (void)state;
@@ -275,7 +310,8 @@ static void acknowledges_nothing_that_is_not_stored(void **state)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
     for (int i = 0; i < 3; i++) {
         http_reply reply;
-        http_ask(f->port, "POST", "/v1/feedback", "{\"user\":\"u1\",\"item\":5,\"label\":1,\"id\":\"during\"}", &reply);
+        http_ask(f->port, "POST", "/v1/feedback",
+                 "{\"user\":\"u1\",\"item\":5,\"label\":1,\"id\":\"during\"}", &reply);
         http_expect_problem(&reply, 503);
         http_reply_release(&reply);
     }
@@ -296,17 +332,24 @@ static void becomes_a_data_set(void **state)
     char *json = NULL;
     sella_err err = {0};
     serve_start(f, (sella_serve_options){0});
-    feedback(f, "[{\"user\":\"u1\",\"item\":3,\"label\":1,\"time\":200},{\"user\":\"new\",\"item\":1,\"label\":1,\"time\":150},"
-                "{\"user\":\"u1\",\"item\":3,\"label\":0,\"time\":300},{\"user\":\"new\",\"item\":\"unheard\",\"label\":1,\"time\":160},"
-                "{\"user\":\"new\",\"item\":2,\"label\":0,\"time\":170}]", STORED(5));
-    char *store = sella_path_join(f->run, "feedback.sqlite", NULL), *old = sella_path_join(f->folder, "ds", NULL),
-         *out = sella_path_join(f->folder, "grown", NULL), *alone = sella_path_join(f->folder, "alone", NULL);
+    feedback(f,
+             "[{\"user\":\"u1\",\"item\":3,\"label\":1,\"time\":200},{\"user\":\"new\",\"item\":1,"
+             "\"label\":1,\"time\":150},{\"user\":\"u1\",\"item\":3,\"label\":0,\"time\":300},{"
+             "\"user\":\"new\",\"item\":\"unheard\",\"label\":1,\"time\":160},{\"user\":\"new\","
+             "\"item\":2,\"label\":0,\"time\":170}]",
+             STORED(5));
+    char *store = sella_path_join(f->run, "feedback.sqlite", NULL),
+         *old = sella_path_join(f->folder, "ds", NULL),
+         *out = sella_path_join(f->folder, "grown", NULL),
+         *alone = sella_path_join(f->folder, "alone", NULL);
     sella_export_options options = {.store = store, .dataset = old, .output = out};
     if (sella_export_feedback(&options, NULL, &json, &err) != SELLA_OK) { // while the server runs
         fail_msg("%s", err.text);
     }
     json_t *stats = json_loads(json, 0, NULL);
-    assert_int_equal(json_integer_value(json_object_get(json_object_get(stats, "rejected"), "item without title")), 1);
+    assert_int_equal(json_integer_value(
+                         json_object_get(json_object_get(stats, "rejected"), "item without title")),
+                     1);
     json_decref(stats);
     free(json);
     sella_dataset *grown = NULL;
@@ -322,7 +365,8 @@ static void becomes_a_data_set(void **state)
                 const int32_t *history;
                 last++;
                 assert_int_equal(grown->split[s].label_n[r], 0);
-                assert_int_equal(sella_dataset_history(grown, (sella_split_id)s, r, &history), 2); // 1 and 4 of the old rows
+                /* 1 and 4 of the old rows */
+                assert_int_equal(sella_dataset_history(grown, (sella_split_id)s, r, &history), 2);
                 assert_string_equal(grown->item_id[grown->split[s].item_n[r]], "3");
             }
         }
@@ -332,7 +376,8 @@ static void becomes_a_data_set(void **state)
     sella_dataset_close(grown);
     for (int i = 0; i < 12; i++) { // enough for every split to have rows
         char body[96];
-        snprintf(body, sizeof body, "{\"user\":\"v%d\",\"item\":%d,\"label\":%d,\"time\":%d}", i % 3, i % 5 + 1, i % 2, 1000 + i);
+        snprintf(body, sizeof body, "{\"user\":\"v%d\",\"item\":%d,\"label\":%d,\"time\":%d}",
+                 i % 3, i % 5 + 1, i % 2, 1000 + i);
         feedback(f, body, STORED(1));
     }
     options.dataset = NULL;
@@ -341,11 +386,13 @@ static void becomes_a_data_set(void **state)
         fail_msg("%s", err.text);
     }
     assert_int_equal(sella_dataset_open(alone, &grown, &err), SELLA_OK);
-    assert_string_equal(grown->title[sella_dataset_find_item(grown, "5")], "\xc3\x89psilon (1994)"); // as the serving run called it
+    /* as the serving run called it */
+    assert_string_equal(grown->title[sella_dataset_find_item(grown, "5")], "\xc3\x89psilon (1994)");
     assert_int_equal(grown->split[0].rows + grown->split[1].rows + grown->split[2].rows, 3 + 12);
     sella_dataset_close(grown);
     options.output = out;
-    assert_int_equal(sella_export_feedback(&options, NULL, NULL, &err), SELLA_STATE); // not over what is there
+    /* not over what is there */
+    assert_int_equal(sella_export_feedback(&options, NULL, NULL, &err), SELLA_STATE);
     free(store);
     free(old);
     free(out);
@@ -353,7 +400,7 @@ static void becomes_a_data_set(void **state)
     serve_remove(f);
 }
 
-/* --- SIGKILL under load --------------------------------------------------------------------------------------------- */
+/* --- SIGKILL under load ------------------------------------------------------------ */
 
 enum { WRITERS = 4, ACKED_MAX = 20000 };
 
@@ -369,7 +416,9 @@ static void *write_until_killed(void *user)
     for (int i = 0; fd >= 0 && i < ACKED_MAX; i++) {
         char body[160];
         http_reply reply;
-        snprintf(body, sizeof body, "{\"user\":\"w%d\",\"item\":%d,\"label\":1,\"time\":%d,\"id\":\"%d-%d-%d\"}", w->number, i % 5 + 1, i, w->round, w->number, i);
+        snprintf(body, sizeof body,
+                 "{\"user\":\"w%d\",\"item\":%d,\"label\":1,\"time\":%d,\"id\":\"%d-%d-%d\"}",
+                 w->number, i % 5 + 1, i, w->round, w->number, i);
         if (!http_write(fd, "POST", "/v1/feedback", "", body)) {
             break;
         }
@@ -396,7 +445,8 @@ static pid_t spawn(const serve_fixture *f, const char *program, const char *stor
     pid_t pid = fork();
     if (pid == 0) {
         dup2(out[1], STDOUT_FILENO);
-        execl(program, program, "serve", f->run, "--port", "0", "--json", "--quiet", "--threads", "1", "--store", store, (char *)NULL);
+        execl(program, program, "serve", f->run, "--port", "0", "--json", "--quiet", "--threads",
+              "1", "--store", store, (char *)NULL);
         _exit(127);
     }
     close(out[1]);
@@ -435,8 +485,11 @@ static void survives_being_killed(void **state)
         waitpid(pid, &status, 0);
         for (int i = 0; i < WRITERS; i++) {
             pthread_join(thread[i], NULL);
-            snprintf(query, sizeof query, "SELECT count(*) FROM event WHERE id GLOB '%d-%d-*' AND time < %d", round, i, writer_n[i].acked);
-            assert_int_equal(strtol(ask(store, query), NULL, 10), writer_n[i].acked); // every one, and none twice
+            snprintf(query, sizeof query,
+                     "SELECT count(*) FROM event WHERE id GLOB '%d-%d-*' AND time < %d", round, i,
+                     writer_n[i].acked);
+            /* every one, and none twice */
+            assert_int_equal(strtol(ask(store, query), NULL, 10), writer_n[i].acked);
             total += writer_n[i].acked;
         }
         assert_string_equal(ask(store, "PRAGMA integrity_check"), "ok");

@@ -1,5 +1,5 @@
-/* test_serve_stream.c - recommendations as JSON lines: what arrives and when, and clients that leave, do not read, or come all at once. The
- * model is tests/ref/tiny_llama. */
+/* test_serve_stream.c - recommendations as JSON lines: what arrives and when, and clients that
+ * leave, do not read, or come all at once. The model is tests/ref/tiny_llama. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -52,11 +52,13 @@ static int setup(void **state)
     copy_file(TINY_MODEL, f->model, "config.json");
     copy_file(TINY_MODEL, f->model, "model.safetensors");
     copy_file(TINY_MODEL, f->model, "tokenizer.json");
-    const fixture_shape shape = {.users = USERS, .items = ITEMS, .train = 60, .valid = 20, .seed = 5};
+    const fixture_shape shape = {
+        .users = USERS, .items = ITEMS, .train = 60, .valid = 20, .seed = 5};
     fixture_dataset(dataset, &shape);
     static const char *const set[] = {"stage1.batch=16", "stage1.epochs=1", NULL};
     fixture_train_ok("tallrec", dataset, f->run, NULL, NULL, set);
-    const sella_serve_options serve = {.run = f->run, .model = f->model, .weights = "stored", .threads = 1, .timeout = 5};
+    const sella_serve_options serve = {
+        .run = f->run, .model = f->model, .weights = "stored", .threads = 1, .timeout = 5};
     CHECK(sella_serve_start(&serve, &f->server, err));
     f->port = sella_serve_port(f->server);
     free(dataset);
@@ -152,11 +154,15 @@ static void expect_same(const json_t *a, const json_t *b)
     assert_int_equal(json_array_size(a), json_array_size(b));
     for (size_t i = 0; i < json_array_size(a); i++) {
         const json_t *one = json_array_get(a, i), *other = json_array_get(b, i);
-        assert_string_equal(json_string_value(json_object_get(one, "item")), json_string_value(json_object_get(other, "item")));
+        assert_string_equal(json_string_value(json_object_get(one, "item")),
+                            json_string_value(json_object_get(other, "item")));
         assert_true(json_equal(json_object_get(one, "title"), json_object_get(other, "title")));
-        assert_true(json_equal(json_object_get(one, "rescored"), json_object_get(other, "rescored")));
-        assert_true(fabs(json_number_value(json_object_get(one, "score")) - json_number_value(json_object_get(other, "score"))) < 1e-5);
-        assert_true(json_equal(json_object_get(one, "retrieved"), json_object_get(other, "retrieved")));
+        assert_true(
+            json_equal(json_object_get(one, "rescored"), json_object_get(other, "rescored")));
+        assert_true(fabs(json_number_value(json_object_get(one, "score")) -
+                         json_number_value(json_object_get(other, "score"))) < 1e-5);
+        assert_true(
+            json_equal(json_object_get(one, "retrieved"), json_object_get(other, "retrieved")));
     }
 }
 
@@ -180,7 +186,8 @@ static void streams_what_it_answers(void **state)
     for (size_t i = 0; i < 10; i++) {
         const json_t *entry = json_array_get(json_object_get(first, "items"), i);
         assert_true(json_is_false(json_object_get(entry, "rescored")));
-        assert_true(json_equal(json_object_get(entry, "score"), json_object_get(entry, "retrieved")));
+        assert_true(
+            json_equal(json_object_get(entry, "score"), json_object_get(entry, "retrieved")));
     }
     json_t *rescored = json_object(); // item: score
     for (size_t n = 1; n + 1 < count; n++) {
@@ -189,7 +196,8 @@ static void streams_what_it_answers(void **state)
         for (size_t i = 0; i < json_array_size(items); i++) {
             const json_t *entry = json_array_get(items, i);
             assert_true(json_is_true(json_object_get(entry, "rescored")));
-            json_object_set(rescored, json_string_value(json_object_get(entry, "item")), json_object_get(entry, "score"));
+            json_object_set(rescored, json_string_value(json_object_get(entry, "item")),
+                            json_object_get(entry, "score"));
         }
     }
     assert_int_equal(json_object_size(rescored), 40);
@@ -198,7 +206,9 @@ static void streams_what_it_answers(void **state)
     expect_same(json_object_get(last, "items"), json_object_get(plain.json, "items"));
     for (size_t i = 0; i < 10; i++) { // what came on the way is what the answer says
         const json_t *entry = json_array_get(json_object_get(last, "items"), i);
-        assert_true(json_equal(json_object_get(entry, "score"), json_object_get(rescored, json_string_value(json_object_get(entry, "item")))));
+        assert_true(json_equal(
+            json_object_get(entry, "score"),
+            json_object_get(rescored, json_string_value(json_object_get(entry, "item")))));
     }
     json_decref(rescored);
     json_decref(lines);
@@ -210,12 +220,16 @@ static void streams_reasons_last(void **state)
 {
     const fixture *f = *state;
     http_reply reply;
-    http_ask_with(f->port, "POST", "/v1/recommend", LINES, "{\"history\":[\"i3\",\"i4\"],\"k\":2,\"retrieve_k\":2,\"explain\":true}", &reply);
+    http_ask_with(f->port, "POST", "/v1/recommend", LINES,
+                  "{\"history\":[\"i3\",\"i4\"],\"k\":2,\"retrieve_k\":2,\"explain\":true}",
+                  &reply);
     assert_int_equal(reply.status, 200);
     const json_t *items = json_object_get(reply.json, "items");
     assert_string_equal(event_of(reply.json), "answer");
     assert_int_equal(json_array_size(items), 2);
-    assert_int_equal(json_array_size(json_object_get(json_object_get(json_array_get(items, 1), "why"), "without")), 2);
+    assert_int_equal(json_array_size(json_object_get(
+                         json_object_get(json_array_get(items, 1), "why"), "without")),
+                     2);
     http_reply_release(&reply);
 }
 
@@ -224,14 +238,17 @@ static void keeps_the_time_limit(void **state)
 {
     const fixture *f = *state;
     http_reply reply;
-    http_ask_with(f->port, "POST", "/v1/recommend", LINES, "{\"user\":\"u2\",\"k\":5,\"budget_ms\":0.001}", &reply);
+    http_ask_with(f->port, "POST", "/v1/recommend", LINES,
+                  "{\"user\":\"u2\",\"k\":5,\"budget_ms\":0.001}", &reply);
     json_t *lines = lines_of(&reply);
     assert_int_equal(json_array_size(lines), 2);
-    assert_true(json_equal(json_object_get(json_array_get(lines, 0), "items"), json_object_get(json_array_get(lines, 1), "items")));
+    assert_true(json_equal(json_object_get(json_array_get(lines, 0), "items"),
+                           json_object_get(json_array_get(lines, 1), "items")));
     json_decref(lines);
     http_reply_release(&reply);
     const double start = sella_now();
-    http_ask_with(f->port, "POST", "/v1/recommend", LINES, "{\"user\":\"u2\",\"k\":1500,\"budget_ms\":20}", &reply);
+    http_ask_with(f->port, "POST", "/v1/recommend", LINES,
+                  "{\"user\":\"u2\",\"k\":1500,\"budget_ms\":20}", &reply);
     assert_true(sella_now() - start < 2);
     size_t rescored = 0;
     const json_t *items = json_object_get(reply.json, "items");
@@ -251,7 +268,10 @@ static void refuses_before_the_head(void **state)
     static const struct {
         const char *body;
         int status;
-    } cases[] = {{"{\"user\":\"u1\",\"k\":0}", 400}, {"{\"user\":\"u1\",\"candidates\":[\"none\"]}", 422}, {"{\"user\":", 400}, {"{\"history\":[\"none\"]}", 422}};
+    } cases[] = {{"{\"user\":\"u1\",\"k\":0}", 400},
+                 {"{\"user\":\"u1\",\"candidates\":[\"none\"]}", 422},
+                 {"{\"user\":", 400},
+                 {"{\"history\":[\"none\"]}", 422}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         http_reply reply;
         http_ask_with(f->port, "POST", "/v1/recommend", LINES, cases[i].body, &reply);
@@ -268,11 +288,13 @@ static int begin(const fixture *f, const char *body, int seconds)
     return fd;
 }
 
-/* Whoever leaves after the first line stops the work: not everything is rescored. reset: with a reset instead of a closed connection. */
+/* Whoever leaves after the first line stops the work: not everything is rescored. reset: with a
+ * reset instead of a closed connection. */
 static void expect_stop(const fixture *f, bool reset)
 {
     int stopped = 0;
-    for (int i = 0; i < TRIES && stopped == 0; i++) { // now and then all is done before the server hears of it
+    /* now and then all is done before the server hears of it */
+    for (int i = 0; i < TRIES && stopped == 0; i++) {
         http_reply reply;
         const double before = metric(f, "\nsella_model_rows_total ");
         const int fd = begin(f, "{\"user\":\"u3\",\"k\":5,\"retrieve_k\":1500}", 20);
@@ -299,7 +321,8 @@ static void stops_when_the_client_leaves(void **state)
     assert_true(metric(f, "\nsella_requests_total{route=\"/v1/recommend\",code=\"closed\"} ") > 0);
 }
 
-/* Who does not read its stream keeps nobody waiting, and is closed when the connection's time is over. */
+/* Who does not read its stream keeps nobody waiting, and is closed when the connection's time is
+ * over. */
 static void waits_for_no_reader(void **state)
 {
     const fixture *f = *state;
@@ -312,7 +335,8 @@ static void waits_for_no_reader(void **state)
         if (i > 0) { // these fill up at once
             setsockopt(fd_n[i], SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
         }
-        assert_true(http_write(fd_n[i], "POST", "/v1/recommend", LINES, "{\"user\":\"u4\",\"k\":1500,\"include_seen\":true}"));
+        assert_true(http_write(fd_n[i], "POST", "/v1/recommend", LINES,
+                               "{\"user\":\"u4\",\"k\":1500,\"include_seen\":true}"));
     }
     for (int i = 0; i < 3; i++) {
         http_reply reply;
@@ -351,11 +375,14 @@ static void *ask_lines(void *user)
         return NULL;
     }
     http_ask_with(a->f->port, "POST", "/v1/recommend", LINES, body, &reply);
-    const json_t *items = json_object_get(reply.json, "items"), *want = json_array_get(a->want_u, (size_t)(a->number % USERS));
-    a->wrong = reply.status != 200 || strcmp(event_of(reply.json), "answer") != 0 || json_array_size(items) != json_array_size(want);
+    const json_t *items = json_object_get(reply.json, "items"),
+                 *want = json_array_get(a->want_u, (size_t)(a->number % USERS));
+    a->wrong = reply.status != 200 || strcmp(event_of(reply.json), "answer") != 0 ||
+               json_array_size(items) != json_array_size(want);
     for (size_t i = 0; i < json_array_size(items) && !a->wrong; i++) {
-        a->wrong = fabs(json_number_value(json_object_get(json_array_get(items, i), "score")) -
-                        json_number_value(json_object_get(json_array_get(want, i), "score"))) > 1e-5;
+        a->wrong =
+            fabs(json_number_value(json_object_get(json_array_get(items, i), "score")) -
+                 json_number_value(json_object_get(json_array_get(want, i), "score"))) > 1e-5;
     }
     http_reply_release(&reply);
     return NULL;
@@ -389,14 +416,16 @@ static void streams_to_many_at_once(void **state)
     assert_true(metric(f, "\nsella_queue_depth ") == 0);
 }
 
-/* One connection carries stream after stream; HTTP/1.0 gets lines until the end of the connection. */
+/* One connection carries stream after stream; HTTP/1.0 gets lines until the end of the
+ * connection. */
 static void keeps_the_connection(void **state)
 {
     const fixture *f = *state;
     http_reply reply;
     const int fd = http_open(f->port, 20);
     for (int i = 0; i < 3; i++) {
-        assert_true(http_write(fd, "POST", "/v1/recommend", i == 1 ? "" : LINES, "{\"history\":[],\"k\":3}"));
+        assert_true(http_write(fd, "POST", "/v1/recommend", i == 1 ? "" : LINES,
+                               "{\"history\":[],\"k\":3}"));
         http_read(fd, false, &reply);
         assert_int_equal(reply.status, 200);
         assert_int_equal(json_array_size(json_object_get(reply.json, "items")), 3);
@@ -406,8 +435,12 @@ static void keeps_the_connection(void **state)
     char text[65536];
     size_t used = 0;
     const int old = http_open(f->port, 20);
-    assert_true(http_send_text(old, "POST /v1/recommend HTTP/1.0\r\n" LINES "Content-Type: application/json\r\nContent-Length: 20\r\n\r\n{\"history\":[],\"k\":3}"));
-    for (ssize_t n; used + 1 < sizeof text && (n = recv(old, text + used, sizeof text - 1 - used, 0)) > 0;) {
+    assert_true(http_send_text(
+        old,
+        "POST /v1/recommend HTTP/1.0\r\n" LINES
+        "Content-Type: application/json\r\nContent-Length: 20\r\n\r\n{\"history\":[],\"k\":3}"));
+    for (ssize_t n;
+         used + 1 < sizeof text && (n = recv(old, text + used, sizeof text - 1 - used, 0)) > 0;) {
         used += (size_t)n;
     }
     text[used] = '\0';
@@ -434,11 +467,13 @@ static void finishes_streams(void **state)
     close(fd);
 }
 
-/* A model that breaks under the server: the head is out, so the last line is the problem. Last of all: the model is not mended. */
+/* A model that breaks under the server: the head is out, so the last line is the problem. Last of
+ * all: the model is not mended. */
 static void fails_in_the_last_line(void **state)
 {
     fixture *f = *state;
-    const sella_serve_options serve = {.run = f->run, .model = f->model, .weights = "stored", .threads = 1};
+    const sella_serve_options serve = {
+        .run = f->run, .model = f->model, .weights = "stored", .threads = 1};
     CHECK(sella_serve_start(&serve, &f->server, err));
     f->port = sella_serve_port(f->server);
     char *path = sella_path_join(f->model, "model.safetensors", NULL);
@@ -468,10 +503,12 @@ static void fails_in_the_last_line(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(knows_who_wants_lines), cmocka_unit_test(streams_what_it_answers),      cmocka_unit_test(streams_reasons_last),
-        cmocka_unit_test(keeps_the_time_limit),  cmocka_unit_test(refuses_before_the_head),      cmocka_unit_test(stops_when_the_client_leaves),
-        cmocka_unit_test(waits_for_no_reader),   cmocka_unit_test(streams_to_many_at_once),      cmocka_unit_test(keeps_the_connection),
-        cmocka_unit_test(finishes_streams),      cmocka_unit_test(fails_in_the_last_line),
+        cmocka_unit_test(knows_who_wants_lines),   cmocka_unit_test(streams_what_it_answers),
+        cmocka_unit_test(streams_reasons_last),    cmocka_unit_test(keeps_the_time_limit),
+        cmocka_unit_test(refuses_before_the_head), cmocka_unit_test(stops_when_the_client_leaves),
+        cmocka_unit_test(waits_for_no_reader),     cmocka_unit_test(streams_to_many_at_once),
+        cmocka_unit_test(keeps_the_connection),    cmocka_unit_test(finishes_streams),
+        cmocka_unit_test(fails_in_the_last_line),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,4 +1,5 @@
-/* test_tokenizer_hostile.c - tokenizer.json and GGUF metadata that are contradictory, damaged, or of a kind that is not supported. */
+/* test_tokenizer_hostile.c - tokenizer.json and GGUF metadata that are contradictory, damaged, or
+ * of a kind that is not supported. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -23,7 +24,8 @@ static json_t *at(const char *a, const char *b)
 static void fresh(void)
 {
     json_decref(tree);
-    assert_int_equal(sella_json_load("tests/ref/tiny_tokenizer/tokenizer.json", 1 << 20, &tree, NULL), SELLA_OK);
+    assert_int_equal(
+        sella_json_load("tests/ref/tiny_tokenizer/tokenizer.json", 1 << 20, &tree, NULL), SELLA_OK);
 }
 
 /* Save the tree as it is now, open it, and start over. */
@@ -85,7 +87,10 @@ static void other_models_are_named(void **state)
     refused(SELLA_FORMAT, "<nowhere>");
     json_object_set_new(tree, "normalizer", json_of("{\"type\":\"Lowercase\"}"));
     refused(SELLA_UNSUPPORTED, "Lowercase");
-    json_object_set_new(tree, "normalizer", json_of("{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":\"NFKC\"}]}"));
+    json_object_set_new(
+        tree, "normalizer",
+        json_of(
+            "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":\"NFKC\"}]}"));
     refused(SELLA_UNSUPPORTED, "NFKC");
     json_object_set_new(tree, "decoder", json_of("{\"type\":\"Metaspace\"}"));
     refused(SELLA_UNSUPPORTED, "Metaspace");
@@ -106,14 +111,23 @@ static void other_pre_tokenizers_are_named(void **state)
         {"null", SELLA_UNSUPPORTED, "null"},
         {"{\"type\":\"Whitespace\"}", SELLA_UNSUPPORTED, "Whitespace"},
         {"{\"type\":\"Metaspace\",\"replacement\":\"_\"}", SELLA_UNSUPPORTED, "Metaspace"},
-        {"{\"type\":\"ByteLevel\",\"add_prefix_space\":true}", SELLA_UNSUPPORTED, "add_prefix_space"},
+        {"{\"type\":\"ByteLevel\",\"add_prefix_space\":true}", SELLA_UNSUPPORTED,
+         "add_prefix_space"},
         {"{\"type\":\"ByteLevel\"}", SELLA_UNSUPPORTED, "add_prefix_space"},
         {"{\"type\":\"Digits\",\"individual_digits\":true}", SELLA_UNSUPPORTED, "ByteLevel"},
         {"{\"type\":\"Sequence\",\"pretokenizers\":[]}", SELLA_UNSUPPORTED, "ByteLevel"},
-        {"{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"ByteLevel\",\"add_prefix_space\":false},{\"type\":\"Digits\"}]}", SELLA_UNSUPPORTED, "after ByteLevel"},
-        {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\"},\"behavior\":\"Removed\",\"invert\":false}", SELLA_UNSUPPORTED, "Removed"},
-        {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\"},\"behavior\":\"Isolated\",\"invert\":true}", SELLA_UNSUPPORTED, "invert"},
-        {"{\"type\":\"Split\",\"pattern\":{\"String\":\"a\"},\"behavior\":\"Isolated\",\"invert\":false}", SELLA_UNSUPPORTED, "Regex"},
+        {"{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"ByteLevel\",\"add_prefix_space\":"
+         "false},{\"type\":\"Digits\"}]}",
+         SELLA_UNSUPPORTED, "after ByteLevel"},
+        {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\"},\"behavior\":\"Removed\",\"invert\":"
+         "false}",
+         SELLA_UNSUPPORTED, "Removed"},
+        {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\"},\"behavior\":\"Isolated\",\"invert\":"
+         "true}",
+         SELLA_UNSUPPORTED, "invert"},
+        {"{\"type\":\"Split\",\"pattern\":{\"String\":\"a\"},\"behavior\":\"Isolated\",\"invert\":"
+         "false}",
+         SELLA_UNSUPPORTED, "Regex"},
     };
     fresh();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -128,7 +142,8 @@ static void other_pre_tokenizers_are_named(void **state)
     refused(SELLA_UNSUPPORTED, "Sequence");
     json_t *many = json_of("{\"type\":\"Sequence\",\"pretokenizers\":[]}");
     for (int i = 0; i < 9; i++) {
-        json_array_append_new(json_object_get(many, "pretokenizers"), json_of("{\"type\":\"Digits\"}"));
+        json_array_append_new(json_object_get(many, "pretokenizers"),
+                              json_of("{\"type\":\"Digits\"}"));
     }
     json_object_set_new(tree, "pre_tokenizer", many);
     refused(SELLA_UNSUPPORTED, "in a row");
@@ -137,19 +152,42 @@ static void other_pre_tokenizers_are_named(void **state)
 static void set_pattern(const char *pattern)
 {
     json_object_set_new(tree, "pre_tokenizer",
-                        json_pack("{s:s, s:[{s:s, s:{s:s}, s:s, s:b}, {s:s, s:b, s:b}]}", "type", "Sequence", "pretokenizers", "type", "Split",
-                                  "pattern", "Regex", pattern, "behavior", "Isolated", "invert", 0, "type", "ByteLevel", "add_prefix_space", 0,
-                                  "use_regex", 0));
+                        json_pack("{s:s, s:[{s:s, s:{s:s}, s:s, s:b}, {s:s, s:b, s:b}]}", "type",
+                                  "Sequence", "pretokenizers", "type", "Split", "pattern", "Regex",
+                                  pattern, "behavior", "Isolated", "invert", 0, "type", "ByteLevel",
+                                  "add_prefix_space", 0, "use_regex", 0));
 }
 
 static void patterns_that_mean_two_things_are_named(void **state)
 {
     (void)state;
     static const char *const unknown[][2] = {
-        {"\\w+", "\\w"}, {"\\bx", "\\b"}, {"\\h", "\\h"}, {"\\R", "\\R"}, {"\\X", "\\X"}, {"\\C", "\\C"}, {"\\x41", "\\x"}, {"\\1", "\\1"}, {"^a", "^ or $"},
-        {"a$", "^ or $"}, {"(?P<n>a)", "a group"}, {"(?m:a)", "a group"}, {"(*LIMIT_MATCH=1)a", "a group"}, {"(?R)", "a group"}, {"[a[b]]", "a class in a class"},
-        {"[a&&b]", "&&"}, {"[[:alpha:]]", "a class in a class"}, {"[]a]", "an empty class"}, {"[a", "without an end"}, {"[\\Sa]", "\\S in a class"},
-        {"a{1,2}+", "a + behind"}, {"a{,2}", "a brace"}, {"\\p{^L}", "\\p{Name}"}, {"\\pL", "\\p{Name}"}, {"a\\", "a backslash"}, {"\\p{L", "\\p{Name}"},
+        {"\\w+", "\\w"},
+        {"\\bx", "\\b"},
+        {"\\h", "\\h"},
+        {"\\R", "\\R"},
+        {"\\X", "\\X"},
+        {"\\C", "\\C"},
+        {"\\x41", "\\x"},
+        {"\\1", "\\1"},
+        {"^a", "^ or $"},
+        {"a$", "^ or $"},
+        {"(?P<n>a)", "a group"},
+        {"(?m:a)", "a group"},
+        {"(*LIMIT_MATCH=1)a", "a group"},
+        {"(?R)", "a group"},
+        {"[a[b]]", "a class in a class"},
+        {"[a&&b]", "&&"},
+        {"[[:alpha:]]", "a class in a class"},
+        {"[]a]", "an empty class"},
+        {"[a", "without an end"},
+        {"[\\Sa]", "\\S in a class"},
+        {"a{1,2}+", "a + behind"},
+        {"a{,2}", "a brace"},
+        {"\\p{^L}", "\\p{Name}"},
+        {"\\pL", "\\p{Name}"},
+        {"a\\", "a backslash"},
+        {"\\p{L", "\\p{Name}"},
     };
     fresh();
     for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) {
@@ -190,7 +228,8 @@ static void slow_patterns_are_stopped(void **state)
     assert_int_equal(sella_tokenizer_open_json(path, &tokenizer, &err), SELLA_OK);
     memset(text, 'a', sizeof text);
     text[4000] = 'c';
-    assert_int_equal(sella_tokenizer_encode(tokenizer, text, sizeof text, false, &ids, &err), SELLA_FORMAT);
+    assert_int_equal(sella_tokenizer_encode(tokenizer, text, sizeof text, false, &ids, &err),
+                     SELLA_FORMAT);
     room_says(&err, "takes too long");
     assert_int_equal(ids.count, 0);
     sella_ids_release(&ids);
@@ -223,7 +262,8 @@ static void contradictory_vocabularies_are_named(void **state)
     refused(SELLA_FORMAT, "507");
     json_object_set_new(json_array_get(at("added_tokens", NULL), 0), "id", json_integer(INT64_MAX));
     refused(SELLA_FORMAT, "has no id");
-    json_object_set_new(json_array_get(at("added_tokens", NULL), 0), "content", json_string("<|im_start|>"));
+    json_object_set_new(json_array_get(at("added_tokens", NULL), 0), "content",
+                        json_string("<|im_start|>"));
     refused(SELLA_FORMAT, "there twice");
     json_object_set_new(json_array_get(at("added_tokens", NULL), 0), "content", json_string(""));
     refused(SELLA_FORMAT, "0 bytes");
@@ -235,7 +275,8 @@ static void contradictory_vocabularies_are_named(void **state)
     refused(SELLA_UNSUPPORTED, "lstrip");
     json_object_set_new(tree, "added_tokens", json_integer(3));
     refused(SELLA_UNSUPPORTED, "added_tokens");
-    json_object_set_new(json_array_get(at("added_tokens", NULL), 5), "id", json_integer(600)); /* a hole is no contradiction */
+    /* a hole is no contradiction */
+    json_object_set_new(json_array_get(at("added_tokens", NULL), 5), "id", json_integer(600));
     opened();
 }
 
@@ -243,8 +284,16 @@ static void contradictory_merges_are_named(void **state)
 {
     (void)state;
     static const char *const bad[][2] = {
-        {"\"nowhere else\"", "vocabulary lacks"}, {"[\"a\",\"nowhere\"]", "vocabulary lacks"}, {"\"a\"", "pair of texts"}, {"\"a b c\"", "pair of texts"}, {"7", "pair of texts"},
-        {"[\"a\"]", "pair of texts"}, {"[\"a\",\"b\",\"c\"]", "pair of texts"}, {"[1,2]", "pair of texts"}, {"null", "pair of texts"}, {"[\"Yes\",\"Yes\"]", "vocabulary lacks"},
+        {"\"nowhere else\"", "vocabulary lacks"},
+        {"[\"a\",\"nowhere\"]", "vocabulary lacks"},
+        {"\"a\"", "pair of texts"},
+        {"\"a b c\"", "pair of texts"},
+        {"7", "pair of texts"},
+        {"[\"a\"]", "pair of texts"},
+        {"[\"a\",\"b\",\"c\"]", "pair of texts"},
+        {"[1,2]", "pair of texts"},
+        {"null", "pair of texts"},
+        {"[\"Yes\",\"Yes\"]", "vocabulary lacks"},
         {"[\"\",\"a\"]", "vocabulary lacks"},
     };
     fresh();
@@ -263,13 +312,26 @@ static void contradictory_merges_are_named(void **state)
 static void broken_files_are_named(void **state)
 {
     (void)state;
-    static const char *const files[] = {"", "{", "[]", "null", "{}", "{\"model\":3}", "{\"model\":{}}", "{\"model\":{\"type\":\"BPE\",\"vocab\":{},\"merges\":[]}}",
-                                        "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"\xff\":1},\"merges\":[]}}", "{\"a\":1,\"a\":2}",
-                                        "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"abc\":1},\"merges\":[]},\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false}}"};
+    static const char *const files[] = {
+        "",
+        "{",
+        "[]",
+        "null",
+        "{}",
+        "{\"model\":3}",
+        "{\"model\":{}}",
+        "{\"model\":{\"type\":\"BPE\",\"vocab\":{},\"merges\":[]}}",
+        "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"\xff\":1},\"merges\":[]}}",
+        "{\"a\":1,\"a\":2}",
+        "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"abc\":1},\"merges\":[]},\"pre_tokenizer\":{"
+        "\"type\":\"ByteLevel\",\"add_prefix_space\":false}}"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         sella_tokenizer *tokenizer;
         sella_err err = {0};
-        assert_int_not_equal(sella_tokenizer_open_json(room_write("t.json", files[i], strlen(files[i])), &tokenizer, &err), SELLA_OK);
+        assert_int_not_equal(
+            sella_tokenizer_open_json(room_write("t.json", files[i], strlen(files[i])), &tokenizer,
+                                      &err),
+            SELLA_OK);
         assert_null(tokenizer);
         room_says(&err, "t.json");
     }
@@ -323,7 +385,8 @@ static void contradictory_metadata_is_named(void **state)
         {"tokenizer.ggml.model", "tokenizer.ggml.modeX", SELLA_MISSING, "tokenizer.ggml.model"},
         {"tokenizer.ggml.pre", "tokenizer.ggml.prX", SELLA_MISSING, "tokenizer.ggml.pre"},
         {"tokenizer.ggml.tokens", "tokenizer.ggml.tokenX", SELLA_MISSING, "tokenizer.ggml.tokens"},
-        {"tokenizer.ggml.token_type", "tokenizer.ggml.token_typX", SELLA_MISSING, "tokenizer.ggml.token_type"},
+        {"tokenizer.ggml.token_type", "tokenizer.ggml.token_typX", SELLA_MISSING,
+         "tokenizer.ggml.token_type"},
         {"tokenizer.ggml.merges", "tokenizer.ggml.mergeX", SELLA_MISSING, "tokenizer.ggml.merges"},
         {"<|reserved_1|>", "<|reserved_0|>", SELLA_FORMAT, "there twice"},
         {"<|reserved_1|>", "<|reserved\xff\x31|>", SELLA_FORMAT, "UTF-8"},
@@ -344,7 +407,8 @@ typedef struct tally {
 
 static void use(sella_tokenizer *tokenizer, tally *t)
 {
-    static const char text[] = "Yes, No 123 don't <|im_start|>x<|reserved_1|> caf\xc3\xa9 e\xcc\x81 \xe5\xa4\xa7\r\n\r\n  end";
+    static const char text[] = "Yes, No 123 don't <|im_start|>x<|reserved_1|> caf\xc3\xa9 "
+                               "e\xcc\x81 \xe5\xa4\xa7\r\n\r\n  end";
     sella_ids ids = {0};
     sella_text back = {0};
     int32_t id[3];
@@ -353,7 +417,8 @@ static void use(sella_tokenizer *tokenizer, tally *t)
         for (int i = 0; i < ids.count; i++) {
             assert_true(ids.id[i] >= 0 && ids.id[i] < sella_tokenizer_vocab(tokenizer));
         }
-        assert_int_equal(sella_tokenizer_decode(tokenizer, ids.id, ids.count, &back, &err), SELLA_OK);
+        assert_int_equal(sella_tokenizer_decode(tokenizer, ids.id, ids.count, &back, &err),
+                         SELLA_OK);
     }
     int distinct = sella_tokenizer_reserved(tokenizer, id, 3);
     assert_true(distinct >= 1 && distinct <= 3);
@@ -371,7 +436,8 @@ static void open_json_mutant(const uint8_t *data, size_t bytes, void *user)
 {
     sella_tokenizer *tokenizer;
     sella_err err = {0};
-    if (sella_tokenizer_open_json(room_write("mutant.json", data, bytes), &tokenizer, &err) == SELLA_OK) {
+    if (sella_tokenizer_open_json(room_write("mutant.json", data, bytes), &tokenizer, &err) ==
+        SELLA_OK) {
         use(tokenizer, user);
     } else {
         room_says(&err, "mutant.json");
@@ -385,7 +451,8 @@ static void open_gguf_mutant(const uint8_t *data, size_t bytes, void *user)
     sella_tokenizer *tokenizer;
     sella_err err = {0};
     sella_status status = sella_gguf_open(room_write("mutant.gguf", data, bytes), &file, &err);
-    if (status == SELLA_OK && (status = sella_tokenizer_open_gguf(file, &tokenizer, &err)) == SELLA_OK) {
+    if (status == SELLA_OK &&
+        (status = sella_tokenizer_open_gguf(file, &tokenizer, &err)) == SELLA_OK) {
         use(tokenizer, user);
     } else {
         room_says(&err, "mutant.gguf");

@@ -1,6 +1,8 @@
-/* test_tokenizer_oracle.c - ids equal those of the tokenizers package, id by id (tests/ref/tokenizer_dump.py).
+/* test_tokenizer_oracle.c - ids equal those of the tokenizers package, id by id
+ * (tests/ref/tokenizer_dump.py).
  *
- * The small tokenizers are committed; Qwen's needs ../shared (SELLA_SHARED), SmolLM2's the model (SELLA_MODEL, or models/).
+ * The small tokenizers are committed; Qwen's needs ../shared (SELLA_SHARED), SmolLM2's the model
+ * (SELLA_MODEL, or models/).
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,7 +21,9 @@ static json_t *cases;
 static int load_cases(void **state)
 {
     (void)state;
-    return sella_json_load("tests/ref/tokenizer_cases.json", 4 << 20, &cases, NULL) == SELLA_OK ? 0 : -1;
+    return sella_json_load("tests/ref/tokenizer_cases.json", 4 << 20, &cases, NULL) == SELLA_OK
+               ? 0
+               : -1;
 }
 
 static int free_cases(void **state)
@@ -44,7 +48,8 @@ static sella_tokenizer *open_gguf(const char *path)
     sella_gguf *file;
     sella_tokenizer *tokenizer;
     sella_err err = {0};
-    if (sella_gguf_open(path, &file, &err) != SELLA_OK || sella_tokenizer_open_gguf(file, &tokenizer, &err) != SELLA_OK) {
+    if (sella_gguf_open(path, &file, &err) != SELLA_OK ||
+        sella_tokenizer_open_gguf(file, &tokenizer, &err) != SELLA_OK) {
         fail_msg("%s", err.text);
     }
     sella_gguf_close(file); /* nothing may be borrowed from it */
@@ -52,11 +57,13 @@ static sella_tokenizer *open_gguf(const char *path)
 }
 
 /* 0 when the ids of one text are as expected; else 1, and the first difference is printed. */
-static int compare(const sella_tokenizer *tokenizer, const char *name, size_t row, const json_t *text, const json_t *want, bool special)
+static int compare(const sella_tokenizer *tokenizer, const char *name, size_t row,
+                   const json_t *text, const json_t *want, bool special)
 {
     sella_ids ids = {0};
     sella_err err = {0};
-    if (sella_tokenizer_encode(tokenizer, json_string_value(text), json_string_length(text), special, &ids, &err) != SELLA_OK) {
+    if (sella_tokenizer_encode(tokenizer, json_string_value(text), json_string_length(text),
+                               special, &ids, &err) != SELLA_OK) {
         fail_msg("%s: text %zu: %s", name, row, err.text);
     }
     int wrong = (size_t)ids.count != json_array_size(want);
@@ -64,8 +71,10 @@ static int compare(const sella_tokenizer *tokenizer, const char *name, size_t ro
         wrong = ids.id[i] != json_integer_value(json_array_get(want, (size_t)i));
     }
     if (wrong) {
-        char *shown = json_dumps(text, JSON_ENCODE_ANY | JSON_ENSURE_ASCII), *ids_wanted = json_dumps(want, JSON_COMPACT);
-        print_message("%s, special %d, text %zu: %.300s\n  want %.300s\n  got  [", name, special, row, shown, ids_wanted);
+        char *shown = json_dumps(text, JSON_ENCODE_ANY | JSON_ENSURE_ASCII),
+             *ids_wanted = json_dumps(want, JSON_COMPACT);
+        print_message("%s, special %d, text %zu: %.300s\n  want %.300s\n  got  [", name, special,
+                      row, shown, ids_wanted);
         for (int i = 0; i < ids.count && i < 60; i++) {
             print_message("%s%d", i > 0 ? "," : "", ids.id[i]);
         }
@@ -99,8 +108,10 @@ static void small_tokenizers_from_json(void **state)
 {
     (void)state;
     static const char *const names[][2] = {
-        {"tiny", "tests/ref/tiny_tokenizer/tokenizer.json"}, {"llama3", "tests/ref/tokenizer_llama3.json"},
-        {"qwen2", "tests/ref/tokenizer_qwen2.json"},         {"digits", "tests/ref/tokenizer_digits.json"},
+        {"tiny", "tests/ref/tiny_tokenizer/tokenizer.json"},
+        {"llama3", "tests/ref/tokenizer_llama3.json"},
+        {"qwen2", "tests/ref/tokenizer_qwen2.json"},
+        {"digits", "tests/ref/tokenizer_digits.json"},
         {"flags", "tests/ref/tokenizer_flags.json"},
     };
     int wrong = 0;
@@ -168,9 +179,14 @@ static void check_titles(const sella_tokenizer *tokenizer, const char *name)
         assert_int_equal(sella_lines_next(&lines, &line, &bytes, NULL), SELLA_OK);
         while (sella_lines_next(&lines, &line, &bytes, NULL) == SELLA_OK && line != NULL) {
             const char *title = (const char *)memchr(line, '\t', bytes) + 1;
-            assert_int_equal(sella_tokenizer_encode(tokenizer, title, bytes - (size_t)(title - line), false, &ids, NULL), SELLA_OK);
+            assert_int_equal(sella_tokenizer_encode(tokenizer, title,
+                                                    bytes - (size_t)(title - line), false, &ids,
+                                                    NULL),
+                             SELLA_OK);
         }
-        snprintf(hash, sizeof hash, "%016llx", (unsigned long long)sella_hash_bytes(ids.id, (size_t)ids.count * sizeof *ids.id, 0));
+        snprintf(
+            hash, sizeof hash, "%016llx",
+            (unsigned long long)sella_hash_bytes(ids.id, (size_t)ids.count * sizeof *ids.id, 0));
         assert_int_equal(ids.count, json_integer_value(json_object_get(want, "count")));
         assert_string_equal(hash, json_string_value(json_object_get(want, "xxh3")));
         sella_map_close(&map);
@@ -191,7 +207,8 @@ static void qwen(void **state)
     assert_int_equal(differences(tokenizer, "qwen"), 0);
     check_titles(tokenizer, "qwen");
     assert_int_equal(sella_tokenizer_find(tokenizer, "<|im_end|>"), 151645);
-    assert_int_equal(sella_tokenizer_reserved(tokenizer, id, 3), 3); /* <|object_ref_start|>, <|object_ref_end|>, <|box_start|> */
+    /* <|object_ref_start|>, <|object_ref_end|>, <|box_start|> */
+    assert_int_equal(sella_tokenizer_reserved(tokenizer, id, 3), 3);
     assert_true(id[0] == 151646 && id[1] == 151647 && id[2] == 151648);
     sella_tokenizer_close(tokenizer);
 }
@@ -211,7 +228,8 @@ static void smollm2(void **state)
     assert_int_equal(sella_tokenizer_find(tokenizer, " No"), 2838);
     assert_int_equal(sella_tokenizer_find(tokenizer, "Yes"), 10539);
     assert_int_equal(sella_tokenizer_find(tokenizer, "No"), 5230);
-    assert_int_equal(sella_tokenizer_reserved(tokenizer, id, 3), 3); /* <repo_name>, <reponame>, <file_sep> */
+    /* <repo_name>, <reponame>, <file_sep> */
+    assert_int_equal(sella_tokenizer_reserved(tokenizer, id, 3), 3);
     assert_true(id[0] == 3 && id[1] == 4 && id[2] == 5);
     sella_tokenizer_close(tokenizer);
 }
@@ -228,7 +246,8 @@ static void *encode_all(void *user)
             const json_t *text = json_array_get(json_object_get(cases, "texts"), row);
             const json_t *want = json_array_get(json_object_get(set, "special"), row);
             sella_ids ids = {0};
-            wrong += sella_tokenizer_encode(tokenizer, json_string_value(text), json_string_length(text), true, &ids, NULL) != SELLA_OK;
+            wrong += sella_tokenizer_encode(tokenizer, json_string_value(text),
+                                            json_string_length(text), true, &ids, NULL) != SELLA_OK;
             wrong += (size_t)ids.count != json_array_size(want);
             for (int i = 0; i < ids.count; i++) {
                 wrong += ids.id[i] != json_integer_value(json_array_get(want, (size_t)i));

@@ -1,4 +1,5 @@
-/* test_tokenizer_use.c - decoding, finding, reserved ids, and what bad or huge text does to an opened tokenizer. */
+/* test_tokenizer_use.c - decoding, finding, reserved ids, and what bad or huge text does to an
+ * opened tokenizer. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -35,15 +36,21 @@ static sella_tokenizer *open_gguf(const char *path)
 static void decoding_gives_the_text_back(void **state)
 {
     (void)state;
-    static const char text[] = "Straße 大小\r\n\t<|im_start|>user <|im_end|> 'LL 1234 \xf0\x9f\x91\x8d\xf0\x9f\x8f\xbd x\0y";
-    static const char *const files[] = {"tests/ref/tiny_tokenizer/tokenizer.json", "tests/ref/tokenizer_llama3.json", "tests/ref/tokenizer_digits.json"};
+    static const char text[] = "Straße 大小\r\n\t<|im_start|>user <|im_end|> 'LL 1234 "
+                               "\xf0\x9f\x91\x8d\xf0\x9f\x8f\xbd x\0y";
+    static const char *const files[] = {"tests/ref/tiny_tokenizer/tokenizer.json",
+                                        "tests/ref/tokenizer_llama3.json",
+                                        "tests/ref/tokenizer_digits.json"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         sella_tokenizer *tokenizer = open_json(files[i]);
         for (int special = 0; special < 2; special++) {
             sella_ids ids = {0};
             sella_text back = {0};
-            assert_int_equal(sella_tokenizer_encode(tokenizer, text, sizeof text - 1, special == 1, &ids, NULL), SELLA_OK);
-            assert_int_equal(sella_tokenizer_decode(tokenizer, ids.id, ids.count, &back, NULL), SELLA_OK);
+            assert_int_equal(
+                sella_tokenizer_encode(tokenizer, text, sizeof text - 1, special == 1, &ids, NULL),
+                SELLA_OK);
+            assert_int_equal(sella_tokenizer_decode(tokenizer, ids.id, ids.count, &back, NULL),
+                             SELLA_OK);
             assert_int_equal(back.size, sizeof text - 1);
             assert_memory_equal(back.data, text, sizeof text - 1);
             sella_ids_release(&ids);
@@ -109,7 +116,8 @@ static void reserved_ids(void **state)
     sella_tokenizer_close(llama);
 
     sella_tokenizer *qwen = open_json("tests/ref/tokenizer_qwen2.json");
-    assert_int_equal(sella_tokenizer_reserved(qwen, id, 6), 2); /* neither ChatML nor <tool_call>, which text produces */
+    /* neither ChatML nor <tool_call>, which text produces */
+    assert_int_equal(sella_tokenizer_reserved(qwen, id, 6), 2);
     assert_int_equal(id[0], sella_tokenizer_find(qwen, "<|box_start|>"));
     assert_int_equal(id[1], sella_tokenizer_find(qwen, "<|box_end|>"));
     sella_tokenizer_close(qwen);
@@ -130,7 +138,8 @@ static void only_the_end_token_is_left(void **state)
     (void)state;
     json_t *tree = NULL;
     int32_t id[2];
-    assert_int_equal(sella_json_load("tests/ref/tiny_tokenizer/tokenizer.json", 1 << 20, &tree, NULL), SELLA_OK);
+    assert_int_equal(
+        sella_json_load("tests/ref/tiny_tokenizer/tokenizer.json", 1 << 20, &tree, NULL), SELLA_OK);
     json_t *added = json_object_get(tree, "added_tokens");
     while (json_array_size(added) > 3) { /* <|endoftext|>, <|im_start|>, <|im_end|> */
         json_array_remove(added, 3);
@@ -153,19 +162,24 @@ static void only_the_end_token_is_left(void **state)
 static void text_that_is_not_utf8_is_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"abc\xff", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "ok \xe4\xb8", "\x80"};
+    static const char *const bad[] = {"abc\xff",          "\xc0\xaf",    "\xed\xa0\x80",
+                                      "\xf4\x90\x80\x80", "ok \xe4\xb8", "\x80"};
     sella_tokenizer *tokenizer = open_json("tests/ref/tokenizer_qwen2.json");
     sella_ids ids = {0};
     sella_err err = {0};
     assert_int_equal(sella_ids_push(&ids, 7, NULL), SELLA_OK);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        assert_int_equal(sella_tokenizer_encode(tokenizer, bad[i], strlen(bad[i]), true, &ids, &err), SELLA_FORMAT);
+        assert_int_equal(
+            sella_tokenizer_encode(tokenizer, bad[i], strlen(bad[i]), true, &ids, &err),
+            SELLA_FORMAT);
         room_says(&err, "not valid UTF-8 at byte");
         assert_true(ids.count == 1 && ids.id[0] == 7);
     }
     assert_int_equal(sella_tokenizer_encode(tokenizer, "", 0, true, &ids, &err), SELLA_OK);
     assert_int_equal(ids.count, 1);
-    assert_int_equal(sella_tokenizer_encode(tokenizer, "a", (size_t)1 << 30, true, &ids, &err), SELLA_ARG); /* refused before it is read */
+    /* refused before it is read */
+    assert_int_equal(sella_tokenizer_encode(tokenizer, "a", (size_t)1 << 30, true, &ids, &err),
+                     SELLA_ARG);
     sella_ids_release(&ids);
     sella_tokenizer_close(tokenizer);
 }
@@ -175,8 +189,21 @@ static void huge_texts_take_linear_time(void **state)
 {
     (void)state;
     size_t bytes = scratch_full() ? (size_t)10 << 20 : (size_t)1 << 20;
-    static const char *const units[] = {"a", " ", "\n", " \n", "!", "7", "<", "\xcc\x81\xcc\x96", "\xe1\x84\x80\xe1\x85\xa1", "etaoin", "<|im_start|", "<|im_end|>"};
-    static const char *const files[] = {"tests/ref/tokenizer_qwen2.json", "tests/ref/tokenizer_digits.json", "tests/ref/tokenizer_flags.json"};
+    static const char *const units[] = {"a",
+                                        " ",
+                                        "\n",
+                                        " \n",
+                                        "!",
+                                        "7",
+                                        "<",
+                                        "\xcc\x81\xcc\x96",
+                                        "\xe1\x84\x80\xe1\x85\xa1",
+                                        "etaoin",
+                                        "<|im_start|",
+                                        "<|im_end|>"};
+    static const char *const files[] = {"tests/ref/tokenizer_qwen2.json",
+                                        "tests/ref/tokenizer_digits.json",
+                                        "tests/ref/tokenizer_flags.json"};
     char *text = malloc(bytes);
     assert_non_null(text);
     for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
@@ -202,9 +229,12 @@ static void huge_texts_take_linear_time(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(decoding_gives_the_text_back),     cmocka_unit_test(decoding_refuses_ids_that_are_not_there),
-        cmocka_unit_test(finding_by_text),                  cmocka_unit_test(reserved_ids),
-        cmocka_unit_test(only_the_end_token_is_left),       cmocka_unit_test(text_that_is_not_utf8_is_refused),
+        cmocka_unit_test(decoding_gives_the_text_back),
+        cmocka_unit_test(decoding_refuses_ids_that_are_not_there),
+        cmocka_unit_test(finding_by_text),
+        cmocka_unit_test(reserved_ids),
+        cmocka_unit_test(only_the_end_token_is_left),
+        cmocka_unit_test(text_that_is_not_utf8_is_refused),
         cmocka_unit_test(huge_texts_take_linear_time),
     };
     return cmocka_run_group_tests(tests, room_make, room_remove);

@@ -45,7 +45,8 @@ static void model_init(model *m, int64_t rows, float start)
         m->best1[i] = start;
     }
     m->a.param[1].data[0] = start;
-    m->state = (sella_checkpoint){.tables = m->tables, .n = 2, .optimizer = m->optimizer, .best = m->best};
+    m->state =
+        (sella_checkpoint){.tables = m->tables, .n = 2, .optimizer = m->optimizer, .best = m->best};
 }
 
 static void model_step(model *m, int group)
@@ -130,7 +131,8 @@ static void test_round_trip(void **state)
     folder_remove(dir);
 }
 
-/* A newer checkpoint replaces the older one; what a killed save left is passed over and swept away. */
+/* A newer checkpoint replaces the older one; what a killed save left is passed over and swept
+ * away. */
 static void test_newest_complete(void **state)
 {
     (void)state;
@@ -164,8 +166,8 @@ static void test_newest_complete(void **state)
     folder_remove(dir);
 }
 
-static const char *const damaged[] = {"params.safetensors", "moments.safetensors", "best.safetensors",
-                                      "position.json", "DONE"};
+static const char *const damaged[] = {"params.safetensors", "moments.safetensors",
+                                      "best.safetensors", "position.json", "DONE"};
 
 static void damage(const char *path, int how)
 {
@@ -186,8 +188,8 @@ static void damage(const char *path, int how)
     free(copy);
 }
 
-/* Each file cut, with a flipped bit, or gone: refused in one sentence and nothing changed; with an older
- * checkpoint, that one is used. */
+/* Each file cut, with a flipped bit, or gone: refused in one sentence and nothing changed; with an
+ * older checkpoint, that one is used. */
 static void test_damage(void **state)
 {
     (void)state;
@@ -246,7 +248,8 @@ static void test_misfits(void **state)
     save(dir, 5, &m);
     model_init(&other, 3, 2); /* w is [3, 3] here */
     assert_int_equal(load(dir, &other, &found, &at, &err), SELLA_SHAPE);
-    assert_non_null(strstr(err.text, "1 tensor is missing or of another shape than this run needs: w"));
+    assert_non_null(
+        strstr(err.text, "1 tensor is missing or of another shape than this run needs: w"));
     assert_true(other.a.param[0].data[0] == 2.0f && other.b.param[0].data[1] == 2.0f);
     other.state.best = NULL;
     other.state.n = 1;
@@ -269,10 +272,12 @@ static void test_misfits(void **state)
 
 int main(void)
 {
-    if (access("/dev/shm", W_OK) == 0) { /* every checkpoint and file is synced: in memory that costs nothing */
+    /* every checkpoint and file is synced: in memory that costs nothing */
+    if (access("/dev/shm", W_OK) == 0) {
         setenv("TMPDIR", "/dev/shm", 0);
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_round_trip), cmocka_unit_test(test_newest_complete),
-                                       cmocka_unit_test(test_damage), cmocka_unit_test(test_misfits)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_newest_complete),
+        cmocka_unit_test(test_damage), cmocka_unit_test(test_misfits)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

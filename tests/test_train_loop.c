@@ -1,5 +1,5 @@
-/* The training loop on a toy model: exact resume after SIGKILL, records, early stopping, groups, interruption,
- * divergence. */
+/* The training loop on a toy model: exact resume after SIGKILL, records, early stopping, groups,
+ * interruption, divergence. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -19,7 +19,8 @@
 
 enum { W = 13, STEPS = 7 };
 
-/* Linear regression on drawn inputs; the metric is not monotone, so that the best is not the last. */
+/* Linear regression on drawn inputs; the metric is not monotone, so that the best is not the
+ * last. */
 typedef struct toy {
     sella_param_table table;
     sella_param_table *tables[1];
@@ -53,8 +54,10 @@ static sella_status toy_init(toy *t)
 static sella_status toy_step(void *user, sella_loop_step *step, sella_err *err)
 {
     toy *t = user;
-    const sella_rng rng = {
-        .seed = 3, .stream = SELLA_STREAM_TEST, .a = (uint32_t)step->epoch, .b = (uint32_t)step->index};
+    const sella_rng rng = {.seed = 3,
+                           .stream = SELLA_STREAM_TEST,
+                           .a = (uint32_t)step->epoch,
+                           .b = (uint32_t)step->index};
     (void)err;
     step->loss = 0;
     for (int p = 0; p < 3; p += 2) {
@@ -103,26 +106,27 @@ static sella_loop toy_loop(toy *t, const char *dir, char *checkpoints, char *met
         snprintf(checkpoints, 200, "%s/checkpoints", dir);
         snprintf(metrics, 200, "%s/metrics.jsonl", dir);
     }
-    return (sella_loop){.stage = "toy",
-                        .tables = t->tables,
-                        .n = 1,
-                        .optimizer = {.beta1 = .9, .beta2 = .999, .eps = 1e-8, .weight_decay = .01, .clip = 3},
-                        .schedule = SELLA_SCHEDULE_COSINE,
-                        .lr = .05,
-                        .warmup_ratio = .1,
-                        .epochs = 6,
-                        .steps_per_epoch = STEPS,
-                        .units_per_epoch = 4 * STEPS,
-                        .unit = "rows",
-                        .run_step = toy_step,
-                        .evaluate = toy_evaluate,
-                        .evaluate_every = 1,
-                        .evaluate_steps = 5,
-                        .keep_best = true,
-                        .checkpoint_dir = dir ? checkpoints : NULL,
-                        .metrics_path = dir ? metrics : NULL,
-                        .record_steps = 3,
-                        .user = t};
+    return (sella_loop){
+        .stage = "toy",
+        .tables = t->tables,
+        .n = 1,
+        .optimizer = {.beta1 = .9, .beta2 = .999, .eps = 1e-8, .weight_decay = .01, .clip = 3},
+        .schedule = SELLA_SCHEDULE_COSINE,
+        .lr = .05,
+        .warmup_ratio = .1,
+        .epochs = 6,
+        .steps_per_epoch = STEPS,
+        .units_per_epoch = 4 * STEPS,
+        .unit = "rows",
+        .run_step = toy_step,
+        .evaluate = toy_evaluate,
+        .evaluate_every = 1,
+        .evaluate_steps = 5,
+        .keep_best = true,
+        .checkpoint_dir = dir ? checkpoints : NULL,
+        .metrics_path = dir ? metrics : NULL,
+        .record_steps = 3,
+        .user = t};
 }
 
 static char *folder_new(void)
@@ -153,7 +157,8 @@ static char *records_of(const char *dir)
         const char *line_end = memchr(at, '\n', (size_t)(end - at));
         json_t *record = NULL;
         assert_non_null(line_end);
-        assert_int_equal(sella_json_parse(at, (size_t)(line_end - at), path, &record, NULL), SELLA_OK);
+        assert_int_equal(sella_json_parse(at, (size_t)(line_end - at), path, &record, NULL),
+                         SELLA_OK);
         assert_true(json_real_value(json_object_get(record, "seconds")) >= 0);
         json_object_del(record, "seconds");
         json_array_append_new(all, record);
@@ -165,8 +170,8 @@ static char *records_of(const char *dir)
     return text;
 }
 
-/* In a child: run the loop in dir, write the parameters to dir/final. Exit code: 0 ok, else 1. OpenMP must not
- * run in the parent before. */
+/* In a child: run the loop in dir, write the parameters to dir/final. Exit code: 0 ok, else 1.
+ * OpenMP must not run in the parent before. */
 static pid_t start_child(const char *dir, int nap_us, double seconds, bool groups)
 {
     const pid_t pid = fork();
@@ -225,11 +230,14 @@ static void kill_rounds(double seconds, bool groups)
         char *dir = folder_new();
         for (int attempt = 0;; attempt++) {
             int how;
-            const sella_rng rng = {
-                .seed = 9, .stream = SELLA_STREAM_TEST, .a = (uint32_t)round, .b = (uint32_t)attempt};
+            const sella_rng rng = {.seed = 9,
+                                   .stream = SELLA_STREAM_TEST,
+                                   .a = (uint32_t)round,
+                                   .b = (uint32_t)attempt};
             const pid_t pid = start_child(dir, attempt < 25 ? 400 : 0, seconds, groups);
             if (attempt < 25) {
-                // the first moments are early ones, so that a quick machine does not finish before it is killed
+                /* the first moments are early ones, so that a quick machine does not finish before
+                 * it is killed */
                 const uint64_t range = attempt < 19 ? 2000u * ((unsigned)attempt + 1) : 40000;
                 nap(1000 + (int)sella_rng_below(&rng, 0, range));
                 kill(pid, SIGKILL);
@@ -267,7 +275,8 @@ static void test_first_start_drops_own_records(void **state)
     (void)state;
     char *dir = folder_new(), path[200], checkpoints[200], metrics[200];
     static const char before[] = "{\"stage\":\"earlier\",\"event\":\"epoch\",\"seconds\":1.0}\n";
-    static const char stale[] = "{\"stage\":\"toy\",\"event\":\"epoch\",\"seconds\":1.0}\n{\"stage\":\"to";
+    static const char stale[] =
+        "{\"stage\":\"toy\",\"event\":\"epoch\",\"seconds\":1.0}\n{\"stage\":\"to";
     toy t;
     snprintf(path, sizeof path, "%s/metrics.jsonl", dir);
     char text[sizeof before + sizeof stale];
@@ -332,9 +341,11 @@ static void test_interrupted(void **state)
     }
     assert_true(rounds >= 3);
     for (int p = 0; p < 3; p++) {
-        assert_memory_equal(a.table.param[p].data, b.table.param[p].data, a.table.param[p].count * sizeof(float));
+        assert_memory_equal(a.table.param[p].data, b.table.param[p].data,
+                            a.table.param[p].count * sizeof(float));
     }
-    assert_true(whole.best == parts.best && whole.best_epoch == parts.best_epoch && whole.steps == parts.steps);
+    assert_true(whole.best == parts.best && whole.best_epoch == parts.best_epoch &&
+                whole.steps == parts.steps);
     assert_true(whole.last_loss == parts.last_loss && whole.epochs == 6);
     char *x = records_of(dir), *y = records_of(plain);
     assert_string_equal(x, y);
@@ -370,7 +381,8 @@ static void test_best_and_patience(void **state)
     assert_int_equal(sella_loop_run(&loop, &result, NULL), SELLA_OK);
     assert_true(result.epochs >= stopped + 9);
     sella_param_table_release(&t.table);
-    assert_int_equal(toy_init(&t), SELLA_OK); /* a metric that does not exist neither stops nor restores */
+    /* a metric that does not exist neither stops nor restores */
+    assert_int_equal(toy_init(&t), SELLA_OK);
     loop.tables = t.tables;
     loop.epochs = 9;
     loop.min_epochs = 0;
@@ -400,7 +412,8 @@ static void test_groups_and_nothing(void **state)
     loop.schedule = SELLA_SCHEDULE_CONSTANT;
     t.stop_at = 1;
     const sella_talk talk = {.stop = toy_stop, .user = &t};
-    loop.talk = &talk; /* stops after the first step, which is of group 0, without a checkpoint folder */
+    /* stops after the first step, which is of group 0, without a checkpoint folder */
+    loop.talk = &talk;
     assert_int_equal(sella_loop_run(&loop, &result, NULL), SELLA_INTERRUPTED);
     assert_int_equal(result.steps, 1);
     assert_true(t.table.param[0].data[0] != 0.0f);
@@ -419,7 +432,8 @@ static void test_diverged(void **state)
     assert_int_equal(sella_loop_run(&loop, NULL, &err), SELLA_DIVERGED);
     assert_non_null(strstr(err.text, "toy: the loss of epoch 2, step 3 is not finite"));
     t.nan_at = -1;
-    t.table.param[2].data[1] = 2e38f; /* finite loss in double is impossible: the gradient overflows float */
+    /* finite loss in double is impossible: the gradient overflows float */
+    t.table.param[2].data[1] = 2e38f;
     assert_int_equal(sella_loop_run(&loop, NULL, &err), SELLA_DIVERGED);
     sella_param_table_release(&t.table);
 }
@@ -453,7 +467,8 @@ static void test_other_run_refused(void **state)
 
 int main(void)
 {
-    if (access("/dev/shm", W_OK) == 0) { /* every checkpoint and file is synced: in memory that costs nothing */
+    /* every checkpoint and file is synced: in memory that costs nothing */
+    if (access("/dev/shm", W_OK) == 0) {
         setenv("TMPDIR", "/dev/shm", 0);
     }
     const struct CMUnitTest tests[] = {

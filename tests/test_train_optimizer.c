@@ -1,4 +1,5 @@
-/* Adam, AdamW, clipping and schedules against torch and transformers (tests/ref/train_optimizer_dump.py). */
+/* Adam, AdamW, clipping and schedules against torch and transformers
+ * (tests/ref/train_optimizer_dump.py). */
 #include "ref_file.h"
 
 #include <math.h>
@@ -49,15 +50,20 @@ static void load_grad(fixture *f, int i)
 
 static void follow(fixture *f, const char *kind, bool coupled, double clip)
 {
-    const sella_optimizer_config config = {
-        .beta1 = .9, .beta2 = .999, .eps = 1e-8, .weight_decay = .05, .coupled = coupled, .clip = clip};
+    const sella_optimizer_config config = {.beta1 = .9,
+                                           .beta2 = .999,
+                                           .eps = 1e-8,
+                                           .weight_decay = .05,
+                                           .coupled = coupled,
+                                           .clip = clip};
     sella_optimizer *optimizer = NULL;
     assert_int_equal(sella_optimizer_new(f->tables, 1, &config, &optimizer, NULL), SELLA_OK);
     for (int i = 0; i < 10; i++) {
         char name[32];
         double norm = 0;
         load_grad(f, i);
-        assert_int_equal(sella_optimizer_step(optimizer, .01 * (1 + i % 3), -1, &norm, NULL), SELLA_OK);
+        assert_int_equal(sella_optimizer_step(optimizer, .01 * (1 + i % 3), -1, &norm, NULL),
+                         SELLA_OK);
         snprintf(name, sizeof name, "%s.w%d", kind, i);
         ref_close_to(name, f->table.param[0].data, ref_f32(&f->ref, name, NULL), 35, 1e-6);
         snprintf(name, sizeof name, "%s.b%d", kind, i);
@@ -91,18 +97,21 @@ static void test_schedules(void **state)
     for (size_t r = 0; r < 3; r++) {
         const double *want = ref_f64(&f->ref, rows[r].name, NULL);
         for (int step = 0; step < 20; step++) {
-            assert_true(fabs(sella_schedule_lr(rows[r].schedule, .3, step, 20, 4) - want[step]) < 1e-12);
+            assert_true(fabs(sella_schedule_lr(rows[r].schedule, .3, step, 20, 4) - want[step]) <
+                        1e-12);
         }
     }
     assert_true(sella_schedule_lr(SELLA_SCHEDULE_LINEAR, .3, 30, 20, 4) == 0.0);
     assert_true(sella_schedule_lr(SELLA_SCHEDULE_CONSTANT, .3, 0, 1, 0) == .3);
 }
 
-/* A frozen row and rows of other groups keep every byte; a group that joins late has its own bias correction. */
+/* A frozen row and rows of other groups keep every byte; a group that joins late has its own bias
+ * correction. */
 static void test_groups(void **state)
 {
     fixture *f = *state;
-    const sella_optimizer_config config = {.beta1 = .9, .beta2 = .999, .eps = 1e-8, .weight_decay = .05};
+    const sella_optimizer_config config = {
+        .beta1 = .9, .beta2 = .999, .eps = 1e-8, .weight_decay = .05};
     sella_optimizer *optimizer = NULL;
     float frozen[35], b0[3];
     f->table.param[1].group = 1;
@@ -119,7 +128,8 @@ static void test_groups(void **state)
     const float sign = f->table.param[1].grad[0] > 0 ? 1.0f : -1.0f;
     assert_int_equal(sella_optimizer_step(optimizer, .01, 1, NULL, NULL), SELLA_OK);
     assert_memory_equal(f->table.param[0].data, frozen, sizeof frozen);
-    assert_true(fabsf(f->table.param[1].data[0] - (b0[0] - sign * .01f)) < 1e-5f); /* a first Adam step moves by lr */
+    /* a first Adam step moves by lr */
+    assert_true(fabsf(f->table.param[1].data[0] - (b0[0] - sign * .01f)) < 1e-5f);
     assert_int_equal(sella_optimizer_row_count(optimizer), 2);
     assert_int_equal(sella_optimizer_row_steps(optimizer, 0), 5);
     assert_int_equal(sella_optimizer_row_steps(optimizer, 1), 1);
@@ -140,7 +150,8 @@ static void test_not_finite(void **state)
         load_grad(f, 0);
         f->table.param[0].grad[13] = bad[k % 3];
         memcpy(before, f->table.param[0].data, sizeof before);
-        assert_int_equal(sella_optimizer_step(optimizer, .01, -1, k < 3 ? NULL : &norm, &err), SELLA_DIVERGED);
+        assert_int_equal(sella_optimizer_step(optimizer, .01, -1, k < 3 ? NULL : &norm, &err),
+                         SELLA_DIVERGED);
         assert_non_null(strstr(err.text, "'w'"));
         assert_non_null(strstr(err.text, "row 2, column 3"));
         assert_memory_equal(f->table.param[0].data, before, sizeof before);
@@ -164,8 +175,12 @@ static void test_threads(void **state)
         sella_param_table_init(&table);
         assert_int_equal(sella_param_add(&table, "w", rows, cols, NULL), SELLA_OK);
         sella_param_table *tables[] = {&table};
-        const sella_optimizer_config config = {
-            .beta1 = .9, .beta2 = .999, .eps = 1e-8, .weight_decay = .01, .coupled = true, .clip = 1};
+        const sella_optimizer_config config = {.beta1 = .9,
+                                               .beta2 = .999,
+                                               .eps = 1e-8,
+                                               .weight_decay = .01,
+                                               .coupled = true,
+                                               .clip = 1};
         sella_optimizer *optimizer = NULL;
         assert_int_equal(sella_optimizer_new(tables, 1, &config, &optimizer, NULL), SELLA_OK);
         omp_set_num_threads(t);
@@ -211,7 +226,8 @@ static void test_config(void **state)
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-    const struct CMUnitTest tests[] = {T(test_adam),   T(test_adamw),      T(test_clip),    T(test_schedules),
-                                       T(test_groups), T(test_not_finite), T(test_threads), T(test_config)};
+    const struct CMUnitTest tests[] = {T(test_adam),      T(test_adamw),  T(test_clip),
+                                       T(test_schedules), T(test_groups), T(test_not_finite),
+                                       T(test_threads),   T(test_config)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

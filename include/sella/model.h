@@ -14,10 +14,12 @@
 extern "C" {
 #endif
 
-/* *json: {"ids","tokens","top":[{"id","token","logit"} x10, descending],"hidden":[last layer, last token, after the final norm]}, no special tokens added;
- * with logits_of ("Yes,No") also "logits_of": {text: logit of the first token of that text}. text: UTF-8, at least one token.
+/* *json: {"ids","tokens","top":[{"id","token","logit"} x10, descending],"hidden":[last layer, last
+ * token, after the final norm]}, no special tokens added; with logits_of ("Yes,No") also
+ * "logits_of": {text: logit of the first token of that text}. text: UTF-8, at least one token.
  * weights: "expanded" to f32, as "stored", or "auto" (NULL): by free memory. */
-SELLA_API sella_status sella_model_text(const char *model, const char *text, const char *logits_of, const char *weights, const sella_talk *talk, char **json,
+SELLA_API sella_status sella_model_text(const char *model, const char *text, const char *logits_of,
+                                        const char *weights, const sella_talk *talk, char **json,
                                         sella_err *err);
 
 #ifdef __cplusplus

@@ -1,8 +1,9 @@
 /* status.h - result codes and the error object of every call that can fail.
  *
- * Does:     A call that can fail returns a sella_status (0 = ok) and takes a `sella_err *err` last (NULL allowed).
- *           On failure `err` holds the code and one complete sentence with the offending name, value and place,
- *           for example "ratings.csv:812: rating 'x' is not a number".
+ * Does:     A call that can fail returns a sella_status (0 = ok) and takes a `sella_err *err` last
+ *           (NULL allowed). On failure `err` holds the code and one complete sentence with the
+ *           offending name, value and place, for example "ratings.csv:812: rating 'x' is not a
+ *           number".
  * Memory:   sella_err is a plain struct owned by the caller; zero-initialise it.
  * Threads:  pure.
  */
@@ -46,7 +47,8 @@ typedef struct sella_err {
     char text[1024]; /* one sentence, UTF-8, no newline at the end */
 } sella_err;
 
-/* Name of a code ("FORMAT") and its general meaning; "unknown" for a value outside the list. Static strings. */
+/* Name of a code ("FORMAT") and its general meaning; "unknown" for a value outside the list. Static
+ * strings. */
 SELLA_API const char *sella_status_name(sella_status status);
 SELLA_API const char *sella_status_text(sella_status status);
 

@@ -1,4 +1,5 @@
-/* system.h - the machine as sella sees it: what it will use, and what would be slow and why (`sella doctor`).
+/* system.h - the machine as sella sees it: what it will use, and what would be slow and why (`sella
+ * doctor`).
  *
  * Does:     sella_threads_use(0) -> sella_system_report(&report).
  * Memory:   sella_system is a plain struct owned by the caller.
@@ -19,7 +20,8 @@ enum { SELLA_ADVICE_MAX = 8 };
 
 typedef struct sella_system {
     char cpu[128];           /* model name, or the architecture */
-    char features[256];      /* of those that matter here, e.g. "avx2 fma f16c avx512f"; may be empty */
+    /* of those that matter here, e.g. "avx2 fma f16c avx512f"; may be empty */
+    char features[256];
     char blas[128];          /* e.g. "OpenBLAS 0.3.21 (Zen, OpenMP)" or "none (reference loops)" */
     int threads;             /* in use now */
     int cores;               /* physical cores that this process may use */
@@ -34,7 +36,8 @@ typedef struct sella_system {
 /* Fill *out; what the system does not say is 0, negative or empty, as written above. */
 SELLA_API void sella_system_report(sella_system *out);
 
-/* Compute with n threads from now on (n < 1: as many as there are physical cores). Returns how many are in use. */
+/* Compute with n threads from now on (n < 1: as many as there are physical cores). Returns how many
+ * are in use. */
 SELLA_API int sella_threads_use(int n);
 
 #ifdef __cplusplus

@@ -1,6 +1,7 @@
 /* talk.h - how a long call of the library reports and how it is asked to stop.
  *
- * Does:     Fill a sella_talk and pass it; the library never prints or exits by itself. NULL callbacks are silence.
+ * Does:     Fill a sella_talk and pass it; the library never prints or exits by itself. NULL
+ *           callbacks are silence.
  * Threads:  callbacks come from the thread that made the call.
  */
 #ifndef SELLA_TALK_H
@@ -12,7 +13,11 @@
 extern "C" {
 #endif
 
-typedef enum sella_level { SELLA_LEVEL_DEBUG = 0, SELLA_LEVEL_INFO = 1, SELLA_LEVEL_WARN = 2 } sella_level;
+typedef enum sella_level {
+    SELLA_LEVEL_DEBUG = 0,
+    SELLA_LEVEL_INFO = 1,
+    SELLA_LEVEL_WARN = 2
+} sella_level;
 
 typedef struct sella_progress_report {
     const char *what;    /* "stage 1", "distil", ... */

@@ -26,49 +26,68 @@ typedef struct sella_train_options {
     const char *const *set; /* [set_count] "key=value" */
     int set_count;
     const char *from;    /* RUN whose finished stages are reused, or NULL */
-    const char *init_from; /* RUN (of the same method) whose parameters are the start, on data that may have grown; NULL: starts anew */
+    /* RUN (of the same method) whose parameters are the start, on data that may have grown; NULL:
+     * starts anew */
+    const char *init_from;
     uint64_t seed;
-    int seed_given;      /* 1: seed was asked for, so a run that was begun with another one is not resumed */
+    /* 1: seed was asked for, so a run that was begun with another one is not resumed */
+    int seed_given;
     int threads;         /* 0: physical cores */
     int resume;
     int dry_run;         /* resolve, estimate, train nothing */
-    const char *weights; /* of the model: "expanded" to f32, as "stored", or "auto" (NULL): by free memory; resume takes what was recorded */
+    /* of the model: "expanded" to f32, as "stored", or "auto" (NULL): by free memory; resume takes
+     * what was recorded */
+    const char *weights;
 } sella_train_options;
 
-/* Train (or resume, or estimate). *json: result.json's object, or the dry-run estimate {"method","rows","tokens","steps","parameters":{"trainable","frozen"},
- * "seconds","peak_mb","cache_mb","settings":{...}} on one line. Returns SELLA_INTERRUPTED when talk->stop asked to. */
-SELLA_API sella_status sella_train(const sella_train_options *options, const sella_talk *talk, char **json, sella_err *err);
+/* Train (or resume, or estimate). *json: result.json's object, or the dry-run estimate
+ * {"method","rows","tokens","steps","parameters":{"trainable","frozen"},
+ * "seconds","peak_mb","cache_mb","settings":{...}} on one line. Returns SELLA_INTERRUPTED when
+ * talk->stop asked to. */
+SELLA_API sella_status sella_train(const sella_train_options *options, const sella_talk *talk,
+                                   char **json, sella_err *err);
 
-/* Train one run for each seed, one after another: options->run/seed-N, each a complete run. options->seed is not used. With options->resume complete ones
- * are kept, others go on, missing ones start; without it the folder must be new or empty. options->from may be such a folder too: each takes the run of its
- * own seed. *json, also written to options->run/summary.json when all are complete: {"method","dataset","split","seeds","runs":[{"seed",...figures}],
- * "mean":{...},"sd":{...},"format"} (sella_eval_seeds); with dry_run the estimate of one run, its seconds times count, and "seeds".
+/* Train one run for each seed, one after another: options->run/seed-N, each a complete run.
+ * options->seed is not used. With options->resume complete ones are kept, others go on, missing
+ * ones start; without it the folder must be new or empty. options->from may be such a folder too:
+ * each takes the run of its own seed. *json, also written to options->run/summary.json when all are
+ * complete: {"method","dataset","split","seeds","runs":[{"seed",...figures}],
+ * "mean":{...},"sd":{...},"format"} (sella_eval_seeds); with dry_run the estimate of one run, its
+ * seconds times count, and "seeds".
  *
  *   seed_n in [count] distinct
  *
  * Returns: as sella_train. */
-SELLA_API sella_status sella_train_seeds(const sella_train_options *options, const uint64_t *seed_n, int count, const sella_talk *talk, char **json,
+SELLA_API sella_status sella_train_seeds(const sella_train_options *options, const uint64_t *seed_n,
+                                         int count, const sella_talk *talk, char **json,
                                          sella_err *err);
 
-/* Train over a grid of settings and choose on valid: every combination in options->run/NAME, one after another. What is complete there is reused, what is
- * not is resumed; a folder with another sweep is refused. A point that diverges is told in its row and does not stop the others.
+/* Train over a grid of settings and choose on valid: every combination in options->run/NAME, one
+ * after another. What is complete there is reused, what is not is resumed; a folder with another
+ * sweep is refused. A point that diverges is told in its row and does not stop the others.
  *
- *   grid   in [grid_count] "key=a,b,c", or between ';' where one stands in the list; a key of options->set may not be one
- *   seed_n in [seeds] as sella_train_seeds; seeds 0: one run a point with options->seed
+ *   grid   in [grid_count] "key=a,b,c", or between ';' where one stands in the list; a key of
+ *   options->set may not be one seed_n in [seeds] as sella_train_seeds; seeds 0: one run a point
+ *   with options->seed
  *
- * *json, also written to options->run/sweep.json (and its points to sweep.csv) after every point: {"format","method","dataset","checksum","preset","split",
- * "seeds","seeds_folders","settings","grid":{key:[values]},"points":[{"name","settings":{key:value},"runs","auc","auc_sd","uauc","uauc_sd","logloss",
- * "logloss_sd","seconds"} or {"name","settings","error","runs":0}],"best":name}; best: highest AUC on valid, with seeds their mean. With dry_run points have
- * estimates ("rows","tokens","steps","parameters","seconds","peak_mb") and "seconds" is their sum.
+ * *json, also written to options->run/sweep.json (and its points to sweep.csv) after every point:
+ * {"format","method","dataset","checksum","preset","split",
+ * "seeds","seeds_folders","settings","grid":{key:[values]},"points":[{"name",
+ * "settings":{key:value},"runs","auc","auc_sd","uauc","uauc_sd","logloss",
+ * "logloss_sd","seconds"} or {"name","settings","error","runs":0}],"best":name}; best: highest AUC
+ * on valid, with seeds their mean. With dry_run points have estimates
+ * ("rows","tokens","steps","parameters","seconds","peak_mb") and "seconds" is their sum.
  * Returns: as sella_train; SELLA_ARG for a wrong grid, found before the first training. */
-SELLA_API sella_status sella_sweep(const sella_train_options *options, const char *const *grid, int grid_count, const uint64_t *seed_n, int seeds,
+SELLA_API sella_status sella_sweep(const sella_train_options *options, const char *const *grid,
+                                   int grid_count, const uint64_t *seed_n, int seeds,
                                    const sella_talk *talk, char **json, sella_err *err);
 
 /* Names and one-line help of the methods that are built; NULL-terminated static arrays. */
 SELLA_API const char *const *sella_method_names(void);
 SELLA_API const char *sella_method_help(const char *name);
 
-/* One row of the settings table, for --help and docs; index from 0; returns 0 past the end. Strings are static. */
+/* One row of the settings table, for --help and docs; index from 0; returns 0 past the end. Strings
+ * are static. */
 typedef struct sella_setting_info {
     const char *name, *type, *default_text, *range, *unit, *help;
 } sella_setting_info;

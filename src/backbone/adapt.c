@@ -1,7 +1,8 @@
 /* adapt.c - the products of one low-rank adapter inside a pass: y += s B A drop(x), and back.
  *
- * Dropout draws 16 bits an element, eight elements a block of the counter-based generator, and keeps the mask as bits: the mask is a
- * pure function of (seed, step, layer, matrix, row, column), kept because it is read twice.
+ * Dropout draws 16 bits an element, eight elements a block of the counter-based generator, and
+ * keeps the mask as bits: the mask is a pure function of (seed, step, layer, matrix, row, column),
+ * kept because it is read twice.
  */
 #include "backbone/pass_state.h"
 #include "base/rng.h"
@@ -17,7 +18,8 @@ static bool dropping(const sella_pass *pass)
     return pass->step >= 0 && sella_lora_settings(pass->lora)->dropout > 0.0;
 }
 
-static void mask_draw(const sella_pass *pass, int l, sella_matrix matrix, int n, int in, uint8_t *mask)
+static void mask_draw(const sella_pass *pass, int l, sella_matrix matrix, int n, int in,
+                      uint8_t *mask)
 {
     const sella_rng rng = {.seed = pass->seed,
                            .stream = SELLA_STREAM_DROPOUT,
@@ -50,7 +52,8 @@ void sella_adapt_table(float *keep, double dropout)
     }
 }
 
-static void mask_row(const float *keep, const uint8_t *bits, float *y, const float *x, int in, bool add)
+static void mask_row(const float *keep, const uint8_t *bits, float *y, const float *x, int in,
+                     bool add)
 {
     int c = 0;
     for (; c + 8 <= in; c += 8) {
@@ -66,26 +69,29 @@ static void mask_row(const float *keep, const uint8_t *bits, float *y, const flo
 }
 
 /* y = mask x / (1 - p) row by row, or y += with `add`. */
-static void mask_apply(const sella_pass *pass, const uint8_t *mask, sella_row_list list, float *y, int ldy,
-                       const float *x, int ldx, int in, bool add)
+static void mask_apply(const sella_pass *pass, const uint8_t *mask, sella_row_list list, float *y,
+                       int ldy, const float *x, int ldx, int in, bool add)
 {
     const size_t stride = mask_stride(in);
 #pragma omp parallel for schedule(static)
     for (int i = 0; i < list.n; i++) {
         const uint8_t *bits = mask + (size_t)(list.token ? list.token[i] : i) * stride;
         if (add) {
-            mask_row(pass->keep, bits, y + (size_t)i * (size_t)ldy, x + (size_t)i * (size_t)ldx, in, true);
+            mask_row(pass->keep, bits, y + (size_t)i * (size_t)ldy, x + (size_t)i * (size_t)ldx, in,
+                     true);
         } else {
-            mask_row(pass->keep, bits, y + (size_t)i * (size_t)ldy, x + (size_t)i * (size_t)ldx, in, false);
+            mask_row(pass->keep, bits, y + (size_t)i * (size_t)ldy, x + (size_t)i * (size_t)ldx, in,
+                     false);
         }
     }
 }
 
-void sella_adapt_forward(sella_pass *pass, int l, sella_matrix matrix, const float *x, int ldx, int n, float *y,
-                         int ldy)
+void sella_adapt_forward(sella_pass *pass, int l, sella_matrix matrix, const float *x, int ldx,
+                         int n, float *y, int ldy)
 {
     sella_lap(pass, SELLA_LAP_PRODUCTS);
-    const sella_lora_pair pair = pass->lora ? sella_lora_at(pass->lora, l, matrix) : (sella_lora_pair){NULL, NULL};
+    const sella_lora_pair pair =
+        pass->lora ? sella_lora_at(pass->lora, l, matrix) : (sella_lora_pair){NULL, NULL};
     if (pair.a == NULL) {
         return;
     }
@@ -93,12 +99,14 @@ void sella_adapt_forward(sella_pass *pass, int l, sella_matrix matrix, const flo
     float *u = pass->state[l].u[matrix];
     if (dropping(pass)) {
         mask_draw(pass, l, matrix, n, in, pass->state[l].mask[matrix]);
-        mask_apply(pass, pass->state[l].mask[matrix], (sella_row_list){n, NULL}, pass->adapt, in, x, ldx, in, false);
+        mask_apply(pass, pass->state[l].mask[matrix], (sella_row_list){n, NULL}, pass->adapt, in, x,
+                   ldx, in, false);
         x = pass->adapt;
         ldx = in;
     }
     sella_gemm(false, true, n, R, in, 1.0f, x, ldx, pair.a->data, in, 0.0f, u, R);
-    sella_gemm(false, true, n, out, R, sella_lora_scale(pass->lora), u, R, pair.b->data, R, 1.0f, y, ldy);
+    sella_gemm(false, true, n, out, R, sella_lora_scale(pass->lora), u, R, pair.b->data, R, 1.0f, y,
+               ldy);
     sella_lap(pass, SELLA_LAP_ADAPTERS);
 }
 
@@ -111,33 +119,37 @@ bool sella_adapt_trains(const sella_pass *pass, int l, sella_matrix matrix)
     return pair.a != NULL && (pair.a->trainable || pair.b->trainable);
 }
 
-void sella_adapt_backward(sella_pass *pass, int l, sella_matrix matrix, const float *dy, int lddy, const float *x,
-                          int ldx, sella_row_list list, float *dx, int lddx)
+void sella_adapt_backward(sella_pass *pass, int l, sella_matrix matrix, const float *dy, int lddy,
+                          const float *x, int ldx, sella_row_list list, float *dx, int lddx)
 {
     sella_lap(pass, SELLA_LAP_PRODUCTS);
-    const sella_lora_pair pair = pass->lora ? sella_lora_at(pass->lora, l, matrix) : (sella_lora_pair){NULL, NULL};
+    const sella_lora_pair pair =
+        pass->lora ? sella_lora_at(pass->lora, l, matrix) : (sella_lora_pair){NULL, NULL};
     const bool trains = sella_adapt_trains(pass, l, matrix);
     if (pair.a == NULL || (!trains && dx == NULL)) {
         return;
     }
-    const int R = (int)pair.a->shape[0], in = (int)pair.a->shape[1], out = (int)pair.b->shape[0], n = list.n;
+    const int R = (int)pair.a->shape[0], in = (int)pair.a->shape[1], out = (int)pair.b->shape[0],
+              n = list.n;
     const float s = sella_lora_scale(pass->lora);
     const uint8_t *mask = dropping(pass) ? pass->state[l].mask[matrix] : NULL;
     sella_gemm(false, false, n, R, out, s, dy, lddy, pair.b->data, R, 0.0f, pass->du, R);
     if (trains && pair.b->grad) {
-        sella_gemm(true, false, out, R, n, s, dy, lddy, pass->state[l].u[matrix], R, 1.0f, pair.b->grad, R);
+        sella_gemm(true, false, out, R, n, s, dy, lddy, pass->state[l].u[matrix], R, 1.0f,
+                   pair.b->grad, R);
     }
     if (trains && pair.a->grad) {
         if (mask) {
             mask_apply(pass, mask, list, pass->adapt, in, x, ldx, in, false);
         }
-        sella_gemm(true, false, R, in, n, 1.0f, pass->du, R, mask ? pass->adapt : x, mask ? in : ldx, 1.0f,
-                   pair.a->grad, in);
+        sella_gemm(true, false, R, in, n, 1.0f, pass->du, R, mask ? pass->adapt : x,
+                   mask ? in : ldx, 1.0f, pair.a->grad, in);
     }
     if (dx && !mask) {
         sella_gemm(false, false, n, in, R, 1.0f, pass->du, R, pair.a->data, in, 1.0f, dx, lddx);
     } else if (dx) {
-        sella_gemm(false, false, n, in, R, 1.0f, pass->du, R, pair.a->data, in, 0.0f, pass->adapt, in);
+        sella_gemm(false, false, n, in, R, 1.0f, pass->du, R, pair.a->data, in, 0.0f, pass->adapt,
+                   in);
         mask_apply(pass, mask, list, dx, lddx, pass->adapt, in, in, true);
     }
     sella_lap(pass, SELLA_LAP_ADAPTERS);

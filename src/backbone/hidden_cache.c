@@ -1,7 +1,8 @@
 /* hidden_cache.c - hidden states of trees in a file (backbone/hidden_cache.h).
  *
- * Easy to get wrong: a record counts by its checksum alone, which is written behind the numbers. A kill between the two leaves none; a power
- * cut may leave the checksum without the numbers, which is why it is compared at every read and not at opening.
+ * Easy to get wrong: a record counts by its checksum alone, which is written behind the numbers. A
+ * kill between the two leaves none; a power cut may leave the checksum without the numbers, which
+ * is why it is compared at every read and not at opening.
  */
 #include "backbone/hidden_cache.h"
 
@@ -113,8 +114,10 @@ static bool take_over(sella_hidden_cache *c)
 {
     header there;
     struct stat info;
-    if (fstat(c->fd, &info) != 0 || (uint64_t)info.st_size != c->stats.bytes || read_at(c->fd, &there, sizeof there, 0) != 0 ||
-        memcmp(&there, &c->head, sizeof there) != 0 || read_at(c->fd, c->check_t, (size_t)c->head.trees * sizeof *c->check_t, TABLE_AT) != 0) {
+    if (fstat(c->fd, &info) != 0 || (uint64_t)info.st_size != c->stats.bytes ||
+        read_at(c->fd, &there, sizeof there, 0) != 0 ||
+        memcmp(&there, &c->head, sizeof there) != 0 ||
+        read_at(c->fd, c->check_t, (size_t)c->head.trees * sizeof *c->check_t, TABLE_AT) != 0) {
         return false;
     }
     for (uint64_t t = 0; t < c->head.trees; t++) {
@@ -129,16 +132,21 @@ static sella_status make_anew(sella_hidden_cache *c, sella_err *err)
     uint64_t free_bytes;
     int reason = ftruncate(c->fd, 0) != 0 ? errno : 0;
     memset(c->check_t, 0, (size_t)c->head.trees * sizeof *c->check_t);
-    if (reason == 0 && sella_disk_free(c->path, &free_bytes) && c->stats.bytes > free_bytes - free_bytes / 10) {
-        return sella_err_set(err, SELLA_IO, "%s: the hidden states of %llu tokens take %.1f MB; %.1f MB of the disk can be had", c->path,
-                             (unsigned long long)c->head.tokens, (double)c->stats.bytes / 1048576.0, (double)free_bytes / 1048576.0);
+    if (reason == 0 && sella_disk_free(c->path, &free_bytes) &&
+        c->stats.bytes > free_bytes - free_bytes / 10) {
+        return sella_err_set(
+            err, SELLA_IO,
+            "%s: the hidden states of %llu tokens take %.1f MB; %.1f MB of the disk can be had",
+            c->path, (unsigned long long)c->head.tokens, (double)c->stats.bytes / 1048576.0,
+            (double)free_bytes / 1048576.0);
     }
     reason = reason ? reason : posix_fallocate(c->fd, 0, (off_t)c->stats.bytes);
     reason = reason ? reason : write_at(c->fd, &c->head, sizeof c->head, 0);
     return reason ? sella_err_errno(err, c->path, "written", reason) : SELLA_OK;
 }
 
-sella_status sella_hidden_cache_open(const char *path, const sella_hidden_of *of, sella_hidden_cache **out, sella_err *err)
+sella_status sella_hidden_cache_open(const char *path, const sella_hidden_of *of,
+                                     sella_hidden_cache **out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     *out = NULL;
@@ -149,8 +157,10 @@ sella_status sella_hidden_cache_open(const char *path, const sella_hidden_of *of
     }
     c->fd = -1;
     c->path = strdup(path);
-    c->first_t = sella_alloc((size_t)of->trees + 1, sizeof *c->first_t, "a cache of hidden states", err);
-    c->check_t = sella_alloc((size_t)of->trees, sizeof *c->check_t, "a cache of hidden states", err);
+    c->first_t =
+        sella_alloc((size_t)of->trees + 1, sizeof *c->first_t, "a cache of hidden states", err);
+    c->check_t =
+        sella_alloc((size_t)of->trees, sizeof *c->check_t, "a cache of hidden states", err);
     if (!c->path || !c->first_t || !c->check_t) {
         status = sella_err_memory(err, "a cache of hidden states", (size_t)of->trees * 16);
         goto done;
@@ -194,7 +204,8 @@ void sella_hidden_cache_close(sella_hidden_cache *cache)
 /* Over the file's header, the tree's tokens and segments, and its numbers; never 0. */
 static uint64_t check_of(const sella_hidden_cache *c, const sella_tree_batch *tree, const float *x)
 {
-    uint64_t check = sella_hash_bytes(tree->token_t, (size_t)tree->T * sizeof *tree->token_t, c->head.check);
+    uint64_t check =
+        sella_hash_bytes(tree->token_t, (size_t)tree->T * sizeof *tree->token_t, c->head.check);
     check = sella_hash_bytes(tree->start_s, ((size_t)tree->S + 1) * sizeof *tree->start_s, check);
     check = sella_hash_bytes(tree->parent_s, (size_t)tree->S * sizeof *tree->parent_s, check);
     check = sella_hash_bytes(x, (size_t)tree->T * c->head.C * sizeof *x, check);
@@ -211,18 +222,21 @@ static inline bool is_tree(const sella_hidden_cache *c, int64_t t, const sella_t
     return t >= 0 && (uint64_t)t < c->head.trees && tree->T == c->first_t[t + 1] - c->first_t[t];
 }
 
-bool sella_hidden_cache_read(sella_hidden_cache *cache, int64_t t, const sella_tree_batch *tree, float *x)
+bool sella_hidden_cache_read(sella_hidden_cache *cache, int64_t t, const sella_tree_batch *tree,
+                             float *x)
 {
     assert(is_tree(cache, t, tree));
     const size_t bytes = (size_t)tree->T * cache->head.C * sizeof *x;
-    if (!cache->check_t[t] || read_at(cache->fd, x, bytes, record_at(cache, t)) != 0 || check_of(cache, tree, x) != cache->check_t[t]) {
+    if (!cache->check_t[t] || read_at(cache->fd, x, bytes, record_at(cache, t)) != 0 ||
+        check_of(cache, tree, x) != cache->check_t[t]) {
         return false;
     }
     cache->stats.read++;
     return true;
 }
 
-void sella_hidden_cache_write(sella_hidden_cache *cache, int64_t t, const sella_tree_batch *tree, const float *x)
+void sella_hidden_cache_write(sella_hidden_cache *cache, int64_t t, const sella_tree_batch *tree,
+                              const float *x)
 {
     assert(is_tree(cache, t, tree));
     const size_t bytes = (size_t)tree->T * cache->head.C * sizeof *x;
@@ -231,7 +245,9 @@ void sella_hidden_cache_write(sella_hidden_cache *cache, int64_t t, const sella_
         return;
     }
     int reason = write_at(cache->fd, x, bytes, record_at(cache, t));
-    reason = reason ? reason : write_at(cache->fd, &check, sizeof check, TABLE_AT + (uint64_t)t * sizeof check);
+    reason = reason
+                 ? reason
+                 : write_at(cache->fd, &check, sizeof check, TABLE_AT + (uint64_t)t * sizeof check);
     if (reason) {
         sella_err_errno(&cache->failure, cache->path, "written", reason);
         cache->stats.failure = cache->failure.text;

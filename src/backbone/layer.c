@@ -20,25 +20,30 @@ const float *sella_rows_gather(const float *from, int width, sella_row_list list
     return buffer;
 }
 
-void sella_rows_scatter(float *to, int ldto, const float *from, int ldfrom, int width, sella_row_list list)
+void sella_rows_scatter(float *to, int ldto, const float *from, int ldfrom, int width,
+                        sella_row_list list)
 {
 #pragma omp parallel for schedule(static) if (list.n > 64)
     for (int i = 0; i < list.n; i++) {
         const size_t row = list.token ? (size_t)list.token[i] : (size_t)i;
-        memcpy(to + row * (size_t)ldto, from + (size_t)i * (size_t)ldfrom, (size_t)width * sizeof *to);
+        memcpy(to + row * (size_t)ldto, from + (size_t)i * (size_t)ldfrom,
+               (size_t)width * sizeof *to);
     }
 }
 
 /* Per-head RMSNorm (Qwen3) of `heads` heads at x, in place; r [heads, n]. */
-static void heads_norm(const sella_pass *pass, float *x, int ld, int n, int heads, const float *w, float *r)
+static void heads_norm(const sella_pass *pass, float *x, int ld, int n, int heads, const float *w,
+                       float *r)
 {
     const int D = pass->shape->D;
     for (int h = 0; h < heads; h++) {
-        sella_rmsnorm_forward(x + h * D, ld, r + (size_t)h * (size_t)n, x + h * D, ld, w, n, D, pass->shape->rms_eps);
+        sella_rmsnorm_forward(x + h * D, ld, r + (size_t)h * (size_t)n, x + h * D, ld, w, n, D,
+                              pass->shape->rms_eps);
     }
 }
 
-/* Queries, keys and values from the norm's output h: k and v of all tokens, q of the tokens of the list. */
+/* Queries, keys and values from the norm's output h: k and v of all tokens, q of the tokens of the
+ * list. */
 static void qkv_forward(sella_pass *pass, int l, sella_row_list list)
 {
     const sella_backbone_config *c = pass->shape;
@@ -54,7 +59,8 @@ static void qkv_forward(sella_pass *pass, int l, sella_row_list list)
     if (all) {
         sella_weight_forward(&w->w_qkv, T, h, C, 0.0f, q, W, &pass->tile);
     } else {
-        const sella_weight w_q = sella_weight_rows(&w->w_qkv, 0, Q), w_kv = sella_weight_rows(&w->w_qkv, Q, 2 * K);
+        const sella_weight w_q = sella_weight_rows(&w->w_qkv, 0, Q),
+                           w_kv = sella_weight_rows(&w->w_qkv, Q, 2 * K);
         sella_weight_forward(&w_q, list.n, h, C, 0.0f, q, ldq, &pass->tile);
         sella_weight_forward(&w_kv, T, pass->h, C, 0.0f, k, W, &pass->tile);
         for (int i = 0; i < list.n; i++) {
@@ -77,7 +83,8 @@ static void qkv_forward(sella_pass *pass, int l, sella_row_list list)
         heads_norm(pass, k, W, T, c->G, w->norm_k, s->rk);
         sella_lap(pass, SELLA_LAP_NORM);
     }
-    sella_rope_apply(q, ldq, list.n, c->H, c->D, all ? position : pass->position, pass->cosine, pass->sine, 0);
+    sella_rope_apply(q, ldq, list.n, c->H, c->D, all ? position : pass->position, pass->cosine,
+                     pass->sine, 0);
     sella_rope_apply(k, W, T, c->G, c->D, position, pass->cosine, pass->sine, 0);
     if (!all) {
         sella_rows_scatter(qkv, W, q, ldq, Q, list);
@@ -86,7 +93,8 @@ static void qkv_forward(sella_pass *pass, int l, sella_row_list list)
 }
 
 /* k and v of layer l between the rows of qkv from `token` on and the runs, in order. */
-static void runs_copy(const sella_pass *pass, int l, const sella_kv_run *run_n, int runs, int token, bool keep)
+static void runs_copy(const sella_pass *pass, int l, const sella_kv_run *run_n, int runs, int token,
+                      bool keep)
 {
     const sella_backbone_config *c = pass->shape;
     const int Q = c->H * c->D, K = c->G * c->D;
@@ -115,7 +123,8 @@ static void attention_forward(sella_pass *pass, int l, sella_row_list list)
         }
         query = pass->behind_query;
     }
-    sella_attention_forward(s->o, Q, s->lse, s->qkv, W, s->qkv + Q, W, s->qkv + Q + K, W, query, list.n, &pass->attention, pass->scratch);
+    sella_attention_forward(s->o, Q, s->lse, s->qkv, W, s->qkv + Q, W, s->qkv + Q + K, W, query,
+                            list.n, &pass->attention, pass->scratch);
     sella_lap(pass, SELLA_LAP_ATTENTION);
 }
 
@@ -131,16 +140,19 @@ static void capture_weights(sella_pass *pass, int l, int at)
     assert(pass->past == 0);
     memset(mean, 0, square * sizeof *mean);
     for (int h = 0; h < c->H; h++) {
-        sella_attention_weights(mean, 1.0f / (float)c->H, h, s->lse, s->qkv, W, s->qkv + Q, W, &pass->attention);
+        sella_attention_weights(mean, 1.0f / (float)c->H, h, s->lse, s->qkv, W, s->qkv + Q, W,
+                                &pass->attention);
         if (capture->head) {
             float *head = capture->head + ((size_t)at * (size_t)c->H + (size_t)h) * square;
             memset(head, 0, square * sizeof *head);
-            sella_attention_weights(head, 1.0f, h, s->lse, s->qkv, W, s->qkv + Q, W, &pass->attention);
+            sella_attention_weights(head, 1.0f, h, s->lse, s->qkv, W, s->qkv + Q, W,
+                                    &pass->attention);
         }
     }
 }
 
-/* y = x + attention(norm(x)); y += ffn(norm(y)). In the last layer only k and v are needed of all tokens, the rest of the answers. */
+/* y = x + attention(norm(x)); y += ffn(norm(y)). In the last layer only k and v are needed of all
+ * tokens, the rest of the answers. */
 void sella_layer_forward(sella_pass *pass, int l, float *y)
 {
     const sella_backbone_config *c = pass->shape;

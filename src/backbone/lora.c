@@ -10,9 +10,12 @@
 static const struct {
     const char *name, *path;
 } matrices[SELLA_MATRICES] = {
-    [SELLA_MATRIX_Q] = {"q_proj", "self_attn.q_proj"},    [SELLA_MATRIX_K] = {"k_proj", "self_attn.k_proj"},
-    [SELLA_MATRIX_V] = {"v_proj", "self_attn.v_proj"},    [SELLA_MATRIX_O] = {"o_proj", "self_attn.o_proj"},
-    [SELLA_MATRIX_GATE] = {"gate_proj", "mlp.gate_proj"}, [SELLA_MATRIX_UP] = {"up_proj", "mlp.up_proj"},
+    [SELLA_MATRIX_Q] = {"q_proj", "self_attn.q_proj"},
+    [SELLA_MATRIX_K] = {"k_proj", "self_attn.k_proj"},
+    [SELLA_MATRIX_V] = {"v_proj", "self_attn.v_proj"},
+    [SELLA_MATRIX_O] = {"o_proj", "self_attn.o_proj"},
+    [SELLA_MATRIX_GATE] = {"gate_proj", "mlp.gate_proj"},
+    [SELLA_MATRIX_UP] = {"up_proj", "mlp.up_proj"},
     [SELLA_MATRIX_DOWN] = {"down_proj", "mlp.down_proj"},
 };
 
@@ -70,8 +73,8 @@ sella_status sella_lora_targets(const char *text, unsigned *targets, sella_err *
             length--;
         }
         int m = 0;
-        while (m < SELLA_MATRICES &&
-               (strlen(matrices[m].name) != length || memcmp(matrices[m].name, word, length) != 0)) {
+        while (m < SELLA_MATRICES && (strlen(matrices[m].name) != length ||
+                                      memcmp(matrices[m].name, word, length) != 0)) {
             m++;
         }
         if (m == SELLA_MATRICES) {
@@ -88,31 +91,36 @@ sella_status sella_lora_targets(const char *text, unsigned *targets, sella_err *
     }
 }
 
-sella_status sella_lora_config_check(const sella_lora_config *config, const sella_backbone_config *shape,
-                                     sella_err *err)
+sella_status sella_lora_config_check(const sella_lora_config *config,
+                                     const sella_backbone_config *shape, sella_err *err)
 {
     if (config->rank < 1 || config->rank > shape->C) {
-        return sella_err_set(err, SELLA_ARG, "LoRA rank %d; expected 1 to the width %d", config->rank, shape->C);
+        return sella_err_set(err, SELLA_ARG, "LoRA rank %d; expected 1 to the width %d",
+                             config->rank, shape->C);
     }
     if (!(config->alpha > 0.0 && config->alpha < 1e6)) {
-        return sella_err_set(err, SELLA_ARG, "LoRA alpha %g; expected a value between 0 and 1e6", config->alpha);
+        return sella_err_set(err, SELLA_ARG, "LoRA alpha %g; expected a value between 0 and 1e6",
+                             config->alpha);
     }
     if (!(config->dropout >= 0.0 && config->dropout < 1.0)) {
-        return sella_err_set(err, SELLA_ARG, "LoRA dropout %g; expected 0 <= p < 1", config->dropout);
+        return sella_err_set(err, SELLA_ARG, "LoRA dropout %g; expected 0 <= p < 1",
+                             config->dropout);
     }
     if (config->targets == 0 || config->targets >> SELLA_MATRICES != 0) {
-        return sella_err_set(err, SELLA_ARG, "LoRA targets %#x; expected at least one of the seven matrices",
+        return sella_err_set(err, SELLA_ARG,
+                             "LoRA targets %#x; expected at least one of the seven matrices",
                              config->targets);
     }
     if (config->first_layer < 0 || config->first_layer >= shape->layers) {
-        return sella_err_set(err, SELLA_ARG, "LoRA from layer %d on; the backbone has layers 0 to %d",
+        return sella_err_set(err, SELLA_ARG,
+                             "LoRA from layer %d on; the backbone has layers 0 to %d",
                              config->first_layer, shape->layers - 1);
     }
     return SELLA_OK;
 }
 
-sella_status sella_lora_empty(const sella_backbone *backbone, const sella_lora_config *config, sella_lora **out,
-                              sella_err *err)
+sella_status sella_lora_empty(const sella_backbone *backbone, const sella_lora_config *config,
+                              sella_lora **out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_backbone_config *shape = sella_backbone_shape(backbone);
@@ -140,9 +148,11 @@ sella_status sella_lora_empty(const sella_backbone *backbone, const sella_lora_c
             }
             sella_matrix_shape(shape, (sella_matrix)m, &rows, &cols);
             lora->row[l][m] = lora->table.count;
-            snprintf(name, sizeof name, "base_model.model.model.layers.%d.%s.lora_A.weight", l, matrices[m].path);
+            snprintf(name, sizeof name, "base_model.model.model.layers.%d.%s.lora_A.weight", l,
+                     matrices[m].path);
             SELLA_TRY(sella_param_add(&lora->table, name, config->rank, cols, err));
-            snprintf(name, sizeof name, "base_model.model.model.layers.%d.%s.lora_B.weight", l, matrices[m].path);
+            snprintf(name, sizeof name, "base_model.model.model.layers.%d.%s.lora_B.weight", l,
+                     matrices[m].path);
             SELLA_TRY(sella_param_add(&lora->table, name, rows, config->rank, err));
         }
     }
@@ -153,8 +163,8 @@ done:
     return status;
 }
 
-sella_status sella_lora_new(const sella_backbone *backbone, const sella_lora_config *config, uint64_t seed,
-                            sella_lora **out, sella_err *err)
+sella_status sella_lora_new(const sella_backbone *backbone, const sella_lora_config *config,
+                            uint64_t seed, sella_lora **out, sella_err *err)
 {
     sella_status status = sella_lora_empty(backbone, config, out, err);
     for (int i = 0; status == SELLA_OK && i < (*out)->table.count; i += 2) { // A; B stays zero

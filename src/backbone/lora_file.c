@@ -1,7 +1,9 @@
-/* lora_file.c - adapters in PEFT's own files: adapter_config.json and adapter_model.safetensors (backbone/lora.h).
+/* lora_file.c - adapters in PEFT's own files: adapter_config.json and adapter_model.safetensors
+ * (backbone/lora.h).
  *
- * Reading goes by the tensors that are there, not by target_modules, which may be a pattern: every tensor must be one of ours, and
- * the set must be the same in all layers from the first one on. What PEFT can do beyond plain LoRA is refused by its key.
+ * Reading goes by the tensors that are there, not by target_modules, which may be a pattern: every
+ * tensor must be one of ours, and the set must be the same in all layers from the first one on.
+ * What PEFT can do beyond plain LoRA is refused by its key.
  */
 #include "backbone/lora.h"
 
@@ -17,7 +19,8 @@
 
 static json_t *config_json(const sella_lora_config *config, int layers, const char *base_model)
 {
-    json_t *targets = json_array(), *transform = config->first_layer > 0 ? json_array() : json_null();
+    json_t *targets = json_array(),
+           *transform = config->first_layer > 0 ? json_array() : json_null();
     for (int m = 0; m < SELLA_MATRICES; m++) {
         if (config->targets & 1u << m) {
             json_array_append_new(targets, json_string(sella_matrix_name((sella_matrix)m)));
@@ -32,7 +35,8 @@ static json_t *config_json(const sella_lora_config *config, int layers, const ch
     json_object_set_new(root, "task_type", json_string("CAUSAL_LM"));
     json_object_set_new(root, "base_model_name_or_path", json_string(base_model));
     json_object_set_new(root, "r", json_integer(config->rank));
-    json_object_set_new(root, "lora_alpha", whole ? json_integer((json_int_t)config->alpha) : json_real(config->alpha));
+    json_object_set_new(root, "lora_alpha",
+                        whole ? json_integer((json_int_t)config->alpha) : json_real(config->alpha));
     json_object_set_new(root, "lora_dropout", json_real(config->dropout));
     json_object_set_new(root, "target_modules", targets);
     json_object_set_new(root, "layers_to_transform", transform);
@@ -50,7 +54,8 @@ static json_t *config_json(const sella_lora_config *config, int layers, const ch
     return root;
 }
 
-sella_status sella_lora_save(const sella_lora *lora, const char *dir, const char *base_model, sella_err *err)
+sella_status sella_lora_save(const sella_lora *lora, const char *dir, const char *base_model,
+                             sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_param_table *table = sella_lora_params((sella_lora *)lora);
@@ -58,15 +63,17 @@ sella_status sella_lora_save(const sella_lora *lora, const char *dir, const char
     char *config_path = sella_path_join(dir, "adapter_config.json", NULL);
     json_t *root = NULL;
     int layers = 0;
-    sella_tensor_out *tensors = sella_alloc((size_t)table->count, sizeof *tensors, "the adapter's tensors", err);
+    sella_tensor_out *tensors =
+        sella_alloc((size_t)table->count, sizeof *tensors, "the adapter's tensors", err);
     if (tensors == NULL || model_path == NULL || config_path == NULL) {
-        status = sella_err_memory(err, "the adapter's tensors", (size_t)table->count * sizeof *tensors);
+        status =
+            sella_err_memory(err, "the adapter's tensors", (size_t)table->count * sizeof *tensors);
         goto done;
     }
     for (int i = 0; i < table->count; i++) {
         const sella_param *p = &table->param[i];
-        tensors[i] =
-            (sella_tensor_out){.name = p->name, .rank = 2, .shape = {p->shape[0], p->shape[1]}, .data = p->data};
+        tensors[i] = (sella_tensor_out){
+            .name = p->name, .rank = 2, .shape = {p->shape[0], p->shape[1]}, .data = p->data};
     }
     (void)sscanf(table->param[table->count - 1].name, "base_model.model.model.layers.%d.", &layers);
     SELLA_TRY(sella_dir_make(dir, err));
@@ -119,20 +126,21 @@ static sella_status config_read(const char *path, sella_lora_config *config, sel
     SELLA_TRY(sella_json_load(path, (size_t)16 << 20, &root, err));
     SELLA_TRY(sella_json_get_string(root, "peft_type", path, &text, err));
     if (strcmp(text, "LORA") != 0) {
-        status =
-            sella_err_set(err, SELLA_UNSUPPORTED, "%s: peft_type '%.40s' is not supported; expected LORA", path, text);
+        status = sella_err_set(err, SELLA_UNSUPPORTED,
+                               "%s: peft_type '%.40s' is not supported; expected LORA", path, text);
         goto done;
     }
     for (size_t i = 0; i < sizeof unsupported / sizeof *unsupported; i++) {
         if (!empty(json_object_get(root, unsupported[i]))) {
-            status =
-                sella_err_set(err, SELLA_UNSUPPORTED, "%s: '%s' is set, which is not supported", path, unsupported[i]);
+            status = sella_err_set(err, SELLA_UNSUPPORTED,
+                                   "%s: '%s' is set, which is not supported", path, unsupported[i]);
             goto done;
         }
     }
     const char *bias = json_string_value(json_object_get(root, "bias"));
     if (bias != NULL && strcmp(bias, "none") != 0) {
-        status = sella_err_set(err, SELLA_UNSUPPORTED, "%s: bias '%.40s' is not supported; expected none", path, bias);
+        status = sella_err_set(err, SELLA_UNSUPPORTED,
+                               "%s: bias '%.40s' is not supported; expected none", path, bias);
         goto done;
     }
     SELLA_TRY(sella_json_get_int(root, "r", path, 1, 1 << 16, &rank, err));
@@ -162,8 +170,9 @@ static bool name_parse(const char *name, int *layer, sella_matrix *matrix)
     for (int m = 0; m < SELLA_MATRICES; m++) {
         char want[64];
         for (int ab = 0; ab < 2; ab++) {
-            snprintf(want, sizeof want, "%s.%s.lora_%c.weight", m <= SELLA_MATRIX_O ? "self_attn" : "mlp",
-                     sella_matrix_name((sella_matrix)m), "AB"[ab]);
+            snprintf(want, sizeof want, "%s.%s.lora_%c.weight",
+                     m <= SELLA_MATRIX_O ? "self_attn" : "mlp", sella_matrix_name((sella_matrix)m),
+                     "AB"[ab]);
             if (strcmp(rest, want) == 0) {
                 *matrix = (sella_matrix)m;
                 return true;
@@ -173,9 +182,10 @@ static bool name_parse(const char *name, int *layer, sella_matrix *matrix)
     return false;
 }
 
-/* Targets and first layer from the names; that the set is complete is checked when the table is filled. */
-static sella_status targets_read(const sella_safetensors *file, const char *path, int layers, sella_lora_config *config,
-                                 sella_err *err)
+/* Targets and first layer from the names; that the set is complete is checked when the table is
+ * filled. */
+static sella_status targets_read(const sella_safetensors *file, const char *path, int layers,
+                                 sella_lora_config *config, sella_err *err)
 {
     int first = layers;
     for (int i = 0; i < sella_safetensors_count(file); i++) {
@@ -183,44 +193,52 @@ static sella_status targets_read(const sella_safetensors *file, const char *path
         int layer;
         sella_matrix matrix;
         if (!name_parse(name, &layer, &matrix)) {
-            return sella_err_set(err, SELLA_UNSUPPORTED,
-                                 "%s: tensor '%.120s' is not lora_A or lora_B of one of the seven matrices", path,
-                                 name);
+            return sella_err_set(
+                err, SELLA_UNSUPPORTED,
+                "%s: tensor '%.120s' is not lora_A or lora_B of one of the seven matrices", path,
+                name);
         }
         if (layer >= layers) {
-            return sella_err_set(err, SELLA_SHAPE, "%s: tensor '%.120s' is of layer %d; the backbone has %d layers",
+            return sella_err_set(err, SELLA_SHAPE,
+                                 "%s: tensor '%.120s' is of layer %d; the backbone has %d layers",
                                  path, name, layer, layers);
         }
         config->targets |= 1u << matrix;
         first = layer < first ? layer : first;
     }
     config->first_layer = first;
-    return first < layers ? SELLA_OK : sella_err_set(err, SELLA_SHAPE, "%s: holds no tensors", path);
+    return first < layers ? SELLA_OK
+                          : sella_err_set(err, SELLA_SHAPE, "%s: holds no tensors", path);
 }
 
-static sella_status tensor_read(const sella_safetensors *file, const char *path, sella_param *param, sella_err *err)
+static sella_status tensor_read(const sella_safetensors *file, const char *path, sella_param *param,
+                                sella_err *err)
 {
     const sella_tensor *t = sella_safetensors_find(file, param->name);
     if (t == NULL) {
-        return sella_err_set(
-            err, SELLA_SHAPE,
-            "%s: tensor '%s' is missing; adapters must be the same in all layers from the first one on", path,
-            param->name);
+        return sella_err_set(err, SELLA_SHAPE,
+                             "%s: tensor '%s' is missing; adapters must be the same in all layers "
+                             "from the first one on",
+                             path, param->name);
     }
-    if (t->rank != 2 || t->shape[0] != param->shape[0] || t->shape[1] != param->shape[1] || !t->readable) {
-        return sella_err_set(
-            err, SELLA_SHAPE,
-            "%s: tensor '%s' has type %s, %d dimensions and first sizes [%lld, %lld]; expected [%lld, %lld]", path,
-            param->name, t->type_name, t->rank, (long long)t->shape[0], (long long)(t->rank > 1 ? t->shape[1] : 1),
-            (long long)param->shape[0], (long long)param->shape[1]);
+    if (t->rank != 2 || t->shape[0] != param->shape[0] || t->shape[1] != param->shape[1] ||
+        !t->readable) {
+        return sella_err_set(err, SELLA_SHAPE,
+                             "%s: tensor '%s' has type %s, %d dimensions and first sizes [%lld, "
+                             "%lld]; expected [%lld, %lld]",
+                             path, param->name, t->type_name, t->rank, (long long)t->shape[0],
+                             (long long)(t->rank > 1 ? t->shape[1] : 1), (long long)param->shape[0],
+                             (long long)param->shape[1]);
     }
     if (!sella_dequantize(param->data, t->data, t->dtype, param->count)) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: tensor '%s' holds a value that is not finite", path, param->name);
+        return sella_err_set(err, SELLA_FORMAT, "%s: tensor '%s' holds a value that is not finite",
+                             path, param->name);
     }
     return SELLA_OK;
 }
 
-sella_status sella_lora_load(const sella_backbone *backbone, const char *dir, sella_lora **out, sella_err *err)
+sella_status sella_lora_load(const sella_backbone *backbone, const char *dir, sella_lora **out,
+                             sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_lora_config config;

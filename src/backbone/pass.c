@@ -43,8 +43,8 @@ static int first_kept(const sella_backbone_config *shape, const sella_lora_confi
     return options->train_soft ? 0 : lora->first_layer;
 }
 
-static void carve_adapters(carver *from, const sella_backbone_config *shape, const sella_lora_config *lora, size_t T,
-                           sella_layer_state *s)
+static void carve_adapters(carver *from, const sella_backbone_config *shape,
+                           const sella_lora_config *lora, size_t T, sella_layer_state *s)
 {
     for (int m = 0; lora && m < SELLA_MATRICES; m++) {
         int out, in;
@@ -57,8 +57,8 @@ static void carve_adapters(carver *from, const sella_backbone_config *shape, con
     }
 }
 
-static void carve_state(carver *from, const sella_backbone_config *c, const sella_lora_config *lora, size_t T,
-                        bool kept, sella_layer_state *s)
+static void carve_state(carver *from, const sella_backbone_config *c, const sella_lora_config *lora,
+                        size_t T, bool kept, sella_layer_state *s)
 {
     const int Q = c->H * c->D, K = c->G * c->D;
     *s = (sella_layer_state){0};
@@ -76,8 +76,9 @@ static void carve_state(carver *from, const sella_backbone_config *c, const sell
     carve_adapters(from, c, lora, T, s);
 }
 
-static void carve_states(carver *from, const sella_backbone_config *c, const sella_lora_config *lora, size_t T,
-                         int keep_from, sella_layer_state *state)
+static void carve_states(carver *from, const sella_backbone_config *c,
+                         const sella_lora_config *lora, size_t T, int keep_from,
+                         sella_layer_state *state)
 {
     sella_layer_state shared = {0}, own;
     if (keep_from > 0) {
@@ -94,8 +95,8 @@ static void carve_states(carver *from, const sella_backbone_config *c, const sel
     }
 }
 
-static void carve_backward(carver *from, const sella_backbone_config *c, const sella_pass_options *options, size_t T,
-                           sella_pass *p)
+static void carve_backward(carver *from, const sella_backbone_config *c,
+                           const sella_pass_options *options, size_t T, sella_pass *p)
 {
     const int Q = c->H * c->D, K = c->G * c->D;
     const int wide = 2 * c->F > Q + K ? 2 * c->F : Q + K; // borrowed for q and k, too
@@ -122,7 +123,8 @@ static void carve_pass(carver *from, const sella_backbone_config *c, const sella
     const size_t T = (size_t)options->max_tokens;
     const int Q = c->H * c->D, widest = Q > c->F ? Q : c->F;
     const int rank = lora ? lora->rank : 1;
-    /* one segment of all tokens has the longest paths, which is what attention's scratch grows with */
+    /* one segment of all tokens has the longest paths, which is what attention's scratch grows
+     * with */
     const int32_t start[2] = {0, options->max_tokens}, parent[1] = {-1}, subtree[1] = {1};
     const sella_attention_shape most = {.T = options->max_tokens,
                                         .S = 1,
@@ -171,8 +173,8 @@ size_t sella_pass_bytes(const sella_backbone_config *shape, const sella_lora_con
     return count.bytes;
 }
 
-sella_status sella_pass_new(const sella_backbone *backbone, sella_lora *lora, const sella_pass_options *options,
-                            sella_pass **out, sella_err *err)
+sella_status sella_pass_new(const sella_backbone *backbone, sella_lora *lora,
+                            const sella_pass_options *options, sella_pass **out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_backbone_config *shape = sella_backbone_shape(backbone);
@@ -180,7 +182,8 @@ sella_status sella_pass_new(const sella_backbone *backbone, sella_lora *lora, co
     char what[96];
     *out = NULL;
     if (options->max_tokens < 1 || options->max_tokens > 1 << 20) {
-        return sella_err_set(err, SELLA_ARG, "a pass over %d tokens; expected 1 to %d", options->max_tokens, 1 << 20);
+        return sella_err_set(err, SELLA_ARG, "a pass over %d tokens; expected 1 to %d",
+                             options->max_tokens, 1 << 20);
     }
     sella_pass *p = sella_alloc(1, sizeof *p, "a pass", err);
     if (p == NULL) {
@@ -201,7 +204,8 @@ sella_status sella_pass_new(const sella_backbone *backbone, sella_lora *lora, co
     SELLA_TRY(sella_arena_new(bytes, what, &p->arena, err));
     carver from = {p->arena, 0};
     carve_pass(&from, shape, config, options, p);
-    sella_rope_table(p->cosine, p->sine, options->max_tokens, shape->D, sella_backbone_rope(backbone));
+    sella_rope_table(p->cosine, p->sine, options->max_tokens, shape->D,
+                     sella_backbone_rope(backbone));
     if (p->keep) {
         sella_adapt_table(p->keep, config->dropout);
     }
@@ -243,17 +247,19 @@ static sella_status batch_check(const sella_pass *p, const sella_tree_batch *b, 
     }
     for (int t = 0; t < b->T; t++) {
         if (b->token_t[t] < 0 || b->token_t[t] >= p->shape->V) {
-            return sella_err_set(err, SELLA_ARG, "token id %d is not in the vocabulary of %d", b->token_t[t],
-                                 p->shape->V);
+            return sella_err_set(err, SELLA_ARG, "token id %d is not in the vocabulary of %d",
+                                 b->token_t[t], p->shape->V);
         }
         if (b->position_t[t] < 0 || b->position_t[t] >= p->options.max_tokens) {
-            return sella_err_set(err, SELLA_ARG, "token %d of a batch has position %d; this pass holds 0 to %d", t,
+            return sella_err_set(err, SELLA_ARG,
+                                 "token %d of a batch has position %d; this pass holds 0 to %d", t,
                                  b->position_t[t], p->options.max_tokens - 1);
         }
     }
     for (int n = 0; n < b->N; n++) {
         if (b->answer_n[n] < 0 || b->answer_n[n] >= b->T) {
-            return sella_err_set(err, SELLA_ARG, "row %d of a batch has its answer at token %d of %d", n,
+            return sella_err_set(err, SELLA_ARG,
+                                 "row %d of a batch has its answer at token %d of %d", n,
                                  b->answer_n[n], b->T);
         }
     }
@@ -281,7 +287,8 @@ static void answers_list(sella_pass *p, const sella_tree_batch *b)
     p->answers = (sella_row_list){n, p->answer_token};
 }
 
-static sella_status inputs_fill(sella_pass *p, const sella_tree_batch *b, const float *soft, sella_err *err)
+static sella_status inputs_fill(sella_pass *p, const sella_tree_batch *b, const float *soft,
+                                sella_err *err)
 {
     const size_t C = (size_t)p->shape->C;
     float *x = p->state[0].x;
@@ -305,7 +312,8 @@ size_t sella_kv_floats(const sella_backbone_config *shape)
     return (size_t)shape->layers * 2 * (size_t)shape->G * (size_t)shape->D;
 }
 
-/* The segments that attention sees: those of the batch, or one of the given tokens and those of the batch below it. */
+/* The segments that attention sees: those of the batch, or one of the given tokens and those of the
+ * batch below it. */
 static void attention_over(sella_pass *p, const sella_tree_batch *b)
 {
     const sella_backbone_config *c = p->shape;
@@ -338,8 +346,9 @@ static void attention_over(sella_pass *p, const sella_tree_batch *b)
 }
 
 /* Check a batch and make it the one of this pass, behind what is given before it. */
-static sella_status batch_begin(sella_pass *pass, const sella_tree_batch *batch, const sella_pass_link *link, uint64_t seed,
-                                int64_t step, sella_err *err)
+static sella_status batch_begin(sella_pass *pass, const sella_tree_batch *batch,
+                                const sella_pass_link *link, uint64_t seed, int64_t step,
+                                sella_err *err)
 {
     pass->batch = NULL;
     pass->link = link;
@@ -379,15 +388,16 @@ static sella_status answers_forward(sella_pass *pass, float *answer, sella_err *
 {
     const sella_backbone_config *c = pass->shape;
     const sella_tree_batch *batch = pass->batch;
-    sella_rmsnorm_forward(pass->h, c->C, pass->r, pass->final, c->C, sella_backbone_norm(pass->backbone),
-                          pass->answers.n, c->C, c->rms_eps);
+    sella_rmsnorm_forward(pass->h, c->C, pass->r, pass->final, c->C,
+                          sella_backbone_norm(pass->backbone), pass->answers.n, c->C, c->rms_eps);
     sella_lap(pass, SELLA_LAP_NORM);
     for (int n = 0; n < batch->N; n++) {
         const float *from = pass->h + (size_t)pass->answer_place[batch->answer_n[n]] * (size_t)c->C;
         for (int i = 0; i < c->C; i++) {
             if (!isfinite(from[i])) {
                 pass->batch = NULL;
-                return sella_err_set(err, SELLA_DIVERGED, "the hidden state of row %lld is not finite (%g at place %d)",
+                return sella_err_set(err, SELLA_DIVERGED,
+                                     "the hidden state of row %lld is not finite (%g at place %d)",
                                      (long long)batch->row_n[n], (double)from[i], i);
             }
         }
@@ -397,8 +407,9 @@ static sella_status answers_forward(sella_pass *pass, float *answer, sella_err *
     return SELLA_OK;
 }
 
-static sella_status forward(sella_pass *pass, const sella_tree_batch *batch, const sella_pass_link *link, const float *soft,
-                            uint64_t seed, int64_t step, float *answer, sella_err *err)
+static sella_status forward(sella_pass *pass, const sella_tree_batch *batch,
+                            const sella_pass_link *link, const float *soft, uint64_t seed,
+                            int64_t step, float *answer, sella_err *err)
 {
     sella_status status = SELLA_OK;
     SELLA_TRY(batch_begin(pass, batch, link, seed, step, err));
@@ -416,13 +427,14 @@ done:
     return status;
 }
 
-sella_status sella_pass_forward(sella_pass *pass, const sella_tree_batch *batch, const float *soft, uint64_t seed,
-                                int64_t step, float *answer, sella_err *err)
+sella_status sella_pass_forward(sella_pass *pass, const sella_tree_batch *batch, const float *soft,
+                                uint64_t seed, int64_t step, float *answer, sella_err *err)
 {
     return forward(pass, batch, NULL, soft, seed, step, answer, err);
 }
 
-sella_status sella_pass_forward_behind(sella_pass *pass, const sella_tree_batch *batch, const sella_pass_link *link, const float *soft,
+sella_status sella_pass_forward_behind(sella_pass *pass, const sella_tree_batch *batch,
+                                       const sella_pass_link *link, const float *soft,
                                        float *answer, sella_err *err)
 {
     const sella_status status = forward(pass, batch, link, soft, 0, -1, answer, err);
@@ -431,7 +443,8 @@ sella_status sella_pass_forward_behind(sella_pass *pass, const sella_tree_batch 
     return status;
 }
 
-sella_status sella_pass_hidden(sella_pass *pass, const sella_tree_batch *batch, int layer, float *x, sella_err *err)
+sella_status sella_pass_hidden(sella_pass *pass, const sella_tree_batch *batch, int layer, float *x,
+                               sella_err *err)
 {
     sella_status status = SELLA_OK;
     assert(layer > 0 && layer < pass->shape->layers && batch->M == 0);
@@ -444,8 +457,9 @@ done:
     return status;
 }
 
-sella_status sella_pass_forward_from(sella_pass *pass, const sella_tree_batch *batch, int layer, const float *x, uint64_t seed,
-                                     int64_t step, float *answer, sella_err *err)
+sella_status sella_pass_forward_from(sella_pass *pass, const sella_tree_batch *batch, int layer,
+                                     const float *x, uint64_t seed, int64_t step, float *answer,
+                                     sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_backbone_config *c = pass->shape;

@@ -1,11 +1,13 @@
 /* pass_backward.c - the backward pass over all layers (backbone/pass.h).
  *
- * Frozen matrices get no gradient; what only they would need is not computed. Two things bound the work: the lowest layer that
- * trains (below it nothing flows), and, when only soft rows train, the tokens that stand behind a soft row in their segment path:
- * only there can a gradient reach a soft row ("live" tokens). Norms and swiglu are computed again from what the forward pass kept.
+ * Frozen matrices get no gradient; what only they would need is not computed. Two things bound the
+ * work: the lowest layer that trains (below it nothing flows), and, when only soft rows train, the
+ * tokens that stand behind a soft row in their segment path: only there can a gradient reach a soft
+ * row ("live" tokens). Norms and swiglu are computed again from what the forward pass kept.
  *
  * Easy to get wrong:
- * - in the last layer gradients come in for answer tokens only, but keys and values of all tokens pass them on;
+ * - in the last layer gradients come in for answer tokens only, but keys and values of all tokens
+ *   pass them on;
  * - two rows may share an answer token: their gradients add up;
  * - the mask of dropout belongs to rows of the forward pass, not of the live list.
  */
@@ -27,14 +29,16 @@ typedef struct layer_needs {
 static layer_needs needs_of(const sella_pass *p, int l, bool input)
 {
     layer_needs n = {.input = input};
-    n.qkv = input || sella_adapt_trains(p, l, SELLA_MATRIX_Q) || sella_adapt_trains(p, l, SELLA_MATRIX_K) ||
-            sella_adapt_trains(p, l, SELLA_MATRIX_V);
+    n.qkv = input || sella_adapt_trains(p, l, SELLA_MATRIX_Q) ||
+            sella_adapt_trains(p, l, SELLA_MATRIX_K) || sella_adapt_trains(p, l, SELLA_MATRIX_V);
     n.attention = n.qkv || sella_adapt_trains(p, l, SELLA_MATRIX_O);
-    n.gate_up = n.attention || sella_adapt_trains(p, l, SELLA_MATRIX_GATE) || sella_adapt_trains(p, l, SELLA_MATRIX_UP);
+    n.gate_up = n.attention || sella_adapt_trains(p, l, SELLA_MATRIX_GATE) ||
+                sella_adapt_trains(p, l, SELLA_MATRIX_UP);
     return n;
 }
 
-/* Tokens of a list as places in the rows that the forward pass kept: in the last layer those are the answers, all of them. */
+/* Tokens of a list as places in the rows that the forward pass kept: in the last layer those are
+ * the answers, all of them. */
 static sella_row_list kept_rows(const sella_pass *p, int l, sella_row_list list)
 {
     return l == p->shape->layers - 1 ? (sella_row_list){p->answers.n, NULL} : list;
@@ -55,7 +59,8 @@ static void ffn_backward(sella_pass *p, int l, sella_row_list kept, layer_needs 
     if (needs.gate_up) {
         sella_weight_backward(&w->w_down, n, p->d, C, p->da, F, &p->tile);
     }
-    sella_adapt_backward(p, l, SELLA_MATRIX_DOWN, p->d, C, p->a, F, kept, needs.gate_up ? p->da : NULL, F);
+    sella_adapt_backward(p, l, SELLA_MATRIX_DOWN, p->d, C, p->a, F, kept,
+                         needs.gate_up ? p->da : NULL, F);
     if (!needs.gate_up) {
         return;
     }
@@ -81,8 +86,9 @@ static void ffn_backward(sella_pass *p, int l, sella_row_list kept, layer_needs 
 
 /* Gradient of rotated and normed heads -> of the projections' output, in place at dx [n, heads D].
  *   raw, r: as the forward pass kept them, rows of the list; r [heads, rows] */
-static void heads_backward(sella_pass *p, float *dx, int lddx, int n, int heads, const int32_t *position,
-                           const float *w, const float *raw, int ldraw, const float *r)
+static void heads_backward(sella_pass *p, float *dx, int lddx, int n, int heads,
+                           const int32_t *position, const float *w, const float *raw, int ldraw,
+                           const float *r)
 {
     const int D = p->shape->D;
     sella_rope_apply(dx, lddx, n, heads, D, position, p->cosine, p->sine, 1);
@@ -103,14 +109,16 @@ static void heads_backward(sella_pass *p, float *dx, int lddx, int n, int heads,
 }
 
 /* Rows of a list of r [heads, from_n] as [heads, n]. */
-static const float *heads_gather(const float *r, int heads, int from_n, sella_row_list list, float *buffer)
+static const float *heads_gather(const float *r, int heads, int from_n, sella_row_list list,
+                                 float *buffer)
 {
     if (r == NULL || list.token == NULL) {
         return r;
     }
     for (int h = 0; h < heads; h++) {
         for (int i = 0; i < list.n; i++) {
-            buffer[(size_t)h * (size_t)list.n + (size_t)i] = r[(size_t)h * (size_t)from_n + (size_t)list.token[i]];
+            buffer[(size_t)h * (size_t)list.n + (size_t)i] =
+                r[(size_t)h * (size_t)from_n + (size_t)list.token[i]];
         }
     }
     return buffer;
@@ -127,10 +135,11 @@ static const int32_t *positions(sella_pass *p, sella_row_list list)
     return p->position;
 }
 
-/* Gradients of the projections' outputs from those of attention's: *dq [query.n, Q] for the rows of `query`, *dkv [live.n, 2K] for
- * those of `live`. When both lists are the same, they stand in one row. */
-static void projections_backward(sella_pass *p, int l, sella_row_list query, sella_row_list live, const float **dq,
-                                 int *lddq, const float **dkv, int *lddkv)
+/* Gradients of the projections' outputs from those of attention's: *dq [query.n, Q] for the rows of
+ * `query`, *dkv [live.n, 2K] for those of `live`. When both lists are the same, they stand in one
+ * row. */
+static void projections_backward(sella_pass *p, int l, sella_row_list query, sella_row_list live,
+                                 const float **dq, int *lddq, const float **dkv, int *lddkv)
 {
     const sella_backbone_config *c = p->shape;
     const sella_layer *w = sella_backbone_layer(p->backbone, l);
@@ -168,8 +177,10 @@ static void projections_backward(sella_pass *p, int l, sella_row_list query, sel
     *dkv = k;
 }
 
-/* dh [live.n, C] += rows of `from` [query.n, C], which are those of the query tokens; others than live ones are dropped. */
-static void rows_add(const sella_pass *p, float *to, const float *from, sella_row_list query, sella_row_list live)
+/* dh [live.n, C] += rows of `from` [query.n, C], which are those of the query tokens; others than
+ * live ones are dropped. */
+static void rows_add(const sella_pass *p, float *to, const float *from, sella_row_list query,
+                     sella_row_list live)
 {
     const int C = p->shape->C;
     for (int i = 0, at = 0; i < query.n; i++) {
@@ -188,8 +199,10 @@ static void rows_add(const sella_pass *p, float *to, const float *from, sella_ro
     }
 }
 
-/* Gradient of the first norm's output from those of q, k, v: dh [live.n, C], with the adapters' gradients. */
-static void qkv_backward(sella_pass *p, int l, sella_row_list query, sella_row_list live, bool input)
+/* Gradient of the first norm's output from those of q, k, v: dh [live.n, C], with the adapters'
+ * gradients. */
+static void qkv_backward(sella_pass *p, int l, sella_row_list query, sella_row_list live,
+                         bool input)
 {
     const sella_backbone_config *c = p->shape;
     const sella_layer *w = sella_backbone_layer(p->backbone, l);
@@ -199,7 +212,8 @@ static void qkv_backward(sella_pass *p, int l, sella_row_list query, sella_row_l
     const float *dq, *dkv;
     int lddq, lddkv;
     projections_backward(p, l, query, live, &dq, &lddq, &dkv, &lddkv);
-    const bool trains = sella_adapt_trains(p, l, SELLA_MATRIX_Q) || sella_adapt_trains(p, l, SELLA_MATRIX_K) ||
+    const bool trains = sella_adapt_trains(p, l, SELLA_MATRIX_Q) ||
+                        sella_adapt_trains(p, l, SELLA_MATRIX_K) ||
                         sella_adapt_trains(p, l, SELLA_MATRIX_V);
     if (trains) { // live is then all tokens
         sella_rmsnorm_forward(p->h, C, NULL, s->x, C, w->norm_attention, T, C, c->rms_eps);
@@ -209,11 +223,13 @@ static void qkv_backward(sella_pass *p, int l, sella_row_list query, sella_row_l
     if (input && same) { // one product for q, k, v
         sella_weight_backward(&w->w_qkv, live.n, dq, lddq, dh, C, &p->tile);
     } else if (input) {
-        const sella_weight w_q = sella_weight_rows(&w->w_qkv, 0, Q), w_kv = sella_weight_rows(&w->w_qkv, Q, 2 * K);
+        const sella_weight w_q = sella_weight_rows(&w->w_qkv, 0, Q),
+                           w_kv = sella_weight_rows(&w->w_qkv, Q, 2 * K);
         sella_weight_backward(&w_kv, live.n, dkv, lddkv, dh, C, &p->tile);
         sella_weight_backward(&w_q, query.n, dq, lddq, dh_q, C, &p->tile);
     }
-    const float *h_q = trains ? sella_rows_gather(p->h, C, last ? query : (sella_row_list){T, NULL}, p->da) : NULL;
+    const float *h_q =
+        trains ? sella_rows_gather(p->h, C, last ? query : (sella_row_list){T, NULL}, p->da) : NULL;
     sella_adapt_backward(p, l, SELLA_MATRIX_Q, dq, lddq, h_q, C, kept_rows(p, l, query), dh_q, C);
     sella_adapt_backward(p, l, SELLA_MATRIX_K, dkv, lddkv, p->h, C, live, dh, C);
     sella_adapt_backward(p, l, SELLA_MATRIX_V, dkv + K, lddkv, p->h, C, live, dh, C);
@@ -223,7 +239,8 @@ static void qkv_backward(sella_pass *p, int l, sella_row_list query, sella_row_l
 }
 
 /* d: gradient of x2 (rows of `query`) -> dx: gradient of x (rows of `live`). */
-static void attention_backward(sella_pass *p, int l, sella_row_list query, sella_row_list live, layer_needs needs)
+static void attention_backward(sella_pass *p, int l, sella_row_list query, sella_row_list live,
+                               layer_needs needs)
 {
     const sella_backbone_config *c = p->shape;
     const sella_layer *w = sella_backbone_layer(p->backbone, l);
@@ -231,19 +248,23 @@ static void attention_backward(sella_pass *p, int l, sella_row_list query, sella
     const int C = c->C, Q = c->H * c->D, K = c->G * c->D, W = Q + 2 * K;
     const bool all = query.token == NULL;
     float *dense = all ? p->dheads : p->q;
-    const float *o = sella_adapt_trains(p, l, SELLA_MATRIX_O) ? sella_rows_gather(s->o, Q, query, p->rows) : NULL;
+    const float *o = sella_adapt_trains(p, l, SELLA_MATRIX_O)
+                         ? sella_rows_gather(s->o, Q, query, p->rows)
+                         : NULL;
     if (needs.qkv) {
         sella_weight_backward(&w->w_o, query.n, p->d, C, dense, Q, &p->tile);
     }
-    sella_adapt_backward(p, l, SELLA_MATRIX_O, p->d, C, o, Q, kept_rows(p, l, query), needs.qkv ? dense : NULL, Q);
+    sella_adapt_backward(p, l, SELLA_MATRIX_O, p->d, C, o, Q, kept_rows(p, l, query),
+                         needs.qkv ? dense : NULL, Q);
     if (!needs.qkv) {
         return;
     }
     if (!all) {
         sella_rows_scatter(p->dheads, Q, dense, Q, Q, query);
     }
-    sella_attention_backward(p->dqkv, W, p->dqkv + Q, W, p->dqkv + Q + K, W, p->dheads, Q, s->o, Q, s->lse, s->qkv, W,
-                             s->qkv + Q, W, s->qkv + Q + K, W, query.token, query.n, &p->attention, p->scratch);
+    sella_attention_backward(p->dqkv, W, p->dqkv + Q, W, p->dqkv + Q + K, W, p->dheads, Q, s->o, Q,
+                             s->lse, s->qkv, W, s->qkv + Q, W, s->qkv + Q + K, W, query.token,
+                             query.n, &p->attention, p->scratch);
     sella_lap(p, SELLA_LAP_ATTENTION);
     qkv_backward(p, l, query, live, needs.input);
     if (!needs.input) {
@@ -286,7 +307,8 @@ static sella_row_list live_tokens(sella_pass *p)
     for (int s = 0; s < b->S; s++) {
         const int parent = b->parent_s[s];
         int32_t live = 0;
-        for (int up = parent; up >= 0; up = b->parent_s[up]) { // the nearest ancestor that has a token
+        /* the nearest ancestor that has a token */
+        for (int up = parent; up >= 0; up = b->parent_s[up]) {
             if (b->start_s[up + 1] > b->start_s[up]) {
                 live = mark[b->start_s[up + 1] - 1];
                 break;
@@ -306,7 +328,8 @@ static sella_row_list live_tokens(sella_pass *p)
     return (sella_row_list){n, n == b->T ? NULL : p->live_token};
 }
 
-/* danswer -> d: gradient of the residual stream of the distinct answer tokens behind the last layer. */
+/* danswer -> d: gradient of the residual stream of the distinct answer tokens behind the last
+ * layer. */
 static void answers_backward(sella_pass *p, const float *danswer)
 {
     const int C = p->shape->C, n = p->answers.n;
@@ -316,7 +339,8 @@ static void answers_backward(sella_pass *p, const float *danswer)
                    danswer + (size_t)i * (size_t)C, (size_t)C);
     }
     memset(p->d, 0, (size_t)n * (size_t)C * sizeof *p->d);
-    sella_rmsnorm_backward(p->d, C, p->dh, C, p->final, C, sella_backbone_norm(p->backbone), p->r, n, C);
+    sella_rmsnorm_backward(p->d, C, p->dh, C, p->final, C, sella_backbone_norm(p->backbone), p->r,
+                           n, C);
 }
 
 static void soft_backward(const sella_pass *p, sella_row_list live, float *dsoft)
@@ -334,13 +358,15 @@ static void soft_backward(const sella_pass *p, sella_row_list live, float *dsoft
     }
 }
 
-sella_status sella_pass_backward(sella_pass *pass, const float *danswer, float *dsoft, sella_err *err)
+sella_status sella_pass_backward(sella_pass *pass, const float *danswer, float *dsoft,
+                                 sella_err *err)
 {
     const sella_backbone_config *c = pass->shape;
     const sella_tree_batch *b = pass->batch;
     if (b == NULL || !pass->options.backward) {
-        return sella_err_set(err, SELLA_STATE,
-                             "a backward pass needs a forward pass before it, of a pass made for backward");
+        return sella_err_set(
+            err, SELLA_STATE,
+            "a backward pass needs a forward pass before it, of a pass made for backward");
     }
     const bool soft = pass->options.train_soft && b->M > 0;
     const int trained = lowest_trained(pass), low = soft ? 0 : trained;
@@ -348,7 +374,9 @@ sella_status sella_pass_backward(sella_pass *pass, const float *danswer, float *
         return SELLA_OK;
     }
     if (low < pass->from) {
-        return sella_err_set(err, SELLA_STATE, "layer %d trains, but the forward pass began at layer %d", low, pass->from);
+        return sella_err_set(err, SELLA_STATE,
+                             "layer %d trains, but the forward pass began at layer %d", low,
+                             pass->from);
     }
     const sella_row_list everything = {b->T, NULL};
     const sella_row_list live = trained < c->layers ? everything : live_tokens(pass);

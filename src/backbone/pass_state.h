@@ -1,6 +1,7 @@
 /* pass_state.h - what the files of one pass share: buffers, row lists, LoRA products.
  *
- * Layout:   T tokens of the batch, n rows of a row list, C width, H G D heads, F ffn, W = (H + 2G) D, R rank. All f32 row-major.
+ * Layout:   T tokens of the batch, n rows of a row list, C width, H G D heads, F ffn, W = (H + 2G)
+ *           D, R rank. All f32 row-major.
  * Not here: the calls of other rooms (backbone/pass.h).
  */
 #ifndef SELLA_BACKBONE_PASS_STATE_H
@@ -17,12 +18,14 @@ typedef struct sella_row_list {
     const int32_t *token; /* [n] or NULL */
 } sella_row_list;
 
-/* What one layer computes and its backward pass reads. Layers that need no backward share one set of buffers. In the last layer
- * x2, r2, gu and the adapters' u and mask of q, o, gate, up, down have one row an answer instead of one a token. */
+/* What one layer computes and its backward pass reads. Layers that need no backward share one set
+ * of buffers. In the last layer x2, r2, gu and the adapters' u and mask of q, o, gate, up, down
+ * have one row an answer instead of one a token. */
 typedef struct sella_layer_state {
     float *x;                      /* [T, C] the residual stream at the layer's entry */
     float *r1;                     /* [T] 1 / rms of x */
-    float *raw;                    /* [T, (H + G) D] q and k before their norms, or NULL without head norms */
+    /* [T, (H + G) D] q and k before their norms, or NULL without head norms */
+    float *raw;
     float *rq;                     /* [H, T] 1 / rms of each query head, or NULL */
     float *rk;                     /* [G, T] */
     float *qkv;                    /* [T, W] rotated */
@@ -46,7 +49,8 @@ struct sella_pass {
 
     float *cosine, *sine;     /* [max_tokens, D/2] */
     sella_layer_state *state; /* [layers] */
-    float *final;             /* [N', C] the residual stream of the answer tokens behind the last layer */
+    /* [N', C] the residual stream of the answer tokens behind the last layer */
+    float *final;
     float *r;                 /* [N'] 1 / rms of final */
 
     /* work of one layer; T rows each */
@@ -61,7 +65,8 @@ struct sella_pass {
     float *scratch; /* attention */
     size_t scratch_floats;
     int32_t *position; /* [T] of a row list */
-    int32_t *behind_start, *behind_parent, *behind_subtree; /* [max_tokens + 2] the batch's segments behind one of the given tokens */
+    /* [max_tokens + 2] the batch's segments behind one of the given tokens */
+    int32_t *behind_start, *behind_parent, *behind_subtree;
     int32_t *behind_query; /* [max_tokens] */
 
     /* backward only */
@@ -82,7 +87,8 @@ struct sella_pass {
     const sella_tree_batch *batch; /* NULL: none, or it failed */
     const sella_pass_link *link; /* NULL: nothing before the batch */
     int from;                    /* layer that it began at: no states below it */
-    int past;                    /* tokens given before the batch: its rows of q, k, v and o stand behind theirs */
+    /* tokens given before the batch: its rows of q, k, v and o stand behind theirs */
+    int past;
     sella_attention_shape attention; /* over past and batch */
     sella_row_list answers; /* distinct answer tokens */
     int32_t *answer_token;  /* [max_tokens] */
@@ -125,12 +131,16 @@ static inline void sella_lap_begin(sella_pass *pass, bool backward)
 
 /* SELLA_FORMAT: the tensor that pass->tile met with a value that is not finite. */
 sella_status sella_pass_fault(const sella_pass *pass, sella_err *err);
-/* rows of `from` [*, width] that the list names: `from` itself for a list without tokens, else copied into buffer. */
+/* rows of `from` [*, width] that the list names: `from` itself for a list without tokens, else
+ * copied into buffer. */
 const float *sella_rows_gather(const float *from, int width, sella_row_list list, float *buffer);
-/* to[token] = from[i] for every row of the list; nothing for a list without tokens and to == from. */
-void sella_rows_scatter(float *to, int ldto, const float *from, int ldfrom, int width, sella_row_list list);
+/* to[token] = from[i] for every row of the list; nothing for a list without tokens and to ==
+ * from. */
+void sella_rows_scatter(float *to, int ldto, const float *from, int ldfrom, int width,
+                        sella_row_list list);
 
-/* layer.c: the state of layer l from its x; y out is the residual stream behind it, rows as sella_layer_state says. */
+/* layer.c: the state of layer l from its x; y out is the residual stream behind it, rows as
+ * sella_layer_state says. */
 void sella_layer_forward(sella_pass *pass, int l, float *y);
 
 /* ---- adapt.c: one adapted matrix; nothing happens where there is no adapter ----
@@ -138,16 +148,15 @@ void sella_layer_forward(sella_pass *pass, int l, float *y);
 
 void sella_adapt_table(float *keep, double dropout);
 /* y += s B A drop(x).   y inout [n, out], x in [n, in] */
-void sella_adapt_forward(sella_pass *pass, int l, sella_matrix matrix, const float *x, int ldx, int n, float *y,
-                         int ldy);
+void sella_adapt_forward(sella_pass *pass, int l, sella_matrix matrix, const float *x, int ldx,
+                         int n, float *y, int ldy);
 /* Is there an adapter here that this pass trains? */
 bool sella_adapt_trains(const sella_pass *pass, int l, sella_matrix matrix);
 /* dA, dB += ...; dx += (s B A)^T dy through the dropout mask.
- *   dy   in    [n, out]
- *   x    in    [n, in]  the forward input; read only when the adapter is trained
- *   dx   accum [n, in]  or NULL
- *   list        places of the n rows among the rows of the forward pass (for the mask); token NULL: the same rows */
-void sella_adapt_backward(sella_pass *pass, int l, sella_matrix matrix, const float *dy, int lddy, const float *x,
-                          int ldx, sella_row_list list, float *dx, int lddx);
+ *   dy   in    [n, out] x    in    [n, in]  the forward input; read only when the adapter is
+ *   trained dx   accum [n, in]  or NULL list        places of the n rows among the rows of the
+ *   forward pass (for the mask); token NULL: the same rows */
+void sella_adapt_backward(sella_pass *pass, int l, sella_matrix matrix, const float *dy, int lddy,
+                          const float *x, int ldx, sella_row_list list, float *dx, int lddx);
 
 #endif

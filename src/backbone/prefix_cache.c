@@ -1,8 +1,10 @@
 /* prefix_cache.c - the radix tree of keys and values (backbone/prefix_cache.h).
  *
  * Easy to get wrong:
- * - the list of nodes is in the order of use and a path is touched from its end to its root: so the last of the list is always a leaf;
- * - a path may end inside a node: its run is a part of the node, and the node is split before anything hangs below that place.
+ * - the list of nodes is in the order of use and a path is touched from its end to its root: so the
+ *   last of the list is always a leaf;
+ * - a path may end inside a node: its run is a part of the node, and the node is split before
+ *   anything hangs below that place.
  */
 #include "backbone/prefix_cache.h"
 
@@ -37,10 +39,12 @@ struct sella_prefix_cache {
 
 static size_t node_bytes(const sella_prefix_cache *cache, int tokens)
 {
-    return (size_t)tokens * ((size_t)cache->layers * cache->width * sizeof(float) + sizeof(uint64_t));
+    return (size_t)tokens *
+           ((size_t)cache->layers * cache->width * sizeof(float) + sizeof(uint64_t));
 }
 
-sella_status sella_prefix_cache_new(const sella_backbone_config *shape, size_t bytes, sella_prefix_cache **out, sella_err *err)
+sella_status sella_prefix_cache_new(const sella_backbone_config *shape, size_t bytes,
+                                    sella_prefix_cache **out, sella_err *err)
 {
     sella_prefix_cache *cache = sella_alloc(1, sizeof *cache, "a prefix cache", err);
     *out = cache;
@@ -64,7 +68,8 @@ static void node_free(node *x)
     }
 }
 
-static node *node_new(const sella_prefix_cache *cache, const uint64_t *key_n, int tokens, sella_err *err)
+static node *node_new(const sella_prefix_cache *cache, const uint64_t *key_n, int tokens,
+                      sella_err *err)
 {
     node *x = sella_alloc(1, sizeof *x, "a prefix", err);
     if (!x) {
@@ -72,7 +77,8 @@ static node *node_new(const sella_prefix_cache *cache, const uint64_t *key_n, in
     }
     x->tokens = tokens;
     x->key = sella_alloc((size_t)tokens, sizeof *x->key, "a prefix", err);
-    x->data = sella_alloc((size_t)tokens * (size_t)cache->layers, cache->width * sizeof(float), "keys and values of a prefix", err);
+    x->data = sella_alloc((size_t)tokens * (size_t)cache->layers, cache->width * sizeof(float),
+                          "keys and values of a prefix", err);
     if (!x->key || !x->data) {
         node_free(x);
         return NULL;
@@ -165,7 +171,8 @@ static sella_status path_push(sella_prefix_cache *cache, node *x, int tokens, se
     }
     x->pinned = true;
     cache->path_n[cache->path] = x;
-    cache->run_n[cache->path++] = (sella_kv_run){.data = x->data, .tokens = tokens, .stride = x->tokens};
+    cache->run_n[cache->path++] =
+        (sella_kv_run){.data = x->data, .tokens = tokens, .stride = x->tokens};
     return SELLA_OK;
 }
 
@@ -192,7 +199,8 @@ int sella_prefix_cache_find(sella_prefix_cache *cache, const uint64_t *key_n, in
         while (x && same < x->tokens && at + same < n && x->key[same] == key_n[at + same]) {
             same++;
         }
-        if (same == 0 || path_push(cache, x, same, NULL) != SELLA_OK) { // without memory less is found
+        /* without memory less is found */
+        if (same == 0 || path_push(cache, x, same, NULL) != SELLA_OK) {
             break;
         }
         at += same;
@@ -212,10 +220,12 @@ int sella_prefix_cache_find(sella_prefix_cache *cache, const uint64_t *key_n, in
 /* ---- extend ---- */
 
 /* Rows from .. from + tokens of each layer into a block of `tokens` rows a layer. */
-static void rows_copy(const sella_prefix_cache *cache, float *to, const node *x, int from, int tokens)
+static void rows_copy(const sella_prefix_cache *cache, float *to, const node *x, int from,
+                      int tokens)
 {
     for (int l = 0; l < cache->layers; l++) {
-        memcpy(to + (size_t)l * (size_t)tokens * cache->width, x->data + ((size_t)l * (size_t)x->tokens + (size_t)from) * cache->width,
+        memcpy(to + (size_t)l * (size_t)tokens * cache->width,
+               x->data + ((size_t)l * (size_t)x->tokens + (size_t)from) * cache->width,
                (size_t)tokens * cache->width * sizeof *to);
     }
 }
@@ -227,7 +237,8 @@ static sella_status path_split(sella_prefix_cache *cache, sella_err *err)
     node *low = cache->path_n[cache->path - 1], **at = children_of(cache, low->parent);
     const int cut = run->tokens, rest = low->tokens - cut;
     node *up = node_new(cache, low->key, cut, err);
-    float *data = sella_alloc((size_t)rest * (size_t)cache->layers, cache->width * sizeof *data, "keys and values of a prefix", err);
+    float *data = sella_alloc((size_t)rest * (size_t)cache->layers, cache->width * sizeof *data,
+                              "keys and values of a prefix", err);
     if (!up || !data) {
         node_free(up);
         free(data);
@@ -257,7 +268,8 @@ static sella_status path_split(sella_prefix_cache *cache, sella_err *err)
     return SELLA_OK;
 }
 
-/* Forget what was used least recently until `need` more bytes fit; nothing when they cannot fit beside the path. */
+/* Forget what was used least recently until `need` more bytes fit; nothing when they cannot fit
+ * beside the path. */
 static bool make_room(sella_prefix_cache *cache, size_t need)
 {
     size_t stays = 0;
@@ -275,8 +287,8 @@ static bool make_room(sella_prefix_cache *cache, size_t need)
     return true;
 }
 
-sella_status sella_prefix_cache_extend(sella_prefix_cache *cache, const uint64_t *key_n, const uint8_t *cut_n, int n, bool *room,
-                                       sella_err *err)
+sella_status sella_prefix_cache_extend(sella_prefix_cache *cache, const uint64_t *key_n,
+                                       const uint8_t *cut_n, int n, bool *room, sella_err *err)
 {
     sella_status status = SELLA_OK;
     int first = cache->found_tokens;
@@ -289,7 +301,8 @@ sella_status sella_prefix_cache_extend(sella_prefix_cache *cache, const uint64_t
         *room = false;
         return SELLA_OK;
     }
-    if (cache->found > 0 && cache->run_n[cache->found - 1].tokens < cache->path_n[cache->found - 1]->tokens) {
+    if (cache->found > 0 &&
+        cache->run_n[cache->found - 1].tokens < cache->path_n[cache->found - 1]->tokens) {
         SELLA_TRY(path_split(cache, err));
     }
     while (first < n) {
@@ -316,7 +329,10 @@ done:
 
 sella_pass_link sella_prefix_cache_link(const sella_prefix_cache *cache)
 {
-    return (sella_pass_link){.given_n = cache->run_n, .givens = cache->found, .kept_n = cache->run_n + cache->found, .keeps = cache->made};
+    return (sella_pass_link){.given_n = cache->run_n,
+                             .givens = cache->found,
+                             .kept_n = cache->run_n + cache->found,
+                             .keeps = cache->made};
 }
 
 void sella_prefix_cache_commit(sella_prefix_cache *cache)
@@ -337,5 +353,8 @@ void sella_prefix_cache_commit(sella_prefix_cache *cache)
 
 sella_prefix_cache_stats sella_prefix_cache_state(const sella_prefix_cache *cache)
 {
-    return (sella_prefix_cache_stats){.bytes = cache->bytes, .limit = cache->limit, .nodes = cache->nodes, .evicted = cache->evicted};
+    return (sella_prefix_cache_stats){.bytes = cache->bytes,
+                                      .limit = cache->limit,
+                                      .nodes = cache->nodes,
+                                      .evicted = cache->evicted};
 }

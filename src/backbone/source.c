@@ -53,9 +53,11 @@ bool sella_part_wanted(const sella_backbone_config *config, sella_part part)
     }
 }
 
-void sella_part_shape(const sella_backbone_config *config, sella_part part, int64_t *rows, int64_t *cols)
+void sella_part_shape(const sella_backbone_config *config, sella_part part, int64_t *rows,
+                      int64_t *cols)
 {
-    const int64_t C = config->C, F = config->F, Q = (int64_t)config->H * config->D, K = (int64_t)config->G * config->D;
+    const int64_t C = config->C, F = config->F, Q = (int64_t)config->H * config->D,
+                  K = (int64_t)config->G * config->D;
     *cols = C;
     switch (part) {
     case SELLA_PART_EMBEDDING:
@@ -102,7 +104,8 @@ void sella_part_shape(const sella_backbone_config *config, sella_part part, int6
 /* ---- opening ---- */
 
 /* A folder's shard by file name, opened at its first use. */
-static sella_status shard_open(sella_source *source, const char *dir, const char *name, sella_err *err)
+static sella_status shard_open(sella_source *source, const char *dir, const char *name,
+                               sella_err *err)
 {
     sella_status status = SELLA_OK;
     char *path = NULL;
@@ -112,8 +115,10 @@ static sella_status shard_open(sella_source *source, const char *dir, const char
         }
     }
     if (strchr(name, '/') != NULL || name[0] == '.' || source->shards == SHARDS_MAX) {
-        return sella_err_set(err, SELLA_FORMAT,
-                             "%s/model.safetensors.index.json: '%.80s' is not the name of a file beside it", dir, name);
+        return sella_err_set(
+            err, SELLA_FORMAT,
+            "%s/model.safetensors.index.json: '%.80s' is not the name of a file beside it", dir,
+            name);
     }
     sella_shard *shard = realloc(source->shard, (size_t)(source->shards + 1) * sizeof *shard);
     if (shard == NULL) {
@@ -156,7 +161,8 @@ static sella_status folder_open(const char *path, sella_source *source, sella_er
     json_t *file;
     json_object_foreach ((json_t *)map, tensor, file) {
         if (!json_is_string(file)) {
-            status = sella_err_set(err, SELLA_FORMAT, "%s: the file of tensor '%.80s' is not a text", index, tensor);
+            status = sella_err_set(err, SELLA_FORMAT,
+                                   "%s: the file of tensor '%.80s' is not a text", index, tensor);
             goto done;
         }
         SELLA_TRY(shard_open(source, path, json_string_value(file), err));
@@ -168,7 +174,8 @@ done:
     return status;
 }
 
-/* File number `no` of a split model: the first one's path with its number changed. NULL: memory is out. */
+/* File number `no` of a split model: the first one's path with its number changed. NULL: memory is
+ * out. */
 static char *split_path(const char *first, size_t stem, int64_t no, int64_t count)
 {
     char *path = malloc(stem + 64);
@@ -180,7 +187,8 @@ static char *split_path(const char *first, size_t stem, int64_t no, int64_t coun
 }
 
 /* One of the other files, which must be of the same split and hold no tensor a second time. */
-static sella_status split_add(const char *path, int64_t no, int64_t count, sella_source *out, sella_err *err)
+static sella_status split_add(const char *path, int64_t no, int64_t count, sella_source *out,
+                              sella_err *err)
 {
     sella_status status = SELLA_OK;
     int64_t its_no, its_count;
@@ -189,16 +197,18 @@ static sella_status split_add(const char *path, int64_t no, int64_t count, sella
     SELLA_TRY(sella_gguf_int(file, "split.no", &its_no, err));
     SELLA_TRY(sella_gguf_int(file, "split.count", &its_count, err));
     if (its_no != no || its_count != count) {
-        status = sella_err_set(err, SELLA_FORMAT,
-                               "%s: is part %lld of %lld of a split model; its name says %lld of %lld", path,
-                               (long long)its_no + 1, (long long)its_count, (long long)no + 1, (long long)count);
+        status = sella_err_set(
+            err, SELLA_FORMAT,
+            "%s: is part %lld of %lld of a split model; its name says %lld of %lld", path,
+            (long long)its_no + 1, (long long)its_count, (long long)no + 1, (long long)count);
         goto done;
     }
     for (int i = 0; i < sella_gguf_count(file); i++) {
         const char *name = sella_gguf_at(file, i)->name;
         if (sella_source_find_name(out, name)) {
-            status = sella_err_set(err, SELLA_FORMAT, "%s: tensor '%s' is in another part of the split model, too", path,
-                                   name);
+            status = sella_err_set(err, SELLA_FORMAT,
+                                   "%s: tensor '%s' is in another part of the split model, too",
+                                   path, name);
             goto done;
         }
     }
@@ -221,10 +231,12 @@ static sella_status split_open(const char *path, sella_source *out, sella_err *e
     SELLA_TRY(sella_gguf_int(out->gguf, "split.count", &count, err));
     SELLA_TRY(sella_gguf_int(out->gguf, "split.no", &no, err));
     SELLA_TRY(sella_gguf_int(out->gguf, "split.tensors.count", &tensors, err));
-    const size_t bytes = strlen(path), tail = sizeof "-00001-of-00001.gguf" - 1, stem = bytes > tail ? bytes - tail : 0;
+    const size_t bytes = strlen(path), tail = sizeof "-00001-of-00001.gguf" - 1,
+                 stem = bytes > tail ? bytes - tail : 0;
     if (count < 1 || count > SHARDS_MAX || no < 0 || no >= count) {
-        status = sella_err_set(err, SELLA_FORMAT, "%s: is part %lld of %lld of a split model; expected 1 to %d parts", path,
-                               (long long)no + 1, (long long)count, SHARDS_MAX);
+        status = sella_err_set(err, SELLA_FORMAT,
+                               "%s: is part %lld of %lld of a split model; expected 1 to %d parts",
+                               path, (long long)no + 1, (long long)count, SHARDS_MAX);
         goto done;
     }
     name = split_path(path, stem, 0, count);
@@ -234,9 +246,10 @@ static sella_status split_open(const char *path, sella_source *out, sella_err *e
         goto done;
     }
     if (no > 0 || (count > 1 && strcmp(path, name) != 0)) {
-        status = sella_err_set(err, SELLA_ARG,
-                               "%s: is part %lld of %lld of a split model; open the first, NAME-00001-of-%05lld.gguf", path,
-                               (long long)no + 1, (long long)count, (long long)count);
+        status = sella_err_set(
+            err, SELLA_ARG,
+            "%s: is part %lld of %lld of a split model; open the first, NAME-00001-of-%05lld.gguf",
+            path, (long long)no + 1, (long long)count, (long long)count);
         goto done;
     }
     for (int64_t i = 1; i < count; i++) {
@@ -250,8 +263,9 @@ static sella_status split_open(const char *path, sella_source *out, sella_err *e
         found += sella_gguf_count(out->rest[out->rests - 1]);
     }
     if (found != tensors) {
-        status = sella_err_set(err, SELLA_FORMAT, "%s: the parts of this split model hold %lld tensors; expected %lld", path,
-                               (long long)found, (long long)tensors);
+        status = sella_err_set(err, SELLA_FORMAT,
+                               "%s: the parts of this split model hold %lld tensors; expected %lld",
+                               path, (long long)found, (long long)tensors);
     }
 done:
     free(name);
@@ -299,7 +313,8 @@ void sella_source_close(sella_source *source)
 
 /* ---- finding ---- */
 
-const char *sella_source_name(const sella_source *source, sella_part part, int layer, char *name, size_t bytes)
+const char *sella_source_name(const sella_source *source, sella_part part, int layer, char *name,
+                              size_t bytes)
 {
     const char *text = source->gguf ? names[part].gguf : names[part].folder;
     if (part < SELLA_PART_NORM_ATTENTION) {
@@ -325,7 +340,8 @@ const sella_tensor *sella_source_find_name(const sella_source *source, const cha
 const sella_tensor *sella_source_find(const sella_source *source, sella_part part, int layer)
 {
     char name[128];
-    return sella_source_find_name(source, sella_source_name(source, part, layer, name, sizeof name));
+    return sella_source_find_name(source,
+                                  sella_source_name(source, part, layer, name, sizeof name));
 }
 
 /* ---- checking ---- */
@@ -334,13 +350,16 @@ static void shape_text(const sella_tensor *t, char *text, size_t bytes)
 {
     size_t used = 0;
     for (int i = 0; i < t->rank && used < bytes; i++) {
-        int n = snprintf(text + used, bytes - used, "%s%lld", i ? ", " : "", (long long)t->shape[i]);
+        int n =
+            snprintf(text + used, bytes - used, "%s%lld", i ? ", " : "", (long long)t->shape[i]);
         used += n > 0 ? (size_t)n : 0;
     }
 }
 
-/* What is wrong with one tensor, as a phrase; false when nothing is. *type: only its stored type is at fault. */
-static bool tensor_fault(const sella_source *source, sella_part part, int layer, char *text, size_t bytes, bool *type)
+/* What is wrong with one tensor, as a phrase; false when nothing is. *type: only its stored type is
+ * at fault. */
+static bool tensor_fault(const sella_source *source, sella_part part, int layer, char *text,
+                         size_t bytes, bool *type)
 {
     char name[128], have[96] = "";
     int64_t rows, cols;
@@ -350,7 +369,8 @@ static bool tensor_fault(const sella_source *source, sella_part part, int layer,
     sella_part_shape(&source->config, part, &rows, &cols);
     *type = false;
     if (!wanted) {
-        bool extra = t != NULL && part != SELLA_PART_HEAD; // a tied head is sometimes stored all the same
+        /* a tied head is sometimes stored all the same */
+        bool extra = t != NULL && part != SELLA_PART_HEAD;
         snprintf(text, bytes, "'%s' is there although the configuration has none", name);
         return extra;
     }
@@ -361,10 +381,11 @@ static bool tensor_fault(const sella_source *source, sella_part part, int layer,
     if (t->rank != (cols ? 2 : 1) || t->shape[0] != rows || (cols && t->shape[1] != cols)) {
         shape_text(t, have, sizeof have);
         if (cols) {
-            snprintf(text, bytes, "'%s' has shape [%s], expected [%lld, %lld]", name, have, (long long)rows,
-                     (long long)cols);
+            snprintf(text, bytes, "'%s' has shape [%s], expected [%lld, %lld]", name, have,
+                     (long long)rows, (long long)cols);
         } else {
-            snprintf(text, bytes, "'%s' has shape [%s], expected [%lld]", name, have, (long long)rows);
+            snprintf(text, bytes, "'%s' has shape [%s], expected [%lld]", name, have,
+                     (long long)rows);
         }
         return true;
     }
@@ -374,7 +395,8 @@ static bool tensor_fault(const sella_source *source, sella_part part, int layer,
         return true;
     }
     if (cols == 0 &&
-        sella_dtype_block(t->dtype) > 1) { // biases are put in order value by value, and nobody quantizes norms
+        /* biases are put in order value by value, and nobody quantizes norms */
+        sella_dtype_block(t->dtype) > 1) {
         snprintf(text, bytes, "'%s' is a vector of type %s", name, t->type_name);
         *type = true;
         return true;
@@ -396,7 +418,8 @@ sella_status sella_source_check(const sella_source *source, sella_err *err)
             }
             only_types = only_types && type;
             if (++faults <= MISSES_SHOWN && used < sizeof list - 1) {
-                int n = snprintf(list + used, sizeof list - used, "%s%s", faults > 1 ? "; " : "", fault);
+                int n = snprintf(list + used, sizeof list - used, "%s%s", faults > 1 ? "; " : "",
+                                 fault);
                 used += n > 0 ? (size_t)n : 0;
             }
         }
@@ -408,6 +431,7 @@ sella_status sella_source_check(const sella_source *source, sella_err *err)
     if (faults > MISSES_SHOWN) {
         snprintf(more, sizeof more, "; and %d more", faults - MISSES_SHOWN);
     }
-    return sella_err_set(err, only_types ? SELLA_UNSUPPORTED : SELLA_SHAPE, "%s: %s %s%s%s", source->path,
-                         faults == 1 ? "tensor" : "tensors", list, more, only_types ? ", which is not supported" : "");
+    return sella_err_set(err, only_types ? SELLA_UNSUPPORTED : SELLA_SHAPE, "%s: %s %s%s%s",
+                         source->path, faults == 1 ? "tensor" : "tensors", list, more,
+                         only_types ? ", which is not supported" : "");
 }

@@ -1,8 +1,10 @@
-/* source.h - the files of a pretrained model: where each tensor stands, whatever it is called there.
+/* source.h - the files of a pretrained model: where each tensor stands, whatever it is called
+ * there.
  *
- * Does:     open(path) reads the configuration and maps the files: a folder's shards, a GGUF file, or all files of a GGUF that
- *           llama.cpp's gguf-split cut (NAME-00001-of-00003.gguf is given); find(part, layer) gives a tensor as stored; check
- *           lists everything that is missing, mis-shaped or of an unreadable type in one sentence.
+ * Does:     open(path) reads the configuration and maps the files: a folder's shards, a GGUF file,
+ *           or all files of a GGUF that llama.cpp's gguf-split cut (NAME-00001-of-00003.gguf is
+ *           given); find(part, layer) gives a tensor as stored; check lists everything that is
+ *           missing, mis-shaped or of an unreadable type in one sentence.
  * Memory:   tensors are borrowed from the mapped files until sella_source_close.
  * Threads:  one handle may be read by many.
  * Not here: expansion to f32 (backbone/weights.c).
@@ -59,9 +61,11 @@ void sella_source_close(sella_source *source);
 /* Does this configuration have that tensor? */
 bool sella_part_wanted(const sella_backbone_config *config, sella_part part);
 /* Rows and columns that a tensor must have; cols = 0: rank 1. */
-void sella_part_shape(const sella_backbone_config *config, sella_part part, int64_t *rows, int64_t *cols);
+void sella_part_shape(const sella_backbone_config *config, sella_part part, int64_t *rows,
+                      int64_t *cols);
 /* Name in this source's files; layer is ignored for the first three. Returns name. */
-const char *sella_source_name(const sella_source *source, sella_part part, int layer, char *name, size_t bytes);
+const char *sella_source_name(const sella_source *source, sella_part part, int layer, char *name,
+                              size_t bytes);
 /* Tensor, or NULL. */
 const sella_tensor *sella_source_find(const sella_source *source, sella_part part, int layer);
 /* Any tensor by its stored name, or NULL. */

@@ -1,10 +1,11 @@
 /* weight.c - products with a matrix that is expanded or stands as stored (backbone/weight.h).
  *
- * A tile is read once a product and used by all n rows of x: dequantizing costs a few percent of a product over a hundred rows and
- * less than that over more, so that it needs no overlap with the GEMM and no blocking for a cache.
+ * A tile is read once a product and used by all n rows of x: dequantizing costs a few percent of a
+ * product over a hundred rows and less than that over more, so that it needs no overlap with the
+ * GEMM and no blocking for a cache.
  *
- * Easy to get wrong: llama.cpp's converter interleaves the two halves of a head of q and k: file row h D + 2 i + j is row
- * h D + j D/2 + i.
+ * Easy to get wrong: llama.cpp's converter interleaves the two halves of a head of q and k: file
+ * row h D + 2 i + j is row h D + j D/2 + i.
  */
 #include "backbone/weight.h"
 
@@ -57,7 +58,8 @@ const sella_tensor *sella_weight_read(const sella_weight *w, int row, int rows, 
         bool finite = true;
 #pragma omp parallel for schedule(static) reduction(&& : finite) if ((size_t)n * in > 16384)
         for (int64_t r = 0; r < n; r++) {
-            const uint8_t *blocks = (const uint8_t *)t->data + (size_t)file_row(&w->part[i], from + r) * stride;
+            const uint8_t *blocks =
+                (const uint8_t *)t->data + (size_t)file_row(&w->part[i], from + r) * stride;
             finite = sella_dequantize(y + (size_t)r * in, blocks, t->dtype, in) && finite;
         }
         fault = finite || fault ? fault : t;
@@ -88,8 +90,8 @@ static void tile_fill(const sella_weight *w, int row, int rows, sella_weight_til
     tile->fault = tile->fault ? tile->fault : fault;
 }
 
-void sella_weight_forward(const sella_weight *w, int n, const float *x, int ldx, float beta, float *y, int ldy,
-                          sella_weight_tile *tile)
+void sella_weight_forward(const sella_weight *w, int n, const float *x, int ldx, float beta,
+                          float *y, int ldy, sella_weight_tile *tile)
 {
     if (w->expanded) {
         sella_gemm(false, true, n, w->out, w->in, 1.0f, x, ldx, w->expanded, w->in, beta, y, ldy);
@@ -99,15 +101,17 @@ void sella_weight_forward(const sella_weight *w, int n, const float *x, int ldx,
     for (int row = 0, rows; row < w->out && n > 0; row += rows) {
         rows = w->out - row < most ? w->out - row : most;
         tile_fill(w, row, rows, tile);
-        sella_gemm(false, true, n, rows, w->in, 1.0f, x, ldx, tile->data, w->in, beta, y + row, ldy);
+        sella_gemm(false, true, n, rows, w->in, 1.0f, x, ldx, tile->data, w->in, beta, y + row,
+                   ldy);
     }
 }
 
-void sella_weight_backward(const sella_weight *w, int n, const float *dy, int lddy, float *dx, int lddx,
-                           sella_weight_tile *tile)
+void sella_weight_backward(const sella_weight *w, int n, const float *dy, int lddy, float *dx,
+                           int lddx, sella_weight_tile *tile)
 {
     if (w->expanded) {
-        sella_gemm(false, false, n, w->in, w->out, 1.0f, dy, lddy, w->expanded, w->in, 0.0f, dx, lddx);
+        sella_gemm(false, false, n, w->in, w->out, 1.0f, dy, lddy, w->expanded, w->in, 0.0f, dx,
+                   lddx);
         return;
     }
     const int most = tile_rows(w, tile);
@@ -115,6 +119,7 @@ void sella_weight_backward(const sella_weight *w, int n, const float *dy, int ld
         rows = w->out - row < most ? w->out - row : most;
         tile_fill(w, row, rows, tile);
         const float beta = row > 0 ? 1.0f : 0.0f;
-        sella_gemm(false, false, n, w->in, rows, 1.0f, dy + row, lddy, tile->data, w->in, beta, dx, lddx);
+        sella_gemm(false, false, n, w->in, rows, 1.0f, dy + row, lddy, tile->data, w->in, beta, dx,
+                   lddx);
     }
 }

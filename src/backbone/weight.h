@@ -1,11 +1,15 @@
 /* weight.h - one frozen matrix of a decoder, expanded to f32 or as stored, and its products.
  *
- * Does:     A matrix [out, in] is one to three tensors one above the other (q, k, v; gate, up). The products use the expanded
- *           matrix where there is one; otherwise a tile of rows at a time is dequantized into scratch on its way into the GEMM.
- * Layout:   row-major in Hugging Face's row order; a tensor whose file has the two halves of each head interleaved says so.
- * Memory:   tensors are borrowed from the mapped file, `expanded` from the handle; a tile's scratch belongs to the caller.
+ * Does:     A matrix [out, in] is one to three tensors one above the other (q, k, v; gate, up). The
+ *           products use the expanded matrix where there is one; otherwise a tile of rows at a time
+ *           is dequantized into scratch on its way into the GEMM.
+ * Layout:   row-major in Hugging Face's row order; a tensor whose file has the two halves of each
+ *           head interleaved says so.
+ * Memory:   tensors are borrowed from the mapped file, `expanded` from the handle; a tile's scratch
+ *           belongs to the caller.
  * Threads:  a weight may be read by many; one tile per thread of use; internally parallel.
- * Not here: which tensors a matrix is made of (backbone/weights.c); block layouts (kernels/dequant.h).
+ * Not here: which tensors a matrix is made of (backbone/weights.c); block layouts
+ *           (kernels/dequant.h).
  */
 #ifndef SELLA_BACKBONE_WEIGHT_H
 #define SELLA_BACKBONE_WEIGHT_H
@@ -16,7 +20,8 @@ enum { SELLA_WEIGHT_PARTS = 3 };
 
 typedef struct sella_weight_part {
     const sella_tensor *tensor; /* [shape[0], in]; rank 1 stands for in = 1 */
-    int head;                   /* rows of a head whose halves stand interleaved in the file; 0: rows as they should be */
+    /* rows of a head whose halves stand interleaved in the file; 0: rows as they should be */
+    int head;
 } sella_weight_part;
 
 typedef struct sella_weight {
@@ -46,11 +51,11 @@ const sella_tensor *sella_weight_read(const sella_weight *w, int row, int rows, 
 
 /* y = x W' + beta y.   y inout [n, out], x in [n, in], beta 0 or 1.
  * The same sums whether expanded or not where the GEMM sums a row of W alike in every width. */
-void sella_weight_forward(const sella_weight *w, int n, const float *x, int ldx, float beta, float *y, int ldy,
-                          sella_weight_tile *tile);
-/* dx = dy W.   dx out [n, in], dy in [n, out]. Tiles add up in order: for a matrix of several tiles equal to the expanded
- * product but for rounding. */
-void sella_weight_backward(const sella_weight *w, int n, const float *dy, int lddy, float *dx, int lddx,
-                           sella_weight_tile *tile);
+void sella_weight_forward(const sella_weight *w, int n, const float *x, int ldx, float beta,
+                          float *y, int ldy, sella_weight_tile *tile);
+/* dx = dy W.   dx out [n, in], dy in [n, out]. Tiles add up in order: for a matrix of several tiles
+ * equal to the expanded product but for rounding. */
+void sella_weight_backward(const sella_weight *w, int n, const float *dy, int lddy, float *dx,
+                           int lddx, sella_weight_tile *tile);
 
 #endif

@@ -1,9 +1,11 @@
-/* weights.c - the handle of a pretrained decoder: opening, expansion to f32, embedding and head rows (backbone/backbone.h).
+/* weights.c - the handle of a pretrained decoder: opening, expansion to f32, embedding and head
+ * rows (backbone/backbone.h).
  *
  * Easy to get wrong:
- * - llama.cpp's converter interleaves the halves of q's and k's heads (weights and biases) of architecture llama; Qwen2 and Qwen3
- *   files are not permuted;
- * - Llama 3's rope scaling stands in a GGUF as a tensor of factors: inverse frequency d is divided by factor d.
+ * - llama.cpp's converter interleaves the halves of q's and k's heads (weights and biases) of
+ *   architecture llama; Qwen2 and Qwen3 files are not permuted;
+ * - Llama 3's rope scaling stands in a GGUF as a tensor of factors: inverse frequency d is divided
+ *   by factor d.
  */
 #include "backbone/backbone.h"
 
@@ -42,17 +44,20 @@ typedef struct piece {
     sella_part part[SELLA_WEIGHT_PARTS];
 } piece;
 
-static const piece piece_norm_attention = {1, {SELLA_PART_NORM_ATTENTION}}, piece_norm_ffn = {1, {SELLA_PART_NORM_FFN}},
-                   piece_qkv = {3, {SELLA_PART_Q, SELLA_PART_K, SELLA_PART_V}}, piece_o = {1, {SELLA_PART_O}},
-                   piece_gate_up = {2, {SELLA_PART_GATE, SELLA_PART_UP}}, piece_down = {1, {SELLA_PART_DOWN}},
+static const piece piece_norm_attention = {1, {SELLA_PART_NORM_ATTENTION}},
+                   piece_norm_ffn = {1, {SELLA_PART_NORM_FFN}},
+                   piece_qkv = {3, {SELLA_PART_Q, SELLA_PART_K, SELLA_PART_V}},
+                   piece_o = {1, {SELLA_PART_O}},
+                   piece_gate_up = {2, {SELLA_PART_GATE, SELLA_PART_UP}},
+                   piece_down = {1, {SELLA_PART_DOWN}},
                    piece_b_qkv = {3, {SELLA_PART_Q_BIAS, SELLA_PART_K_BIAS, SELLA_PART_V_BIAS}},
                    piece_b_o = {1, {SELLA_PART_O_BIAS}}, piece_norm_q = {1, {SELLA_PART_Q_NORM}},
                    piece_norm_k = {1, {SELLA_PART_K_NORM}}, piece_norm = {1, {SELLA_PART_NORM}};
 
 static bool permuted(const sella_source *source, sella_part part)
 {
-    return source->permuted && (part == SELLA_PART_Q || part == SELLA_PART_K || part == SELLA_PART_Q_BIAS ||
-                                part == SELLA_PART_K_BIAS);
+    return source->permuted && (part == SELLA_PART_Q || part == SELLA_PART_K ||
+                                part == SELLA_PART_Q_BIAS || part == SELLA_PART_K_BIAS);
 }
 
 /* A piece as it stands in the files; a vector is a matrix of one column. */
@@ -62,8 +67,9 @@ static sella_weight stored_weight(const sella_source *source, const piece *p, in
     for (int i = 0; i < p->n; i++) {
         int64_t rows, cols;
         sella_part_shape(&source->config, p->part[i], &rows, &cols);
-        w.part[i] = (sella_weight_part){.tensor = sella_source_find(source, p->part[i], layer),
-                                        .head = permuted(source, p->part[i]) ? source->config.D : 0};
+        w.part[i] =
+            (sella_weight_part){.tensor = sella_source_find(source, p->part[i], layer),
+                                .head = permuted(source, p->part[i]) ? source->config.D : 0};
         w.out += (int)rows;
         w.in = cols ? (int)cols : 1;
     }
@@ -96,8 +102,8 @@ static size_t weights_bytes(const sella_backbone_config *c, bool stored)
     layer += c->o_bias ? piece_bytes(c, &piece_b_o) : 0;
     layer += c->qk_norm ? piece_bytes(c, &piece_norm_q) + piece_bytes(c, &piece_norm_k) : 0;
     if (!stored) {
-        layer += piece_bytes(c, &piece_qkv) + piece_bytes(c, &piece_o) + piece_bytes(c, &piece_gate_up) +
-                 piece_bytes(c, &piece_down);
+        layer += piece_bytes(c, &piece_qkv) + piece_bytes(c, &piece_o) +
+                 piece_bytes(c, &piece_gate_up) + piece_bytes(c, &piece_down);
     }
     return (size_t)c->layers * layer + piece_bytes(c, &piece_norm);
 }
@@ -105,8 +111,9 @@ static size_t weights_bytes(const sella_backbone_config *c, bool stored)
 static size_t tile_floats(const sella_backbone_config *c)
 {
     const int Q = c->H * c->D;
-    const size_t each[] = {sella_weight_tile_floats(Q + 2 * c->G * c->D, c->C), sella_weight_tile_floats(c->C, Q),
-                           sella_weight_tile_floats(2 * c->F, c->C), sella_weight_tile_floats(c->C, c->F)};
+    const size_t each[] = {
+        sella_weight_tile_floats(Q + 2 * c->G * c->D, c->C), sella_weight_tile_floats(c->C, Q),
+        sella_weight_tile_floats(2 * c->F, c->C), sella_weight_tile_floats(c->C, c->F)};
     size_t most = 0;
     for (size_t i = 0; i < sizeof each / sizeof *each; i++) {
         most = each[i] > most ? each[i] : most;
@@ -117,8 +124,9 @@ static size_t tile_floats(const sella_backbone_config *c)
 /* Bytes of the layers' matrices in the files. */
 static size_t mapped_bytes(const sella_source *source)
 {
-    static const sella_part matrix[] = {SELLA_PART_Q,    SELLA_PART_K,  SELLA_PART_V,   SELLA_PART_O,
-                                        SELLA_PART_GATE, SELLA_PART_UP, SELLA_PART_DOWN};
+    static const sella_part matrix[] = {SELLA_PART_Q,   SELLA_PART_K,    SELLA_PART_V,
+                                        SELLA_PART_O,   SELLA_PART_GATE, SELLA_PART_UP,
+                                        SELLA_PART_DOWN};
     size_t bytes = 0;
     for (int l = 0; l < source->config.layers; l++) {
         for (size_t i = 0; i < sizeof matrix / sizeof *matrix; i++) {
@@ -159,7 +167,8 @@ sella_status sella_weights_of(const char *word, sella_weights *out, sella_err *e
             return SELLA_OK;
         }
     }
-    return word ? sella_err_set(err, SELLA_ARG, "weights '%s' are unknown; expected auto, expanded or stored", word)
+    return word ? sella_err_set(err, SELLA_ARG,
+                                "weights '%s' are unknown; expected auto, expanded or stored", word)
                 : SELLA_OK;
 }
 
@@ -168,16 +177,18 @@ const char *sella_weights_word(sella_weights weights)
     return weights_words[weights];
 }
 
-sella_weights sella_weights_choose(sella_weights asked, const sella_backbone_need *need, size_t rest, const sella_talk *talk)
+sella_weights sella_weights_choose(sella_weights asked, const sella_backbone_need *need,
+                                   size_t rest, const sella_talk *talk)
 {
     const size_t free_bytes = sella_memory_available(), most = free_bytes / 4 * 3;
     const bool fits = need->expanded <= most && rest <= most - need->expanded;
     if (asked != SELLA_WEIGHTS_AUTO) {
         return asked;
     }
-    sella_say(talk, SELLA_LEVEL_INFO, "weights %s: expanded they take %.2f GiB, as stored %.2f GiB; %.2f GiB can be had",
-              fits ? "are expanded" : "stay as stored", (double)need->expanded / 0x1p30, (double)need->stored / 0x1p30,
-              (double)free_bytes / 0x1p30);
+    sella_say(talk, SELLA_LEVEL_INFO,
+              "weights %s: expanded they take %.2f GiB, as stored %.2f GiB; %.2f GiB can be had",
+              fits ? "are expanded" : "stay as stored", (double)need->expanded / 0x1p30,
+              (double)need->stored / 0x1p30, (double)free_bytes / 0x1p30);
     return fits ? SELLA_WEIGHTS_EXPANDED : SELLA_WEIGHTS_STORED;
 }
 
@@ -187,7 +198,8 @@ size_t sella_weights_bytes(sella_weights weights, const sella_backbone_need *nee
 }
 
 /* Expanded or stored; SELLA_MEMORY when it has no room. */
-static sella_status weights_decide(sella_backbone *b, sella_weights asked, const sella_talk *talk, sella_err *err)
+static sella_status weights_decide(sella_backbone *b, sella_weights asked, const sella_talk *talk,
+                                   sella_err *err)
 {
     const sella_backbone_config *c = &b->source.config;
     const sella_backbone_need need = need_of(&b->source);
@@ -195,26 +207,29 @@ static sella_status weights_decide(sella_backbone *b, sella_weights asked, const
     const sella_weights chosen = sella_weights_choose(asked, &need, 0, talk);
     b->stored = chosen == SELLA_WEIGHTS_STORED;
     b->bytes = weights_bytes(c, b->stored);
-    snprintf(what, sizeof what, "the %s weights of %d layers of width %d", b->stored ? "stored" : "expanded", c->layers,
-             c->C);
+    snprintf(what, sizeof what, "the %s weights of %d layers of width %d",
+             b->stored ? "stored" : "expanded", c->layers, c->C);
     return sella_memory_check(sella_weights_bytes(chosen, &need), what, err);
 }
 
 /* ---- reading ---- */
 
 /* A piece expanded into the arena. */
-static sella_status expand(sella_backbone *b, int layer, const piece *p, const float **out, sella_err *err)
+static sella_status expand(sella_backbone *b, int layer, const piece *p, const float **out,
+                           sella_err *err)
 {
     const sella_weight w = stored_weight(&b->source, p, layer);
     float *y = sella_arena_alloc(b->arena, (size_t)w.out * (size_t)w.in, sizeof *y);
     const sella_tensor *fault = sella_weight_read(&w, 0, w.out, y);
     *out = y;
-    return fault ? sella_err_set(err, SELLA_FORMAT, "%s: tensor '%s' holds a value that is not finite", b->source.path,
+    return fault ? sella_err_set(err, SELLA_FORMAT,
+                                 "%s: tensor '%s' holds a value that is not finite", b->source.path,
                                  fault->name)
                  : SELLA_OK;
 }
 
-static sella_status matrix(sella_backbone *b, int layer, const piece *p, sella_weight *out, sella_err *err)
+static sella_status matrix(sella_backbone *b, int layer, const piece *p, sella_weight *out,
+                           sella_err *err)
 {
     *out = stored_weight(&b->source, p, layer);
     return b->stored ? SELLA_OK : expand(b, layer, p, &out->expanded, err);
@@ -252,19 +267,22 @@ static sella_status rope_frequencies(sella_backbone *b, sella_err *err)
     const sella_backbone_config *c = &b->source.config;
     const size_t n = (size_t)c->D / 2;
     sella_rope_frequencies(b->inv, c->D, c->rope_theta, &c->rope_scaling);
-    const sella_tensor *t = b->source.gguf ? sella_source_find_name(&b->source, "rope_freqs.weight") : NULL;
+    const sella_tensor *t =
+        b->source.gguf ? sella_source_find_name(&b->source, "rope_freqs.weight") : NULL;
     if (t == NULL) {
         return SELLA_OK;
     }
     if (t->rank != 1 || t->shape[0] != (int64_t)n || t->dtype != SELLA_DTYPE_F32 || !t->readable) {
-        return sella_err_set(err, SELLA_SHAPE, "%s: tensor 'rope_freqs.weight' is not %zu values of type F32",
+        return sella_err_set(err, SELLA_SHAPE,
+                             "%s: tensor 'rope_freqs.weight' is not %zu values of type F32",
                              b->source.path, n);
     }
     for (size_t i = 0; i < n; i++) {
         float factor;
         memcpy(&factor, (const uint8_t *)t->data + i * sizeof factor, sizeof factor);
         if (!(factor > 0.0f && isfinite(factor))) {
-            return sella_err_set(err, SELLA_FORMAT, "%s: tensor 'rope_freqs.weight' holds %g; expected values > 0",
+            return sella_err_set(err, SELLA_FORMAT,
+                                 "%s: tensor 'rope_freqs.weight' holds %g; expected values > 0",
                                  b->source.path, (double)factor);
         }
         b->inv[i] /= (double)factor;
@@ -276,11 +294,12 @@ static uint64_t fingerprint(const sella_source *source)
 {
     const sella_backbone_config *c = &source->config;
     char text[256];
-    int n = snprintf(text, sizeof text, "%s %d %d %d %d %d %d %d %.9g %.17g %d %.17g %.17g %.17g %.17g %d %d %d %d",
-                     c->family, c->layers, c->C, c->H, c->G, c->D, c->F, c->V, (double)c->rms_eps, c->rope_theta,
-                     c->rope_scaling.llama3, c->rope_scaling.factor, c->rope_scaling.low_freq_factor,
-                     c->rope_scaling.high_freq_factor, c->rope_scaling.original_context, c->qkv_bias, c->o_bias,
-                     c->qk_norm, c->tied);
+    int n = snprintf(text, sizeof text,
+                     "%s %d %d %d %d %d %d %d %.9g %.17g %d %.17g %.17g %.17g %.17g %d %d %d %d",
+                     c->family, c->layers, c->C, c->H, c->G, c->D, c->F, c->V, (double)c->rms_eps,
+                     c->rope_theta, c->rope_scaling.llama3, c->rope_scaling.factor,
+                     c->rope_scaling.low_freq_factor, c->rope_scaling.high_freq_factor,
+                     c->rope_scaling.original_context, c->qkv_bias, c->o_bias, c->qk_norm, c->tied);
     uint64_t hash = sella_hash_bytes(text, (size_t)n, 0);
     for (int part = 0; part < SELLA_PARTS; part++) {
         int layers = part < SELLA_PART_NORM_ATTENTION ? 1 : c->layers;
@@ -309,21 +328,23 @@ static sella_status tokenizer_open(sella_backbone *b, sella_err *err)
         SELLA_TRY(sella_tokenizer_open_json(path, &b->tokenizer, err));
     }
     if (sella_tokenizer_vocab(b->tokenizer) > b->source.config.V) {
-        status = sella_err_set(err, SELLA_SHAPE, "%s: the tokenizer has %d ids; the embedding has %d rows",
-                               b->source.path, sella_tokenizer_vocab(b->tokenizer), b->source.config.V);
+        status = sella_err_set(
+            err, SELLA_SHAPE, "%s: the tokenizer has %d ids; the embedding has %d rows",
+            b->source.path, sella_tokenizer_vocab(b->tokenizer), b->source.config.V);
     }
 done:
     free(path);
     return status;
 }
 
-sella_status sella_backbone_open(const char *path, const sella_talk *talk, sella_backbone **out, sella_err *err)
+sella_status sella_backbone_open(const char *path, const sella_talk *talk, sella_backbone **out,
+                                 sella_err *err)
 {
     return sella_backbone_open_as(path, SELLA_WEIGHTS_EXPANDED, talk, out, err);
 }
 
-sella_status sella_backbone_open_as(const char *path, sella_weights weights, const sella_talk *talk, sella_backbone **out,
-                                    sella_err *err)
+sella_status sella_backbone_open_as(const char *path, sella_weights weights, const sella_talk *talk,
+                                    sella_backbone **out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     *out = NULL;
@@ -379,7 +400,8 @@ void sella_backbone_close(sella_backbone *backbone)
     }
 }
 
-sella_status sella_backbone_probe(const char *path, sella_backbone_config *config, sella_backbone_need *need, sella_err *err)
+sella_status sella_backbone_probe(const char *path, sella_backbone_config *config,
+                                  sella_backbone_need *need, sella_err *err)
 {
     sella_source source = {0};
     sella_status status = SELLA_OK;
@@ -451,26 +473,29 @@ int64_t sella_backbone_parameters(const sella_backbone *backbone)
 
 /* ---- rows of the embedding and the head ---- */
 
-static sella_status row_read(const sella_backbone *b, const sella_tensor *t, int64_t row, float *y, sella_err *err)
+static sella_status row_read(const sella_backbone *b, const sella_tensor *t, int64_t row, float *y,
+                             sella_err *err)
 {
     const size_t C = (size_t)b->source.config.C;
     const uint8_t *from = (const uint8_t *)t->data + (size_t)row * sella_dtype_size(t->dtype, C);
     if (!sella_dequantize(y, from, t->dtype, C)) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: row %lld of tensor '%s' holds a value that is not finite",
+        return sella_err_set(err, SELLA_FORMAT,
+                             "%s: row %lld of tensor '%s' holds a value that is not finite",
                              b->source.path, (long long)row, t->name);
     }
     return SELLA_OK;
 }
 
-static sella_status rows_read(const sella_backbone *b, const sella_tensor *t, const int32_t *id_n, int n, float *y,
-                              sella_err *err)
+static sella_status rows_read(const sella_backbone *b, const sella_tensor *t, const int32_t *id_n,
+                              int n, float *y, sella_err *err)
 {
     for (int i = 0; i < n; i++) {
         if (id_n[i] < 0 || id_n[i] >= b->source.config.V) {
-            return sella_err_set(err, SELLA_ARG, "token id %d is not in the vocabulary of %d", id_n[i],
-                                 b->source.config.V);
+            return sella_err_set(err, SELLA_ARG, "token id %d is not in the vocabulary of %d",
+                                 id_n[i], b->source.config.V);
         }
-        sella_status status = row_read(b, t, id_n[i], y + (size_t)i * (size_t)b->source.config.C, err);
+        sella_status status =
+            row_read(b, t, id_n[i], y + (size_t)i * (size_t)b->source.config.C, err);
         if (status != SELLA_OK) {
             return status;
         }
@@ -478,28 +503,33 @@ static sella_status rows_read(const sella_backbone *b, const sella_tensor *t, co
     return SELLA_OK;
 }
 
-sella_status sella_backbone_embed(const sella_backbone *backbone, const int32_t *id_n, int n, float *y, sella_err *err)
+sella_status sella_backbone_embed(const sella_backbone *backbone, const int32_t *id_n, int n,
+                                  float *y, sella_err *err)
 {
     return rows_read(backbone, backbone->embedding, id_n, n, y, err);
 }
 
-sella_status sella_backbone_head(const sella_backbone *backbone, const int32_t *id_n, int n, float *y, sella_err *err)
+sella_status sella_backbone_head(const sella_backbone *backbone, const int32_t *id_n, int n,
+                                 float *y, sella_err *err)
 {
     return rows_read(backbone, backbone->head, id_n, n, y, err);
 }
 
-sella_status sella_backbone_logits(const sella_backbone *backbone, const float *hidden, float *logit_v, sella_err *err)
+sella_status sella_backbone_logits(const sella_backbone *backbone, const float *hidden,
+                                   float *logit_v, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const int C = backbone->source.config.C, V = backbone->source.config.V;
-    float *rows = sella_alloc((size_t)LOGIT_ROWS * (size_t)C, sizeof *rows, "rows of the head", err);
+    float *rows =
+        sella_alloc((size_t)LOGIT_ROWS * (size_t)C, sizeof *rows, "rows of the head", err);
     if (rows == NULL) {
         return SELLA_MEMORY;
     }
     for (int v0 = 0; v0 < V; v0 += LOGIT_ROWS) {
         const int n = V - v0 < LOGIT_ROWS ? V - v0 : LOGIT_ROWS;
         for (int i = 0; i < n; i++) {
-            SELLA_TRY(row_read(backbone, backbone->head, v0 + i, rows + (size_t)i * (size_t)C, err));
+            SELLA_TRY(
+                row_read(backbone, backbone->head, v0 + i, rows + (size_t)i * (size_t)C, err));
             logit_v[v0 + i] = sella_dot(rows + (size_t)i * (size_t)C, hidden, C);
         }
     }

@@ -1,6 +1,7 @@
 /* arena.c - slabs and checked heap allocation (base/arena.h).
  *
- * Under AddressSanitizer each block is followed by a poisoned gap, so that a kernel that runs over a block is seen.
+ * Under AddressSanitizer each block is followed by a poisoned gap, so that a kernel that runs over
+ * a block is seen.
  */
 #include "base/arena.h"
 
@@ -46,13 +47,15 @@ sella_status sella_arena_new(size_t bytes, const char *what, sella_arena **out, 
         return sella_err_memory(err, what, bytes);
     }
     arena->size = bytes > 0 ? bytes : ALIGN;
-    arena->data = mmap(NULL, arena->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    arena->data =
+        mmap(NULL, arena->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (arena->data == MAP_FAILED) {
         free(arena);
         return sella_err_memory(err, what, bytes);
     }
     if (arena->size >= (size_t)4 << 20) {
-        (void)madvise(arena->data, arena->size, MADV_HUGEPAGE); // a hint: fewer TLB misses in large slabs
+        /* a hint: fewer TLB misses in large slabs */
+        (void)madvise(arena->data, arena->size, MADV_HUGEPAGE);
     }
     POISON(arena->data, arena->size);
     *out = arena;

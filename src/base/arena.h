@@ -1,7 +1,7 @@
 /* arena.h - one slab of memory, handed out from the front, freed at once.
  *
- * Does:     new(bytes) -> alloc ... -> [mark, alloc..., rewind] -> free. Sizes are counted first (sella_arena_need), so
- *           the peak is known before work starts.
+ * Does:     new(bytes) -> alloc ... -> [mark, alloc..., rewind] -> free. Sizes are counted first
+ *           (sella_arena_need), so the peak is known before work starts.
  * Layout:   every block starts on a 64-byte boundary; fresh blocks are zero.
  * Memory:   blocks live until rewind past them or free.
  * Threads:  one object per thread.
@@ -15,21 +15,24 @@
 
 typedef struct sella_arena sella_arena;
 
-/* Bytes that an allocation of `count` elements of `size` takes with its alignment; SIZE_MAX when the product overflows. */
+/* Bytes that an allocation of `count` elements of `size` takes with its alignment; SIZE_MAX when
+ * the product overflows. */
 size_t sella_arena_need(size_t count, size_t size);
 
-/* Get a slab (anonymous mapping: pages cost memory only when touched). Returns SELLA_MEMORY when refused. */
+/* Get a slab (anonymous mapping: pages cost memory only when touched). Returns SELLA_MEMORY when
+ * refused. */
 sella_status sella_arena_new(size_t bytes, const char *what, sella_arena **out, sella_err *err);
 void sella_arena_free(sella_arena *arena);
 
-/* Next block, 64-byte aligned and zero on first use; asserts that it fits (sizes were counted before: a miss is our bug). */
+/* Next block, 64-byte aligned and zero on first use; asserts that it fits (sizes were counted
+ * before: a miss is our bug). */
 void *sella_arena_alloc(sella_arena *arena, size_t count, size_t size);
 size_t sella_arena_mark(const sella_arena *arena);
 void sella_arena_rewind(sella_arena *arena, size_t mark);
 size_t sella_arena_used(const sella_arena *arena);
 
-/* Checked heap allocation for everything that is not training memory: zeroed, overflow-safe. NULL + err sentence on failure;
- * free with free(). count*size == 0 gives a valid pointer. */
+/* Checked heap allocation for everything that is not training memory: zeroed, overflow-safe. NULL +
+ * err sentence on failure; free with free(). count*size == 0 gives a valid pointer. */
 void *sella_alloc(size_t count, size_t size, const char *what, sella_err *err);
 
 #endif

@@ -1,8 +1,8 @@
 /* aside.c - folders that appear when they are finished (base/aside.h).
  *
- * A leftover is one whose process is gone and whose lock is free. Both are asked: a process of another container that
- * shares the disk has a number that means nothing here, but holds its lock; a file system without locks leaves the
- * number.
+ * A leftover is one whose process is gone and whose lock is free. Both are asked: a process of
+ * another container that shares the disk has a number that means nothing here, but holds its lock;
+ * a file system without locks leaves the number.
  */
 #include "base/aside.h"
 
@@ -30,7 +30,8 @@ static void aside_free(sella_aside *aside)
     free(aside);
 }
 
-/* A descriptor of the folder, locked; -1: somebody has the lock. *none: this file system has no locks. */
+/* A descriptor of the folder, locked; -1: somebody has the lock. *none: this file system has no
+ * locks. */
 static int lock_folder(const char *path, bool *none)
 {
     const int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -49,7 +50,8 @@ static long process_of(const char *name, const char *stem)
     const size_t length = strlen(stem);
     int64_t pid = 0;
     if (strncmp(name, stem, length) != 0 || name[length] < '1' || name[length] > '9' ||
-        sella_parse_int(name + length, strlen(name + length), 1, INT32_MAX, "pid", &pid, NULL) != SELLA_OK) {
+        sella_parse_int(name + length, strlen(name + length), 1, INT32_MAX, "pid", &pid, NULL) !=
+            SELLA_OK) {
         return 0;
     }
     return (long)pid;
@@ -75,7 +77,8 @@ static sella_status sweep(const char *place, const char *word, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const char *slash = strrchr(place, '/');
-    char *folder = slash ? strndup(place, slash == place ? 1 : (size_t)(slash - place)) : strdup(".");
+    char *folder =
+        slash ? strndup(place, slash == place ? 1 : (size_t)(slash - place)) : strdup(".");
     char **names = NULL;
     size_t count = 0;
     sella_text stem = {0};
@@ -115,15 +118,19 @@ static sella_status place_of(const char *path, char **out, sella_err *err)
     if (stat(plain, &info) != 0) {
         if (lstat(plain, &info) == 0) {
             free(plain);
-            return sella_err_set(err, SELLA_STATE, "%s: is a link to nothing; expected a new or an empty folder", path);
+            return sella_err_set(err, SELLA_STATE,
+                                 "%s: is a link to nothing; expected a new or an empty folder",
+                                 path);
         }
         *out = plain;
         return SELLA_OK;
     }
-    if (S_ISDIR(info.st_mode) && stat(".", &here) == 0 && here.st_dev == info.st_dev && here.st_ino == info.st_ino) {
+    if (S_ISDIR(info.st_mode) && stat(".", &here) == 0 && here.st_dev == info.st_dev &&
+        here.st_ino == info.st_ino) {
         free(plain);
-        return sella_err_set(err, SELLA_STATE, "%s: is the working folder; expected a new or an empty folder elsewhere",
-                             path);
+        return sella_err_set(
+            err, SELLA_STATE,
+            "%s: is the working folder; expected a new or an empty folder elsewhere", path);
     }
     if (lstat(plain, &info) == 0 && !S_ISLNK(info.st_mode)) {
         *out = plain;
@@ -142,17 +149,21 @@ sella_status sella_aside_check(const char *place, sella_err *err)
         return SELLA_OK;
     }
     if (!sella_path_is_dir(place)) {
-        return sella_err_set(err, SELLA_STATE, "%s: is a file; expected a new or an empty folder", place);
+        return sella_err_set(err, SELLA_STATE, "%s: is a file; expected a new or an empty folder",
+                             place);
     }
     sella_status status = sella_dir_list(place, &names, &count, err);
     sella_names_free(names, count);
     if (status == SELLA_OK && count > 0) {
-        status = sella_err_set(err, SELLA_STATE, "%s: exists and is not empty; expected a new or an empty folder", place);
+        status =
+            sella_err_set(err, SELLA_STATE,
+                          "%s: exists and is not empty; expected a new or an empty folder", place);
     }
     return status;
 }
 
-sella_status sella_aside_begin(const char *place, const char *word, sella_aside **out, sella_err *err)
+sella_status sella_aside_begin(const char *place, const char *word, sella_aside **out,
+                               sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_text path = {0};
@@ -169,7 +180,8 @@ sella_status sella_aside_begin(const char *place, const char *word, sella_aside 
     SELLA_TRY(sella_text_format(&path, err, "%s.%s-%ld", aside->place, word, (long)getpid()));
     aside->path = path.data;
     if (sella_path_exists(aside->path)) { // of a process with our number in another container
-        status = sella_err_set(err, SELLA_STATE, "%s: is being written by another process", aside->path);
+        status =
+            sella_err_set(err, SELLA_STATE, "%s: is being written by another process", aside->path);
         goto done;
     }
     SELLA_TRY(sella_dir_make(aside->path, err));

@@ -32,7 +32,8 @@ const char *sella_status_text(sella_status status)
     return "unknown";
 }
 
-/* Replace what could steer a terminal: C0 and C1 controls, DEL, and bytes that are not UTF-8. C1 controls are two bytes (C2 80..9F). */
+/* Replace what could steer a terminal: C0 and C1 controls, DEL, and bytes that are not UTF-8. C1
+ * controls are two bytes (C2 80..9F). */
 static void clean(char *text)
 {
     size_t bytes = strlen(text), i = 0;
@@ -97,7 +98,8 @@ sella_status sella_err_prefix(sella_err *err, sella_status code, const char *fmt
     if (need < 0) {
         prefix[0] = '\0';
     }
-    return sella_err_set(err, err->code != SELLA_OK ? err->code : code, "%s: %s", prefix, err->text);
+    return sella_err_set(err, err->code != SELLA_OK ? err->code : code, "%s: %s", prefix,
+                         err->text);
 }
 
 sella_status sella_err_memory(sella_err *err, const char *what, size_t bytes)
@@ -106,15 +108,17 @@ sella_status sella_err_memory(sella_err *err, const char *what, size_t bytes)
         return sella_err_set(err, SELLA_MEMORY, "the size of %s is too large to count", what);
     }
     if (bytes < (size_t)1 << 20) {
-        return sella_err_set(err, SELLA_MEMORY, "could not get %zu bytes of memory for %s", bytes, what);
+        return sella_err_set(err, SELLA_MEMORY, "could not get %zu bytes of memory for %s", bytes,
+                             what);
     }
-    return sella_err_set(err, SELLA_MEMORY, "could not get %.1f MiB of memory for %s", (double)bytes / 1048576.0, what);
+    return sella_err_set(err, SELLA_MEMORY, "could not get %.1f MiB of memory for %s",
+                         (double)bytes / 1048576.0, what);
 }
 
 sella_status sella_err_errno(sella_err *err, const char *path, const char *verb, int errno_value)
 {
     const char *reason = strerrordesc_np(errno_value);
-    return sella_err_set(err, errno_value == ENOENT ? SELLA_MISSING : SELLA_IO, "%s: could not be %s: %s", 
-                         path[0] ? path : "an empty path", verb,
+    return sella_err_set(err, errno_value == ENOENT ? SELLA_MISSING : SELLA_IO,
+                         "%s: could not be %s: %s", path[0] ? path : "an empty path", verb,
                          reason ? reason : "unknown reason");
 }

@@ -18,7 +18,8 @@
 sella_status sella_file_open(const char *path, int flags, int *fd, sella_err *err)
 {
     struct stat info = {0};
-    *fd = open(path, flags | O_CLOEXEC | O_NONBLOCK, 0666); // non-blocking: a named pipe must not hang us
+    /* non-blocking: a named pipe must not hang us */
+    *fd = open(path, flags | O_CLOEXEC | O_NONBLOCK, 0666);
     const int reason = *fd < 0 || fstat(*fd, &info) != 0 ? errno : 0;
     if (reason == 0 && S_ISREG(info.st_mode)) {
         return SELLA_OK;
@@ -28,9 +29,11 @@ sella_status sella_file_open(const char *path, int flags, int *fd, sella_err *er
         *fd = -1;
     }
     if (reason != 0 && reason != ENXIO) { // that is a pipe without a reader
-        return sella_err_errno(err, path, (flags & O_ACCMODE) == O_RDONLY ? "opened" : "written", reason);
+        return sella_err_errno(err, path, (flags & O_ACCMODE) == O_RDONLY ? "opened" : "written",
+                               reason);
     }
-    return sella_err_set(err, SELLA_IO, "%s: is %s; expected a file", path, S_ISDIR(info.st_mode) ? "a folder" : "a pipe or device");
+    return sella_err_set(err, SELLA_IO, "%s: is %s; expected a file", path,
+                         S_ISDIR(info.st_mode) ? "a folder" : "a pipe or device");
 }
 
 sella_status sella_map_open(const char *path, sella_map *out, sella_err *err)
@@ -98,14 +101,16 @@ static void writer_free(sella_writer *writer)
     free(writer);
 }
 
-/* Create a new file beside the path: PATH.new-PID-NANOSECONDS. Returns the descriptor, or -1 with errno. */
+/* Create a new file beside the path: PATH.new-PID-NANOSECONDS. Returns the descriptor, or -1 with
+ * errno. */
 static int create_aside(sella_writer *writer)
 {
     for (int try = 0; try < 100; try++) {
         struct timespec now;
         clock_gettime(CLOCK_REALTIME, &now);
         free(writer->aside);
-        if (asprintf(&writer->aside, "%s.new-%ld-%ld", writer->path, (long)getpid(), now.tv_nsec + try) < 0) {
+        if (asprintf(&writer->aside, "%s.new-%ld-%ld", writer->path, (long)getpid(),
+                     now.tv_nsec + try) < 0) {
             writer->aside = NULL;
             errno = ENOMEM;
             return -1;
@@ -118,7 +123,8 @@ static int create_aside(sella_writer *writer)
     return -1;
 }
 
-/* A pipe that nobody reads is refused (ENXIO) instead of waited for; writing then waits for the reader as usual. */
+/* A pipe that nobody reads is refused (ENXIO) instead of waited for; writing then waits for the
+ * reader as usual. */
 static int open_direct(const char *path)
 {
     const int fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
@@ -149,7 +155,8 @@ sella_status sella_write_open(const char *path, sella_writer **out, sella_err *e
         status = sella_err_errno(err, path, "written", EISDIR);
         goto done;
     }
-    bool direct = exists && !S_ISREG(info.st_mode); // renaming over /dev/null would replace the device
+    /* renaming over /dev/null would replace the device */
+    bool direct = exists && !S_ISREG(info.st_mode);
     fd = direct ? open_direct(path) : create_aside(writer);
     if (fd < 0) {
         int reason = errno;
@@ -157,7 +164,10 @@ sella_status sella_write_open(const char *path, sella_writer **out, sella_err *e
         writer->aside = NULL;
         // A missing folder is a failure to write, not a missing input.
         status = sella_err_errno(err, path, "written", reason);
-        status = status == SELLA_MISSING ? sella_err_set(err, SELLA_IO, "%s: could not be written: its folder does not exist", path) : status;
+        status = status == SELLA_MISSING
+                     ? sella_err_set(err, SELLA_IO,
+                                     "%s: could not be written: its folder does not exist", path)
+                     : status;
         goto done;
     }
     if (exists && !direct) {
@@ -187,13 +197,15 @@ sella_status sella_write_bytes(sella_writer *writer, const void *data, size_t by
     if (!writer->reason && bytes > 0 && fwrite(data, 1, bytes, writer->file) != bytes) {
         writer->reason = errno ? errno : EIO;
     }
-    return writer->reason ? sella_err_errno(err, writer->path, "written", writer->reason) : SELLA_OK;
+    return writer->reason ? sella_err_errno(err, writer->path, "written", writer->reason)
+                          : SELLA_OK;
 }
 
 sella_status sella_write_format(sella_writer *writer, sella_err *err, const char *fmt, ...)
 {
     if (!writer->reason) {
-        locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0); // a decimal point in every country
+        /* a decimal point in every country */
+        locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
         locale_t before = plain ? uselocale(plain) : (locale_t)0;
         va_list args;
         va_start(args, fmt);
@@ -206,7 +218,8 @@ sella_status sella_write_format(sella_writer *writer, sella_err *err, const char
             freelocale(plain);
         }
     }
-    return writer->reason ? sella_err_errno(err, writer->path, "written", writer->reason) : SELLA_OK;
+    return writer->reason ? sella_err_errno(err, writer->path, "written", writer->reason)
+                          : SELLA_OK;
 }
 
 sella_status sella_write_commit(sella_writer *writer, sella_err *err)
@@ -230,7 +243,8 @@ sella_status sella_write_commit(sella_writer *writer, sella_err *err)
             writer->reason = sella_path_sync_parent(writer->path);
         }
     }
-    sella_status status = writer->reason ? sella_err_errno(err, writer->path, "written", writer->reason) : SELLA_OK;
+    sella_status status =
+        writer->reason ? sella_err_errno(err, writer->path, "written", writer->reason) : SELLA_OK;
     writer_free(writer);
     return status;
 }

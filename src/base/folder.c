@@ -20,7 +20,8 @@ char *sella_path_join(const char *first, ...)
     sella_status status = sella_text_append(&path, first, strlen(first), NULL);
     va_list args;
     va_start(args, first);
-    for (const char *part = va_arg(args, const char *); part && status == SELLA_OK; part = va_arg(args, const char *)) {
+    for (const char *part = va_arg(args, const char *); part && status == SELLA_OK;
+         part = va_arg(args, const char *)) {
         if (path.size > 0 && path.data[path.size - 1] != '/' && part[0] != '\0') {
             status = sella_text_append(&path, "/", 1, NULL);
         }
@@ -68,7 +69,8 @@ sella_status sella_dir_make(const char *path, sella_err *err)
         if (mkdir(copy, 0777) != 0) {
             int reason = errno;
             if (!sella_path_is_dir(copy)) {
-                status = reason == EEXIST ? sella_err_set(err, SELLA_IO, "%s: is a file; expected a folder", copy)
+                status = reason == EEXIST ? sella_err_set(err, SELLA_IO,
+                                                          "%s: is a file; expected a folder", copy)
                                           : sella_err_errno(err, copy, "made", reason);
             }
         }
@@ -226,7 +228,9 @@ static sella_status sync_path(const char *path, sella_err *err)
     if (fd < 0) {
         return sella_err_errno(err, path, "synced", errno);
     }
-    sella_status status = fsync(fd) == 0 || (S_ISDIR(info.st_mode) && errno == EINVAL) ? SELLA_OK : sella_err_errno(err, path, "synced", errno);
+    sella_status status = fsync(fd) == 0 || (S_ISDIR(info.st_mode) && errno == EINVAL)
+                              ? SELLA_OK
+                              : sella_err_errno(err, path, "synced", errno);
     close(fd);
     return status;
 }
@@ -240,7 +244,8 @@ int sella_path_sync_parent(const char *path)
     if (fd < 0) {
         return 0; // a folder that may be written but not read
     }
-    int reason = fsync(fd) == 0 || errno == EINVAL || errno == EROFS ? 0 : errno; // some file systems cannot
+    /* some file systems cannot */
+    int reason = fsync(fd) == 0 || errno == EINVAL || errno == EROFS ? 0 : errno;
     close(fd);
     return reason;
 }
@@ -253,7 +258,8 @@ bool sella_disk_free(const char *path, uint64_t *bytes)
         return false;
     }
     *bytes = (uint64_t)disk.f_bavail * (uint64_t)disk.f_frsize;
-    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < *bytes) {
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+        limit.rlim_cur < *bytes) {
         *bytes = limit.rlim_cur;
     }
     return true;
@@ -266,11 +272,14 @@ sella_status sella_dir_publish(const char *tmp, const char *path, sella_err *err
         return status;
     }
     if (sella_path_exists(path) && !sella_path_is_dir(path)) {
-        return sella_err_set(err, SELLA_STATE, "%s: is a file; expected a new or an empty folder", path);
+        return sella_err_set(err, SELLA_STATE, "%s: is a file; expected a new or an empty folder",
+                             path);
     }
     if (rename(tmp, path) != 0) { // an empty folder is replaced, a full one is refused
         if (errno == ENOTEMPTY || errno == EEXIST) {
-            return sella_err_set(err, SELLA_STATE, "%s: exists and is not empty; expected a new or an empty folder", path);
+            return sella_err_set(err, SELLA_STATE,
+                                 "%s: exists and is not empty; expected a new or an empty folder",
+                                 path);
         }
         return sella_err_errno(err, path, "written", errno);
     }

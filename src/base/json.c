@@ -7,7 +7,8 @@
 
 #include "base/file.h"
 
-sella_status sella_json_parse(const char *data, size_t bytes, const char *where, json_t **out, sella_err *err)
+sella_status sella_json_parse(const char *data, size_t bytes, const char *where, json_t **out,
+                              sella_err *err)
 {
     json_error_t error;
     *out = json_loadb(bytes > 0 ? data : "", bytes, JSON_REJECT_DUPLICATES, &error);
@@ -17,7 +18,8 @@ sella_status sella_json_parse(const char *data, size_t bytes, const char *where,
     if (json_error_code(&error) == json_error_out_of_memory) {
         return sella_err_memory(err, where, bytes);
     }
-    return sella_err_set(err, SELLA_FORMAT, "%s:%d: not valid JSON: %s", where, error.line > 0 ? error.line : 1, error.text);
+    return sella_err_set(err, SELLA_FORMAT, "%s:%d: not valid JSON: %s", where,
+                         error.line > 0 ? error.line : 1, error.text);
 }
 
 sella_status sella_json_load(const char *path, size_t limit_bytes, json_t **out, sella_err *err)
@@ -29,7 +31,8 @@ sella_status sella_json_load(const char *path, size_t limit_bytes, json_t **out,
         return status;
     }
     if (map.size > limit_bytes) {
-        status = sella_err_set(err, SELLA_FORMAT, "%s: has %zu bytes; expected at most %zu", path, map.size, limit_bytes);
+        status = sella_err_set(err, SELLA_FORMAT, "%s: has %zu bytes; expected at most %zu", path,
+                               map.size, limit_bytes);
     } else {
         status = sella_json_parse((const char *)map.data, map.size, path, out, err);
     }
@@ -82,18 +85,22 @@ static const char *type_name(const json_t *value)
 }
 
 /* The value under key; `right` says whether its type is what was expected. */
-static sella_status get(const json_t *object, const char *key, const char *where, bool (*right)(const json_t *), const char *expected,
-                        const json_t **out, sella_err *err)
+static sella_status get(const json_t *object, const char *key, const char *where,
+                        bool (*right)(const json_t *), const char *expected, const json_t **out,
+                        sella_err *err)
 {
     if (!json_is_object(object)) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: is %s; expected an object with key '%s'", where, object ? type_name(object) : "nothing", key);
+        return sella_err_set(err, SELLA_FORMAT, "%s: is %s; expected an object with key '%s'",
+                             where, object ? type_name(object) : "nothing", key);
     }
     const json_t *value = json_object_get(object, key);
     if (!value) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: key '%s' is missing; expected %s", where, key, expected);
+        return sella_err_set(err, SELLA_FORMAT, "%s: key '%s' is missing; expected %s", where, key,
+                             expected);
     }
     if (!right(value)) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: key '%s' is %s; expected %s", where, key, type_name(value), expected);
+        return sella_err_set(err, SELLA_FORMAT, "%s: key '%s' is %s; expected %s", where, key,
+                             type_name(value), expected);
     }
     *out = value;
     return SELLA_OK;
@@ -106,24 +113,28 @@ static bool is_string(const json_t *v) { return json_is_string(v); }
 static bool is_object(const json_t *v) { return json_is_object(v); }
 static bool is_array(const json_t *v) { return json_is_array(v); }
 
-sella_status sella_json_get_int(const json_t *object, const char *key, const char *where, int64_t min, int64_t max, int64_t *out, sella_err *err)
+sella_status sella_json_get_int(const json_t *object, const char *key, const char *where,
+                                int64_t min, int64_t max, int64_t *out, sella_err *err)
 {
     const json_t *value = NULL;
     char expected[96];
-    snprintf(expected, sizeof expected, "an integer from %lld to %lld", (long long)min, (long long)max);
+    snprintf(expected, sizeof expected, "an integer from %lld to %lld", (long long)min,
+             (long long)max);
     sella_status status = get(object, key, where, is_int, expected, &value, err);
     if (status != SELLA_OK) {
         return status;
     }
     int64_t number = (int64_t)json_integer_value(value);
     if (number < min || number > max) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: key '%s' is %lld; expected %s", where, key, (long long)number, expected);
+        return sella_err_set(err, SELLA_FORMAT, "%s: key '%s' is %lld; expected %s", where, key,
+                             (long long)number, expected);
     }
     *out = number;
     return SELLA_OK;
 }
 
-sella_status sella_json_get_real(const json_t *object, const char *key, const char *where, double *out, sella_err *err)
+sella_status sella_json_get_real(const json_t *object, const char *key, const char *where,
+                                 double *out, sella_err *err)
 {
     const json_t *value = NULL;
     sella_status status = get(object, key, where, is_number, "a number", &value, err);
@@ -133,7 +144,8 @@ sella_status sella_json_get_real(const json_t *object, const char *key, const ch
     return status;
 }
 
-sella_status sella_json_get_bool(const json_t *object, const char *key, const char *where, bool *out, sella_err *err)
+sella_status sella_json_get_bool(const json_t *object, const char *key, const char *where,
+                                 bool *out, sella_err *err)
 {
     const json_t *value = NULL;
     sella_status status = get(object, key, where, is_bool, "true or false", &value, err);
@@ -143,7 +155,8 @@ sella_status sella_json_get_bool(const json_t *object, const char *key, const ch
     return status;
 }
 
-sella_status sella_json_get_string(const json_t *object, const char *key, const char *where, const char **out, sella_err *err)
+sella_status sella_json_get_string(const json_t *object, const char *key, const char *where,
+                                   const char **out, sella_err *err)
 {
     const json_t *value = NULL;
     sella_status status = get(object, key, where, is_string, "a string", &value, err);
@@ -153,12 +166,14 @@ sella_status sella_json_get_string(const json_t *object, const char *key, const 
     return status;
 }
 
-sella_status sella_json_get_object(const json_t *object, const char *key, const char *where, const json_t **out, sella_err *err)
+sella_status sella_json_get_object(const json_t *object, const char *key, const char *where,
+                                   const json_t **out, sella_err *err)
 {
     return get(object, key, where, is_object, "an object", out, err);
 }
 
-sella_status sella_json_get_array(const json_t *object, const char *key, const char *where, const json_t **out, sella_err *err)
+sella_status sella_json_get_array(const json_t *object, const char *key, const char *where,
+                                  const json_t **out, sella_err *err)
 {
     return get(object, key, where, is_array, "an array", out, err);
 }

@@ -43,18 +43,25 @@ static void report(const sella_progress *progress, const char *note, int finishe
         .done = progress->done,
         .total = progress->total,
         .rate = rate,
-        .eta_seconds = finished ? 0 : rate > 0 && progress->total > 0 && left >= 0 ? left / rate : -1,
+        .eta_seconds = finished                                       ? 0
+                       : rate > 0 && progress->total > 0 && left >= 0 ? left / rate
+                                                                      : -1,
         .note = note,
         .finished = finished,
     };
     talk->progress(talk->user, &out);
 }
 
-void sella_progress_start(sella_progress *progress, const sella_talk *talk, const char *what, const char *unit, double total,
-                          double done)
+void sella_progress_start(sella_progress *progress, const sella_talk *talk, const char *what,
+                          const char *unit, double total, double done)
 {
-    *progress = (sella_progress){.talk = talk, .what = what, .unit = unit, .total = total, .done = done,
-                                 .start_seconds = sella_now(), .start_done = done};
+    *progress = (sella_progress){.talk = talk,
+                                 .what = what,
+                                 .unit = unit,
+                                 .total = total,
+                                 .done = done,
+                                 .start_seconds = sella_now(),
+                                 .start_done = done};
     report(progress, NULL, 0);
 }
 

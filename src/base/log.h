@@ -1,7 +1,8 @@
 /* log.h - what a long call tells its caller: messages, progress, and the wish to stop.
  *
- * Does:     The library never prints. It calls back through a sella_talk; NULL is silence. Progress knows rate and ETA and is
- *           throttled by the receiver (cli/ draws a bar on a terminal and plain lines elsewhere).
+ * Does:     The library never prints. It calls back through a sella_talk; NULL is silence. Progress
+ *           knows rate and ETA and is throttled by the receiver (cli/ draws a bar on a terminal and
+ *           plain lines elsewhere).
  * Threads:  callbacks come from the calling thread only.
  */
 #ifndef SELLA_BASE_LOG_H
@@ -25,12 +26,14 @@ typedef struct sella_progress {
     double start_seconds; /* monotonic */
     double start_done;    /* where a resumed piece of work began */
 } sella_progress;
-void sella_progress_start(sella_progress *progress, const sella_talk *talk, const char *what, const char *unit, double total, double done);
+void sella_progress_start(sella_progress *progress, const sella_talk *talk, const char *what,
+                          const char *unit, double total, double done);
 /* Report, with an optional note such as "loss 0.653". */
 void sella_progress_step(sella_progress *progress, double done, const char *note);
 void sella_progress_end(sella_progress *progress);
 
-/* True when the caller wants to stop (Ctrl-C): loops leave a checkpoint and return SELLA_INTERRUPTED. */
+/* True when the caller wants to stop (Ctrl-C): loops leave a checkpoint and return
+ * SELLA_INTERRUPTED. */
 bool sella_stop_wanted(const sella_talk *talk);
 
 /* Monotonic seconds. */

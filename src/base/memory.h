@@ -1,7 +1,7 @@
 /* memory.h - how much memory there is, so that what will not fit is refused before work starts.
  *
- * Does:     Figures come from /proc, the cgroup (1 or 2) that the process runs in, and the address space limit: a container's limit counts,
- *           not its host's memory.
+ * Does:     Figures come from /proc, the cgroup (1 or 2) that the process runs in, and the address
+ *           space limit: a container's limit counts, not its host's memory.
  * Threads:  pure reads.
  * Not here: getting memory (base/arena.h); threads and cores (kernels/gemm.h).
  */
@@ -19,7 +19,8 @@ size_t sella_memory_available(void);
 /* Most bytes that this process had resident so far; 0 when unknown. */
 size_t sella_memory_peak(void);
 
-/* SELLA_MEMORY with both figures when `bytes` more for `what` ("the weights of model.gguf") cannot be had. */
+/* SELLA_MEMORY with both figures when `bytes` more for `what` ("the weights of model.gguf") cannot
+ * be had. */
 sella_status sella_memory_check(size_t bytes, const char *what, sella_err *err);
 
 #endif

@@ -21,7 +21,8 @@ void sella_param_table_release(sella_param_table *table)
 }
 
 /* [count] zeros, 64-byte aligned. */
-static sella_status values_new(size_t count, const char *name, const char *what, float **out, sella_err *err)
+static sella_status values_new(size_t count, const char *name, const char *what, float **out,
+                               sella_err *err)
 {
     char label[SELLA_PARAM_NAME_MAX + 40];
     snprintf(label, sizeof label, "%s '%s'", what, name);
@@ -53,20 +54,23 @@ static sella_status table_grow(sella_param_table *table, sella_err *err)
     return SELLA_OK;
 }
 
-sella_status sella_param_add(sella_param_table *table, const char *name, int64_t rows, int64_t cols, sella_err *err)
+sella_status sella_param_add(sella_param_table *table, const char *name, int64_t rows, int64_t cols,
+                             sella_err *err)
 {
     sella_status status = SELLA_OK;
-    sella_param param = {.rank = cols == 0 ? 1 : 2, .shape = {rows, cols == 0 ? 1 : cols}, .decay = true};
+    sella_param param = {
+        .rank = cols == 0 ? 1 : 2, .shape = {rows, cols == 0 ? 1 : cols}, .decay = true};
     size_t length = strlen(name);
     if (length == 0 || length >= sizeof param.name) {
-        return sella_err_set(err, SELLA_ARG, "tensor name '%.40s' has %zu bytes; expected 1 to %d", name, length,
-                             SELLA_PARAM_NAME_MAX - 1);
+        return sella_err_set(err, SELLA_ARG, "tensor name '%.40s' has %zu bytes; expected 1 to %d",
+                             name, length, SELLA_PARAM_NAME_MAX - 1);
     }
     if (sella_param_find(table, name)) {
         return sella_err_set(err, SELLA_ARG, "tensor '%s' is in the table already", name);
     }
     if (rows < 1 || cols < 0) {
-        return sella_err_set(err, SELLA_SHAPE, "tensor '%s' has shape [%lld, %lld]; expected positive sizes", name,
+        return sella_err_set(err, SELLA_SHAPE,
+                             "tensor '%s' has shape [%lld, %lld]; expected positive sizes", name,
                              (long long)rows, (long long)cols);
     }
     if (__builtin_mul_overflow((size_t)rows, (size_t)param.shape[1], &param.count)) {
@@ -96,7 +100,8 @@ sella_param *sella_param_find(const sella_param_table *table, const char *name)
 sella_status sella_param_train(sella_param *param, bool trainable, sella_err *err)
 {
     if (trainable && !param->grad) {
-        sella_status status = values_new(param->count, param->name, "the gradient of", &param->grad, err);
+        sella_status status =
+            values_new(param->count, param->name, "the gradient of", &param->grad, err);
         if (status != SELLA_OK) {
             return status;
         }
@@ -128,7 +133,8 @@ size_t sella_param_total(const sella_param_table *table, bool only_trainable)
     return total;
 }
 
-/* First index whose value is not finite, or count. Blocks are summed as x * 0 (NaN when any is not finite), which vectorises. */
+/* First index whose value is not finite, or count. Blocks are summed as x * 0 (NaN when any is not
+ * finite), which vectorises. */
 static size_t first_not_finite(const float *x, size_t count)
 {
     enum { BLOCK = 4096 };
@@ -154,7 +160,8 @@ static size_t first_not_finite(const float *x, size_t count)
     return count;
 }
 
-sella_status sella_param_check_finite(const sella_param_table *table, bool grads, const char *what, sella_err *err)
+sella_status sella_param_check_finite(const sella_param_table *table, bool grads, const char *what,
+                                      sella_err *err)
 {
     for (int i = 0; i < table->count; i++) {
         const sella_param *param = &table->param[i];
@@ -162,8 +169,10 @@ sella_status sella_param_check_finite(const sella_param_table *table, bool grads
         size_t k = x ? first_not_finite(x, param->count) : param->count;
         if (k < param->count) {
             size_t cols = (size_t)param->shape[1];
-            return sella_err_set(err, SELLA_DIVERGED, "%s: %s '%s' is not finite (%g at row %zu, column %zu)", what,
-                                 grads ? "the gradient of" : "tensor", param->name, (double)x[k], k / cols, k % cols);
+            return sella_err_set(err, SELLA_DIVERGED,
+                                 "%s: %s '%s' is not finite (%g at row %zu, column %zu)", what,
+                                 grads ? "the gradient of" : "tensor", param->name, (double)x[k],
+                                 k / cols, k % cols);
         }
     }
     return SELLA_OK;

@@ -1,7 +1,8 @@
 /* rng.c - Philox4x32-10 (base/rng.h).
  *
- * Counter = {index low, index high, a, b}, key = {seed low, seed high xor a multiple of the stream}: all five inputs are told apart
- * for every seed below 2^32, and stream 0 is the plain generator, which the published test vectors check.
+ * Counter = {index low, index high, a, b}, key = {seed low, seed high xor a multiple of the
+ * stream}: all five inputs are told apart for every seed below 2^32, and stream 0 is the plain
+ * generator, which the published test vectors check.
  */
 #include "base/rng.h"
 
@@ -23,7 +24,8 @@ __extension__ typedef unsigned __int128 wide;
 void sella_rng_block(const sella_rng *rng, uint64_t index, uint32_t out[4])
 {
     philox4x32_ctr_t counter = {{(uint32_t)index, (uint32_t)(index >> 32), rng->a, rng->b}};
-    philox4x32_key_t key = {{(uint32_t)rng->seed, (uint32_t)(rng->seed >> 32) ^ (rng->stream * 0x9e3779b9u)}};
+    philox4x32_key_t key = {
+        {(uint32_t)rng->seed, (uint32_t)(rng->seed >> 32) ^ (rng->stream * 0x9e3779b9u)}};
     philox4x32_ctr_t block = philox4x32(counter, key);
     for (int i = 0; i < 4; i++) {
         out[i] = block.v[i];
@@ -71,10 +73,12 @@ static int compare_int64(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-sella_status sella_rng_sample(const sella_rng *rng, int64_t n, int64_t k, int64_t *out_k, sella_err *err)
+sella_status sella_rng_sample(const sella_rng *rng, int64_t n, int64_t k, int64_t *out_k,
+                              sella_err *err)
 {
     if (n < 0 || k < 0 || k > n) {
-        return sella_err_set(err, SELLA_ARG, "cannot sample %lld of %lld", (long long)k, (long long)n);
+        return sella_err_set(err, SELLA_ARG, "cannot sample %lld of %lld", (long long)k,
+                             (long long)n);
     }
     int64_t *order = sella_alloc((size_t)n, sizeof *order, "a sample", err);
     if (!order) {
@@ -83,7 +87,8 @@ sella_status sella_rng_sample(const sella_rng *rng, int64_t n, int64_t k, int64_
     for (int64_t i = 0; i < n; i++) {
         order[i] = i;
     }
-    // The front of a Fisher-Yates shuffle that fills places from 0 up: a smaller k stops earlier on the same permutation.
+    /* The front of a Fisher-Yates shuffle that fills places from 0 up: a smaller k stops earlier on
+     * the same permutation. */
     for (int64_t i = 0; i < k; i++) {
         int64_t j = i + (int64_t)sella_rng_below(rng, (uint64_t)i, (uint64_t)(n - i));
         int64_t item = order[j];

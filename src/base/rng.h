@@ -1,7 +1,8 @@
 /* rng.h - counter-based random numbers: a draw is a pure function of (seed, stream, a, b, index).
  *
- * Does:     Philox4x32-10 from Random123 (Salmon et al. 2011). Nothing has a state, so resuming a run or changing the
- *           thread that draws changes nothing. Streams keep uses apart; a and b are e.g. epoch and step.
+ * Does:     Philox4x32-10 from Random123 (Salmon et al. 2011). Nothing has a state, so resuming a
+ *           run or changing the thread that draws changes nothing. Streams keep uses apart; a and b
+ *           are e.g. epoch and step.
  * Threads:  pure.
  */
 #ifndef SELLA_BASE_RNG_H
@@ -22,7 +23,8 @@ typedef enum sella_stream {
     SELLA_STREAM_NEGATIVE = 6,
     SELLA_STREAM_TEST = 7,
     SELLA_STREAM_ANNEAL = 8,    /* a = step, b = side (user, item) */
-    SELLA_STREAM_RANKING = 40   /* sampled candidates of eval --ranking; a = user, b = row, 0 for a case of a user */
+    /* sampled candidates of eval --ranking; a = user, b = row, 0 for a case of a user */
+    SELLA_STREAM_RANKING = 40
 } sella_stream;
 
 typedef struct sella_rng {
@@ -36,13 +38,16 @@ typedef struct sella_rng {
 void sella_rng_block(const sella_rng *rng, uint64_t index, uint32_t out[4]);
 /* Uniform in [0, 1) with 24 bits. */
 float sella_rng_uniform(const sella_rng *rng, uint64_t index);
-/* Uniform integer in [0, n), unbiased to 2^-32 relative for n < 2^32 (64-bit multiply-shift). n > 0. */
+/* Uniform integer in [0, n), unbiased to 2^-32 relative for n < 2^32 (64-bit multiply-shift). n >
+ * 0. */
 uint64_t sella_rng_below(const sella_rng *rng, uint64_t index, uint64_t n);
 /* Standard normal (Box-Muller in double). */
 double sella_rng_normal(const sella_rng *rng, uint64_t index);
 /* Fisher-Yates on items [n]: a pure function of rng and n. */
 void sella_rng_shuffle(const sella_rng *rng, int64_t *items_n, size_t n);
-/* The first k of a seeded permutation of 0..n-1, then sorted ascending: nested (k1 < k2 means subset). out [k]. */
-sella_status sella_rng_sample(const sella_rng *rng, int64_t n, int64_t k, int64_t *out_k, sella_err *err);
+/* The first k of a seeded permutation of 0..n-1, then sorted ascending: nested (k1 < k2 means
+ * subset). out [k]. */
+sella_status sella_rng_sample(const sella_rng *rng, int64_t n, int64_t k, int64_t *out_k,
+                              sella_err *err);
 
 #endif

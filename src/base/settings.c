@@ -39,14 +39,16 @@ static int row_by_last_word(const sella_settings *settings, const char *name)
     for (size_t i = 0; length > 0 && i < settings->count; i++) {
         const char *known = settings->table[i].name;
         size_t all = strlen(known);
-        if (all > length && known[all - length - 1] == '.' && strcmp(known + all - length, name) == 0) {
+        if (all > length && known[all - length - 1] == '.' &&
+            strcmp(known + all - length, name) == 0) {
             return (int)i;
         }
     }
     return -1;
 }
 
-static sella_status unknown(const sella_settings *settings, const char *name, const char *where, sella_err *err)
+static sella_status unknown(const sella_settings *settings, const char *name, const char *where,
+                            sella_err *err)
 {
     const char **names = sella_alloc(settings->count, sizeof *names, "setting names", err);
     if (!names) {
@@ -58,7 +60,8 @@ static sella_status unknown(const sella_settings *settings, const char *name, co
     int near = sella_text_nearest(name, names, settings->count);
     near = near < 0 ? row_by_last_word(settings, name) : near;
     if (near >= 0) {
-        sella_err_set(err, SELLA_ARG, "%s: unknown setting '%.200s'; did you mean '%s'?", where, name, names[near]);
+        sella_err_set(err, SELLA_ARG, "%s: unknown setting '%.200s'; did you mean '%s'?", where,
+                      name, names[near]);
     } else {
         sella_err_set(err, SELLA_ARG, "%s: unknown setting '%.200s'", where, name);
     }
@@ -71,7 +74,8 @@ static int64_t to_int64(double x)
     return x <= -0x1p63 ? INT64_MIN : x >= 0x1p63 ? INT64_MAX : (int64_t)x;
 }
 
-static sella_status parse_bool(const sella_setting *row, const char *text, int64_t *out, sella_err *err)
+static sella_status parse_bool(const sella_setting *row, const char *text, int64_t *out,
+                               sella_err *err)
 {
     static const char *const words[] = {"no", "yes", "false", "true", "off", "on"};
     for (int i = 0; i < 6; i++) {
@@ -87,12 +91,14 @@ static sella_status parse_word(const sella_setting *row, const char *text, sella
 {
     size_t length = strlen(text);
     bool whole = length > 0 && !strchr(text, '|'); // one word, not two with their bar
-    for (const char *word = row->words; whole && word; word = strchr(word, '|'), word += word ? 1 : 0) {
+    for (const char *word = row->words; whole && word;
+         word = strchr(word, '|'), word += word ? 1 : 0) {
         if (strncmp(word, text, length) == 0 && (word[length] == '|' || word[length] == '\0')) {
             return SELLA_OK;
         }
     }
-    return sella_err_set(err, SELLA_ARG, "%s '%.40s' is not one of %s", row->name, text, row->words);
+    return sella_err_set(err, SELLA_ARG, "%s '%.40s' is not one of %s", row->name, text,
+                         row->words);
 }
 
 static sella_status parse_text(const sella_setting *row, const char *text, sella_err *err)
@@ -103,7 +109,8 @@ static sella_status parse_text(const sella_setting *row, const char *text, sella
     }
     for (const char *c = text; *c; c++) {
         if ((unsigned char)*c < 0x20 || *c == 0x7f) {
-            return sella_err_set(err, SELLA_ARG, "%s '%.40s' holds a control character", row->name, text);
+            return sella_err_set(err, SELLA_ARG, "%s '%.40s' holds a control character", row->name,
+                                 text);
         }
     }
     return SELLA_OK;
@@ -116,7 +123,8 @@ static sella_status parse(const sella_setting *row, const char *text, value *out
     *out = (value){0};
     switch (row->type) {
     case SELLA_TYPE_INT:
-        return sella_parse_int(text, strlen(text), to_int64(row->min), to_int64(row->max), row->name, &out->integer, err);
+        return sella_parse_int(text, strlen(text), to_int64(row->min), to_int64(row->max),
+                               row->name, &out->integer, err);
     case SELLA_TYPE_REAL:
         return sella_parse_real(text, strlen(text), row->min, row->max, row->name, &out->real, err);
     case SELLA_TYPE_BOOL:
@@ -143,7 +151,8 @@ sella_status sella_setting_check(const sella_setting *row, const char *text, sel
     return status;
 }
 
-sella_status sella_settings_new(const sella_setting *table, size_t count, sella_settings **out, sella_err *err)
+sella_status sella_settings_new(const sella_setting *table, size_t count, sella_settings **out,
+                                sella_err *err)
 {
     sella_settings *settings = sella_alloc(1, sizeof *settings, "settings", err);
     *out = NULL;
@@ -158,7 +167,8 @@ sella_status sella_settings_new(const sella_setting *table, size_t count, sella_
     }
     settings->count = count;
     for (size_t i = 0; i < count; i++) {
-        sella_status status = sella_settings_set(settings, table[i].name, table[i].default_text, "default", err);
+        sella_status status =
+            sella_settings_set(settings, table[i].name, table[i].default_text, "default", err);
         if (status != SELLA_OK) {
             sella_settings_free(settings);
             return status;
@@ -208,7 +218,8 @@ void sella_settings_swap(sella_settings *a, sella_settings *b)
     *b = t;
 }
 
-sella_status sella_settings_set(sella_settings *settings, const char *name, const char *text, const char *where, sella_err *err)
+sella_status sella_settings_set(sella_settings *settings, const char *name, const char *text,
+                                const char *where, sella_err *err)
 {
     size_t row = row_of(settings, name);
     if (row == settings->count) {
@@ -218,7 +229,8 @@ sella_status sella_settings_set(sella_settings *settings, const char *name, cons
     sella_status status = parse(&settings->table[row], text, &parsed, err);
     if (status != SELLA_OK) {
         sella_err_prefix(err, status, "%s", where);
-        status = status == SELLA_FORMAT ? SELLA_ARG : status; // a wrong setting, whatever the number parser calls it
+        /* a wrong setting, whatever the number parser calls it */
+        status = status == SELLA_FORMAT ? SELLA_ARG : status;
         if (err) {
             err->code = status;
         }
@@ -230,7 +242,8 @@ sella_status sella_settings_set(sella_settings *settings, const char *name, cons
     return SELLA_OK;
 }
 
-sella_status sella_settings_assign(sella_settings *settings, const char *assignment, const char *where, sella_err *err)
+sella_status sella_settings_assign(sella_settings *settings, const char *assignment,
+                                   const char *where, sella_err *err)
 {
     const char *equal = strchr(assignment, '=');
     if (!equal || equal == assignment) {
@@ -245,7 +258,8 @@ sella_status sella_settings_assign(sella_settings *settings, const char *assignm
     return status;
 }
 
-static const value *value_of(const sella_settings *settings, const char *name, sella_type type, sella_type other)
+static const value *value_of(const sella_settings *settings, const char *name, sella_type type,
+                             sella_type other)
 {
     size_t row = row_of(settings, name);
     assert(row < settings->count);
@@ -311,7 +325,8 @@ json_t *sella_settings_json(const sella_settings *settings)
 {
     json_t *object = json_object();
     for (size_t i = 0; object && i < settings->count; i++) {
-        if (json_object_set_new(object, settings->table[i].name, value_json(settings->table[i].type, &settings->value[i])) != 0) {
+        if (json_object_set_new(object, settings->table[i].name,
+                                value_json(settings->table[i].type, &settings->value[i])) != 0) {
             json_decref(object);
             object = NULL;
         }
@@ -319,7 +334,8 @@ json_t *sella_settings_json(const sella_settings *settings)
     return object;
 }
 
-/* What one would write in YAML for a JSON value, or NULL when its JSON type does not go with the setting's. */
+/* What one would write in YAML for a JSON value, or NULL when its JSON type does not go with the
+ * setting's. */
 static const char *json_text(sella_type type, const json_t *item, char *buffer, size_t room)
 {
     bool number = type == SELLA_TYPE_INT || type == SELLA_TYPE_REAL;
@@ -340,9 +356,11 @@ static const char *json_text(sella_type type, const json_t *item, char *buffer, 
     return NULL;
 }
 
-sella_status sella_settings_from_json(sella_settings *settings, const json_t *object, const char *where, sella_err *err)
+sella_status sella_settings_from_json(sella_settings *settings, const json_t *object,
+                                      const char *where, sella_err *err)
 {
-    static const char *const expected[] = {"a whole number", "a number", "true or false", "a string", "a string"};
+    static const char *const expected[] = {"a whole number", "a number", "true or false",
+                                           "a string", "a string"};
     sella_status status = SELLA_OK;
     sella_settings *copy = NULL;
     const char *key = NULL;
@@ -360,8 +378,9 @@ sella_status sella_settings_from_json(sella_settings *settings, const json_t *ob
         }
         const char *text = json_text(copy->table[row].type, item, buffer, sizeof buffer);
         if (!text) {
-            status = sella_err_set(err, SELLA_FORMAT, "%s: key '%s' has the wrong type; expected %s", where, key,
-                                   expected[copy->table[row].type]);
+            status =
+                sella_err_set(err, SELLA_FORMAT, "%s: key '%s' has the wrong type; expected %s",
+                              where, key, expected[copy->table[row].type]);
             goto done;
         }
         SELLA_TRY(sella_settings_set(copy, key, text, where, err));

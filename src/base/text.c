@@ -1,6 +1,7 @@
 /* text.c - UTF-8, numbers, near names and lines of hostile text (base/text.h).
  *
- * Easy to get wrong: strtod and printf follow the locale of the program that links the library; both run under "C" here.
+ * Easy to get wrong: strtod and printf follow the locale of the program that links the library;
+ * both run under "C" here.
  */
 #include "base/text.h"
 
@@ -57,7 +58,8 @@ sella_status sella_text_format(sella_text *text, sella_err *err, const char *fmt
 {
     sella_status status = SELLA_OK;
     va_list args;
-    locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0), before = plain ? uselocale(plain) : (locale_t)0;
+    locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0),
+             before = plain ? uselocale(plain) : (locale_t)0;
     va_start(args, fmt);
     int need = vsnprintf(NULL, 0, fmt, args);
     va_end(args);
@@ -164,27 +166,32 @@ static int shown(size_t bytes)
     return bytes < 40 ? (int)bytes : 40;
 }
 
-sella_status sella_parse_int(const char *text, size_t bytes, int64_t min, int64_t max, const char *what, int64_t *out, sella_err *err)
+sella_status sella_parse_int(const char *text, size_t bytes, int64_t min, int64_t max,
+                             const char *what, int64_t *out, sella_err *err)
 {
     bool negative = bytes > 0 && text[0] == '-';
     bool over = false;
     int64_t value = 0; // kept negative: INT64_MIN has no positive twin
     size_t i = negative ? 1 : 0;
     if (i == bytes) {
-        return sella_err_set(err, SELLA_FORMAT, "%s '%.*s' is not a whole number", what, shown(bytes), text);
+        return sella_err_set(err, SELLA_FORMAT, "%s '%.*s' is not a whole number", what,
+                             shown(bytes), text);
     }
     for (; i < bytes; i++) {
         if (text[i] < '0' || text[i] > '9') {
-            return sella_err_set(err, SELLA_FORMAT, "%s '%.*s' is not a whole number", what, shown(bytes), text);
+            return sella_err_set(err, SELLA_FORMAT, "%s '%.*s' is not a whole number", what,
+                                 shown(bytes), text);
         }
-        over = over || __builtin_mul_overflow(value, (int64_t)10, &value) || __builtin_sub_overflow(value, (int64_t)(text[i] - '0'), &value);
+        over = over || __builtin_mul_overflow(value, (int64_t)10, &value) ||
+               __builtin_sub_overflow(value, (int64_t)(text[i] - '0'), &value);
     }
     over = over || (!negative && value == INT64_MIN);
     if (!over && !negative) {
         value = -value;
     }
     if (over || value < min || value > max) {
-        return sella_err_set(err, SELLA_FORMAT, "%s %.*s is outside %lld to %lld", what, shown(bytes), text, (long long)min, (long long)max);
+        return sella_err_set(err, SELLA_FORMAT, "%s %.*s is outside %lld to %lld", what,
+                             shown(bytes), text, (long long)min, (long long)max);
     }
     *out = value;
     return SELLA_OK;
@@ -219,10 +226,12 @@ static bool real_grammar(const char *text, size_t bytes)
     return i == bytes;
 }
 
-/* Exact shortcut: at most 15 digits without an exponent, and at most 22 of them behind the point (both powers are exact doubles). */
+/* Exact shortcut: at most 15 digits without an exponent, and at most 22 of them behind the point
+ *                 (both powers are exact doubles). */
 static bool real_short(const char *text, size_t bytes, double *out)
 {
-    static const double power[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+    static const double power[] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                   1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
     bool negative = text[0] == '-';
     int64_t digits = 0;
     size_t behind = 0;
@@ -245,16 +254,19 @@ static bool real_short(const char *text, size_t bytes, double *out)
     return true;
 }
 
-sella_status sella_parse_real(const char *text, size_t bytes, double min, double max, const char *what, double *out, sella_err *err)
+sella_status sella_parse_real(const char *text, size_t bytes, double min, double max,
+                              const char *what, double *out, sella_err *err)
 {
     double value = 0;
     if (!real_grammar(text, bytes)) {
-        return sella_err_set(err, SELLA_FORMAT, "%s '%.*s' is not a number", what, shown(bytes), text);
+        return sella_err_set(err, SELLA_FORMAT, "%s '%.*s' is not a number", what, shown(bytes),
+                             text);
     }
     if (!real_short(text, bytes, &value)) {
         char field[512];
         if (bytes >= sizeof field) {
-            return sella_err_set(err, SELLA_FORMAT, "%s '%.*s...' has more than %zu characters", what, shown(bytes), text, sizeof field - 1);
+            return sella_err_set(err, SELLA_FORMAT, "%s '%.*s...' has more than %zu characters",
+                                 what, shown(bytes), text, sizeof field - 1);
         }
         memcpy(field, text, bytes);
         field[bytes] = '\0';
@@ -266,7 +278,8 @@ sella_status sella_parse_real(const char *text, size_t bytes, double min, double
         freelocale(plain);
     }
     if (!isfinite(value) || value < min || value > max) {
-        return sella_err_set(err, SELLA_FORMAT, "%s %.*s is outside %g to %g", what, shown(bytes), text, min, max);
+        return sella_err_set(err, SELLA_FORMAT, "%s %.*s is outside %g to %g", what, shown(bytes),
+                             text, min, max);
     }
     *out = value;
     return SELLA_OK;
@@ -274,7 +287,8 @@ sella_status sella_parse_real(const char *text, size_t bytes, double min, double
 
 void sella_real_text(double value, char *out, size_t room)
 {
-    locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0), before = plain ? uselocale(plain) : (locale_t)0;
+    locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0),
+             before = plain ? uselocale(plain) : (locale_t)0;
     int digits = 15;
     do {
         snprintf(out, room, "%.*g", digits, value);
@@ -316,7 +330,8 @@ int sella_text_distance(const char *a, const char *b, int limit)
             int d = up[j - 1] + !same;
             d = up[j] + 1 < d ? up[j] + 1 : d;
             d = row[j - 1] + 1 < d ? row[j - 1] + 1 : d;
-            if (i > 1 && j > 1 && lower(a[i - 1]) == lower(b[j - 2]) && lower(a[i - 2]) == lower(b[j - 1]) && up2[j - 2] + 1 < d) {
+            if (i > 1 && j > 1 && lower(a[i - 1]) == lower(b[j - 2]) &&
+                lower(a[i - 2]) == lower(b[j - 1]) && up2[j - 2] + 1 < d) {
                 d = up2[j - 2] + 1; // two neighbours swapped
             }
             row[j] = d;
@@ -345,11 +360,13 @@ int sella_text_nearest(const char *name, const char *const *candidates, size_t c
     return best;
 }
 
-void sella_lines_init(sella_lines *lines, const char *path, const void *data, size_t bytes, size_t limit)
+void sella_lines_init(sella_lines *lines, const char *path, const void *data, size_t bytes,
+                      size_t limit)
 {
     const char *text = bytes > 0 ? data : "";
     size_t mark = bytes >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
-    *lines = (sella_lines){.path = path, .cursor = text + mark, .end = text + bytes, .limit = limit};
+    *lines =
+        (sella_lines){.path = path, .cursor = text + mark, .end = text + bytes, .limit = limit};
 }
 
 sella_status sella_lines_next(sella_lines *lines, const char **text, size_t *bytes, sella_err *err)
@@ -369,7 +386,8 @@ sella_status sella_lines_next(sella_lines *lines, const char **text, size_t *byt
         length--;
     }
     if (length > lines->limit) {
-        return sella_err_set(err, SELLA_FORMAT, "%s:%lld: the line has %zu bytes; expected at most %zu", lines->path,
+        return sella_err_set(err, SELLA_FORMAT,
+                             "%s:%lld: the line has %zu bytes; expected at most %zu", lines->path,
                              (long long)lines->line, length, lines->limit);
     }
     *text = start;

@@ -1,7 +1,8 @@
 /* yaml.c - the YAML reader of settings: nested maps of scalars, and nothing else (base/settings.h).
  *
- * libyaml gives events; a stack of dotted prefixes turns nested maps into setting names. A map key must lead to a known setting,
- * which bounds what a hostile file can make us remember. All values go into a copy that replaces the settings at the end only.
+ * libyaml gives events; a stack of dotted prefixes turns nested maps into setting names. A map key
+ * must lead to a known setting, which bounds what a hostile file can make us remember. All values
+ * go into a copy that replaces the settings at the end only.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -25,9 +26,11 @@ typedef struct reader {
     bool had_document;
 } reader;
 
-static sella_status fail(const reader *r, const yaml_event_t *event, sella_err *err, const char *what)
+static sella_status fail(const reader *r, const yaml_event_t *event, sella_err *err,
+                         const char *what)
 {
-    return sella_err_set(err, SELLA_ARG, "%s:%zu: %s; expected nested 'key: value' lines", r->path, event->start_mark.line + 1, what);
+    return sella_err_set(err, SELLA_ARG, "%s:%zu: %s; expected nested 'key: value' lines", r->path,
+                         event->start_mark.line + 1, what);
 }
 
 /* Is there a setting called name, or (group) one below it? */
@@ -36,7 +39,8 @@ static bool known(const sella_settings *settings, const char *name, bool group)
     size_t count, length = strlen(name);
     const sella_setting *table = sella_settings_table(settings, &count);
     for (size_t i = 0; i < count; i++) {
-        if (strncmp(table[i].name, name, length) == 0 && table[i].name[length] == (group ? '.' : '\0')) {
+        if (strncmp(table[i].name, name, length) == 0 &&
+            table[i].name[length] == (group ? '.' : '\0')) {
             return true;
         }
     }
@@ -48,7 +52,8 @@ static sella_status remember(reader *r, const yaml_event_t *event, sella_err *er
 {
     for (size_t i = 0; i < r->seen_count; i++) {
         if (strcmp(r->seen[i], r->name) == 0) {
-            return sella_err_set(err, SELLA_ARG, "%s:%zu: duplicate key '%s'", r->path, event->start_mark.line + 1, r->name);
+            return sella_err_set(err, SELLA_ARG, "%s:%zu: duplicate key '%s'", r->path,
+                                 event->start_mark.line + 1, r->name);
         }
     }
     char **seen = realloc(r->seen, (r->seen_count + 1) * sizeof *seen);
@@ -68,7 +73,8 @@ static sella_status remember(reader *r, const yaml_event_t *event, sella_err *er
 static sella_status assign(reader *r, const yaml_event_t *event, const char *text, sella_err *err)
 {
     sella_text where = {0};
-    sella_status status = sella_text_format(&where, err, "%s:%zu", r->path, event->start_mark.line + 1);
+    sella_status status =
+        sella_text_format(&where, err, "%s:%zu", r->path, event->start_mark.line + 1);
     if (status == SELLA_OK) {
         status = sella_settings_set(r->settings, r->name, text, where.data, err);
     }
@@ -93,12 +99,15 @@ static sella_status read_key(reader *r, const yaml_event_t *event, sella_err *er
 
 static sella_status read_scalar(reader *r, const yaml_event_t *event, sella_err *err)
 {
-    if (event->data.scalar.anchor || (event->data.scalar.tag && !event->data.scalar.plain_implicit && !event->data.scalar.quoted_implicit)) {
+    if (event->data.scalar.anchor ||
+        (event->data.scalar.tag && !event->data.scalar.plain_implicit &&
+         !event->data.scalar.quoted_implicit)) {
         return fail(r, event, err, "an anchor or a tag");
     }
     const char *text = (const char *)event->data.scalar.value;
     size_t length = event->data.scalar.length;
-    if (r->depth == 0) { // an empty file has no event here at all; a document of one blank scalar is empty too
+    /* an empty file has no event here at all; a document of one blank scalar is empty too */
+    if (r->depth == 0) {
         return length == 0 ? SELLA_OK : fail(r, event, err, "a value without a key");
     }
     if (!r->have_key) {
@@ -110,8 +119,9 @@ static sella_status read_scalar(reader *r, const yaml_event_t *event, sella_err 
     }
     if (!known(r->settings, r->name, false) && known(r->settings, r->name, true)) {
         if (length > 0) {
-            return sella_err_set(err, SELLA_ARG, "%s:%zu: '%s' is a group of settings; expected keys below it", r->path,
-                                 event->start_mark.line + 1, r->name);
+            return sella_err_set(err, SELLA_ARG,
+                                 "%s:%zu: '%s' is a group of settings; expected keys below it",
+                                 r->path, event->start_mark.line + 1, r->name);
         }
         return remember(r, event, err); // a group whose keys are all commented out
     }
@@ -122,7 +132,8 @@ static sella_status read_scalar(reader *r, const yaml_event_t *event, sella_err 
 static sella_status read_map(reader *r, const yaml_event_t *event, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    if (event->data.mapping_start.anchor || (event->data.mapping_start.tag && !event->data.mapping_start.implicit)) {
+    if (event->data.mapping_start.anchor ||
+        (event->data.mapping_start.tag && !event->data.mapping_start.implicit)) {
         return fail(r, event, err, "an anchor or a tag");
     }
     if (r->depth > 0) {
@@ -190,13 +201,17 @@ static sella_status take(reader *r, const yaml_event_t *event, bool *end, sella_
 static sella_status check_bytes(const sella_map *map, sella_err *err)
 {
     if (map->size > FILE_LIMIT) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: has %zu bytes; expected settings of at most %d", map->path, map->size, FILE_LIMIT);
+        return sella_err_set(err, SELLA_FORMAT,
+                             "%s: has %zu bytes; expected settings of at most %d", map->path,
+                             map->size, FILE_LIMIT);
     }
     size_t valid = sella_utf8_valid((const char *)map->data, map->size), line = 1;
     for (size_t i = 0; i < valid; i++) {
         line += map->data[i] == '\n';
     }
-    return valid == map->size ? SELLA_OK : sella_err_set(err, SELLA_FORMAT, "%s:%zu: not UTF-8 at byte %zu", map->path, line, valid);
+    return valid == map->size ? SELLA_OK
+                              : sella_err_set(err, SELLA_FORMAT, "%s:%zu: not UTF-8 at byte %zu",
+                                              map->path, line, valid);
 }
 
 sella_status sella_settings_load(sella_settings *settings, const char *path, sella_err *err)
@@ -216,13 +231,15 @@ sella_status sella_settings_load(sella_settings *settings, const char *path, sel
         status = sella_settings_copy(settings, &r.settings, err);
     }
     yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&parser, map.data ? map.data : (const unsigned char *)"", map.size);
+    yaml_parser_set_input_string(&parser, map.data ? map.data : (const unsigned char *)"",
+                                 map.size);
     while (status == SELLA_OK && !end) {
         yaml_event_t event;
         if (!yaml_parser_parse(&parser, &event)) {
             status = parser.error == YAML_MEMORY_ERROR
                          ? sella_err_memory(err, path, map.size)
-                         : sella_err_set(err, SELLA_FORMAT, "%s:%zu: not valid YAML: %s", path, parser.problem_mark.line + 1, parser.problem);
+                         : sella_err_set(err, SELLA_FORMAT, "%s:%zu: not valid YAML: %s", path,
+                                         parser.problem_mark.line + 1, parser.problem);
             break;
         }
         status = take(&r, &event, &end, err);

@@ -44,8 +44,10 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
     printf("processor  %s\n", s.cpu);
     printf("features   %s\n", s.features[0] ? s.features : "none of those that matter here");
     printf("BLAS       %s\n", s.blas);
-    printf("threads    %d, on %d physical cores (%d logical processors)\n", s.threads, s.cores, s.cpus);
-    printf("memory     %.1f GiB, %.1f GiB free\n", (double)s.memory_total / 0x1p30, (double)s.memory_available / 0x1p30);
+    printf("threads    %d, on %d physical cores (%d logical processors)\n", s.threads, s.cores,
+           s.cpus);
+    printf("memory     %.1f GiB, %.1f GiB free\n", (double)s.memory_total / 0x1p30,
+           (double)s.memory_available / 0x1p30);
     if (s.load >= 0) {
         printf("load       %.1f\n", s.load);
     }

@@ -11,16 +11,25 @@
 enum { SEEDS_MOST = 64 };
 
 static const sella_option option[] = {
-    {"output", 'o', SELLA_TYPE_TEXT, "DIR", NULL, 0, 0, NULL, "", "Folder of runs and report. Complete runs in it with the same settings are reused.", false},
-    {"split", 0, SELLA_TYPE_WORD, "PART", "test", 0, 0, "test|valid", "", "Part that figures are of.", false},
+    {"output", 'o', SELLA_TYPE_TEXT, "DIR", NULL, 0, 0, NULL, "",
+     "Folder of runs and report. Complete runs in it with the same settings are reused.", false},
+    {"split", 0, SELLA_TYPE_WORD, "PART", "test", 0, 0, "test|valid", "",
+     "Part that figures are of.", false},
     {"model", 0, SELLA_TYPE_TEXT, "MODEL", "(rows that need one are left out)", 0, 0, NULL, "",
      "Language model of every row that needs one: a Hugging Face folder or a GGUF file.", false},
-    {"preset", 0, SELLA_TYPE_WORD, "NAME", "default", 0, 0, "paper|default", "", "Settings that every row begins with.", false},
-    {"set", 0, SELLA_TYPE_TEXT, "KEY=VALUE", NULL, 0, 0, NULL, "", "Change one setting of every row: train.rows=4096 makes language-model rows affordable.", true},
-    {"seeds", 0, SELLA_TYPE_TEXT, "LIST", "0", 0, 0, NULL, "", "Seeds between commas: every row is trained with each.", false},
-    {"dry-run", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "", "Show what would be trained, with estimated time, and stop.", false},
-    {"user", 0, SELLA_TYPE_TEXT, "U", "(one who is known)", 0, 0, NULL, "", "fig8: user whose prompt is shown.", false},
-    {"item", 0, SELLA_TYPE_TEXT, "I", "(one that the user likes)", 0, 0, NULL, "", "fig8: item in it.", false},
+    {"preset", 0, SELLA_TYPE_WORD, "NAME", "default", 0, 0, "paper|default", "",
+     "Settings that every row begins with.", false},
+    {"set", 0, SELLA_TYPE_TEXT, "KEY=VALUE", NULL, 0, 0, NULL, "",
+     "Change one setting of every row: train.rows=4096 makes language-model rows affordable.",
+     true},
+    {"seeds", 0, SELLA_TYPE_TEXT, "LIST", "0", 0, 0, NULL, "",
+     "Seeds between commas: every row is trained with each.", false},
+    {"dry-run", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "",
+     "Show what would be trained, with estimated time, and stop.", false},
+    {"user", 0, SELLA_TYPE_TEXT, "U", "(one who is known)", 0, 0, NULL, "",
+     "fig8: user whose prompt is shown.", false},
+    {"item", 0, SELLA_TYPE_TEXT, "I", "(one that the user likes)", 0, 0, NULL, "",
+     "fig8: item in it.", false},
     SELLA_WEIGHTS_OPTION,
 };
 
@@ -34,7 +43,10 @@ static sella_status read_seeds(const char *text, uint64_t *seed_n, int *count, s
             return sella_err_set(err, SELLA_ARG, "--seeds: more than %d seeds", SEEDS_MOST);
         }
         if (sella_parse_int(text, bytes, 0, 4294967295, "seed", &seed, err) != SELLA_OK) {
-            return sella_err_set(err, SELLA_ARG, "--seeds: '%.40s' is not a list of seeds; expected whole numbers from 0 to 4294967295 between commas", text);
+            return sella_err_set(err, SELLA_ARG,
+                                 "--seeds: '%.40s' is not a list of seeds; expected whole numbers "
+                                 "from 0 to 4294967295 between commas",
+                                 text);
         }
         seed_n[(*count)++] = (uint64_t)seed;
         if (text[bytes] == '\0') {
@@ -51,9 +63,11 @@ static void show_plan(const json_t *object)
     printf("%-14s %6s  %-9s %9s %8s\n", "row", "seed", "state", "seconds", "peak MB");
     json_array_foreach(json_object_get(object, "runs"), i, run)
     {
-        printf("%-14s %6lld  %-9s", json_string_value(json_object_get(run, "row")), (long long)json_integer_value(json_object_get(run, "seed")),
+        printf("%-14s %6lld  %-9s", json_string_value(json_object_get(run, "row")),
+               (long long)json_integer_value(json_object_get(run, "seed")),
                json_string_value(json_object_get(run, "state")));
-        const json_t *seconds = json_object_get(run, "seconds"), *memory = json_object_get(run, "peak_mb");
+        const json_t *seconds = json_object_get(run, "seconds"),
+                     *memory = json_object_get(run, "peak_mb");
         if (json_is_number(seconds) && json_is_number(memory)) {
             printf(" %9.0f %8.0f", json_number_value(seconds), json_number_value(memory));
         }
@@ -61,9 +75,11 @@ static void show_plan(const json_t *object)
     }
     json_array_foreach(json_object_get(object, "left_out"), i, run)
     {
-        printf("%-14s %6s  %s\n", json_string_value(json_object_get(run, "row")), "-", json_string_value(json_object_get(run, "why")));
+        printf("%-14s %6s  %s\n", json_string_value(json_object_get(run, "row")), "-",
+               json_string_value(json_object_get(run, "why")));
     }
-    printf("estimated seconds in all: %.0f\n", json_number_value(json_object_get(object, "seconds")));
+    printf("estimated seconds in all: %.0f\n",
+           json_number_value(json_object_get(object, "seconds")));
 }
 
 static void figure(const json_t *row, const char *key, const char *sd)
@@ -92,10 +108,12 @@ static void show_result(const json_t *object)
         printf("%-28s", json_string_value(json_object_get(row, "label")));
         figure(row, "auc", "auc_sd");
         figure(row, "uauc", "uauc_sd");
-        printf("  %lld%s%s\n", (long long)json_integer_value(json_object_get(row, "seeds")), strcmp(state, "complete") == 0 ? "" : "  ",
+        printf("  %lld%s%s\n", (long long)json_integer_value(json_object_get(row, "seeds")),
+               strcmp(state, "complete") == 0 ? "" : "  ",
                strcmp(state, "complete") == 0 ? "" : state);
     }
-    printf("%lld runs trained, %lld reused: ", (long long)json_integer_value(json_object_get(object, "trained")),
+    printf("%lld runs trained, %lld reused: ",
+           (long long)json_integer_value(json_object_get(object, "trained")),
            (long long)json_integer_value(json_object_get(object, "reused")));
     sella_show_text(json_string_value(json_object_get(object, "page")));
     putchar('\n');
@@ -157,8 +175,10 @@ const sella_command sella_cmd_experiment = {
     .name = "experiment",
     .usage = "NAME DATASET -o DIR",
     .help = "Run the paper's tables and figures on a data set, and report them.",
-    .details = "NAME is table2, table3, table4, table5, table6, fig5, fig6, fig7, fig8 or all. Trains what\n"
-               "is missing, reuses what is there, scores it and writes DIR/index.html. Ctrl-C leaves a checkpoint; the\n"
+    .details = "NAME is table2, table3, table4, table5, table6, fig5, fig6, fig7, fig8 or all. "
+               "Trains what\n"
+               "is missing, reuses what is there, scores it and writes DIR/index.html. Ctrl-C "
+               "leaves a checkpoint; the\n"
                "same command goes on.\n",
     .option = option,
     .option_count = sizeof option / sizeof *option,

@@ -12,19 +12,28 @@
 #include "sella/engine.h"
 
 static const sella_option option[] = {
-    {"user", 0, SELLA_TYPE_TEXT, "U", NULL, 0, 0, NULL, "", "User id. One that training never saw is described by --history, or by nothing.", false},
-    {"item", 0, SELLA_TYPE_TEXT, "I", NULL, 0, 0, NULL, "", "Item id, of the run's catalogue.", false},
+    {"user", 0, SELLA_TYPE_TEXT, "U", NULL, 0, 0, NULL, "",
+     "User id. One that training never saw is described by --history, or by nothing.", false},
+    {"item", 0, SELLA_TYPE_TEXT, "I", NULL, 0, 0, NULL, "", "Item id, of the run's catalogue.",
+     false},
     {"history", 0, SELLA_TYPE_TEXT, "LIST", "(what the run recorded for the user)", 0, 0, NULL, "",
      "What the user liked, oldest first: item ids or titles between ';'.", false},
-    {"free-titles", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "", "Take titles that the catalogue lacks as text instead of refusing them.", false},
+    {"free-titles", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "",
+     "Take titles that the catalogue lacks as text instead of refusing them.", false},
     {"without", 0, SELLA_TYPE_TEXT, "TITLE", "(every title that the score reads)", 0, 0, NULL, "",
-     "Take out this title of the history (or item id); may be given several times, each is taken out alone.", true},
+     "Take out this title of the history (or item id); may be given several times, each is taken "
+     "out alone.",
+     true},
     {"layers", 0, SELLA_TYPE_TEXT, "LIST", "(the second and the last)", 0, 0, NULL, "",
      "Layers of the language model whose attention is shown, from 1, between commas: 2,30", false},
-    {"heads", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "", "With --json: the answer's attention by head too.", false},
-    {"html", 0, SELLA_TYPE_TEXT, "FILE", NULL, 0, 0, NULL, "", "Also write a page with the attention maps, for a browser.", false},
+    {"heads", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "",
+     "With --json: the answer's attention by head too.", false},
+    {"html", 0, SELLA_TYPE_TEXT, "FILE", NULL, 0, 0, NULL, "",
+     "Also write a page with the attention maps, for a browser.", false},
     {"model", 0, SELLA_TYPE_TEXT, "MODEL", "(the one it was trained on)", 0, 0, NULL, "",
-     "Where the language model is now: a Hugging Face folder or a GGUF file with the recorded fingerprint.", false},
+     "Where the language model is now: a Hugging Face folder or a GGUF file with the recorded "
+     "fingerprint.",
+     false},
     SELLA_WEIGHTS_OPTION,
 };
 
@@ -35,7 +44,8 @@ static sella_status read_layers(const char *text, int **layer_k, int *layers, se
     sella_list list = {0};
     SELLA_TRY(sella_list_cut(text, strlen(text), ',', &list, err));
     if (list.count == 0) {
-        SELLA_TRY(sella_err_set(err, SELLA_ARG, "--layers is empty; expected numbers between commas, such as 2,30"));
+        SELLA_TRY(sella_err_set(
+            err, SELLA_ARG, "--layers is empty; expected numbers between commas, such as 2,30"));
     }
     *layer_k = sella_alloc((size_t)list.count, sizeof **layer_k, "layers", err);
     if (*layer_k == NULL) {
@@ -43,8 +53,11 @@ static sella_status read_layers(const char *text, int **layer_k, int *layers, se
     }
     for (int i = 0; i < list.count; i++) {
         int64_t layer = 0;
-        if (sella_parse_int(list.text_n[i], strlen(list.text_n[i]), 1, 1000000, "layer", &layer, NULL) != SELLA_OK) {
-            SELLA_TRY(sella_err_set(err, SELLA_ARG, "--layers '%.60s': '%.20s' is not the number of a layer; expected numbers between commas, such as 2,30",
+        if (sella_parse_int(list.text_n[i], strlen(list.text_n[i]), 1, 1000000, "layer", &layer,
+                            NULL) != SELLA_OK) {
+            SELLA_TRY(sella_err_set(err, SELLA_ARG,
+                                    "--layers '%.60s': '%.20s' is not the number of a layer; "
+                                    "expected numbers between commas, such as 2,30",
                                     text, list.text_n[i]));
         }
         (*layer_k)[i] = (int)layer;
@@ -55,9 +68,11 @@ done:
     return status;
 }
 
-/* What is asked, from the options; *ask and *request borrow from the other arguments, which the caller frees. */
-static sella_status read_options(const sella_args *args, sella_request *request, sella_list *history, sella_explain_options *ask, const char ***without,
-                                 int **layer_k, sella_err *err)
+/* What is asked, from the options; *ask and *request borrow from the other arguments, which the
+ * caller frees. */
+static sella_status read_options(const sella_args *args, sella_request *request,
+                                 sella_list *history, sella_explain_options *ask,
+                                 const char ***without, int **layer_k, sella_err *err)
 {
     const char *liked = sella_args_text(args, "history"), *layers = sella_args_text(args, "layers");
     sella_status status = SELLA_OK;
@@ -71,7 +86,8 @@ static sella_status read_options(const sella_args *args, sella_request *request,
     }
     ask->without_count = sella_args_count(args, "without");
     if (ask->without_count > 0) {
-        *without = sella_alloc((size_t)ask->without_count, sizeof **without, "titles to take out", err);
+        *without =
+            sella_alloc((size_t)ask->without_count, sizeof **without, "titles to take out", err);
         if (*without == NULL) {
             SELLA_TRY(SELLA_MEMORY);
         }
@@ -96,7 +112,9 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
     char *json = NULL;
     json_t *object = NULL;
     const char *item = sella_args_text(args, "item"), *page = sella_args_text(args, "html");
-    sella_request request = {.user = sella_args_text(args, "user"), .history_count = -1, .free_titles = sella_args_flag(args, "free-titles")};
+    sella_request request = {.user = sella_args_text(args, "user"),
+                             .history_count = -1,
+                             .free_titles = sella_args_flag(args, "free-titles")};
     sella_explain_options ask = {.heads = sella_args_flag(args, "heads")};
     const sella_engine_options open = {.model = sella_args_text(args, "model"),
                                        .threads = cli->threads,
@@ -137,9 +155,12 @@ const sella_command sella_cmd_explain = {
     .computes = true,
     .name = "explain",
     .usage = "RUN --user U --item I",
-    .help = "Show what moved a score: its terms, attention, and the score with a title or token taken out.",
-    .details = "The score is the one of 'sella score'. A bar to the right of the line speaks for the item, one to the\n"
-               "left against it. 'adds' is the score minus the score without that title or soft token.\n",
+    .help = "Show what moved a score: its terms, attention, and the score with a title or token "
+            "taken out.",
+    .details =
+        "The score is the one of 'sella score'. A bar to the right of the line speaks for the "
+        "item, one to the\n"
+        "left against it. 'adds' is the score minus the score without that title or soft token.\n",
     .option = option,
     .option_count = sizeof option / sizeof *option,
     .positional_min = 1,

@@ -1,4 +1,5 @@
-/* cmd_export_feedback.c - sella export-feedback: what a server's users said, as a data set to train on. */
+/* cmd_export_feedback.c - sella export-feedback: what a server's users said, as a data set to train
+ * on. */
 #include <stdlib.h>
 
 #include "cli/commands.h"
@@ -7,10 +8,14 @@
 #include "sella/serve.h"
 
 static const sella_option option[] = {
-    {"output", 'o', SELLA_TYPE_TEXT, "DATASET", NULL, 0, 0, NULL, "", "Folder to write: new or empty.", false},
-    {"data", 0, SELLA_TYPE_TEXT, "DATASET", "(the feedback alone)", 0, 0, NULL, "", "Data set whose catalogue and rows of all splits come first.", false},
-    {"protocol", 0, SELLA_TYPE_WORD, "P", "time", 0, 0, "time|leave-one-out", "", "How all rows are cut into train, valid and test anew.", false},
-    {"noun", 0, SELLA_TYPE_WORD, "NOUN", "(that of --data, else item)", 0, 0, "movie|book|item", "", "What an item is called in prompts.", false},
+    {"output", 'o', SELLA_TYPE_TEXT, "DATASET", NULL, 0, 0, NULL, "",
+     "Folder to write: new or empty.", false},
+    {"data", 0, SELLA_TYPE_TEXT, "DATASET", "(the feedback alone)", 0, 0, NULL, "",
+     "Data set whose catalogue and rows of all splits come first.", false},
+    {"protocol", 0, SELLA_TYPE_WORD, "P", "time", 0, 0, "time|leave-one-out", "",
+     "How all rows are cut into train, valid and test anew.", false},
+    {"noun", 0, SELLA_TYPE_WORD, "NOUN", "(that of --data, else item)", 0, 0, "movie|book|item", "",
+     "What an item is called in prompts.", false},
 };
 
 static sella_status run(const sella_args *args, const sella_cli *cli, sella_err *err)
@@ -36,8 +41,10 @@ const sella_command sella_cmd_export_feedback = {
     .name = "export-feedback",
     .usage = "STORE -o DATASET",
     .help = "Turn the feedback that a server took into a data set to train on.",
-    .details = "STORE is a server's feedback.sqlite; the server may go on. The last word of every user on every item\n"
-               "becomes a row. With --data the rows of that data set come first, and all are cut into splits anew.\n",
+    .details = "STORE is a server's feedback.sqlite; the server may go on. The last word of every "
+               "user on every item\n"
+               "becomes a row. With --data the rows of that data set come first, and all are cut "
+               "into splits anew.\n",
     .option = option,
     .option_count = sizeof option / sizeof *option,
     .positional_min = 1,

@@ -1,4 +1,5 @@
-/* cmd_inspect.c - sella inspect: what is in a file, run, data set or model; a row's prompt; a text through a model. */
+/* cmd_inspect.c - sella inspect: what is in a file, run, data set or model; a row's prompt; a text
+ * through a model. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,14 +9,20 @@
 #include "sella/model.h"
 
 static const sella_option option[] = {
-    {"split", 0, SELLA_TYPE_WORD, "PART", "test", 0, 0, "train|valid|test", "", "prompt: part that holds the row.", false},
-    {"row", 0, SELLA_TYPE_INT, "K", "0", 0, 1e15, NULL, "", "prompt: row of that part, from 0.", false},
-    {"data", 0, SELLA_TYPE_TEXT, "DATASET", "(the one it was trained on)", 0, 0, NULL, "", "prompt: data set that holds the row.", false},
+    {"split", 0, SELLA_TYPE_WORD, "PART", "test", 0, 0, "train|valid|test", "",
+     "prompt: part that holds the row.", false},
+    {"row", 0, SELLA_TYPE_INT, "K", "0", 0, 1e15, NULL, "", "prompt: row of that part, from 0.",
+     false},
+    {"data", 0, SELLA_TYPE_TEXT, "DATASET", "(the one it was trained on)", 0, 0, NULL, "",
+     "prompt: data set that holds the row.", false},
     {"model", 0, SELLA_TYPE_TEXT, "MODEL", "(the one it was trained on)", 0, 0, NULL, "",
      "prompt: where the language model is now, with the recorded fingerprint.", false},
     {"text", 0, SELLA_TYPE_TEXT, "TEXT", NULL, 0, 0, NULL, "",
-     "MODEL: run this text, and show its tokens, the ten likeliest next ones and the last hidden state. No special tokens are added.", false},
-    {"logits-of", 0, SELLA_TYPE_TEXT, "LIST", NULL, 0, 0, NULL, "", "MODEL --text: the logits of these texts' first tokens too, between commas.", false},
+     "MODEL: run this text, and show its tokens, the ten likeliest next ones and the last hidden "
+     "state. No special tokens are added.",
+     false},
+    {"logits-of", 0, SELLA_TYPE_TEXT, "LIST", NULL, 0, 0, NULL, "",
+     "MODEL --text: the logits of these texts' first tokens too, between commas.", false},
     SELLA_WEIGHTS_OPTION,
 };
 
@@ -31,7 +38,8 @@ static void shape_text(const json_t *shape, char *out, size_t room)
     json_t *n;
     out[0] = '\0';
     json_array_foreach(shape, i, n) {
-        const int wrote = snprintf(out + used, room - used, "%s%lld", i > 0 ? " x " : "", (long long)json_integer_value(n));
+        const int wrote = snprintf(out + used, room - used, "%s%lld", i > 0 ? " x " : "",
+                                   (long long)json_integer_value(n));
         used += wrote > 0 && (size_t)wrote < room - used ? (size_t)wrote : 0;
     }
 }
@@ -97,9 +105,12 @@ static void show_components(const json_t *object)
     json_array_foreach(components, i, component) {
         const json_t *n = json_object_get(component, "parameters");
         char text[32];
-        printf("%-20s  %14s", word(component, "title"), json_is_integer(n) ? sella_show_count(json_integer_value(n), text, sizeof text) : "-");
+        printf("%-20s  %14s", word(component, "title"),
+               json_is_integer(n) ? sella_show_count(json_integer_value(n), text, sizeof text)
+                                  : "-");
         json_array_foreach(stages, j, stage) {
-            printf(j + 1 < json_array_size(stages) ? "  %-8s" : "  %s", word(json_object_get(component, "stages"), word(stage, "stage")));
+            printf(j + 1 < json_array_size(stages) ? "  %-8s" : "  %s",
+                   word(json_object_get(component, "stages"), word(stage, "stage")));
         }
         putchar('\n');
     }
@@ -142,14 +153,18 @@ static void show_prompt(const json_t *object)
     json_t *slot;
     const json_t *labels = json_object_get(object, "label_ids");
     printf("%s\n\n", word(object, "text"));
-    printf("tokens  %zu, the answer is predicted at position %lld\n", json_array_size(json_object_get(object, "ids")),
+    printf("tokens  %zu, the answer is predicted at position %lld\n",
+           json_array_size(json_object_get(object, "ids")),
            (long long)json_integer_value(json_object_get(object, "answer_position")));
     json_array_foreach(json_object_get(object, "soft"), i, slot) {
-        printf("soft    %s at position %lld\n", word(slot, "slot"), (long long)json_integer_value(json_object_get(slot, "position")));
+        printf("soft    %s at position %lld\n", word(slot, "slot"),
+               (long long)json_integer_value(json_object_get(slot, "position")));
     }
-    printf("answers yes = token %lld, no = token %lld\n", (long long)json_integer_value(json_object_get(labels, "yes")),
+    printf("answers yes = token %lld, no = token %lld\n",
+           (long long)json_integer_value(json_object_get(labels, "yes")),
            (long long)json_integer_value(json_object_get(labels, "no")));
-    printf("label   %lld\nscore   %.9g\n", (long long)json_integer_value(json_object_get(object, "label")),
+    printf("label   %lld\nscore   %.9g\n",
+           (long long)json_integer_value(json_object_get(object, "label")),
            json_number_value(json_object_get(object, "score")));
 }
 
@@ -166,7 +181,8 @@ static void show_model_text(const json_t *object)
     }
     printf("\n%7s  %9s  next token\n", "id", "logit");
     json_array_foreach(json_object_get(object, "top"), i, entry) {
-        printf("%7lld  %9.4f  '", (long long)json_integer_value(json_object_get(entry, "id")), json_number_value(json_object_get(entry, "logit")));
+        printf("%7lld  %9.4f  '", (long long)json_integer_value(json_object_get(entry, "id")),
+               json_number_value(json_object_get(entry, "logit")));
         sella_show_text(word(entry, "token"));
         printf("'\n");
     }
@@ -178,32 +194,39 @@ static void show_model_text(const json_t *object)
 }
 
 /* One of the three forms as JSON, and how it is shown to people. */
-static sella_status ask(const sella_args *args, const sella_cli *cli, char **json, void (**shown)(const json_t *object), sella_err *err)
+static sella_status ask(const sella_args *args, const sella_cli *cli, char **json,
+                        void (**shown)(const json_t *object), sella_err *err)
 {
     const char *text = sella_args_text(args, "text");
     const bool prompt = args->positional_count == 2;
     if (prompt && strcmp(args->positional[0], "prompt") != 0) {
-        return sella_err_set(err, SELLA_ARG, "unexpected argument '%s'; expected one PATH, or: prompt RUN", args->positional[1]);
+        return sella_err_set(err, SELLA_ARG,
+                             "unexpected argument '%s'; expected one PATH, or: prompt RUN",
+                             args->positional[1]);
     }
     if (!prompt && strcmp(args->positional[0], "prompt") == 0) {
-        return sella_err_set(err, SELLA_ARG, "prompt of which run? expected: sella inspect prompt RUN");
+        return sella_err_set(err, SELLA_ARG,
+                             "prompt of which run? expected: sella inspect prompt RUN");
     }
     static const char *const for_prompt[] = {"split", "row", "data", "model"};
     for (size_t i = 0; !prompt && i < sizeof for_prompt / sizeof *for_prompt; i++) {
         if (sella_args_given(args, for_prompt[i])) {
-            return sella_err_set(err, SELLA_ARG, "--%s belongs to: sella inspect prompt RUN", for_prompt[i]);
+            return sella_err_set(err, SELLA_ARG, "--%s belongs to: sella inspect prompt RUN",
+                                 for_prompt[i]);
         }
     }
     if ((prompt && text != NULL) || (text == NULL && sella_args_given(args, "logits-of"))) {
-        return sella_err_set(err, SELLA_ARG, "--text and --logits-of belong together, to: sella inspect MODEL");
+        return sella_err_set(err, SELLA_ARG,
+                             "--text and --logits-of belong together, to: sella inspect MODEL");
     }
     if (!prompt && text == NULL && sella_args_given(args, "weights")) {
-        return sella_err_set(err, SELLA_ARG, "--weights belongs to --text, and to: sella inspect prompt RUN");
+        return sella_err_set(err, SELLA_ARG,
+                             "--weights belongs to --text, and to: sella inspect prompt RUN");
     }
     if (text != NULL) {
         *shown = show_model_text;
-        return sella_model_text(args->positional[0], text, sella_args_text(args, "logits-of"), sella_args_text(args, "weights"), &cli->talk, json,
-                                err);
+        return sella_model_text(args->positional[0], text, sella_args_text(args, "logits-of"),
+                                sella_args_text(args, "weights"), &cli->talk, json, err);
     }
     if (!prompt) {
         *shown = show;
@@ -216,13 +239,15 @@ static sella_status ask(const sella_args *args, const sella_cli *cli, char **jso
     sella_engine *engine = NULL;
     const int64_t row = sella_args_int(args, "row");
     *shown = show_prompt;
-    sella_status status = sella_engine_check(args->positional[1], sella_args_text(args, "data"), sella_args_text(args, "split"), &row, err);
+    sella_status status = sella_engine_check(args->positional[1], sella_args_text(args, "data"),
+                                             sella_args_text(args, "split"), &row, err);
     if (status != SELLA_OK) {
         return status;
     }
     status = sella_engine_open(args->positional[1], &open, &engine, err);
     if (status == SELLA_OK) {
-        status = sella_engine_prompt(engine, sella_args_text(args, "data"), sella_args_text(args, "split"), row, json, err);
+        status = sella_engine_prompt(engine, sella_args_text(args, "data"),
+                                     sella_args_text(args, "split"), row, json, err);
     }
     sella_engine_close(engine);
     return status;
@@ -251,9 +276,12 @@ const sella_command sella_cmd_inspect = {
     .computes = true,
     .name = "inspect",
     .usage = "PATH | MODEL --text TEXT | prompt RUN",
-    .help = "Show what is in a file, run, data set or model, a row's prompt, or what a model makes of a text.",
-    .details = "PATH may be a safetensors, GGUF or npy file, or the folder of a run, data set, adapter or Hugging\n"
-               "Face model: what it is follows from its contents. A run is shown with every component, and whether\n"
+    .help = "Show what is in a file, run, data set or model, a row's prompt, or what a model makes "
+            "of a text.",
+    .details = "PATH may be a safetensors, GGUF or npy file, or the folder of a run, data set, "
+               "adapter or Hugging\n"
+               "Face model: what it is follows from its contents. A run is shown with every "
+               "component, and whether\n"
                "a stage trained it or left it frozen.\n",
     .option = option,
     .option_count = sizeof option / sizeof *option,

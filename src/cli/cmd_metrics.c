@@ -42,10 +42,11 @@ static const char *figure(double value, char *text, size_t room)
 static void print_row(const char *name, const sella_figures *f)
 {
     char a[32], b[32], c[32], rows[32], users[32], skipped[32];
-    printf("%-5s %11s  %7s  %7s  %7s  %7s  %8s\n", name, sella_show_count(f->rows, rows, sizeof rows),
-           figure(f->auc, a, sizeof a), figure(f->uauc, b, sizeof b),
-           sella_show_count(f->uauc_users, users, sizeof users),
-           sella_show_count(f->uauc_skipped, skipped, sizeof skipped), figure(f->logloss, c, sizeof c));
+    printf("%-5s %11s  %7s  %7s  %7s  %7s  %8s\n", name,
+           sella_show_count(f->rows, rows, sizeof rows), figure(f->auc, a, sizeof a),
+           figure(f->uauc, b, sizeof b), sella_show_count(f->uauc_users, users, sizeof users),
+           sella_show_count(f->uauc_skipped, skipped, sizeof skipped),
+           figure(f->logloss, c, sizeof c));
 }
 
 static void print_interval(const char *name, const sella_interval *interval)
@@ -59,7 +60,8 @@ static void print_interval(const char *name, const sella_interval *interval)
 
 static void print_metrics(const sella_metrics *m)
 {
-    printf("%-5s %11s  %7s  %7s  %7s  %7s  %8s\n", "rows", "count", "AUC", "UAUC", "users", "skipped", "logloss");
+    printf("%-5s %11s  %7s  %7s  %7s  %7s  %8s\n", "rows", "count", "AUC", "UAUC", "users",
+           "skipped", "logloss");
     print_row("all", &m->all);
     if (m->has_warm) {
         print_row("warm", &m->warm);
@@ -67,7 +69,8 @@ static void print_metrics(const sella_metrics *m)
     }
     if (m->draws > 0) {
         char draws[32];
-        printf("\n95 %% intervals, %s draws of the users:\n", sella_show_count(m->draws, draws, sizeof draws));
+        printf("\n95 %% intervals, %s draws of the users:\n",
+               sella_show_count(m->draws, draws, sizeof draws));
         print_interval("AUC", &m->auc_ci);
         print_interval("UAUC", &m->uauc_ci);
     }
@@ -84,7 +87,8 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
     const uint64_t seed = (uint64_t)sella_args_int(args, "seed");
     if (strcmp(path, "-") == 0) {
         SELLA_TRY(read_stdin(&input, err));
-        SELLA_TRY(sella_metrics_csv("standard input", input.data, input.size, draws, seed, &metrics, err));
+        SELLA_TRY(sella_metrics_csv("standard input", input.data, input.size, draws, seed, &metrics,
+                                    err));
     } else {
         SELLA_TRY(sella_metrics_file(path, draws, seed, &metrics, err));
     }
@@ -104,8 +108,10 @@ const sella_command sella_cmd_metrics = {
     .name = "metrics",
     .usage = "PREDICTIONS.csv",
     .help = "Compute AUC, UAUC and logloss of a prediction file, with intervals.",
-    .details = "PREDICTIONS.csv (- is standard input) has a header with the columns user, item, label (0 or 1), score\n"
-               "and optionally warm (0 or 1), in any order; other columns are ignored. Any program may have made it.\n",
+    .details = "PREDICTIONS.csv (- is standard input) has a header with the columns user, item, "
+               "label (0 or 1), score\n"
+               "and optionally warm (0 or 1), in any order; other columns are ignored. Any program "
+               "may have made it.\n",
     .option = option,
     .option_count = sizeof option / sizeof *option,
     .positional_min = 1,

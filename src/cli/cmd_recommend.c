@@ -15,15 +15,22 @@
 enum { LINE_LIMIT = 1 << 16 };
 
 static const sella_option option[] = {
-    {"user", 0, SELLA_TYPE_TEXT, "U", NULL, 0, 0, NULL, "", "User id. One that training never saw is described by --history, or by nothing.", false},
+    {"user", 0, SELLA_TYPE_TEXT, "U", NULL, 0, 0, NULL, "",
+     "User id. One that training never saw is described by --history, or by nothing.", false},
     {"history", 0, SELLA_TYPE_TEXT, "LIST", "(what the run recorded for the user)", 0, 0, NULL, "",
      "What the user liked, oldest first: item ids or titles between ';'.", false},
-    {"free-titles", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "", "Take titles that the catalogue lacks as text instead of refusing them.", false},
-    {"count", 'k', SELLA_TYPE_INT, "K", "10", 1, 1e6, NULL, "items", "How many to recommend.", false},
-    {"candidates", 0, SELLA_TYPE_TEXT, "FILE", "(the whole catalogue)", 0, 0, NULL, "", "Choose among the item ids in FILE, one a line.", false},
-    {"include-seen", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "", "Do not leave out what is in the history.", false},
+    {"free-titles", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "",
+     "Take titles that the catalogue lacks as text instead of refusing them.", false},
+    {"count", 'k', SELLA_TYPE_INT, "K", "10", 1, 1e6, NULL, "items", "How many to recommend.",
+     false},
+    {"candidates", 0, SELLA_TYPE_TEXT, "FILE", "(the whole catalogue)", 0, 0, NULL, "",
+     "Choose among the item ids in FILE, one a line.", false},
+    {"include-seen", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "",
+     "Do not leave out what is in the history.", false},
     {"model", 0, SELLA_TYPE_TEXT, "MODEL", "(the one it was trained on)", 0, 0, NULL, "",
-     "Where the language model is now: a Hugging Face folder or a GGUF file with the recorded fingerprint.", false},
+     "Where the language model is now: a Hugging Face folder or a GGUF file with the recorded "
+     "fingerprint.",
+     false},
     SELLA_WEIGHTS_OPTION,
 };
 
@@ -44,20 +51,25 @@ static sella_status read_candidates(const char *path, sella_list *out, sella_err
     sella_lines_init(&lines, path, data, size, LINE_LIMIT);
     do {
         SELLA_TRY(sella_lines_next(&lines, &line, &bytes, err));
-        if (line != NULL && (sella_utf8_valid(line, bytes) != bytes || memchr(line, '\0', bytes) != NULL)) {
-            SELLA_TRY(sella_err_set(err, SELLA_FORMAT, "%s:%lld: not UTF-8 text; expected an item id", path, (long long)lines.line));
+        if (line != NULL &&
+            (sella_utf8_valid(line, bytes) != bytes || memchr(line, '\0', bytes) != NULL)) {
+            SELLA_TRY(sella_err_set(err, SELLA_FORMAT,
+                                    "%s:%lld: not UTF-8 text; expected an item id", path,
+                                    (long long)lines.line));
         }
     } while (line != NULL);
     SELLA_TRY(sella_list_cut(data, size, '\n', out, err));
     if (out->count == 0) {
-        SELLA_TRY(sella_err_set(err, SELLA_FORMAT, "%s: there are no item ids in it; expected one a line", path));
+        SELLA_TRY(sella_err_set(err, SELLA_FORMAT,
+                                "%s: there are no item ids in it; expected one a line", path));
     }
 done:
     sella_map_close(&map);
     return status;
 }
 
-static sella_status print_json(const char *user, const sella_recommendation *item_k, int count, sella_err *err)
+static sella_status print_json(const char *user, const sella_recommendation *item_k, int count,
+                               sella_err *err)
 {
     json_t *object = json_object();
     json_t *items = json_array();
@@ -106,7 +118,9 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
     const char *liked = sella_args_text(args, "history");
     const char *file = sella_args_text(args, "candidates");
     const int k = (int)sella_args_int(args, "count");
-    sella_request request = {.user = sella_args_text(args, "user"), .history_count = -1, .free_titles = sella_args_flag(args, "free-titles")};
+    sella_request request = {.user = sella_args_text(args, "user"),
+                             .history_count = -1,
+                             .free_titles = sella_args_flag(args, "free-titles")};
     if (request.user == NULL && liked == NULL) {
         return sella_err_set(err, SELLA_ARG, "for whom? expected --user, --history, or both");
     }
@@ -127,11 +141,13 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
         SELLA_TRY(SELLA_MEMORY);
     }
     SELLA_TRY(sella_engine_open(args->positional[0], &open, &engine, err));
-    SELLA_TRY(sella_engine_recommend(engine, &request, file != NULL ? candidates.text_n : NULL, candidates.count, k,
-                                     sella_args_flag(args, "include-seen"), item_k, &count, err));
+    SELLA_TRY(sella_engine_recommend(engine, &request, file != NULL ? candidates.text_n : NULL,
+                                     candidates.count, k, sella_args_flag(args, "include-seen"),
+                                     item_k, &count, err));
     if (count == 0) {
         sella_say(&cli->talk, SELLA_LEVEL_WARN,
-                  "nothing is left to recommend: every candidate is in the history (--include-seen keeps them)");
+                  "nothing is left to recommend: every candidate is in the history (--include-seen "
+                  "keeps them)");
     }
     if (cli->json) {
         SELLA_TRY(print_json(request.user, item_k, count, err));
@@ -151,7 +167,8 @@ const sella_command sella_cmd_recommend = {
     .name = "recommend",
     .usage = "RUN --user U | --history LIST",
     .help = "Recommend items to a user of the run, or to anyone by what they liked.",
-    .details = "Every candidate is scored: the answer is exact. Equal scores keep the catalogue's order. What is in\n"
+    .details = "Every candidate is scored: the answer is exact. Equal scores keep the catalogue's "
+               "order. What is in\n"
                "the history is left out.\n",
     .option = option,
     .option_count = sizeof option / sizeof *option,

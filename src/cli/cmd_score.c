@@ -9,9 +9,12 @@
 #include "sella/engine.h"
 
 static const sella_option option[] = {
-    {"output", 'o', SELLA_TYPE_TEXT, "FILE", "(standard output)", 0, 0, NULL, "", "File to write, whole or not at all.", false},
+    {"output", 'o', SELLA_TYPE_TEXT, "FILE", "(standard output)", 0, 0, NULL, "",
+     "File to write, whole or not at all.", false},
     {"model", 0, SELLA_TYPE_TEXT, "MODEL", "(the one it was trained on)", 0, 0, NULL, "",
-     "Where the language model is now: a Hugging Face folder or a GGUF file with the recorded fingerprint.", false},
+     "Where the language model is now: a Hugging Face folder or a GGUF file with the recorded "
+     "fingerprint.",
+     false},
     SELLA_WEIGHTS_OPTION,
 };
 
@@ -41,7 +44,8 @@ static int to_writer(void *user, const char *data, size_t bytes)
     return sella_write_bytes(user, data, bytes, NULL) != SELLA_OK;
 }
 
-static sella_status score(sella_engine *engine, const char *pairs, const char *output, sella_err *err)
+static sella_status score(sella_engine *engine, const char *pairs, const char *output,
+                          sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_text input = {0};
@@ -67,7 +71,8 @@ static sella_status score(sella_engine *engine, const char *pairs, const char *o
     SELLA_TRY(sella_write_open(output, &writer, err));
     status = sella_engine_score_csv(engine, name, data, bytes, to_writer, writer, err);
     if (status != SELLA_OK) {
-        sella_write_bytes(writer, NULL, 0, err); // names the file and the reason when it was the writing that failed
+        /* names the file and the reason when it was the writing that failed */
+        sella_write_bytes(writer, NULL, 0, err);
         goto done;
     }
     sella_writer *finished = writer;
@@ -88,7 +93,8 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
                                        .talk = &cli->talk,
                                        .weights = sella_args_text(args, "weights")};
     if (cli->json) {
-        return sella_err_set(err, SELLA_ARG, "the answer is a CSV file; there is no --json form of it");
+        return sella_err_set(err, SELLA_ARG,
+                             "the answer is a CSV file; there is no --json form of it");
     }
     sella_status status = sella_engine_open(args->positional[0], &open, &engine, err);
     if (status == SELLA_OK) {
@@ -103,10 +109,14 @@ const sella_command sella_cmd_score = {
     .name = "score",
     .usage = "RUN PAIRS.csv",
     .help = "Score pairs of users and items from a CSV file, in bulk and in order.",
-    .details = "PAIRS.csv (- is standard input) has a header with the columns user and item, and may have history\n"
-               "(titles or item ids between ';'; empty: what the run recorded for that user) and title (names an\n"
-               "item that the catalogue lacks). The same rows come out, in order, with a column score behind all\n"
-               "others: the probability that the user likes the item. A user never seen is scored as such. Every\n"
+    .details = "PAIRS.csv (- is standard input) has a header with the columns user and item, and "
+               "may have history\n"
+               "(titles or item ids between ';'; empty: what the run recorded for that user) and "
+               "title (names an\n"
+               "item that the catalogue lacks). The same rows come out, in order, with a column "
+               "score behind all\n"
+               "others: the probability that the user likes the item. A user never seen is scored "
+               "as such. Every\n"
                "row is checked before the first is scored.\n",
     .option = option,
     .option_count = sizeof option / sizeof *option,

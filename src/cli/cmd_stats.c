@@ -7,7 +7,8 @@
 static sella_status run(const sella_args *args, const sella_cli *cli, sella_err *err)
 {
     char *text = NULL;
-    sella_status status = cli->json ? sella_stats(args->positional[0], &text, err) : sella_stats_text(args->positional[0], &text, err);
+    sella_status status = cli->json ? sella_stats(args->positional[0], &text, err)
+                                    : sella_stats_text(args->positional[0], &text, err);
     if (status == SELLA_OK) {
         printf("%s%s", text, cli->json ? "\n" : "");
     }

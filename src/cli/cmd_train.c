@@ -6,12 +6,18 @@
 #include "cli/training.h"
 
 static const sella_option option[] = {
-    {"output", 'o', SELLA_TYPE_TEXT, "RUN", NULL, 0, 0, NULL, "", "Folder to write: new, empty, or with --resume a run to go on with. Needed but for --dry-run.", false},
+    {"output", 'o', SELLA_TYPE_TEXT, "RUN", NULL, 0, 0, NULL, "",
+     "Folder to write: new, empty, or with --resume a run to go on with. Needed but for --dry-run.",
+     false},
     SELLA_TRAINING_OPTIONS,
     {"init-from", 0, SELLA_TYPE_TEXT, "RUN", NULL, 0, 0, NULL, "",
-     "Begin with the parameters of another run of the method, on data that may have grown; users and items are matched by id.", false},
+     "Begin with the parameters of another run of the method, on data that may have grown; users "
+     "and items are matched by id.",
+     false},
     {"resume", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "",
-     "Go on where an interrupted run stopped, with its recorded settings; start when there is none.", false},
+     "Go on where an interrupted run stopped, with its recorded settings; start when there is "
+     "none.",
+     false},
 };
 
 static void entry_text(const sella_setting_info *s, char *text, size_t room)
@@ -36,7 +42,8 @@ static void more_help(FILE *out)
     for (; *method != NULL; method++) {
         sella_help_entry(out, *method, sella_method_help(*method));
     }
-    fprintf(out, "\nSettings (--set KEY=VALUE; a method's presets change some of these defaults):\n");
+    fprintf(out,
+            "\nSettings (--set KEY=VALUE; a method's presets change some of these defaults):\n");
     for (int i = 0; sella_setting_at(i, &setting); i++) {
         char text[1024];
         entry_text(&setting, text, sizeof text);
@@ -47,17 +54,21 @@ static void more_help(FILE *out)
 static void print_count(const char *name, const json_t *value)
 {
     char text[32];
-    printf("%-22s %s\n", name, json_is_integer(value) ? sella_show_count(json_integer_value(value), text, sizeof text) : "-");
+    printf("%-22s %s\n", name,
+           json_is_integer(value) ? sella_show_count(json_integer_value(value), text, sizeof text)
+                                  : "-");
 }
 
 static void show_estimate(const json_t *object)
 {
     const json_t *parameters = json_object_get(object, "parameters");
     const json_t *seconds = json_object_get(object, "seconds");
-    const json_t *memory = json_object_get(object, "peak_mb"), *cache = json_object_get(object, "cache_mb");
+    const json_t *memory = json_object_get(object, "peak_mb"),
+                 *cache = json_object_get(object, "cache_mb");
     printf("%-22s %s\n", "method", json_string_value(json_object_get(object, "method")));
     if (json_object_get(object, "seeds") != NULL) {
-        printf("%-22s %zu (rows, tokens and steps are those of one, seconds of all)\n", "runs", json_array_size(json_object_get(object, "seeds")));
+        printf("%-22s %zu (rows, tokens and steps are those of one, seconds of all)\n", "runs",
+               json_array_size(json_object_get(object, "seeds")));
     }
     print_count("train rows", json_object_get(object, "rows"));
     print_count("tokens", json_object_get(object, "tokens"));
@@ -77,7 +88,8 @@ static void show_estimate(const json_t *object)
     sella_show_scalars(json_object_get(object, "settings"), 2);
 }
 
-static sella_status print_result(const char *json, bool as_json, const sella_training_args *training, sella_err *err)
+static sella_status print_result(const char *json, bool as_json,
+                                 const sella_training_args *training, sella_err *err)
 {
     json_t *object = NULL;
     if (as_json) {
@@ -107,7 +119,8 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
     SELLA_TRY(sella_training_take(args, cli, &training, err));
     training.options.resume = sella_args_flag(args, "resume");
     training.options.init_from = sella_args_text(args, "init-from");
-    SELLA_TRY(training.seeds > 0 ? sella_train_seeds(&training.options, training.seed_n, training.seeds, &cli->talk, &json, err)
+    SELLA_TRY(training.seeds > 0 ? sella_train_seeds(&training.options, training.seed_n,
+                                                     training.seeds, &cli->talk, &json, err)
                                  : sella_train(&training.options, &cli->talk, &json, err));
     SELLA_TRY(print_result(json, cli->json, &training, err));
 done:
@@ -121,10 +134,14 @@ const sella_command sella_cmd_train = {
     .name = "train",
     .usage = "METHOD DATASET -o RUN",
     .help = "Train a method on a data set.",
-    .details = "DATASET is a folder made by 'sella import'. Settings come from the table below, then the preset, the\n"
-               "config file, and --set, each winning over those before; the result is kept in RUN/run.json. Ctrl-C\n"
-               "leaves a checkpoint; --resume goes on from it, with the same result as without the break. With --seeds\n"
-               "RUN holds a run for each seed, and summary.json; --resume keeps those that are complete.\n",
+    .details = "DATASET is a folder made by 'sella import'. Settings come from the table below, "
+               "then the preset, the\n"
+               "config file, and --set, each winning over those before; the result is kept in "
+               "RUN/run.json. Ctrl-C\n"
+               "leaves a checkpoint; --resume goes on from it, with the same result as without the "
+               "break. With --seeds\n"
+               "RUN holds a run for each seed, and summary.json; --resume keeps those that are "
+               "complete.\n",
     .option = option,
     .option_count = sizeof option / sizeof *option,
     .positional_min = 2,

@@ -1,7 +1,8 @@
 /* commands.h - the commands of sella, one file cmd_<name>.c each.
  *
- * Does:     To add a command: write cli/cmd_<name>.c with `const sella_command sella_cmd_<name>`, declare it here, and add its row to the
- *           table in main.c. Then tests/cli/<name>_help.sh, docs/<name>.md.
+ * Does:     To add a command: write cli/cmd_<name>.c with `const sella_command sella_cmd_<name>`,
+ *           declare it here, and add its row to the table in main.c. Then tests/cli/<name>_help.sh,
+ *           docs/<name>.md.
  */
 #ifndef SELLA_CLI_COMMANDS_H
 #define SELLA_CLI_COMMANDS_H
@@ -9,11 +10,14 @@
 #include "cli/options.h"
 
 /* Row of the option table of every command that runs a language model. */
-#define SELLA_WEIGHTS_OPTION                                                                                                       \
-    {"weights", 0, SELLA_TYPE_WORD, "HOW", "auto", 0, 0, "auto|expanded|stored", "",                                               \
-     "How the language model's matrices are kept: expanded to f32, or as stored in the mapped file and dequantized at every use, " \
-     "which takes less memory and some time. auto: expanded when that fits comfortably.",                                          \
-     false}
+#define SELLA_WEIGHTS_OPTION                                                                       \
+    {                                                                                              \
+        "weights", 0, SELLA_TYPE_WORD, "HOW", "auto", 0, 0, "auto|expanded|stored", "",            \
+            "How the language model's matrices are kept: expanded to f32, or as stored in the "    \
+            "mapped file and dequantized at every use, "                                           \
+            "which takes less memory and some time. auto: expanded when that fits comfortably.",   \
+            false                                                                                  \
+    }
 
 extern const sella_command sella_cmd_import;
 extern const sella_command sella_cmd_stats;

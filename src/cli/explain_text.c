@@ -33,8 +33,12 @@ static double number(const json_t *object, const char *key)
 
 const char *sella_explain_part_name(const json_t *part)
 {
-    static const char *const names[][2] = {{"user", "U"}, {"item", "I"}, {"warm", "W"}, {"user text", "about U"},
-                                           {"item text", "about I"}, {"warm text", "about W"}};
+    static const char *const names[][2] = {{"user", "U"},
+                                           {"item", "I"},
+                                           {"warm", "W"},
+                                           {"user text", "about U"},
+                                           {"item text", "about I"},
+                                           {"warm text", "about W"}};
     const char *name = word(part, "part");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (strcmp(name, names[i][0]) == 0) {
@@ -74,7 +78,8 @@ static void repeat(char c, int n)
     }
 }
 
-/* "   ###|      " or "      |##    ": half columns on each side of the zero line stand for `most`; no blanks behind. */
+/* "   ###|      " or "      |##    ": half columns on each side of the zero line stand for `most`;
+ * no blanks behind. */
 static void signed_bar(const page *p, double value, double most, int half)
 {
     const int n = most > 0 && isfinite(value) ? (int)lround(fabs(value) / most * half) : 0;
@@ -104,7 +109,8 @@ static int at_most(int a, int b)
 
 /* ---- the logit ---- */
 
-static void term_row(const page *p, const json_t *term, int indent, int label, double most, int half)
+static void term_row(const page *p, const json_t *term, int indent, int label, double most,
+                     int half)
 {
     printf("%*s", indent, "");
     sella_show_cell(word(term, "term"), label - indent);
@@ -177,7 +183,8 @@ static void without(const page *p, const json_t *object)
 /* ---- attention ---- */
 
 /* Layers first .. last - 1 side by side, `bar` columns of bar each. */
-static void attention_table(const page *p, const json_t *parts, const json_t *attention, size_t first, size_t last, int label, int bar, double most)
+static void attention_table(const page *p, const json_t *parts, const json_t *attention,
+                            size_t first, size_t last, int label, int bar, double most)
 {
     const json_t *part;
     size_t i;
@@ -185,7 +192,9 @@ static void attention_table(const page *p, const json_t *parts, const json_t *at
     printf("\n  ");
     sella_show_cell("attention from the answer", KIND + label);
     for (size_t k = first; k < last; k++) {
-        snprintf(head, sizeof head, "layer %lld", (long long)json_integer_value(json_array_get(json_object_get(attention, "layers"), k)));
+        snprintf(
+            head, sizeof head, "layer %lld",
+            (long long)json_integer_value(json_array_get(json_object_get(attention, "layers"), k)));
         printf("  %-*s", k + 1 < last ? 7 + bar : 0, head);
     }
     putchar('\n');
@@ -195,7 +204,8 @@ static void attention_table(const page *p, const json_t *parts, const json_t *at
         putchar(' ');
         sella_show_cell(word(part, "text"), label);
         for (size_t k = first; k < last; k++) {
-            const double value = json_number_value(json_array_get(json_array_get(json_object_get(attention, "from_answer"), k), i));
+            const double value = json_number_value(
+                json_array_get(json_array_get(json_object_get(attention, "from_answer"), k), i));
             const int n = most > 0 ? (int)lround(value / most * bar) : 0;
             printf("  %6.4f%s", value, n > 0 ? " " : "");
             colour(p, CYAN);
@@ -211,7 +221,8 @@ static void attention_table(const page *p, const json_t *parts, const json_t *at
 
 static void attention(const page *p, const json_t *object)
 {
-    const json_t *parts = json_object_get(object, "parts"), *map = json_object_get(object, "attention");
+    const json_t *parts = json_object_get(object, "parts"),
+                 *map = json_object_get(object, "attention");
     const size_t layers = json_array_size(json_object_get(map, "layers"));
     const json_t *part;
     size_t i;
@@ -220,7 +231,8 @@ static void attention(const page *p, const json_t *object)
     json_array_foreach((json_t *)parts, i, part) {
         label = at_least(label, sella_show_width(word(part, "text")));
         for (size_t k = 0; k < layers; k++) {
-            most = fmax(most, json_number_value(json_array_get(json_array_get(json_object_get(map, "from_answer"), k), i)));
+            most = fmax(most, json_number_value(json_array_get(
+                                  json_array_get(json_object_get(map, "from_answer"), k), i)));
         }
     }
     if (layers == 0) {
@@ -239,18 +251,25 @@ static void attention(const page *p, const json_t *object)
 void sella_explain_text(const json_t *object)
 {
     const page p = {sella_show_columns(), sella_show_colours()};
-    const json_t *user = json_object_get(object, "user"), *history = json_object_get(object, "history");
+    const json_t *user = json_object_get(object, "user"),
+                 *history = json_object_get(object, "history");
     char line[256];
     colour(&p, BOLD);
-    sella_show_cell(word(object, "title"), at_most(sella_show_width(word(object, "title")), p.columns));
+    sella_show_cell(word(object, "title"),
+                    at_most(sella_show_width(word(object, "title")), p.columns));
     end_colour(&p);
-    snprintf(line, sizeof line, "item %.60s for %s%.60s%s", word(object, "item"), json_is_string(user) ? "user " : "somebody",
+    snprintf(line, sizeof line, "item %.60s for %s%.60s%s", word(object, "item"),
+             json_is_string(user) ? "user " : "somebody",
              json_is_string(user) ? json_string_value(user) : "",
-             json_is_string(user) && !json_is_true(json_object_get(object, "known")) ? ", never seen in training" : "");
+             json_is_string(user) && !json_is_true(json_object_get(object, "known"))
+                 ? ", never seen in training"
+                 : "");
     putchar('\n');
     sella_show_cell(line, at_most(sella_show_width(line), p.columns));
-    printf("\nscore %.4f, logit %.4f, %s\n", number(object, "score"), number(object, "logit"), word(object, "method"));
-    printf("history: %lld titles, %lld of them read\n", (long long)json_integer_value(json_object_get(history, "titles")),
+    printf("\nscore %.4f, logit %.4f, %s\n", number(object, "score"), number(object, "logit"),
+           word(object, "method"));
+    printf("history: %lld titles, %lld of them read\n",
+           (long long)json_integer_value(json_object_get(history, "titles")),
            (long long)json_integer_value(json_object_get(history, "read")));
     terms(&p, object);
     without(&p, object);

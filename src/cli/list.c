@@ -13,7 +13,8 @@ void sella_list_release(sella_list *list)
     *list = (sella_list){0};
 }
 
-sella_status sella_list_cut(const char *data, size_t bytes, char separator, sella_list *out, sella_err *err)
+sella_status sella_list_cut(const char *data, size_t bytes, char separator, sella_list *out,
+                            sella_err *err)
 {
     size_t most = 1;
     for (size_t i = 0; i < bytes; i++) {

@@ -16,7 +16,8 @@ typedef struct sella_list {
 } sella_list;
 
 /* Cut bytes at `separator`; blanks around an entry and empty entries are dropped. */
-sella_status sella_list_cut(const char *data, size_t bytes, char separator, sella_list *out, sella_err *err);
+sella_status sella_list_cut(const char *data, size_t bytes, char separator, sella_list *out,
+                            sella_err *err);
 void sella_list_release(sella_list *list);
 
 #endif

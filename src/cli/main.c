@@ -1,4 +1,5 @@
-/* main.c - the table of commands. Exit status: 0 ok, 1 the run failed, 2 wrong usage. Data on stdout, talk on stderr. */
+/* main.c - the table of commands. Exit status: 0 ok, 1 the run failed, 2 wrong usage. Data on
+ * stdout, talk on stderr. */
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -11,7 +12,8 @@
 #include "cli/terminal.h"
 #include "sella/system.h"
 
-/* A new command is two lines: its declaration in commands.h and its row here, in the order of the help. */
+/* A new command is two lines: its declaration in commands.h and its row here, in the order of the
+ * help. */
 static const sella_command *const table[] = {
     &sella_cmd_import,
     &sella_cmd_stats,
@@ -51,7 +53,10 @@ static int unknown_command(const char *name)
         names[i + 1] = table[i]->name;
     }
     int near = sella_text_nearest(name, names, COMMANDS + 1);
-    sella_err_set(&err, SELLA_ARG, near >= 0 ? "unknown command '%.40s'; did you mean '%s'?" : "unknown command '%.40s'", name, near >= 0 ? names[near] : "");
+    sella_err_set(&err, SELLA_ARG,
+                  near >= 0 ? "unknown command '%.40s'; did you mean '%s'?"
+                            : "unknown command '%.40s'",
+                  name, near >= 0 ? names[near] : "");
     fprintf(stderr, "sella: %s\nTry 'sella help'.\n", err.text);
     return 2;
 }
@@ -62,7 +67,8 @@ static void print_help(FILE *out)
     for (int i = 0; i < COMMANDS; i++) {
         sella_help_entry(out, table[i]->name, table[i]->help);
     }
-    sella_help_entry(out, "help [COMMAND]", "Show this list, or a command's arguments and options.");
+    sella_help_entry(out, "help [COMMAND]",
+                     "Show this list, or a command's arguments and options.");
     fprintf(out, "\n'sella --version' shows the version and what it was built with.\n");
 }
 
@@ -92,7 +98,8 @@ static int help(int argc, char **argv)
 /* What the failed call said, in at most three lines. */
 static int report(const sella_command *command, const sella_err *err)
 {
-    fprintf(stderr, "sella %s: %s\n", command->name, err->text[0] ? err->text : sella_status_text(err->code));
+    fprintf(stderr, "sella %s: %s\n", command->name,
+            err->text[0] ? err->text : sella_status_text(err->code));
     if (err->code == SELLA_ARG) {
         fprintf(stderr, "Try 'sella %s --help'.\n", command->name);
         return 2;
@@ -100,11 +107,14 @@ static int report(const sella_command *command, const sella_err *err)
     return 1;
 }
 
-/* libgomp's waiting threads spin for milliseconds before they sleep, which starves whoever shares the processors: with load 10 on 2 cores ten epochs of mf
- * took 9.3 s, against 1.2 s with a short spin. libgomp reads the limit before main, so the program starts itself anew with it; the user's own choice wins. */
+/* libgomp's waiting threads spin for milliseconds before they sleep, which starves whoever shares
+ * the processors: with load 10 on 2 cores ten epochs of mf took 9.3 s, against 1.2 s with a short
+ * spin. libgomp reads the limit before main, so the program starts itself anew with it; the user's
+ * own choice wins. */
 static void wait_briefly(char **argv)
 {
-    if (!getenv("GOMP_SPINCOUNT") && !getenv("OMP_WAIT_POLICY") && setenv("GOMP_SPINCOUNT", "5000", 0) == 0) {
+    if (!getenv("GOMP_SPINCOUNT") && !getenv("OMP_WAIT_POLICY") &&
+        setenv("GOMP_SPINCOUNT", "5000", 0) == 0) {
         execv("/proc/self/exe", argv); // where that fails the program just goes on
     }
 }
@@ -121,8 +131,11 @@ static int run_command(const sella_command *command, int argc, char **argv)
         sella_command_help(command, stdout);
     } else {
         sella_terminal terminal;
-        sella_cli cli = {.json = sella_args_flag(&args, "json"), .quiet = sella_args_flag(&args, "quiet"), .verbose = sella_args_flag(&args, "verbose")};
-        cli.threads = sella_args_given(&args, "threads") ? (int)sella_args_int(&args, "threads") : 0;
+        sella_cli cli = {.json = sella_args_flag(&args, "json"),
+                         .quiet = sella_args_flag(&args, "quiet"),
+                         .verbose = sella_args_flag(&args, "verbose")};
+        cli.threads =
+            sella_args_given(&args, "threads") ? (int)sella_args_int(&args, "threads") : 0;
         sella_terminal_init(&terminal, stderr, cli.quiet, cli.verbose);
         cli.talk = terminal.talk;
         if (command->stoppable) {
@@ -143,7 +156,9 @@ int main(int argc, char **argv)
     int result = 0;
     signal(SIGXFSZ, SIG_IGN); // a file size limit is then an error of write(2), told in a sentence
     if (argc < 2) {
-        fputs("sella: no command is given; expected: sella COMMAND [arguments] [options]\nTry 'sella help'.\n", stderr);
+        fputs("sella: no command is given; expected: sella COMMAND [arguments] [options]\nTry "
+              "'sella help'.\n",
+              stderr);
         return 2;
     }
     const sella_command *command = command_by_name(argv[1]);
@@ -164,7 +179,8 @@ int main(int argc, char **argv)
     } else {
         result = unknown_command(argv[1]);
     }
-    if ((fflush(stdout) != 0 || ferror(stdout)) && result == 0) { // a full disk must not look like success
+    /* a full disk must not look like success */
+    if ((fflush(stdout) != 0 || ferror(stdout)) && result == 0) {
         fprintf(stderr, "sella: standard output could not be written: %s\n", strerror(errno));
         result = 1;
     }

@@ -11,10 +11,13 @@
 enum { NAMES_MAX = 128, LEFT = 26, COLUMNS = 100 };
 
 static const sella_option common[] = {
-    {"json", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "", "Print results as JSON, for machines.", false},
-    {"quiet", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "", "No progress and no remarks; warnings and errors still appear.", false},
+    {"json", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "", "Print results as JSON, for machines.",
+     false},
+    {"quiet", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "",
+     "No progress and no remarks; warnings and errors still appear.", false},
     {"verbose", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "", "More remarks.", false},
-    {"threads", 0, SELLA_TYPE_INT, "N", "(physical cores)", 1, 1024, NULL, "", "Threads to compute with.", false},
+    {"threads", 0, SELLA_TYPE_INT, "N", "(physical cores)", 1, 1024, NULL, "",
+     "Threads to compute with.", false},
     {"help", 'h', SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "", "Print this help and stop.", false},
 };
 enum { COMMON_COUNT = sizeof common / sizeof *common };
@@ -29,7 +32,8 @@ static const sella_option *option_at(const sella_command *command, int index)
     return index < COMMON_COUNT ? &common[index] : NULL;
 }
 
-static const sella_option *option_by_name(const sella_command *command, const char *name, size_t length)
+static const sella_option *option_by_name(const sella_command *command, const char *name,
+                                          size_t length)
 {
     const sella_option *option;
     for (int i = 0; (option = option_at(command, i)) != NULL; i++) {
@@ -57,7 +61,8 @@ static bool typed_default(const sella_option *option)
     return option->default_text && option->default_text[0] != '(';
 }
 
-static sella_status unknown_option(const sella_command *command, const char *name, size_t length, sella_err *err)
+static sella_status unknown_option(const sella_command *command, const char *name, size_t length,
+                                   sella_err *err)
 {
     const char *names[NAMES_MAX];
     size_t count = 0;
@@ -68,10 +73,12 @@ static sella_status unknown_option(const sella_command *command, const char *nam
     char shown[64];
     snprintf(shown, sizeof shown, "%.*s", (int)(length < 60 ? length : 60), name);
     int near = sella_text_nearest(shown, names, count);
-    for (int i = 0; near < 0 && length >= 2 && i < (int)count; i++) { // an abbreviation is not taken, but understood
+    /* an abbreviation is not taken, but understood */
+    for (int i = 0; near < 0 && length >= 2 && i < (int)count; i++) {
         near = strncmp(names[i], shown, strlen(shown)) == 0 ? i : -1;
     }
-    return near >= 0 ? sella_err_set(err, SELLA_ARG, "unknown option --%s; did you mean --%s?", shown, names[near])
+    return near >= 0 ? sella_err_set(err, SELLA_ARG, "unknown option --%s; did you mean --%s?",
+                                     shown, names[near])
                      : sella_err_set(err, SELLA_ARG, "unknown option --%s", shown);
 }
 
@@ -79,12 +86,16 @@ static sella_status check_value(const sella_option *option, const char *text, se
 {
     char label[64];
     snprintf(label, sizeof label, "--%s", option->name);
-    const sella_setting row = {label, option->type, NULL, option->min, option->max, option->words, option->unit, option->help};
-    return sella_setting_check(&row, text, err) == SELLA_OK ? SELLA_OK : sella_err_prefix(err, SELLA_ARG, "wrong value");
+    const sella_setting row = {label,       option->type,  NULL,         option->min,
+                               option->max, option->words, option->unit, option->help};
+    return sella_setting_check(&row, text, err) == SELLA_OK
+               ? SELLA_OK
+               : sella_err_prefix(err, SELLA_ARG, "wrong value");
 }
 
 /* Take the option at argv[*i], and its value. */
-static sella_status take_option(const sella_command *command, int argc, char **argv, int *i, sella_args *out, sella_err *err)
+static sella_status take_option(const sella_command *command, int argc, char **argv, int *i,
+                                sella_args *out, sella_err *err)
 {
     const char *text = argv[*i], *value = NULL;
     const sella_option *option;
@@ -110,8 +121,10 @@ static sella_status take_option(const sella_command *command, int argc, char **a
         if (!value) {
             value = *i + 1 < argc ? argv[++*i] : NULL;
         }
-        if (!value || (strncmp(value, "--", 2) == 0 && option_by_name(command, value + 2, strcspn(value + 2, "=")))) {
-            return sella_err_set(err, SELLA_ARG, "option --%s needs a value: %s", option->name, option->metavar);
+        if (!value || (strncmp(value, "--", 2) == 0 &&
+                       option_by_name(command, value + 2, strcspn(value + 2, "=")))) {
+            return sella_err_set(err, SELLA_ARG, "option --%s needs a value: %s", option->name,
+                                 option->metavar);
         }
         sella_status status = check_value(option, value, err);
         if (status != SELLA_OK) {
@@ -123,18 +136,22 @@ static sella_status take_option(const sella_command *command, int argc, char **a
     return SELLA_OK;
 }
 
-static sella_status check_positional(const sella_command *command, const sella_args *args, sella_err *err)
+static sella_status check_positional(const sella_command *command, const sella_args *args,
+                                     sella_err *err)
 {
     if (args->positional_count > command->positional_max) {
-        return sella_err_set(err, SELLA_ARG, "unexpected argument '%.80s'", args->positional[command->positional_max]);
+        return sella_err_set(err, SELLA_ARG, "unexpected argument '%.80s'",
+                             args->positional[command->positional_max]);
     }
     if (args->positional_count < command->positional_min) {
-        return sella_err_set(err, SELLA_ARG, "an argument is missing; expected: sella %s %s", command->name, command->usage);
+        return sella_err_set(err, SELLA_ARG, "an argument is missing; expected: sella %s %s",
+                             command->name, command->usage);
     }
     return SELLA_OK;
 }
 
-sella_status sella_args_parse(const sella_command *command, int argc, char **argv, sella_args *out, sella_err *err)
+sella_status sella_args_parse(const sella_command *command, int argc, char **argv, sella_args *out,
+                              sella_err *err)
 {
     size_t room = (size_t)argc + 1;
     *out = (sella_args){.command = command};
@@ -215,7 +232,9 @@ int64_t sella_args_int(const sella_args *args, const char *name)
     int64_t value = 0;
     const char *text = value_text(args, name);
     assert(text);
-    sella_status status = text ? sella_parse_int(text, strlen(text), INT64_MIN, INT64_MAX, name, &value, NULL) : SELLA_ARG;
+    sella_status status =
+        text ? sella_parse_int(text, strlen(text), INT64_MIN, INT64_MAX, name, &value, NULL)
+             : SELLA_ARG;
     assert(status == SELLA_OK); // was checked when it was parsed
     (void)status;
     return value;
@@ -226,7 +245,8 @@ double sella_args_real(const sella_args *args, const char *name)
     double value = 0;
     const char *text = value_text(args, name);
     assert(text);
-    sella_status status = text ? sella_parse_real(text, strlen(text), -1e308, 1e308, name, &value, NULL) : SELLA_ARG;
+    sella_status status =
+        text ? sella_parse_real(text, strlen(text), -1e308, 1e308, name, &value, NULL) : SELLA_ARG;
     assert(status == SELLA_OK);
     (void)status;
     return value;
@@ -292,11 +312,14 @@ static void option_help(FILE *out, const sella_option *option)
     if (option->letter) {
         snprintf(short_name, sizeof short_name, "-%c, ", option->letter);
     }
-    snprintf(left, sizeof left, "%s--%s%s%s", short_name, option->name, option->metavar ? " " : "", option->metavar ? option->metavar : "");
+    snprintf(left, sizeof left, "%s--%s%s%s", short_name, option->name, option->metavar ? " " : "",
+             option->metavar ? option->metavar : "");
     if (option->type == SELLA_TYPE_WORD) {
         snprintf(range, sizeof range, "%s", option->words);
-    } else if ((option->type == SELLA_TYPE_INT || option->type == SELLA_TYPE_REAL) && option->min < option->max) {
-        snprintf(range, sizeof range, "%.15g to %.15g%s%s", option->min, option->max, option->unit[0] ? " " : "", option->unit);
+    } else if ((option->type == SELLA_TYPE_INT || option->type == SELLA_TYPE_REAL) &&
+               option->min < option->max) {
+        snprintf(range, sizeof range, "%.15g to %.15g%s%s", option->min, option->max,
+                 option->unit[0] ? " " : "", option->unit);
     } else if (option->unit[0]) {
         snprintf(range, sizeof range, "%s", option->unit);
     }
@@ -307,8 +330,10 @@ static void option_help(FILE *out, const sella_option *option)
         open = "; ";
     }
     if (option->default_text && used < sizeof text) {
-        size_t skip = typed_default(option) ? 0 : 1, length = strlen(option->default_text) - 2 * skip;
-        used += (size_t)snprintf(text + used, sizeof text - used, "%sdefault %.*s", open, (int)length, option->default_text + skip);
+        size_t skip = typed_default(option) ? 0 : 1,
+               length = strlen(option->default_text) - 2 * skip;
+        used += (size_t)snprintf(text + used, sizeof text - used, "%sdefault %.*s", open,
+                                 (int)length, option->default_text + skip);
         open = "; ";
     }
     if (option->repeated && used < sizeof text) {
@@ -323,7 +348,8 @@ static void option_help(FILE *out, const sella_option *option)
 
 void sella_command_help(const sella_command *command, FILE *out)
 {
-    fprintf(out, "Usage: sella %s%s%s [options]\n\n%s\n", command->name, command->usage[0] ? " " : "", command->usage, command->help);
+    fprintf(out, "Usage: sella %s%s%s [options]\n\n%s\n", command->name,
+            command->usage[0] ? " " : "", command->usage, command->help);
     if (command->details) {
         fprintf(out, "\n%s", command->details);
     }

@@ -1,13 +1,17 @@
-/* options.h - the options of a command: one array that is parsed by, checked by, and printed as help.
+/* options.h - the options of a command: one array that is parsed by, checked by, and printed as
+ * help.
  *
- * Does:     A command declares an array of sella_option and a sella_command; main() calls sella_args_parse, then the command's run
- *           function asks for values by name. `--name value`, `--name=value`, `-n value`; `--` ends options; options and positional
- *           arguments mix freely; `--help` and `-h` anywhere print the help made from the array. The last of several given values counts,
- *           except for repeated options, which keep all.
- *           Every command also knows sella_common_options: --json --quiet --verbose --threads --help.
- * Why ours: glibc's argp was the first choice, but it cannot satisfy the contract: its messages come from getopt (no nearest known name),
- *           it accepts abbreviated long names (a script would break when an option is added), it prints neither ranges nor defaults from
- *           the array, and exit status and version text are process globals. This file is shorter than what it would take to bend it.
+ * Does:     A command declares an array of sella_option and a sella_command; main() calls
+ *           sella_args_parse, then the command's run function asks for values by name. `--name
+ *           value`, `--name=value`, `-n value`; `--` ends options; options and positional arguments
+ *           mix freely; `--help` and `-h` anywhere print the help made from the array. The last of
+ *           several given values counts, except for repeated options, which keep all. Every command
+ *           also knows sella_common_options: --json --quiet --verbose --threads --help.
+ * Why ours: glibc's argp was the first choice, but it cannot satisfy the contract: its messages
+ *           come from getopt (no nearest known name), it accepts abbreviated long names (a script
+ *           would break when an option is added), it prints neither ranges nor defaults from the
+ *           array, and exit status and version text are process globals. This file is shorter than
+ *           what it would take to bend it.
  * Memory:   values are borrowed from argv and the option arrays; sella_args_release frees the rest.
  * Threads:  one object per thread.
  */
@@ -54,10 +58,13 @@ typedef struct sella_command {
     int option_count;
     int positional_min;          /* how many positional arguments it takes */
     int positional_max;
-    bool computes;               /* works with several threads: main() bounds how long waiting threads spin */
-    bool stoppable;              /* its work asks sella_stop_wanted: Ctrl-C leaves a checkpoint instead of killing */
+    /* works with several threads: main() bounds how long waiting threads spin */
+    bool computes;
+    /* its work asks sella_stop_wanted: Ctrl-C leaves a checkpoint instead of killing */
+    bool stoppable;
     void (*more_help)(FILE *out); /* further help that comes from other tables, or NULL */
-    /* Data on stdout, talk through cli->talk. SELLA_ARG becomes wrong usage (exit 2), any other failure exit 1. */
+    /* Data on stdout, talk through cli->talk. SELLA_ARG becomes wrong usage (exit 2), any other
+     * failure exit 1. */
     sella_status (*run)(const sella_args *args, const sella_cli *cli, sella_err *err);
 } sella_command;
 
@@ -71,9 +78,11 @@ struct sella_args {
     int given_count;
 };
 
-/* Parse argv [argc] (without program and command name). SELLA_ARG with a sentence that names the nearest known option on wrong usage.
- * With --help nothing else is checked and want_help is set. Release in every case. */
-sella_status sella_args_parse(const sella_command *command, int argc, char **argv, sella_args *out, sella_err *err);
+/* Parse argv [argc] (without program and command name). SELLA_ARG with a sentence that names the
+ * nearest known option on wrong usage. With --help nothing else is checked and want_help is set.
+ * Release in every case. */
+sella_status sella_args_parse(const sella_command *command, int argc, char **argv, sella_args *out,
+                              sella_err *err);
 void sella_args_release(sella_args *args);
 
 /* Values by option name; assert that the name is in the array with that type. */

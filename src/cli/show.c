@@ -58,7 +58,8 @@ void sella_show_text(const char *text)
     }
 }
 
-/* The character at `at`: its bytes, and the columns it takes; what cannot be shown takes one, as '?'. */
+/* The character at `at`: its bytes, and the columns it takes; what cannot be shown takes one, as
+ * '?'. */
 static size_t character(const char *at, int *width, bool *shown)
 {
     utf8proc_int32_t c = -1;
@@ -121,8 +122,12 @@ int sella_show_columns(void)
     const char *wanted = getenv("COLUMNS");
     struct winsize size;
     int64_t columns = 0;
-    if (wanted == NULL || sella_parse_int(wanted, strlen(wanted), 1, 100000, "COLUMNS", &columns, NULL) != SELLA_OK) {
-        columns = isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+    if (wanted == NULL ||
+        sella_parse_int(wanted, strlen(wanted), 1, 100000, "COLUMNS", &columns, NULL) != SELLA_OK) {
+        columns =
+            isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0
+                ? size.ws_col
+                : 80;
     }
     return columns < 40 ? 40 : columns > 1000 ? 1000 : (int)columns;
 }
@@ -130,7 +135,8 @@ int sella_show_columns(void)
 bool sella_show_colours(void)
 {
     const char *kind = getenv("TERM"), *refused = getenv("NO_COLOR");
-    return isatty(STDOUT_FILENO) && kind != NULL && strcmp(kind, "dumb") != 0 && (refused == NULL || refused[0] == '\0');
+    return isatty(STDOUT_FILENO) && kind != NULL && strcmp(kind, "dumb") != 0 &&
+           (refused == NULL || refused[0] == '\0');
 }
 
 /* A figure with four digits behind the point, or "-" when it does not exist. */
@@ -148,7 +154,9 @@ static void count(const json_t *object, const char *key, int width)
 {
     const json_t *value = json_object_get(object, key);
     char text[32];
-    printf("  %*s", width, json_is_integer(value) ? sella_show_count(json_integer_value(value), text, sizeof text) : "-");
+    printf("  %*s", width,
+           json_is_integer(value) ? sella_show_count(json_integer_value(value), text, sizeof text)
+                                  : "-");
 }
 
 static void figures_row(const char *name, int width, const json_t *object)
@@ -178,13 +186,17 @@ static void ranking_rows(const json_t *ranking)
     const bool sampled = json_is_integer(json_object_get(ranking, "negatives"));
     printf("\nranking of %s ", sampled ? "drawn candidates" : "the whole catalogue");
     if (sampled) {
-        printf("(%lld for each liked item, seed %lld) ", (long long)json_integer_value(json_object_get(ranking, "negatives")),
+        printf("(%lld for each liked item, seed %lld) ",
+               (long long)json_integer_value(json_object_get(ranking, "negatives")),
                (long long)json_integer_value(json_object_get(ranking, "seed")));
     }
     printf("for %s %ss, %.1f candidates each; %s skipped\n\n%-6s  %7s  %7s  %7s  %7s\n",
-           sella_show_count(json_integer_value(json_object_get(ranking, "cases")), cases, sizeof cases), word(ranking, "per"),
-           json_number_value(json_object_get(ranking, "candidates_mean")),
-           sella_show_count(json_integer_value(json_object_get(ranking, "skipped")), skipped, sizeof skipped), "K", "NDCG", "Recall", "MRR", "HitRate");
+           sella_show_count(json_integer_value(json_object_get(ranking, "cases")), cases,
+                            sizeof cases),
+           word(ranking, "per"), json_number_value(json_object_get(ranking, "candidates_mean")),
+           sella_show_count(json_integer_value(json_object_get(ranking, "skipped")), skipped,
+                            sizeof skipped),
+           "K", "NDCG", "Recall", "MRR", "HitRate");
     json_array_foreach(json_object_get(ranking, "at"), i, row)
     {
         printf("%-6lld", (long long)json_integer_value(json_object_get(row, "k")));
@@ -209,7 +221,8 @@ void sella_show_figures(const json_t *figures, bool subsets)
     sella_show_text(word(figures, "method"));
     printf(" on ");
     sella_show_text(word(figures, "dataset"));
-    printf(", %s\n\n%-*s  %10s  %7s  %7s  %7s  %8s  %8s\n", word(figures, "split"), width, "rows", "count", "AUC", "UAUC", "users", "skipped", "logloss");
+    printf(", %s\n\n%-*s  %10s  %7s  %7s  %7s  %8s  %8s\n", word(figures, "split"), width, "rows",
+           "count", "AUC", "UAUC", "users", "skipped", "logloss");
     figures_row("all", width, figures);
     json_object_foreach(parts, name, part)
     {
@@ -223,7 +236,8 @@ void sella_show_figures(const json_t *figures, bool subsets)
 }
 
 /* Mean and deviation of a part of summaries, for the keys of a list that ends with NULL. */
-static void spread_row(const char *name, int width, const json_t *mean, const json_t *sd, const char *const *key)
+static void spread_row(const char *name, int width, const json_t *mean, const json_t *sd,
+                       const char *const *key)
 {
     printf("%-*s", width, name);
     for (; *key != NULL; key++) {
@@ -235,16 +249,19 @@ static void spread_row(const char *name, int width, const json_t *mean, const js
 
 void sella_show_seeds(const json_t *summary, bool subsets)
 {
-    static const char *const of_rows[] = {"auc", "uauc", "logloss", NULL}, *const of_subset[] = {"auc", "uauc", NULL};
+    static const char *const of_rows[] = {"auc", "uauc", "logloss", NULL}, *const of_subset[] = {
+                                                                               "auc", "uauc", NULL};
     static const char *const of_ranking[] = {"ndcg", "recall", "mrr", "hit_rate", NULL};
-    const json_t *mean = json_object_get(summary, "mean"), *sd = json_object_get(summary, "sd"), *run;
+    const json_t *mean = json_object_get(summary, "mean"), *sd = json_object_get(summary, "sd"),
+                 *run;
     const char *name;
     json_t *part;
     size_t i;
     sella_show_text(word(summary, "method"));
     printf(" on ");
     sella_show_text(word(summary, "dataset"));
-    printf(", %s\n\n%-12s  %10s  %7s  %7s  %7s\n", word(summary, "split"), "seed", "count", "AUC", "UAUC", "logloss");
+    printf(", %s\n\n%-12s  %10s  %7s  %7s  %7s\n", word(summary, "split"), "seed", "count", "AUC",
+           "UAUC", "logloss");
     json_array_foreach(json_object_get(summary, "runs"), i, run)
     {
         printf("%-12lld", (long long)json_integer_value(json_object_get(run, "seed")));
@@ -266,19 +283,24 @@ void sella_show_seeds(const json_t *summary, bool subsets)
         printf("\n%-12s  %7s  %7s  %7s  %7s\n", "rows", "AUC", "sd", "UAUC", "sd");
         json_object_foreach(json_object_get(mean, "subsets"), name, part)
         {
-            spread_row(name, 12, part, json_object_get(json_object_get(sd, "subsets"), name), of_subset);
+            spread_row(name, 12, part, json_object_get(json_object_get(sd, "subsets"), name),
+                       of_subset);
         }
     }
-    const json_t *first = json_object_get(json_array_get(json_object_get(summary, "runs"), 0), "ranking");
+    const json_t *first =
+        json_object_get(json_array_get(json_object_get(summary, "runs"), 0), "ranking");
     if (first != NULL) {
         const json_t *at = json_object_get(first, "at");
-        printf("\n%-12s  %7s  %7s  %7s  %7s  %7s  %7s  %7s  %7s\n", "K", "NDCG", "sd", "Recall", "sd", "MRR", "sd", "HitRate", "sd");
+        printf("\n%-12s  %7s  %7s  %7s  %7s  %7s  %7s  %7s  %7s\n", "K", "NDCG", "sd", "Recall",
+               "sd", "MRR", "sd", "HitRate", "sd");
         json_array_foreach(at, i, run)
         {
             char k[24];
             snprintf(k, sizeof k, "%lld", (long long)json_integer_value(json_object_get(run, "k")));
-            spread_row(k, 12, json_array_get(json_object_get(json_object_get(mean, "ranking"), "at"), i),
-                       json_array_get(json_object_get(json_object_get(sd, "ranking"), "at"), i), of_ranking);
+            spread_row(k, 12,
+                       json_array_get(json_object_get(json_object_get(mean, "ranking"), "at"), i),
+                       json_array_get(json_object_get(json_object_get(sd, "ranking"), "at"), i),
+                       of_ranking);
         }
     }
 }
@@ -307,18 +329,22 @@ void sella_show_sweep(const json_t *sweep, bool estimates)
     sella_show_text(word(sweep, "dataset"));
     printf(", %s\n\n", word(sweep, "split"));
     if (estimates) {
-        printf("%-*s  %12s  %8s  %10s  %8s\n", width, "point", "tokens", "steps", "seconds", "peak MB");
+        printf("%-*s  %12s  %8s  %10s  %8s\n", width, "point", "tokens", "steps", "seconds",
+               "peak MB");
         json_array_foreach(points, i, row)
         {
             printf("%-*s", width, word(row, "name"));
             count(row, "tokens", 12);
             count(row, "steps", 8);
-            printf("  %10.0f  %8.0f\n", json_number_value(json_object_get(row, "seconds")), json_number_value(json_object_get(row, "peak_mb")));
+            printf("  %10.0f  %8.0f\n", json_number_value(json_object_get(row, "seconds")),
+                   json_number_value(json_object_get(row, "peak_mb")));
         }
-        printf("\nestimated seconds of all: %.0f\n", json_number_value(json_object_get(sweep, "seconds")));
+        printf("\nestimated seconds of all: %.0f\n",
+               json_number_value(json_object_get(sweep, "seconds")));
         return;
     }
-    printf("%-*s  %4s  %7s  %7s  %7s  %7s  %7s  %8s\n", width, "point", "runs", "AUC", "sd", "UAUC", "sd", "logloss", "seconds");
+    printf("%-*s  %4s  %7s  %7s  %7s  %7s  %7s  %8s\n", width, "point", "runs", "AUC", "sd", "UAUC",
+           "sd", "logloss", "seconds");
     json_array_foreach(points, i, row)
     {
         const char *name = word(row, "name");

@@ -65,7 +65,8 @@ static void clear_bar(sella_terminal *terminal)
 static void on_line(void *user, sella_level level, const char *text)
 {
     sella_terminal *terminal = user;
-    if ((level == SELLA_LEVEL_DEBUG && !terminal->verbose) || (level < SELLA_LEVEL_WARN && terminal->quiet)) {
+    if ((level == SELLA_LEVEL_DEBUG && !terminal->verbose) ||
+        (level < SELLA_LEVEL_WARN && terminal->quiet)) {
         return;
     }
     clear_bar(terminal);
@@ -82,7 +83,8 @@ static void rate_text(double rate, char *out, size_t room)
     }
 }
 
-/* The facts of a report in words: "12345 of 33891 rows (36 %), 640 rows/s, 34 s left, loss 0.653". */
+/* The facts of a report in words: "12345 of 33891 rows (36 %), 640 rows/s, 34 s left, loss
+ * 0.653". */
 static void report_text(const sella_progress_report *report, char *out, size_t room)
 {
     char rate[32], left[48] = "", share[80] = "";
@@ -92,7 +94,8 @@ static void report_text(const sella_progress_report *report, char *out, size_t r
     }
     int used = snprintf(out, room, "%.0f%s %s", report->done, share, report->unit);
     if (report->total > 0 && used > 0 && (size_t)used < room) {
-        used += snprintf(out + used, room - (size_t)used, " (%d %%)", (int)(100 * report->done / report->total));
+        used += snprintf(out + used, room - (size_t)used, " (%d %%)",
+                         (int)(100 * report->done / report->total));
     }
     if (report->eta_seconds >= 0 && !report->finished) {
         char duration[32];
@@ -100,14 +103,16 @@ static void report_text(const sella_progress_report *report, char *out, size_t r
         snprintf(left, sizeof left, ", %s left", duration);
     }
     if (used > 0 && (size_t)used < room) {
-        snprintf(out + used, room - (size_t)used, ", %s %s/s%s%s%s", rate, report->unit, left, report->note ? ", " : "", report->note ? report->note : "");
+        snprintf(out + used, room - (size_t)used, ", %s %s/s%s%s%s", rate, report->unit, left,
+                 report->note ? ", " : "", report->note ? report->note : "");
     }
 }
 
 static int columns(const sella_terminal *terminal)
 {
     struct winsize size;
-    return ioctl(fileno(terminal->out), TIOCGWINSZ, &size) == 0 && size.ws_col >= 20 ? size.ws_col : 80;
+    return ioctl(fileno(terminal->out), TIOCGWINSZ, &size) == 0 && size.ws_col >= 20 ? size.ws_col
+                                                                                     : 80;
 }
 
 static void draw_bar(sella_terminal *terminal, const sella_progress_report *report)
@@ -138,9 +143,11 @@ static void on_progress(void *user, const sella_progress_report *report)
         return;
     }
     if (terminal->last == 0) {
-        terminal->last = terminal->live ? now - LIVE_SECONDS : now; // plain lines start after ten seconds: short work says one line
+        /* plain lines start after ten seconds: short work says one line */
+        terminal->last = terminal->live ? now - LIVE_SECONDS : now;
     }
-    if (!report->finished && now - terminal->last < (terminal->live ? LIVE_SECONDS : PLAIN_SECONDS)) {
+    if (!report->finished &&
+        now - terminal->last < (terminal->live ? LIVE_SECONDS : PLAIN_SECONDS)) {
         return;
     }
     terminal->last = now;
@@ -159,7 +166,8 @@ void sella_terminal_init(sella_terminal *terminal, FILE *out, bool quiet, bool v
     const char *kind = getenv("TERM");
     *terminal = (sella_terminal){.out = out, .quiet = quiet, .verbose = verbose};
     terminal->live = isatty(fileno(out)) && kind && strcmp(kind, "dumb") != 0;
-    terminal->talk = (sella_talk){.line = on_line, .progress = on_progress, .stop = stop_wanted, .user = terminal};
+    terminal->talk = (sella_talk){
+        .line = on_line, .progress = on_progress, .stop = stop_wanted, .user = terminal};
 }
 
 void sella_terminal_end(sella_terminal *terminal)

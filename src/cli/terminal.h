@@ -1,8 +1,9 @@
 /* terminal.h - progress and remarks of long calls on standard error, and Ctrl-C.
  *
- * Does:     sella_terminal_init(&terminal, ...) -> pass &terminal.talk to the library -> sella_terminal_end.
- *           On a terminal: a bar with rate and remaining time, redrawn at most ten times a second. Elsewhere: plain lines, at most one every
- *           ten seconds and one at the end. quiet: warnings only; verbose: debug remarks too.
+ * Does:     sella_terminal_init(&terminal, ...) -> pass &terminal.talk to the library ->
+ *           sella_terminal_end. On a terminal: a bar with rate and remaining time, redrawn at most
+ *           ten times a second. Elsewhere: plain lines, at most one every ten seconds and one at
+ *           the end. quiet: warnings only; verbose: debug remarks too.
  * Threads:  one object per process: signals are per process.
  */
 #ifndef SELLA_CLI_TERMINAL_H
@@ -28,7 +29,8 @@ void sella_terminal_init(sella_terminal *terminal, FILE *out, bool quiet, bool v
 /* Leave the cursor at the start of a line. */
 void sella_terminal_end(sella_terminal *terminal);
 
-/* From now on the first Ctrl-C (or SIGTERM) asks the work to stop at its next checkpoint, the second ends the program with 130. */
+/* From now on the first Ctrl-C (or SIGTERM) asks the work to stop at its next checkpoint, the
+ * second ends the program with 130. */
 void sella_stop_on_signal(void);
 
 /* "34 s", "12:05 min", "3:07 h". */

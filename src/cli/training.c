@@ -20,7 +20,9 @@ static sella_status take_seeds(const char *text, sella_training_args *out, sella
         const size_t bytes = strcspn(at, ",");
         int64_t seed = 0;
         if (sella_parse_int(at, bytes, 0, 4294967295, "seed", &seed, NULL) != SELLA_OK) {
-            return sella_err_set(err, SELLA_ARG, "--seeds '%.100s': expected whole numbers between commas, such as 0,1,2", text);
+            return sella_err_set(
+                err, SELLA_ARG,
+                "--seeds '%.100s': expected whole numbers between commas, such as 0,1,2", text);
         }
         if (out->seeds == SEEDS_MAX) {
             return sella_err_set(err, SELLA_ARG, "--seeds: more than %d seeds", SEEDS_MAX);
@@ -33,14 +35,16 @@ static sella_status take_seeds(const char *text, sella_training_args *out, sella
     }
 }
 
-sella_status sella_training_take(const sella_args *args, const sella_cli *cli, sella_training_args *out, sella_err *err)
+sella_status sella_training_take(const sella_args *args, const sella_cli *cli,
+                                 sella_training_args *out, sella_err *err)
 {
     *out = (sella_training_args){0};
     const int set_count = sella_args_count(args, "set");
     const bool dry_run = sella_args_flag(args, "dry-run");
     const char *output = sella_args_text(args, "output"), *seeds = sella_args_text(args, "seeds");
     if ((output == NULL || output[0] == '\0') && !dry_run) {
-        return sella_err_set(err, SELLA_ARG, "where to? expected: -o %s", strcmp(args->command->name, "train") == 0 ? "RUN" : "DIR");
+        return sella_err_set(err, SELLA_ARG, "where to? expected: -o %s",
+                             strcmp(args->command->name, "train") == 0 ? "RUN" : "DIR");
     }
     if (seeds != NULL && sella_args_given(args, "seed")) {
         return sella_err_set(err, SELLA_ARG, "--seed and --seeds exclude each other");
@@ -50,20 +54,21 @@ sella_status sella_training_take(const sella_args *args, const sella_cli *cli, s
         return SELLA_MEMORY;
     }
     sella_args_list(args, "set", out->set, set_count);
-    out->options = (sella_train_options){.method = args->positional[0],
-                                         .dataset = args->positional[1],
-                                         .run = output,
-                                         .model = sella_args_text(args, "model"),
-                                         .weights = sella_args_text(args, "weights"),
-                                         .preset = sella_args_given(args, "preset") ? sella_args_text(args, "preset") : NULL,
-                                         .config = sella_args_text(args, "config"),
-                                         .set = out->set,
-                                         .set_count = set_count,
-                                         .from = sella_args_text(args, "from"),
-                                         .seed = (uint64_t)sella_args_int(args, "seed"),
-                                         .seed_given = sella_args_given(args, "seed"),
-                                         .threads = cli->threads,
-                                         .dry_run = dry_run};
+    out->options = (sella_train_options){
+        .method = args->positional[0],
+        .dataset = args->positional[1],
+        .run = output,
+        .model = sella_args_text(args, "model"),
+        .weights = sella_args_text(args, "weights"),
+        .preset = sella_args_given(args, "preset") ? sella_args_text(args, "preset") : NULL,
+        .config = sella_args_text(args, "config"),
+        .set = out->set,
+        .set_count = set_count,
+        .from = sella_args_text(args, "from"),
+        .seed = (uint64_t)sella_args_int(args, "seed"),
+        .seed_given = sella_args_given(args, "seed"),
+        .threads = cli->threads,
+        .dry_run = dry_run};
     return seeds != NULL ? take_seeds(seeds, out, err) : SELLA_OK;
 }
 

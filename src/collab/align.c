@@ -1,13 +1,14 @@
 /* align.c - contrastive alignment (collab/align.h).
  *
- * Every variant is a function of the score matrix m [B, K] (matched: of one row of matched scores): for anchor
- * b with own score p and sum S = log sum_k exp(m_k), the loss is f(p, S), so dm_k = f_S exp(m_k - S) [k] + f_p
- * [k = positive]. The two derivatives are found per row (and per column for the reverse direction), then one
- * pass turns the scores into their gradients in place:
+ * Every variant is a function of the score matrix m [B, K] (matched: of one row of matched scores):
+ * for anchor b with own score p and sum S = log sum_k exp(m_k), the loss is f(p, S), so dm_k = f_S
+ * exp(m_k - S) [k] + f_p [k = positive]. The two derivatives are found per row (and per column for
+ * the reverse direction), then one pass turns the scores into their gradients in place:
  *   infonce  f = S - p                                       f_S = 1        f_p = -1
  *   rince    f = E(log lambda + Z) - E(p), E(x) = (e^qx - 1)/q, Z = log(e^p + e^S)
  *                                                            f_S = e^(q (log lambda + Z)) e^(S - Z)
- *                                                            f_p = e^(q (log lambda + Z)) e^(p - Z) - e^qp
+ *                                                            f_p = e^(q (log lambda + Z)) e^(p - Z)
+ *                                                            - e^qp
  */
 #include "collab/align.h"
 
@@ -100,7 +101,8 @@ void sella_unit_backward(float *dy, const float *y, const float *size, int N, in
     for (int n = 0; n < N; n++) {
         const float *unit = y + (size_t)n * (size_t)L;
         float *d = dy + (size_t)n * (size_t)L;
-        const float along = size[n] > 1e-12f ? sella_dot(unit, d, L) : 0.0f; // a clamped length is a constant
+        /* a clamped length is a constant */
+        const float along = size[n] > 1e-12f ? sella_dot(unit, d, L) : 0.0f;
         const float scale = 1.0f / size[n];
         for (int c = 0; c < L; c++) {
             d[c] = (d[c] - unit[c] * along) * scale;
@@ -176,8 +178,8 @@ static void col_sums(work *w, int B, int K)
     }
 }
 
-/* m becomes its gradient: softmaxes along rows (and columns when `both`) times their factors, and the
- * positives. */
+/* m becomes its gradient: softmaxes along rows (and columns when `both`) times their factors, and
+ * the positives. */
 static void scores_backward(work *w, const int *positive, bool both, int B, int K)
 {
 #pragma omp parallel for schedule(static) if ((size_t)B * (size_t)K > SMALL)
@@ -195,7 +197,8 @@ static void scores_backward(work *w, const int *positive, bool both, int B, int 
                 fast->exp(by_col, by_col, (size_t)width);
             }
             for (int k = 0; k < width; k++) {
-                row[k0 + k] = w->row_by_sum[b] * by_row[k] + (both ? w->col_by_sum[k0 + k] * by_col[k] : 0.0f);
+                row[k0 + k] = w->row_by_sum[b] * by_row[k] +
+                              (both ? w->col_by_sum[k0 + k] * by_col[k] : 0.0f);
             }
         }
         row[positive[b]] += w->row_by_positive[b];
@@ -203,7 +206,8 @@ static void scores_backward(work *w, const int *positive, bool both, int B, int 
 }
 
 /* Loss of all scores; w->m becomes the gradient. */
-static double full_loss(const sella_align_config *config, work *w, const int *positive, int B, int K)
+static double full_loss(const sella_align_config *config, work *w, const int *positive, int B,
+                        int K)
 {
     const double share = (config->both ? 0.5 : 1.0) / B;
     double loss = 0;
@@ -229,7 +233,8 @@ static double full_loss(const sella_align_config *config, work *w, const int *po
     return loss;
 }
 
-/* Loss of the matched scores in w->m [B], which become their gradients. Both directions are the same here. */
+/* Loss of the matched scores in w->m [B], which become their gradients. Both directions are the
+ * same here. */
 static double matched_loss(const sella_align_config *config, work *w, int B)
 {
     const double share = 1.0 / B;
@@ -249,7 +254,8 @@ static double matched_loss(const sella_align_config *config, work *w, int B)
 
 /* ---- gradients of the vectors ---- */
 
-static void matched_vectors(const work *w, const int *positive, float scale, int B, int K, int L, float *dt, float *dg)
+static void matched_vectors(const work *w, const int *positive, float scale, int B, int K, int L,
+                            float *dt, float *dg)
 {
     if (dg) {
         memset(dg, 0, (size_t)K * (size_t)L * sizeof *dg);
@@ -268,14 +274,15 @@ static void matched_vectors(const work *w, const int *positive, float scale, int
     }
 }
 
-double sella_align_forward_backward(const sella_align_config *config, const float *anchor, const float *candidate,
-                                    const int *positive, int B, int K, int L, float *danchor, float *dcandidate,
-                                    float *scratch)
+double sella_align_forward_backward(const sella_align_config *config, const float *anchor,
+                                    const float *candidate, const int *positive, int B, int K,
+                                    int L, float *danchor, float *dcandidate, float *scratch)
 {
     work w;
     double loss;
     const float scale = (float)(1.0 / config->tau);
-    assert(config->tau > 0 && (config->loss == SELLA_ALIGN_INFONCE || (config->q >= 0 && config->lambda > 0)));
+    assert(config->tau > 0 &&
+           (config->loss == SELLA_ALIGN_INFONCE || (config->q >= 0 && config->lambda > 0)));
     if (B == 0) {
         if (dcandidate) {
             memset(dcandidate, 0, (size_t)K * (size_t)L * sizeof *dcandidate);
@@ -287,7 +294,8 @@ double sella_align_forward_backward(const sella_align_config *config, const floa
     sella_unit_forward(w.g, w.g_size, candidate, K, L);
     if (config->negatives == SELLA_NEGATIVES_MATCHED) {
         for (int b = 0; b < B; b++) {
-            w.m[b] = scale * sella_dot(w.t + (size_t)b * (size_t)L, w.g + (size_t)positive[b] * (size_t)L, L);
+            w.m[b] = scale * sella_dot(w.t + (size_t)b * (size_t)L,
+                                       w.g + (size_t)positive[b] * (size_t)L, L);
         }
         loss = matched_loss(config, &w, B);
         matched_vectors(&w, positive, scale, B, K, L, danchor, dcandidate);

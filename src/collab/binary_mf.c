@@ -1,6 +1,7 @@
 /* binary_mf.c - matrix factorisation with signs (collab/binary_mf.h).
  *
- * kept holds, for users and then for items, x [N, C] (rows of the tables), t [N, C] (tanh) and h [N, C].
+ * kept holds, for users and then for items, x [N, C] (rows of the tables), t [N, C] (tanh) and h
+ * [N, C].
  */
 #include "collab/binary_mf.h"
 
@@ -24,15 +25,16 @@ static int map_of(int side)
     return SIDES + 2 * side;
 }
 
-sella_status sella_binary_mf_init(int32_t users, int32_t items, int C, double init, uint64_t seed, sella_binary_mf *out,
-                                  sella_err *err)
+sella_status sella_binary_mf_init(int32_t users, int32_t items, int C, double init, uint64_t seed,
+                                  sella_binary_mf *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     *out = (sella_binary_mf){.users = users, .items = items, .C = C};
     sella_param_table *table = &out->table;
     sella_param_table_init(table);
     if (C < 1 || C > SELLA_CODE_BITS_MAX) {
-        return sella_err_set(err, SELLA_ARG, "codes of %d bits; expected 1 to %d", C, SELLA_CODE_BITS_MAX);
+        return sella_err_set(err, SELLA_ARG, "codes of %d bits; expected 1 to %d", C,
+                             SELLA_CODE_BITS_MAX);
     }
     SELLA_TRY(sella_param_add(table, "user.weight", users, C, err));
     SELLA_TRY(sella_param_add(table, "item.weight", items, C, err));
@@ -96,16 +98,20 @@ static part part_of(const sella_binary_mf *model, float *kept, int N, int side)
     return (part){first, first + n, first + 2 * n};
 }
 
-void sella_binary_mf_forward(const sella_binary_mf *model, const sella_binary_batch *batch, float *kept, float *z)
+void sella_binary_mf_forward(const sella_binary_mf *model, const sella_binary_batch *batch,
+                             float *kept, float *z)
 {
     const size_t C = (size_t)model->C, n = (size_t)batch->N * C;
-    const part user = part_of(model, kept, batch->N, USER), item = part_of(model, kept, batch->N, ITEM);
+    const part user = part_of(model, kept, batch->N, USER),
+               item = part_of(model, kept, batch->N, ITEM);
     for (int side = 0; side < SIDES; side++) {
         const part p = side == USER ? user : item;
         const int32_t *row_n = side == USER ? batch->user_n : batch->item_n;
         const float *table = model->table.param[weight_of(side)].data;
-        const sella_rng rng = {
-            .seed = batch->seed, .stream = SELLA_STREAM_ANNEAL, .a = batch->number, .b = (uint32_t)side};
+        const sella_rng rng = {.seed = batch->seed,
+                               .stream = SELLA_STREAM_ANNEAL,
+                               .a = batch->number,
+                               .b = (uint32_t)side};
         for (int r = 0; r < batch->N; r++) {
             memcpy(p.x + (size_t)r * C, table + (size_t)row_n[r] * C, C * sizeof *p.x);
         }
@@ -120,12 +126,14 @@ void sella_binary_mf_forward(const sella_binary_mf *model, const sella_binary_ba
     }
 }
 
-void sella_binary_mf_backward(sella_binary_mf *model, const sella_binary_batch *batch, float *kept, const float *dz)
+void sella_binary_mf_backward(sella_binary_mf *model, const sella_binary_batch *batch, float *kept,
+                              const float *dz)
 {
     const int N = batch->N, C = model->C;
     const size_t width = (size_t)C, n = (size_t)N * width;
     part side_p[SIDES] = {part_of(model, kept, N, USER), part_of(model, kept, N, ITEM)};
-    for (size_t i = 0; i < n; i++) { // dh of each side is the other's h; through the sign as through the identity
+    /* dh of each side is the other's h; through the sign as through the identity */
+    for (size_t i = 0; i < n; i++) {
         const float hu = side_p[USER].h[i], hi = side_p[ITEM].h[i], d = dz[i / width];
         const float tu = side_p[USER].t[i], ti = side_p[ITEM].t[i];
         side_p[USER].t[i] = d * hi * (1 - tu * tu);
@@ -133,7 +141,8 @@ void sella_binary_mf_backward(sella_binary_mf *model, const sella_binary_batch *
     }
     for (int side = 0; side < SIDES; side++) {
         const part p = side_p[side]; // t holds the gradient before the tanh now, h is free
-        sella_param *w = &model->table.param[map_of(side)], *b = w + 1, *table = &model->table.param[weight_of(side)];
+        sella_param *w = &model->table.param[map_of(side)], *b = w + 1,
+                    *table = &model->table.param[weight_of(side)];
         const int32_t *row_n = side == USER ? batch->user_n : batch->item_n;
         if (w->grad) {
             sella_gemm(true, false, C, C, N, 1.0f, p.t, C, p.x, C, 1.0f, w->grad, C);
@@ -144,7 +153,8 @@ void sella_binary_mf_backward(sella_binary_mf *model, const sella_binary_batch *
         if (table->grad) {
             sella_gemm(false, false, N, C, C, 1.0f, p.t, C, w->data, C, 0.0f, p.h, C);
             for (int r = 0; r < N; r++) {
-                sella_axpy(table->grad + (size_t)row_n[r] * width, 1, p.h + (size_t)r * width, width);
+                sella_axpy(table->grad + (size_t)row_n[r] * width, 1, p.h + (size_t)r * width,
+                           width);
             }
         }
     }
@@ -174,20 +184,23 @@ void sella_binary_mf_settle(sella_binary_mf *model, const uint8_t *seen_u, const
         mean_row(table, seen, mean);
         for (int64_t r = 0; r < table->shape[0]; r++) {
             if (!seen[r]) {
-                memcpy(table->data + (size_t)r * (size_t)model->C, mean, (size_t)model->C * sizeof *mean);
+                memcpy(table->data + (size_t)r * (size_t)model->C, mean,
+                       (size_t)model->C * sizeof *mean);
             }
         }
     }
 }
 
-sella_status sella_binary_mf_codes(const sella_binary_mf *model, uint8_t *user_bit, uint8_t *item_bit, sella_err *err)
+sella_status sella_binary_mf_codes(const sella_binary_mf *model, uint8_t *user_bit,
+                                   uint8_t *item_bit, sella_err *err)
 {
     const size_t C = (size_t)model->C;
     for (int side = 0; side < SIDES; side++) {
         const sella_param *table = &model->table.param[weight_of(side)];
         const size_t rows = (size_t)table->shape[0] + 1;
         uint8_t *bit = side == USER ? user_bit : item_bit;
-        float *x = sella_alloc(rows * C, sizeof *x, "codes", err), *t = sella_alloc(rows * C, sizeof *t, "codes", err);
+        float *x = sella_alloc(rows * C, sizeof *x, "codes", err),
+              *t = sella_alloc(rows * C, sizeof *t, "codes", err);
         if (!x || !t) {
             free(x);
             free(t);

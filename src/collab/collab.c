@@ -1,8 +1,8 @@
-/* collab.c - what all collaborative models share: making one, biases, products of vectors, rows of tables
- * (collab/collab.h).
+/* collab.c - what all collaborative models share: making one, biases, products of vectors, rows of
+ * tables (collab/collab.h).
  *
- * Two rows of a batch may name one row of a table. So threads share columns there, not rows: each element of a gradient
- * is summed by one thread in the batch's order, whatever their number.
+ * Two rows of a batch may name one row of a table. So threads share columns there, not rows: each
+ * element of a gradient is summed by one thread in the batch's order, whatever their number.
  */
 #include "collab/collab.h"
 
@@ -21,8 +21,8 @@ enum {
     SCORED = 1024    /* rows of a piece of a model that sets no limit */
 };
 
-static const sella_collab_ops *const models[] = {&sella_collab_mf, &sella_collab_lightgcn, &sella_collab_sasrec,
-                                                 &sella_collab_din};
+static const sella_collab_ops *const models[] = {&sella_collab_mf, &sella_collab_lightgcn,
+                                                 &sella_collab_sasrec, &sella_collab_din};
 enum { MODELS = sizeof models / sizeof models[0] };
 
 const sella_collab_ops *sella_collab_find(const char *name)
@@ -48,22 +48,25 @@ sella_status sella_collab_check(const char *name, const sella_collab_config *con
     if (!ops) {
         return sella_err_set(err, SELLA_ARG, "collaborative model '%s' is unknown", name);
     }
-    if (config->users < 1 || config->items < 1 || config->C < 1 || config->C > SELLA_COLLAB_WIDTH_MAX) {
+    if (config->users < 1 || config->items < 1 || config->C < 1 ||
+        config->C > SELLA_COLLAB_WIDTH_MAX) {
         return sella_err_set(err, SELLA_ARG,
-                             "%s of %d users, %d items, width %d; expected at least one each and a width of at most %d",
+                             "%s of %d users, %d items, width %d; expected at least one each and a "
+                             "width of at most %d",
                              name, config->users, config->items, config->C, SELLA_COLLAB_WIDTH_MAX);
     }
-    if (!(config->init >= 0 && isfinite(config->init)) || !(config->dropout >= 0 && config->dropout < 1)) {
+    if (!(config->init >= 0 && isfinite(config->init)) ||
+        !(config->dropout >= 0 && config->dropout < 1)) {
         return sella_err_set(err, SELLA_ARG,
-                             "%s starts with standard deviation %g and has dropout %g; expected 0 or more, and 0 to less "
-                             "than 1",
+                             "%s starts with standard deviation %g and has dropout %g; expected 0 "
+                             "or more, and 0 to less than 1",
                              name, config->init, config->dropout);
     }
     return ops->check ? ops->check(config, err) : SELLA_OK;
 }
 
-sella_status sella_collab_new(const char *name, const sella_collab_config *config, uint64_t seed, sella_collab **out,
-                              sella_err *err)
+sella_status sella_collab_new(const char *name, const sella_collab_config *config, uint64_t seed,
+                              sella_collab **out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_collab *c = NULL;
@@ -108,7 +111,8 @@ void sella_collab_free(sella_collab *c)
     free(c);
 }
 
-void sella_collab_cost_of(const char *name, const sella_collab_config *config, sella_collab_cost *out)
+void sella_collab_cost_of(const char *name, const sella_collab_config *config,
+                          sella_collab_cost *out)
 {
     const sella_collab_ops *ops = sella_collab_find(name);
     assert(ops);
@@ -132,8 +136,10 @@ sella_status sella_collab_prepare(sella_collab *c, const sella_collab_train *tra
     for (int64_t r = 0; r < rows->rows; r++) {
         const int32_t u = rows->user_n[r], i = rows->item_n[r];
         if (u < 0 || u >= c->config.users || i < 0 || i >= c->config.items) {
-            return sella_err_set(err, SELLA_ARG, "row %lld of train names user %d, item %d; expected 0 to %d and 0 to %d",
-                                 (long long)r + 1, u, i, c->config.users - 1, c->config.items - 1);
+            return sella_err_set(
+                err, SELLA_ARG,
+                "row %lld of train names user %d, item %d; expected 0 to %d and 0 to %d",
+                (long long)r + 1, u, i, c->config.users - 1, c->config.items - 1);
         }
         c->seen_i[i] = 1;
         c->liked_i[i] |= !train->history_n && rows->label_n[r] != 0;
@@ -178,7 +184,8 @@ sella_status sella_collab_ready(sella_collab *c, const sella_collab_users *users
 
 /* ---- logits ---- */
 
-static sella_status pass_for(const sella_collab *c, sella_collab_pass *pass, size_t room, sella_err *err)
+static sella_status pass_for(const sella_collab *c, sella_collab_pass *pass, size_t room,
+                             sella_err *err)
 {
     if (pass->ops != c->ops) {
         sella_collab_pass_release(pass);
@@ -208,8 +215,8 @@ void sella_collab_pass_release(sella_collab_pass *pass)
     *pass = (sella_collab_pass){0};
 }
 
-sella_status sella_collab_forward(sella_collab *c, const sella_collab_batch *batch, sella_collab_pass *pass, float *z,
-                                  sella_err *err)
+sella_status sella_collab_forward(sella_collab *c, const sella_collab_batch *batch,
+                                  sella_collab_pass *pass, float *z, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const size_t C = (size_t)c->config.C;
@@ -229,8 +236,8 @@ done:
     return status;
 }
 
-sella_status sella_collab_backward(sella_collab *c, const sella_collab_batch *batch, sella_collab_pass *pass,
-                                   const float *dz, sella_err *err)
+sella_status sella_collab_backward(sella_collab *c, const sella_collab_batch *batch,
+                                   sella_collab_pass *pass, const float *dz, sella_err *err)
 {
     const size_t C = (size_t)c->config.C;
     assert(batch->backward && pass->ops == c->ops);
@@ -251,8 +258,8 @@ sella_status sella_collab_backward(sella_collab *c, const sella_collab_batch *ba
     return c->ops->vectors_backward(c, batch, pass, pass->user, pass->item, err);
 }
 
-sella_status sella_collab_vectors(const sella_collab *c, const sella_collab_batch *batch, sella_collab_pass *pass,
-                                  float *user, float *item, sella_err *err)
+sella_status sella_collab_vectors(const sella_collab *c, const sella_collab_batch *batch,
+                                  sella_collab_pass *pass, float *user, float *item, sella_err *err)
 {
     const size_t C = (size_t)c->config.C;
     const int most = c->ops->piece > 0 ? c->ops->piece : SCORED;
@@ -269,11 +276,13 @@ sella_status sella_collab_vectors(const sella_collab *c, const sella_collab_batc
     return status;
 }
 
-sella_status sella_collab_vectors_backward(sella_collab *c, const sella_collab_batch *batch, sella_collab_pass *pass,
-                                           const float *duser, const float *ditem, sella_err *err)
+sella_status sella_collab_vectors_backward(sella_collab *c, const sella_collab_batch *batch,
+                                           sella_collab_pass *pass, const float *duser,
+                                           const float *ditem, sella_err *err)
 {
     if (!c->ops->vectors_backward) {
-        return sella_err_set(err, SELLA_UNSUPPORTED, "%s is not trained through its vectors", c->ops->name);
+        return sella_err_set(err, SELLA_UNSUPPORTED, "%s is not trained through its vectors",
+                             c->ops->name);
     }
     assert(batch->backward && pass->ops == c->ops);
     return c->ops->vectors_backward(c, batch, pass, duser, ditem, err);
@@ -290,7 +299,8 @@ sella_collab_batch sella_collab_piece(const sella_collab_batch *batch, int first
     return piece;
 }
 
-sella_status sella_collab_score(sella_collab *c, const sella_collab_batch *batch, float *z, sella_err *err)
+sella_status sella_collab_score(sella_collab *c, const sella_collab_batch *batch, float *z,
+                                sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_collab_pass pass = {0};
@@ -306,8 +316,8 @@ sella_status sella_collab_score(sella_collab *c, const sella_collab_batch *batch
 }
 
 /* Every row of one user and history with its own item. */
-static sella_status scan_rows(sella_collab *c, const sella_collab_batch *who, const int32_t *item_n, int32_t N, float *z,
-                              sella_err *err)
+static sella_status scan_rows(sella_collab *c, const sella_collab_batch *who, const int32_t *item_n,
+                              int32_t N, float *z, sella_err *err)
 {
     sella_status status = SELLA_MEMORY;
     const size_t n = (size_t)N;
@@ -319,8 +329,11 @@ static sella_status scan_rows(sella_collab *c, const sella_collab_batch *who, co
             count[k] = who->history_count_n[0];
             history[k] = who->history_n[0];
         }
-        const sella_collab_batch batch = {
-            .N = N, .user_n = user, .item_n = item_n, .history_n = history, .history_count_n = count};
+        const sella_collab_batch batch = {.N = N,
+                                          .user_n = user,
+                                          .item_n = item_n,
+                                          .history_n = history,
+                                          .history_count_n = count};
         status = sella_collab_score(c, &batch, z, err);
     }
     free(user);
@@ -328,8 +341,8 @@ static sella_status scan_rows(sella_collab *c, const sella_collab_batch *who, co
     return status;
 }
 
-sella_status sella_collab_scan(sella_collab *c, const sella_collab_batch *who, const int32_t *item_n, int32_t N, float *z,
-                               sella_err *err)
+sella_status sella_collab_scan(sella_collab *c, const sella_collab_batch *who,
+                               const int32_t *item_n, int32_t N, float *z, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const size_t C = (size_t)c->config.C;
@@ -365,7 +378,8 @@ done:
 
 void sella_collab_bias_forward(const sella_collab *c, const sella_collab_batch *batch, float *z)
 {
-    const sella_param *user = sella_param_find(&c->table, "user.bias"), *item = sella_param_find(&c->table, "item.bias"),
+    const sella_param *user = sella_param_find(&c->table, "user.bias"),
+                      *item = sella_param_find(&c->table, "item.bias"),
                       *global = sella_param_find(&c->table, "global.bias");
     for (int n = 0; global && n < batch->N; n++) {
         const int32_t u = batch->user_n[n], i = batch->item_n[n];
@@ -375,7 +389,8 @@ void sella_collab_bias_forward(const sella_collab *c, const sella_collab_batch *
 
 void sella_collab_bias_backward(sella_collab *c, const sella_collab_batch *batch, const float *dz)
 {
-    sella_param *user = sella_param_find(&c->table, "user.bias"), *item = sella_param_find(&c->table, "item.bias"),
+    sella_param *user = sella_param_find(&c->table, "user.bias"),
+                *item = sella_param_find(&c->table, "item.bias"),
                 *global = sella_param_find(&c->table, "global.bias");
     double sum = 0;
     for (int n = 0; global && n < batch->N; n++) {
@@ -407,7 +422,8 @@ void sella_collab_rows_take(const sella_param *param, const int32_t *row_n, int 
     }
 }
 
-void sella_collab_rows_give(sella_param *param, const int32_t *row_n, int n, float a, const float *drows)
+void sella_collab_rows_give(sella_param *param, const int32_t *row_n, int n, float a,
+                            const float *drows)
 {
     const size_t C = (size_t)param->shape[1];
     if (!param->grad) {
@@ -428,11 +444,13 @@ void sella_collab_rows_give(sella_param *param, const int32_t *row_n, int n, flo
     }
 }
 
-void sella_collab_normal(sella_param_table *table, const char *name, uint64_t seed, double deviation)
+void sella_collab_normal(sella_param_table *table, const char *name, uint64_t seed,
+                         double deviation)
 {
     sella_param *param = sella_param_find(table, name);
     assert(param);
-    const sella_rng rng = {.seed = seed, .stream = SELLA_STREAM_INIT, .a = (uint32_t)(param - table->param)};
+    const sella_rng rng = {
+        .seed = seed, .stream = SELLA_STREAM_INIT, .a = (uint32_t)(param - table->param)};
     const int64_t count = (int64_t)param->count;
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < count; i++) {

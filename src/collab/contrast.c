@@ -1,7 +1,8 @@
 /* contrast.c - the contrastive loss in sub-spaces (collab/contrast.h).
  *
- * The gradient of a maximum goes to the part that was the largest (the first of equals), so the scores' gradient is
- * split by that choice: for each pair of parts, a matrix that holds it where the pair was chosen and zero elsewhere.
+ * The gradient of a maximum goes to the part that was the largest (the first of equals), so the
+ * scores' gradient is split by that choice: for each pair of parts, a matrix that holds it where
+ * the pair was chosen and zero elsewhere.
  */
 #include "collab/contrast.h"
 
@@ -62,7 +63,8 @@ static void scores(const work *w, const float *a, const float *b, int N, int W, 
     for (int m = 0; m < parts; m++) {
         uint8_t *chosen = w->chosen + (size_t)m * square;
         for (int k = 0; k < parts; k++) {
-            sella_gemm(false, true, N, N, width, 1.0f, a + m * width, W, b + k * width, W, 0.0f, w->one, N);
+            sella_gemm(false, true, N, N, width, 1.0f, a + m * width, W, b + k * width, W, 0.0f,
+                       w->one, N);
 #pragma omp parallel for schedule(static) if (square > SMALL)
             for (size_t i = 0; i < square; i++) {
                 if (k == 0 || w->one[i] > w->best[i]) {
@@ -113,7 +115,8 @@ static double softmax_rows(const work *w, int N, double tau, double share)
 }
 
 /* da += and db += from the gradient in score. */
-static void scores_backward(const work *w, const float *a, const float *b, int N, int W, int parts, float *da, float *db)
+static void scores_backward(const work *w, const float *a, const float *b, int N, int W, int parts,
+                            float *da, float *db)
 {
     const int width = W / parts;
     const size_t square = (size_t)N * (size_t)N;
@@ -124,14 +127,16 @@ static void scores_backward(const work *w, const float *a, const float *b, int N
             for (size_t i = 0; i < square; i++) {
                 w->one[i] = chosen[i] == k ? w->score[i] : 0.0f;
             }
-            sella_gemm(false, false, N, width, N, 1.0f, w->one, N, b + k * width, W, 1.0f, da + m * width, W);
-            sella_gemm(true, false, N, width, N, 1.0f, w->one, N, a + m * width, W, 1.0f, db + k * width, W);
+            sella_gemm(false, false, N, width, N, 1.0f, w->one, N, b + k * width, W, 1.0f,
+                       da + m * width, W);
+            sella_gemm(true, false, N, width, N, 1.0f, w->one, N, a + m * width, W, 1.0f,
+                       db + k * width, W);
         }
     }
 }
 
-double sella_contrast_forward_backward(const float *a, const float *b, int N, int W, int parts, double tau, float *da,
-                                       float *db, void *scratch)
+double sella_contrast_forward_backward(const float *a, const float *b, int N, int W, int parts,
+                                       double tau, float *da, float *db, void *scratch)
 {
     work w;
     assert(parts >= 1 && parts <= SELLA_CONTRAST_PARTS_MAX && W % parts == 0 && tau > 0);

@@ -1,9 +1,9 @@
 /* controls.c - itembias and bias (collab/controls.h).
  *
- * bias is a convex problem in U + I + 1 numbers x = (b_u..., b_i..., b_0). Newton's direction d solves H d =
- * -g, where H = diag(2, ..., 1/2, ..., 0) + sum over rows of s (1 - s) a a^T and a picks the three numbers of a
- * row; conjugate gradients need only products H v, one pass over the rows each. Steps are halved until the
- * objective falls, so it converges from anywhere.
+ * bias is a convex problem in U + I + 1 numbers x = (b_u..., b_i..., b_0). Newton's direction d
+ * solves H d = -g, where H = diag(2, ..., 1/2, ..., 0) + sum over rows of s (1 - s) a a^T and a
+ * picks the three numbers of a row; conjugate gradients need only products H v, one pass over the
+ * rows each. Steps are halved until the objective falls, so it converges from anywhere.
  */
 #include "collab/controls.h"
 
@@ -12,14 +12,16 @@
 #include "base/arena.h"
 #include "kernels/activation.h"
 
-static sella_status interactions_check(const sella_interactions *train, int64_t *positives, sella_err *err)
+static sella_status interactions_check(const sella_interactions *train, int64_t *positives,
+                                       sella_err *err)
 {
     *positives = 0;
     for (int64_t n = 0; n < train->rows; n++) {
         *positives += train->label_n[n] != 0;
     }
     if (*positives == 0 || *positives == train->rows) {
-        return sella_err_set(err, SELLA_STATE, "%lld of %lld training rows have label 1; expected both labels",
+        return sella_err_set(err, SELLA_STATE,
+                             "%lld of %lld training rows have label 1; expected both labels",
                              (long long)*positives, (long long)train->rows);
     }
     return SELLA_OK;
@@ -30,8 +32,8 @@ static double log_odds(double p)
     return log(p) - log1p(-p);
 }
 
-sella_status sella_itembias_fit(const sella_interactions *train, int32_t items, sella_param_table *table,
-                                sella_err *err)
+sella_status sella_itembias_fit(const sella_interactions *train, int32_t items,
+                                sella_param_table *table, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const double pseudo = 5;
@@ -56,7 +58,8 @@ sella_status sella_itembias_fit(const sella_interactions *train, int32_t items, 
     }
     float *bias = sella_param_find(table, "item.bias")->data;
     for (int32_t i = 0; i < items; i++) {
-        bias[i] = (float)(log_odds((sum[i] + pseudo * mean) / (count[i] + pseudo)) - log_odds(mean));
+        bias[i] =
+            (float)(log_odds((sum[i] + pseudo * mean) / (count[i] + pseudo)) - log_odds(mean));
     }
     sella_param_find(table, "global.bias")->data[0] = (float)log_odds(mean);
 done:
@@ -122,7 +125,8 @@ static double objective(const problem *q, const double *x)
     return sum;
 }
 
-/* Gradient, curvature of every row and the Hessian's diagonal at x. Returns the gradient's largest entry. */
+/* Gradient, curvature of every row and the Hessian's diagonal at x. Returns the gradient's largest
+ * entry. */
 static double derivatives(problem *q)
 {
     double largest = 0;
@@ -223,20 +227,20 @@ static sella_status solve(problem *q, sella_err *err)
         }
         largest = derivatives(q);
     }
-    return largest < enough
-               ? SELLA_OK
-               : sella_err_set(
-                     err, SELLA_DIVERGED,
-                     "bias: the gradient's largest entry is %g after Newton's method; expected less than %g", largest,
-                     enough);
+    return largest < enough ? SELLA_OK
+                            : sella_err_set(err, SELLA_DIVERGED,
+                                            "bias: the gradient's largest entry is %g after "
+                                            "Newton's method; expected less than %g",
+                                            largest, enough);
 }
 
-sella_status sella_bias_fit(const sella_interactions *train, int32_t users, int32_t items, sella_param_table *table,
-                            sella_err *err)
+sella_status sella_bias_fit(const sella_interactions *train, int32_t users, int32_t items,
+                            sella_param_table *table, sella_err *err)
 {
     sella_status status = SELLA_OK;
     int64_t positives;
-    problem q = {.train = train, .users = users, .items = items, .size = (size_t)users + (size_t)items + 1};
+    problem q = {
+        .train = train, .users = users, .items = items, .size = (size_t)users + (size_t)items + 1};
     double *slab = NULL;
     SELLA_TRY(interactions_check(train, &positives, err));
     SELLA_TRY(sella_param_add(table, "user.bias", users, 0, err));
@@ -254,7 +258,8 @@ sella_status sella_bias_fit(const sella_interactions *train, int32_t users, int3
     q.weight = slab + 8 * q.size;
     q.x[q.size - 1] = log_odds((double)positives / (double)train->rows);
     SELLA_TRY(solve(&q, err));
-    float *user = sella_param_find(table, "user.bias")->data, *item = sella_param_find(table, "item.bias")->data;
+    float *user = sella_param_find(table, "user.bias")->data,
+          *item = sella_param_find(table, "item.bias")->data;
     for (int32_t u = 0; u < users; u++) {
         user[u] = (float)q.x[u];
     }

@@ -1,11 +1,12 @@
 /* controls.h - the two controls that stand beside every method: itembias and bias.
  *
- * Does:     itembias: log-odds of the smoothed item mean, 5 pseudo-counts at the train mean; global.bias is the
- *           log-odds of the train mean and item.bias the difference to it, so that an unseen item is 0 here
- *           too. bias: minimise sum logloss(b0 + b_u + b_i) + sum b_u^2 + 1/4 sum b_i^2 with a free intercept
- *           b0, to convergence (Newton with conjugate gradients); unseen = 0.
- * Layout:   user.bias [U], item.bias [I], global.bias [1] in the parameter table, so that they are saved as any
- *           collaborative model.
+ * Does:     itembias: log-odds of the smoothed item mean, 5 pseudo-counts at the train mean;
+ *           global.bias is the log-odds of the train mean and item.bias the difference to it, so
+ *           that an unseen item is 0 here too. bias: minimise sum logloss(b0 + b_u + b_i) + sum
+ *           b_u^2 + 1/4 sum b_i^2 with a free intercept b0, to convergence (Newton with conjugate
+ *           gradients); unseen = 0.
+ * Layout:   user.bias [U], item.bias [I], global.bias [1] in the parameter table, so that they are
+ *           saved as any collaborative model.
  * Threads:  pure.
  * Paper:    SPEC section 2 (METHODs).
  */
@@ -23,11 +24,11 @@ typedef struct sella_interactions {
 } sella_interactions;
 
 /* Fill table with item.bias [I] and global.bias [1]. SELLA_STATE when all labels are equal. */
-sella_status sella_itembias_fit(const sella_interactions *train, int32_t items, sella_param_table *table,
-                                sella_err *err);
-/* Fill table with user.bias [U], item.bias [I], global.bias [1]; stops when the gradient's largest entry is
- * below 1e-8 times rows. SELLA_STATE when all labels are equal. */
-sella_status sella_bias_fit(const sella_interactions *train, int32_t users, int32_t items, sella_param_table *table,
-                            sella_err *err);
+sella_status sella_itembias_fit(const sella_interactions *train, int32_t items,
+                                sella_param_table *table, sella_err *err);
+/* Fill table with user.bias [U], item.bias [I], global.bias [1]; stops when the gradient's largest
+ * entry is below 1e-8 times rows. SELLA_STATE when all labels are equal. */
+sella_status sella_bias_fit(const sella_interactions *train, int32_t users, int32_t items,
+                            sella_param_table *table, sella_err *err);
 
 #endif

@@ -1,6 +1,7 @@
 /* dice.c - the activation Dice (collab/dice.h).
  *
- * Sums over rows are split over threads by columns, each in the order of the rows; everything else by rows.
+ * Sums over rows are split over threads by columns, each in the order of the rows; everything else
+ * by rows.
  *
  * The derivation of backward, a column at a time, with a = alpha and g = dy:
  *   dalpha = sum_n g (1 - p) x
@@ -20,7 +21,8 @@
 enum { COLUMNS = 16, SMALL = 1 << 14 };
 
 /* Mean and variance of the columns c0 .. c1, and the running values after the step. */
-static void column_moments(const sella_dice *dice, float *moment, const float *x, int N, int c0, int c1)
+static void column_moments(const sella_dice *dice, float *moment, const float *x, int N, int c0,
+                           int c1)
 {
     const size_t W = (size_t)dice->W;
     double sum[COLUMNS] = {0}, square[COLUMNS] = {0};
@@ -44,12 +46,14 @@ static void column_moments(const sella_dice *dice, float *moment, const float *x
         moment[W + (size_t)c] = (float)(1 / sqrt(variance + EPS));
         if (N > 1) {
             dice->mean[c] += (float)(SELLA_DICE_RATE * (mean - (double)dice->mean[c]));
-            dice->variance[c] += (float)(SELLA_DICE_RATE * (square[c - c0] / (N - 1) - (double)dice->variance[c]));
+            dice->variance[c] +=
+                (float)(SELLA_DICE_RATE * (square[c - c0] / (N - 1) - (double)dice->variance[c]));
         }
     }
 }
 
-void sella_dice_forward(const sella_dice *dice, float *y, float *p, float *moment, const float *x, int N, bool batch)
+void sella_dice_forward(const sella_dice *dice, float *y, float *p, float *moment, const float *x,
+                        int N, bool batch)
 {
     const int W = dice->W;
     const sella_fast *fast = sella_fast_best();
@@ -79,9 +83,10 @@ void sella_dice_forward(const sella_dice *dice, float *y, float *p, float *momen
     }
 }
 
-/* Sums over rows of the columns c0 .. c1: mean(s) and mean(s x^) into part, dalpha += sum g (1 - p) x. */
-static void column_sums(float *part, float *dalpha, const float *dy, const float *x, const float *p, const float *moment,
-                        const float *slope, int N, int W, int c0, int c1)
+/* Sums over rows of the columns c0 .. c1: mean(s) and mean(s x^) into part, dalpha += sum g (1 - p)
+ * x. */
+static void column_sums(float *part, float *dalpha, const float *dy, const float *x, const float *p,
+                        const float *moment, const float *slope, int N, int W, int c0, int c1)
 {
     double s[COLUMNS] = {0}, sx[COLUMNS] = {0}, da[COLUMNS] = {0};
     for (int n = 0; n < N; n++) {
@@ -103,8 +108,9 @@ static void column_sums(float *part, float *dalpha, const float *dy, const float
     }
 }
 
-void sella_dice_backward(const sella_dice *dice, float *dx, float *dalpha, const float *dy, const float *x, const float *p,
-                         const float *moment, float *slope, int N, bool batch)
+void sella_dice_backward(const sella_dice *dice, float *dx, float *dalpha, const float *dy,
+                         const float *x, const float *p, const float *moment, float *slope, int N,
+                         bool batch)
 {
     const int W = dice->W;
     const float *alpha = dice->alpha;
@@ -127,7 +133,9 @@ void sella_dice_backward(const sella_dice *dice, float *dx, float *dalpha, const
             for (int c = c0; c < c1; c++) {
                 const size_t at = (size_t)n * (size_t)W + (size_t)c;
                 const float normal = (x[at] - moment[c]) * moment[W + c];
-                const float s = batch ? slope[at] - part[2 * (c - c0)] - normal * part[2 * (c - c0) + 1] : slope[at];
+                const float s =
+                    batch ? slope[at] - part[2 * (c - c0)] - normal * part[2 * (c - c0) + 1]
+                          : slope[at];
                 dx[at] = dy[at] * (alpha[c] + (1.0f - alpha[c]) * p[at]) + s * moment[W + c];
             }
         }

@@ -1,10 +1,10 @@
 /* din.c - Deep Interest Network (collab/din.h).
  *
- * Only real (row, history item) pairs are computed: what padding would add is zero, and it would enter Dice's
- * statistics. Pairs of a row stand together, in the order of its history.
+ * Only real (row, history item) pairs are computed: what padding would add is zero, and it would
+ * enter Dice's statistics. Pairs of a row stand together, in the order of its history.
  *
- * Two rows of a batch may meet in one row of a table, so threads share a table's columns, not the batch's rows: each
- * element of a gradient is summed by one thread in the batch's order.
+ * Two rows of a batch may meet in one row of a table, so threads share a table's columns, not the
+ * batch's rows: each element of a gradient is summed by one thread in the batch's order.
  */
 #include "collab/din.h"
 
@@ -42,15 +42,16 @@ static void xavier_fill(sella_param *param, uint64_t seed, int place)
     }
 }
 
-static sella_status add_part(sella_param_table *table, const char *layer, const char *part, int64_t rows, int64_t cols,
-                             sella_err *err)
+static sella_status add_part(sella_param_table *table, const char *layer, const char *part,
+                             int64_t rows, int64_t cols, sella_err *err)
 {
     char name[64];
     snprintf(name, sizeof name, "din.%s.%s", layer, part);
     return sella_param_add(table, name, rows, cols, err);
 }
 
-static sella_status add_network(sella_param_table *table, const char *network, int in, const int *hidden, sella_err *err)
+static sella_status add_network(sella_param_table *table, const char *network, int in,
+                                const int *hidden, sella_err *err)
 {
     static const char *const state[] = {"alpha", "mean", "variance"};
     sella_status status = SELLA_OK;
@@ -76,28 +77,31 @@ done:
 
 sella_status sella_din_config_check(const sella_din_config *config, sella_err *err)
 {
-    bool fine = config->users >= 1 && config->items >= 1 && config->C >= 1 && config->C <= SELLA_DIN_WIDTH_MAX;
+    bool fine = config->users >= 1 && config->items >= 1 && config->C >= 1 &&
+                config->C <= SELLA_DIN_WIDTH_MAX;
     for (int l = 0; l < SELLA_DIN_HIDDEN; l++) {
         fine = fine && config->attention[l] >= 1 && config->attention[l] <= SELLA_DIN_WIDTH_MAX &&
                config->top[l] >= 1 && config->top[l] <= SELLA_DIN_WIDTH_MAX;
     }
     if (!fine) {
         return sella_err_set(err, SELLA_ARG,
-                             "din of %d users, %d items, width %d, attention %d-%d, top %d-%d; expected at least one "
-                             "each and widths of at most %d",
-                             config->users, config->items, config->C, config->attention[0], config->attention[1],
-                             config->top[0], config->top[1], SELLA_DIN_WIDTH_MAX);
+                             "din of %d users, %d items, width %d, attention %d-%d, top %d-%d; "
+                             "expected at least one each and widths of at most %d",
+                             config->users, config->items, config->C, config->attention[0],
+                             config->attention[1], config->top[0], config->top[1],
+                             SELLA_DIN_WIDTH_MAX);
     }
     if (!(config->dropout >= 0 && config->dropout < 1 && config->hide >= 0 && config->hide <= 1)) {
-        return sella_err_set(err, SELLA_ARG,
-                             "din with dropout %g and %g of the users hidden; expected 0 to below 1, and 0 to 1",
-                             config->dropout, config->hide);
+        return sella_err_set(
+            err, SELLA_ARG,
+            "din with dropout %g and %g of the users hidden; expected 0 to below 1, and 0 to 1",
+            config->dropout, config->hide);
     }
     return SELLA_OK;
 }
 
-sella_status sella_din_init(const sella_din_config *config, uint64_t seed, sella_param_table *table, sella_din *out,
-                            sella_err *err)
+sella_status sella_din_init(const sella_din_config *config, uint64_t seed, sella_param_table *table,
+                            sella_din *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     *out = (sella_din){.config = *config, .table = table};
@@ -126,8 +130,9 @@ sella_status sella_din_check(const sella_din *din, const char *what, sella_err *
         const bool variance = length > 9 && strcmp(param->name + length - 9, ".variance") == 0;
         for (size_t c = 0; variance && c < param->count; c++) {
             if (!(param->data[c] >= 0)) {
-                return sella_err_set(err, SELLA_FORMAT, "%s: tensor '%s' holds %g; expected 0 or more", what, param->name,
-                                     (double)param->data[c]);
+                return sella_err_set(err, SELLA_FORMAT,
+                                     "%s: tensor '%s' holds %g; expected 0 or more", what,
+                                     param->name, (double)param->data[c]);
             }
         }
     }
@@ -173,12 +178,13 @@ static float *carve(carver *from, size_t rows, size_t width)
     return at;
 }
 
-static void carve_layers(carver *from, const sella_din_config *config, size_t rows, int place, int in, const int *hidden,
-                         bool drop, layer *out)
+static void carve_layers(carver *from, const sella_din_config *config, size_t rows, int place,
+                         int in, const int *hidden, bool drop, layer *out)
 {
     for (int l = 0; l < SELLA_DIN_HIDDEN; l++) {
         const size_t width = (size_t)hidden[l];
-        out[l] = (layer){.place = place + l * LAYER, .in = in, .out = hidden[l], .drop = drop ? DROP + l : 0};
+        out[l] = (layer){
+            .place = place + l * LAYER, .in = in, .out = hidden[l], .drop = drop ? DROP + l : 0};
         out[l].pre = carve(from, rows, width);
         out[l].p = carve(from, rows, width);
         out[l].act = carve(from, rows, width);
@@ -188,19 +194,21 @@ static void carve_layers(carver *from, const sella_din_config *config, size_t ro
     }
 }
 
-static void carve_pass(carver *from, const sella_din_config *config, size_t rows, size_t pairs, bool backward,
-                       sella_din_pass *p)
+static void carve_pass(carver *from, const sella_din_config *config, size_t rows, size_t pairs,
+                       bool backward, sella_din_pass *p)
 {
     const size_t C = (size_t)config->C;
     p->x = carve(from, pairs, 4 * C);
     p->weight = carve(from, pairs, 1);
     p->t = carve(from, rows, 3 * C);
-    carve_layers(from, config, pairs, ATTENTION, 4 * config->C, config->attention, false, p->attention);
+    carve_layers(from, config, pairs, ATTENTION, 4 * config->C, config->attention, false,
+                 p->attention);
     carve_layers(from, config, rows, TOP, 3 * config->C, config->top, true, p->top);
     if (backward) {
         size_t widest = 0;
         for (int l = 0; l < SELLA_DIN_HIDDEN; l++) {
-            const size_t a = pairs * (size_t)config->attention[l], b = rows * (size_t)config->top[l];
+            const size_t a = pairs * (size_t)config->attention[l],
+                         b = rows * (size_t)config->top[l];
             widest = a > widest ? a : widest;
             widest = b > widest ? b : widest;
         }
@@ -214,7 +222,8 @@ static void carve_pass(carver *from, const sella_din_config *config, size_t rows
     }
 }
 
-size_t sella_din_pass_bytes(const sella_din_config *config, int64_t rows, int64_t pairs, bool backward)
+size_t sella_din_pass_bytes(const sella_din_config *config, int64_t rows, int64_t pairs,
+                            bool backward)
 {
     sella_din_pass pass = {0};
     carver count = {NULL, 0};
@@ -222,8 +231,8 @@ size_t sella_din_pass_bytes(const sella_din_config *config, int64_t rows, int64_
     return count.used * sizeof(float) + (size_t)(2 * rows + 1 + 2 * pairs) * sizeof(int32_t);
 }
 
-sella_status sella_din_pass_new(const sella_din *din, int rows, int pairs, bool backward, sella_din_pass **out,
-                                sella_err *err)
+sella_status sella_din_pass_new(const sella_din *din, int rows, int pairs, bool backward,
+                                sella_din_pass **out, sella_err *err)
 {
     const size_t indexes = 2 * (size_t)rows + 1 + 2 * (size_t)pairs;
     carver count = {NULL, 0};
@@ -268,14 +277,16 @@ static sella_dice dice_of(const sella_din *din, const layer *l)
 }
 
 /* y [N, out] = x W^T + b */
-static void linear_forward(const sella_param *param, float *y, const float *x, int N, int in, int out)
+static void linear_forward(const sella_param *param, float *y, const float *x, int N, int in,
+                           int out)
 {
     sella_gemm(false, true, N, out, in, 1.0f, x, in, param[WEIGHT].data, in, 0.0f, y, out);
     sella_bias_add(y, out, param[BIAS].data, N, out);
 }
 
 /* Accumulates into W and b unless frozen; dx out [N, in]. */
-static void linear_backward(sella_param *param, float *dx, const float *dy, const float *x, int N, int in, int out)
+static void linear_backward(sella_param *param, float *dx, const float *dy, const float *x, int N,
+                            int in, int out)
 {
     if (param[WEIGHT].grad) {
         sella_gemm(true, false, out, in, N, 1.0f, dy, out, x, in, 1.0f, param[WEIGHT].grad, in);
@@ -289,7 +300,9 @@ static void linear_backward(sella_param *param, float *dx, const float *dy, cons
 /* act = act * keep, keep = 0 with probability `dropout`, else 1 / (1 - dropout). */
 static void drop_forward(const sella_din *din, const sella_din_mode *mode, const layer *l, int N)
 {
-    const sella_rng rng = {.seed = mode->seed, .stream = SELLA_STREAM_DROPOUT, .a = (uint32_t)mode->step,
+    const sella_rng rng = {.seed = mode->seed,
+                           .stream = SELLA_STREAM_DROPOUT,
+                           .a = (uint32_t)mode->step,
                            .b = (uint32_t)l->drop};
     const size_t count = (size_t)N * (size_t)l->out;
     const float keep = (float)(1.0 / (1.0 - din->config.dropout));
@@ -305,7 +318,8 @@ static void drop_forward(const sella_din *din, const sella_din_mode *mode, const
     }
 }
 
-static void layer_forward(const sella_din *din, const sella_din_pass *pass, layer *l, const float *x, int N)
+static void layer_forward(const sella_din *din, const sella_din_pass *pass, layer *l,
+                          const float *x, int N)
 {
     const sella_dice dice = dice_of(din, l);
     l->x = x;
@@ -317,8 +331,8 @@ static void layer_forward(const sella_din *din, const sella_din_pass *pass, laye
 }
 
 /* dact in [N, out], overwritten; slope scratch [N, out]; dx out [N, in]. */
-static void layer_backward(sella_din *din, const sella_din_pass *pass, const layer *l, float *dx, float *dact,
-                           float *slope, int N)
+static void layer_backward(sella_din *din, const sella_din_pass *pass, const layer *l, float *dx,
+                           float *dact, float *slope, int N)
 {
     sella_param *param = din->table->param + l->place;
     const sella_dice dice = dice_of(din, l);
@@ -329,7 +343,8 @@ static void layer_backward(sella_din *din, const sella_din_pass *pass, const lay
             dact[i] *= l->keep[i];
         }
     }
-    sella_dice_backward(&dice, dact, param[ALPHA].grad, dact, l->pre, l->p, l->moment, slope, N, pass->mode.train);
+    sella_dice_backward(&dice, dact, param[ALPHA].grad, dact, l->pre, l->p, l->moment, slope, N,
+                        pass->mode.train);
     linear_backward(param, dx, dact, l->x, N, l->in, l->out);
 }
 
@@ -343,7 +358,9 @@ static const float *row_of(const sella_param *param, int32_t row, const float *z
 
 static void batch_take(const sella_din *din, sella_din_pass *pass, const sella_din_batch *batch)
 {
-    const sella_rng rng = {.seed = pass->mode.seed, .stream = SELLA_STREAM_DROPOUT, .a = (uint32_t)pass->mode.step,
+    const sella_rng rng = {.seed = pass->mode.seed,
+                           .stream = SELLA_STREAM_DROPOUT,
+                           .a = (uint32_t)pass->mode.step,
                            .b = HIDE};
     const bool hide = pass->mode.train && din->config.hide > 0;
     pass->batch = batch;
@@ -354,7 +371,9 @@ static void batch_take(const sella_din *din, sella_din_pass *pass, const sella_d
         assert(batch->user_n[n] >= -1 && batch->user_n[n] < din->config.users);
         assert(batch->item_n[n] >= -1 && batch->item_n[n] < din->config.items);
         assert(count >= 0 && count <= pass->pairs - pass->P);
-        pass->user[n] = hide && (double)sella_rng_uniform(&rng, (uint64_t)n) < din->config.hide ? -1 : batch->user_n[n];
+        pass->user[n] = hide && (double)sella_rng_uniform(&rng, (uint64_t)n) < din->config.hide
+                            ? -1
+                            : batch->user_n[n];
         pass->first[n] = pass->P;
         for (int32_t k = 0; k < count; k++, pass->P++) {
             pass->pair_row[pass->P] = n;
@@ -370,7 +389,8 @@ static void pairs_fill(const sella_din *din, sella_din_pass *pass)
     const int C = din->config.C;
 #pragma omp parallel for schedule(static) if ((size_t)pass->P * (size_t)C > SMALL)
     for (int j = 0; j < pass->P; j++) {
-        const float *q = row_of(&din->table->param[ITEM], pass->batch->item_n[pass->pair_row[j]], zero);
+        const float *q =
+            row_of(&din->table->param[ITEM], pass->batch->item_n[pass->pair_row[j]], zero);
         const float *k = row_of(&din->table->param[HISTORY], pass->pair_item[j], zero);
         float *x = pass->x + (size_t)j * 4 * (size_t)C;
         for (int c = 0; c < C; c++) {
@@ -391,7 +411,8 @@ static void rows_fill(const sella_din *din, sella_din_pass *pass)
     for (int n = 0; n < pass->batch->N; n++) {
         float *t = pass->t + (size_t)n * 3 * (size_t)C;
         memcpy(t, row_of(&din->table->param[USER], pass->user[n], zero), (size_t)C * sizeof *t);
-        memcpy(t + 2 * C, row_of(&din->table->param[ITEM], pass->batch->item_n[n], zero), (size_t)C * sizeof *t);
+        memcpy(t + 2 * C, row_of(&din->table->param[ITEM], pass->batch->item_n[n], zero),
+               (size_t)C * sizeof *t);
         memset(t + C, 0, (size_t)C * sizeof *t);
         for (int j = pass->first[n]; j < pass->first[n + 1]; j++) {
             const float *k = pass->x + (size_t)j * 4 * (size_t)C + C;
@@ -402,8 +423,8 @@ static void rows_fill(const sella_din *din, sella_din_pass *pass)
     }
 }
 
-void sella_din_forward(sella_din *din, sella_din_pass *pass, const sella_din_batch *batch, const sella_din_mode *mode,
-                       float *z, float *interest)
+void sella_din_forward(sella_din *din, sella_din_pass *pass, const sella_din_batch *batch,
+                       const sella_din_mode *mode, float *z, float *interest)
 {
     const sella_param *param = din->table->param;
     const int C = din->config.C, N = batch->N, last = SELLA_DIN_HIDDEN * LAYER;
@@ -417,7 +438,8 @@ void sella_din_forward(sella_din *din, sella_din_pass *pass, const sella_din_bat
     linear_forward(param + ATTENTION + last, pass->weight, x, pass->P, din->config.attention[1], 1);
     rows_fill(din, pass);
     for (int n = 0; interest && n < N; n++) {
-        memcpy(interest + (size_t)n * (size_t)C, pass->t + (size_t)n * 3 * (size_t)C + C, (size_t)C * sizeof *interest);
+        memcpy(interest + (size_t)n * (size_t)C, pass->t + (size_t)n * 3 * (size_t)C + C,
+               (size_t)C * sizeof *interest);
     }
     x = pass->t;
     for (int l = 0; z && l < SELLA_DIN_HIDDEN; x = pass->top[l++].act) {
@@ -436,7 +458,8 @@ const float *sella_din_sample(const sella_din_pass *pass)
 /* ---- backward ---- */
 
 /* dt [N, 3C] from the logits and the sample vectors. */
-static void top_backward(sella_din *din, sella_din_pass *pass, const float *dz, const float *dsample)
+static void top_backward(sella_din *din, sella_din_pass *pass, const float *dz,
+                         const float *dsample)
 {
     sella_param *param = din->table->param + TOP + SELLA_DIN_HIDDEN * LAYER;
     const int N = pass->batch->N, H = din->config.top[1];
@@ -448,7 +471,8 @@ static void top_backward(sella_din *din, sella_din_pass *pass, const float *dz, 
     if (dsample) {
         sella_axpy(pass->da, 1.0f, dsample, (size_t)N * (size_t)H);
     }
-    // da -> da: the products read dact after Dice, then write the next dact into db; two buffers take turns
+    /* da -> da: the products read dact after Dice, then write the next dact into db; two buffers
+     * take turns */
     float *dact = pass->da, *other = pass->db;
     for (int l = SELLA_DIN_HIDDEN - 1; l >= 0; l--) {
         float *slope = other, *to = l > 0 ? other : pass->dt;
@@ -488,10 +512,12 @@ static void pool_backward(sella_din_pass *pass, int C)
     }
 }
 
-/* Through [q, k, q - k, q * k]: dk += its part, dq [N, C] = the sum over the row's pairs and what the top says of q. */
+/* Through [q, k, q - k, q * k]: dk += its part, dq [N, C] = the sum over the row's pairs and what
+ * the top says of q. */
 static void pairs_backward(sella_din_pass *pass, int C, const float *ditem)
 {
-#pragma omp parallel for schedule(static) if ((size_t)(pass->P + pass->batch->N) * (size_t)C > SMALL)
+#pragma omp parallel for schedule(static) if ((size_t)(pass->P + pass->batch->N) * (size_t)C >     \
+                                              SMALL)
     for (int n = 0; n < pass->batch->N; n++) {
         float *dq = pass->dq + (size_t)n * (size_t)C;
         memcpy(dq, pass->dt + (size_t)n * 3 * (size_t)C + 2 * C, (size_t)C * sizeof *dq);
@@ -499,7 +525,8 @@ static void pairs_backward(sella_din_pass *pass, int C, const float *ditem)
             dq[c] += ditem[(size_t)n * (size_t)C + (size_t)c];
         }
         for (int j = pass->first[n]; j < pass->first[n + 1]; j++) {
-            const float *x = pass->x + (size_t)j * 4 * (size_t)C, *dx = pass->dx + (size_t)j * 4 * (size_t)C;
+            const float *x = pass->x + (size_t)j * 4 * (size_t)C,
+                        *dx = pass->dx + (size_t)j * 4 * (size_t)C;
             float *dk = pass->dk + (size_t)j * (size_t)C;
             for (int c = 0; c < C; c++) {
                 dq[c] += dx[c] + dx[2 * C + c] + dx[3 * C + c] * x[C + c];
@@ -541,7 +568,8 @@ void sella_din_backward(sella_din *din, sella_din_pass *pass, const float *dz, c
         memset(pass->dt, 0, (size_t)N * 3 * (size_t)C * sizeof *pass->dt);
     }
     for (int n = 0; dinterest && n < N; n++) {
-        sella_axpy(pass->dt + (size_t)n * 3 * (size_t)C + C, 1.0f, dinterest + (size_t)n * (size_t)C, (size_t)C);
+        sella_axpy(pass->dt + (size_t)n * 3 * (size_t)C + C, 1.0f,
+                   dinterest + (size_t)n * (size_t)C, (size_t)C);
     }
     pool_backward(pass, C);
     attention_backward(din, pass);

@@ -45,15 +45,18 @@ static void din_cost(const sella_collab_config *config, sella_collab_cost *out)
 {
     const sella_din_config din = config_of(config);
     const double C = config->C, pairs = config->history_length;
-    const double attention = 4 * C * din.attention[0] + (double)din.attention[0] * din.attention[1] + din.attention[1],
+    const double attention = 4 * C * din.attention[0] +
+                             (double)din.attention[0] * din.attention[1] + din.attention[1],
                  top = 3 * C * din.top[0] + (double)din.top[0] * din.top[1] + din.top[1];
     double layers = attention + top + 2;
     for (int l = 0; l < SELLA_DIN_HIDDEN; l++) {
         layers += 4.0 * (din.attention[l] + din.top[l]); // bias, alpha, mean, variance
     }
-    out->parameters = ((int64_t)config->users + 2 * (int64_t)config->items) * config->C + (int64_t)layers;
+    out->parameters =
+        ((int64_t)config->users + 2 * (int64_t)config->items) * config->C + (int64_t)layers;
     out->row_flops = 2 * (pairs * attention + top);
-    out->row_bytes = sella_din_pass_bytes(&din, PIECE_ROWS, (int64_t)(PIECE_ROWS * pairs), true) / PIECE_ROWS;
+    out->row_bytes =
+        sella_din_pass_bytes(&din, PIECE_ROWS, (int64_t)(PIECE_ROWS * pairs), true) / PIECE_ROWS;
 }
 
 static sella_status din_init(sella_collab *c, uint64_t seed, sella_err *err)
@@ -118,7 +121,8 @@ static sella_status din_ready(sella_collab *c, const sella_collab_users *users, 
     (void)users;
     for (int32_t i = 0; m->shown_i && i < c->config.items; i++) {
         if (!m->shown_i[i]) {
-            memset(history->data + (size_t)i * (size_t)c->config.C, 0, (size_t)c->config.C * sizeof *history->data);
+            memset(history->data + (size_t)i * (size_t)c->config.C, 0,
+                   (size_t)c->config.C * sizeof *history->data);
         }
     }
     return sella_din_check(&m->din, "din", err);
@@ -140,8 +144,8 @@ static void kept_free(void *at)
 }
 
 /* Room for this batch. */
-static sella_status kept_for(const sella_collab *c, const sella_collab_batch *batch, sella_collab_pass *pass, kept **out,
-                             sella_err *err)
+static sella_status kept_for(const sella_collab *c, const sella_collab_batch *batch,
+                             sella_collab_pass *pass, kept **out, sella_err *err)
 {
     const model *m = c->model;
     int64_t pairs = 0;
@@ -156,7 +160,8 @@ static sella_status kept_for(const sella_collab *c, const sella_collab_batch *ba
         pairs += batch->history_count_n[n];
     }
     if (pairs > INT32_MAX / 8) {
-        return sella_err_set(err, SELLA_ARG, "din: %lld history items in a batch; expected at most %d",
+        return sella_err_set(err, SELLA_ARG,
+                             "din: %lld history items in a batch; expected at most %d",
                              (long long)pairs, INT32_MAX / 8);
     }
     if (!k->pass || k->rows < batch->N || k->pairs < pairs || (batch->backward && !k->backward)) {
@@ -164,17 +169,19 @@ static sella_status kept_for(const sella_collab *c, const sella_collab_batch *ba
         k->rows = k->rows < batch->N ? batch->N : k->rows;
         k->pairs = k->pairs < pairs ? (int)pairs : k->pairs;
         k->backward = k->backward || batch->backward;
-        const sella_status status = sella_din_pass_new(&m->din, k->rows, k->pairs, k->backward, &k->pass, err);
+        const sella_status status =
+            sella_din_pass_new(&m->din, k->rows, k->pairs, k->backward, &k->pass, err);
         if (status != SELLA_OK) {
             return status;
         }
     }
-    k->batch = (sella_din_batch){batch->N, batch->user_n, batch->item_n, batch->history_n, batch->history_count_n};
+    k->batch = (sella_din_batch){batch->N, batch->user_n, batch->item_n, batch->history_n,
+                                 batch->history_count_n};
     return SELLA_OK;
 }
 
-static sella_status run(const sella_collab *c, const sella_collab_batch *batch, sella_collab_pass *pass, float *z,
-                        float *interest, sella_err *err)
+static sella_status run(const sella_collab *c, const sella_collab_batch *batch,
+                        sella_collab_pass *pass, float *z, float *interest, sella_err *err)
 {
     model *m = c->model;
     kept *k = NULL;
@@ -186,30 +193,33 @@ static sella_status run(const sella_collab *c, const sella_collab_batch *batch, 
     return status;
 }
 
-static sella_status din_vectors(const sella_collab *c, const sella_collab_batch *batch, sella_collab_pass *pass,
-                                float *user, float *item, sella_err *err)
+static sella_status din_vectors(const sella_collab *c, const sella_collab_batch *batch,
+                                sella_collab_pass *pass, float *user, float *item, sella_err *err)
 {
     if (item) {
-        sella_collab_rows_take(sella_param_find(&c->table, "item.weight"), batch->item_n, batch->N, item);
+        sella_collab_rows_take(sella_param_find(&c->table, "item.weight"), batch->item_n, batch->N,
+                               item);
     }
     return user ? run(c, batch, pass, NULL, user, err) : SELLA_OK;
 }
 
-static sella_status din_vectors_backward(sella_collab *c, const sella_collab_batch *batch, sella_collab_pass *pass,
-                                         const float *duser, const float *ditem, sella_err *err)
+static sella_status din_vectors_backward(sella_collab *c, const sella_collab_batch *batch,
+                                         sella_collab_pass *pass, const float *duser,
+                                         const float *ditem, sella_err *err)
 {
     model *m = c->model;
     (void)err;
     if (duser) {
         sella_din_backward(&m->din, ((kept *)pass->kept)->pass, NULL, NULL, duser, ditem);
     } else if (ditem) {
-        sella_collab_rows_give(sella_param_find(&c->table, "item.weight"), batch->item_n, batch->N, 1, ditem);
+        sella_collab_rows_give(sella_param_find(&c->table, "item.weight"), batch->item_n, batch->N,
+                               1, ditem);
     }
     return SELLA_OK;
 }
 
-static sella_status din_forward(sella_collab *c, const sella_collab_batch *batch, sella_collab_pass *pass, float *z,
-                                sella_err *err)
+static sella_status din_forward(sella_collab *c, const sella_collab_batch *batch,
+                                sella_collab_pass *pass, float *z, sella_err *err)
 {
     const sella_status status = run(c, batch, pass, z, NULL, err);
     if (status == SELLA_OK) {
@@ -218,8 +228,8 @@ static sella_status din_forward(sella_collab *c, const sella_collab_batch *batch
     return status;
 }
 
-static sella_status din_backward(sella_collab *c, const sella_collab_batch *batch, sella_collab_pass *pass,
-                                 const float *dz, sella_err *err)
+static sella_status din_backward(sella_collab *c, const sella_collab_batch *batch,
+                                 sella_collab_pass *pass, const float *dz, sella_err *err)
 {
     model *m = c->model;
     (void)err;

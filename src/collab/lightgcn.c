@@ -1,14 +1,16 @@
-/* lightgcn.c - LightGCN: vectors spread over the graph of train positives, without weights or activations
- * (collab/collab.h; He et al. 2020).
+/* lightgcn.c - LightGCN: vectors spread over the graph of train positives, without weights or
+ * activations (collab/collab.h; He et al. 2020).
  *
- *   E^(0) = [users; items] trained;  E^(k+1) = A E^(k),  A_ui = 1 / sqrt(d_u d_i) for a positive (u, i), each once
- *   [P; Q] = (E^(0) + ... + E^(K)) / (K + 1);  z = p_u . q_i [+ biases]
+ *   E^(0) = [users; items] trained;  E^(k+1) = A E^(k),  A_ui = 1 / sqrt(d_u d_i) for a positive
+ *   (u, i), each once [P; Q] = (E^(0) + ... + E^(K)) / (K + 1);  z = p_u . q_i [+ biases]
  *
- * A is symmetric, so the backward pass is the same sum over powers of A applied to the gradient of [P; Q].
+ * A is symmetric, so the backward pass is the same sum over powers of A applied to the gradient of
+ * [P; Q].
  *
- * A user never seen is one more node that nothing flows out of, with E^(0) = 0: p = |H|^-1/2 sum_{i in H} f_i with
- * f_i = d_i^-1/2 (E_i^(0) + ... + E_i^(K-1)) / (K + 1). So scoring needs P, Q and f alone: `user.weight`, `item.weight`
- * and `lightgcn.history.weight` are the derived tensors, and no graph is stored.
+ * A user never seen is one more node that nothing flows out of, with E^(0) = 0: p = |H|^-1/2 sum_{i
+ * in H} f_i with f_i = d_i^-1/2 (E_i^(0) + ... + E_i^(K-1)) / (K + 1). So scoring needs P, Q and f
+ * alone: `user.weight`, `item.weight` and `lightgcn.history.weight` are the derived tensors, and no
+ * graph is stored.
  */
 #include <assert.h>
 #include <math.h>
@@ -37,8 +39,8 @@ typedef struct graph {
 static sella_status lightgcn_check(const sella_collab_config *config, sella_err *err)
 {
     if (config->lightgcn.layers < 0 || config->lightgcn.layers > LAYERS_MAX) {
-        return sella_err_set(err, SELLA_ARG, "lightgcn of %d layers; expected 0 to %d", config->lightgcn.layers,
-                             LAYERS_MAX);
+        return sella_err_set(err, SELLA_ARG, "lightgcn of %d layers; expected 0 to %d",
+                             config->lightgcn.layers, LAYERS_MAX);
     }
     return SELLA_OK;
 }
@@ -48,9 +50,11 @@ static void lightgcn_cost(const sella_collab_config *config, sella_collab_cost *
     const size_t table = ((size_t)config->users + (size_t)config->items) * (size_t)config->C;
     out->parameters = (int64_t)table;
     out->row_flops = 2.0 * config->C;
-    out->step_flops = (double)table * (2.0 * config->lightgcn.layers); // and two operations for an edge: not known here
+    /* and two operations for an edge: not known here */
+    out->step_flops = (double)table * (2.0 * config->lightgcn.layers);
     out->row_bytes = 2 * (size_t)config->C * sizeof(float);
-    out->model_bytes = (3 * table + table) * sizeof(float); // three arrays of a pass, derived tables
+    /* three arrays of a pass, derived tables */
+    out->model_bytes = (3 * table + table) * sizeof(float);
 }
 
 static sella_status lightgcn_init(sella_collab *c, uint64_t seed, sella_err *err)
@@ -98,8 +102,10 @@ static int compare_node(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Both ends of every positive row into g->to; then each node's list sorted, repeated neighbours left out. */
-static void fill_edges(graph *g, const sella_interactions *rows, int32_t users, int32_t V, int64_t *cursor_v)
+/* Both ends of every positive row into g->to; then each node's list sorted, repeated neighbours
+ * left out. */
+static void fill_edges(graph *g, const sella_interactions *rows, int32_t users, int32_t V,
+                       int64_t *cursor_v)
 {
     for (int64_t r = 0; r < rows->rows; r++) {
         if (rows->label_n[r]) {
@@ -126,7 +132,8 @@ static void fill_edges(graph *g, const sella_interactions *rows, int32_t users, 
     }
 }
 
-static sella_status lightgcn_prepare(sella_collab *c, const sella_collab_train *train, sella_err *err)
+static sella_status lightgcn_prepare(sella_collab *c, const sella_collab_train *train,
+                                     sella_err *err)
 {
     const sella_interactions *rows = &train->rows;
     const int32_t users = c->config.users, V = users + c->config.items;
@@ -177,8 +184,8 @@ static void spread(const graph *g, int32_t V, size_t C, const float *x, float *y
     }
 }
 
-/* x [V, C] becomes (x + A x + ... + A^K x) / (K + 1); before [V, C] or NULL: (x + ... + A^(K-1) x) / (K + 1).
- * layer, next: scratch [V, C]. */
+/* x [V, C] becomes (x + A x + ... + A^K x) / (K + 1); before [V, C] or NULL: (x + ... + A^(K-1) x)
+ * / (K + 1). layer, next: scratch [V, C]. */
 static void propagate(const sella_collab *c, float *x, float *before, float *layer, float *next)
 {
     const graph *g = c->model;
@@ -247,7 +254,8 @@ static void start_vectors(const sella_collab *c, float *x)
 static sella_status derive(sella_collab *c, sella_err *err)
 {
     const graph *g = c->model;
-    const size_t C = (size_t)c->config.C, users = (size_t)c->config.users * C, items = (size_t)c->config.items * C;
+    const size_t C = (size_t)c->config.C, users = (size_t)c->config.users * C,
+                 items = (size_t)c->config.items * C;
     kept *k;
     float *before = sella_alloc(users + items, sizeof *before, "propagated vectors", err);
     const sella_status status = before ? kept_new(c, &k, err) : SELLA_MEMORY;
@@ -285,7 +293,8 @@ static sella_status lightgcn_ready(sella_collab *c, const sella_collab_users *us
     free(g->mean_user);
     g->mean_user = sella_alloc(C, sizeof *g->mean_user, "the mean user", err);
     for (int32_t u = 0; g->mean_user && u < c->config.users; u++) {
-        sella_axpy(g->mean_user, 1.0f / (float)c->config.users, c->derived.param[USER].data + (size_t)u * C, C);
+        sella_axpy(g->mean_user, 1.0f / (float)c->config.users,
+                   c->derived.param[USER].data + (size_t)u * C, C);
     }
     return g->mean_user ? SELLA_OK : SELLA_MEMORY;
 }
@@ -310,8 +319,9 @@ static void unseen_user(const sella_collab *c, const sella_collab_batch *batch, 
 }
 
 /* Rows of [V, C] or of the derived tables. */
-static sella_status lightgcn_vectors(const sella_collab *c, const sella_collab_batch *batch, sella_collab_pass *pass,
-                                     float *user, float *item, sella_err *err)
+static sella_status lightgcn_vectors(const sella_collab *c, const sella_collab_batch *batch,
+                                     sella_collab_pass *pass, float *user, float *item,
+                                     sella_err *err)
 {
     const size_t C = (size_t)c->config.C;
     const float *p = c->derived.param[USER].data, *q = c->derived.param[ITEM].data;
@@ -348,11 +358,13 @@ static sella_status lightgcn_vectors(const sella_collab *c, const sella_collab_b
 
 /* ---- backward ---- */
 
-static sella_status lightgcn_vectors_backward(sella_collab *c, const sella_collab_batch *batch, sella_collab_pass *pass,
-                                              const float *duser, const float *ditem, sella_err *err)
+static sella_status lightgcn_vectors_backward(sella_collab *c, const sella_collab_batch *batch,
+                                              sella_collab_pass *pass, const float *duser,
+                                              const float *ditem, sella_err *err)
 {
     kept *k = pass->kept;
-    const size_t C = (size_t)c->config.C, users = (size_t)c->config.users * C, items = (size_t)c->config.items * C;
+    const size_t C = (size_t)c->config.C, users = (size_t)c->config.users * C,
+                 items = (size_t)c->config.items * C;
     sella_param *user = &c->table.param[USER0], *item = &c->table.param[ITEM0];
     (void)err;
     assert(k);

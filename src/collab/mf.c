@@ -1,8 +1,8 @@
 /* mf.c - matrix factorisation (collab/mf.h).
  *
- * The backward pass adds rows of the batch into rows of the tables, and two rows of the batch may meet in one.
- * So threads share the columns, not the rows: each element of a gradient is summed by one thread in the batch's
- * order, whatever their number.
+ * The backward pass adds rows of the batch into rows of the tables, and two rows of the batch may
+ * meet in one. So threads share the columns, not the rows: each element of a gradient is summed by
+ * one thread in the batch's order, whatever their number.
  */
 #include "collab/mf.h"
 
@@ -29,22 +29,23 @@ static void normal_fill(sella_param *param, uint64_t seed, int place, double dev
     }
 }
 
-sella_status sella_mf_init(const sella_mf_config *config, uint64_t seed, sella_mf *out, sella_err *err)
+sella_status sella_mf_init(const sella_mf_config *config, uint64_t seed, sella_mf *out,
+                           sella_err *err)
 {
     sella_status status = SELLA_OK;
     *out = (sella_mf){.config = *config};
     sella_param_table *table = &out->table;
     if (config->users < 1 || config->items < 1 || config->C < 1 || config->C > SELLA_MF_WIDTH_MAX) {
-        return sella_err_set(
-            err, SELLA_ARG,
-            "matrix factorisation of %d users, %d items, width %d; expected at least one each and a width of "
-            "at most %d",
-            config->users, config->items, config->C, SELLA_MF_WIDTH_MAX);
+        return sella_err_set(err, SELLA_ARG,
+                             "matrix factorisation of %d users, %d items, width %d; expected at "
+                             "least one each and a width of at most %d",
+                             config->users, config->items, config->C, SELLA_MF_WIDTH_MAX);
     }
     if (!(config->init >= 0 && isfinite(config->init))) {
-        return sella_err_set(err, SELLA_ARG,
-                             "matrix factorisation starts with standard deviation %g; expected 0 or more",
-                             config->init);
+        return sella_err_set(
+            err, SELLA_ARG,
+            "matrix factorisation starts with standard deviation %g; expected 0 or more",
+            config->init);
     }
     SELLA_TRY(sella_param_add(table, "user.weight", config->users, config->C, err));
     SELLA_TRY(sella_param_add(table, "item.weight", config->items, config->C, err));
@@ -93,8 +94,8 @@ static parts parts_of(const sella_mf *mf)
 }
 
 /* x [width] = columns c0 .. c0 + width of p'_u of batch row n. */
-static void user_vector_part(const sella_mf *mf, const parts *p, const sella_mf_batch *batch, int n, int c0,
-                             int width, float *x)
+static void user_vector_part(const sella_mf *mf, const parts *p, const sella_mf_batch *batch, int n,
+                             int c0, int width, float *x)
 {
     const size_t C = (size_t)mf->config.C, first = (size_t)c0;
     const int32_t u = batch->user_n[n];
@@ -122,7 +123,8 @@ static float row_logit(const parts *p, const sella_mf_batch *batch, int n, const
     const int32_t u = batch->user_n[n], i = batch->item_n[n];
     float z = i >= 0 ? sella_dot(x, p->item->data + (size_t)i * (size_t)C, C) : 0.0f;
     if (p->global) {
-        z += p->global->data[0] + (u >= 0 ? p->user_bias->data[u] : 0.0f) + (i >= 0 ? p->item_bias->data[i] : 0.0f);
+        z += p->global->data[0] + (u >= 0 ? p->user_bias->data[u] : 0.0f) +
+             (i >= 0 ? p->item_bias->data[i] : 0.0f);
     }
     return z;
 }
@@ -136,7 +138,8 @@ void sella_mf_forward(const sella_mf *mf, const sella_mf_batch *batch, float *z,
         float local[SELLA_MF_WIDTH_MAX];
         float *out = user_vector ? user_vector + (size_t)n * (size_t)C : local;
         const int32_t u = batch->user_n[n];
-        assert(u >= -1 && u < mf->config.users && batch->item_n[n] >= -1 && batch->item_n[n] < mf->config.items);
+        assert(u >= -1 && u < mf->config.users && batch->item_n[n] >= -1 &&
+               batch->item_n[n] < mf->config.items);
         const bool plain = !user_vector && !p.history && u >= 0; // no copy of a row of the table
         if (!plain) {
             user_vector_part(mf, &p, batch, n, 0, C, out);
@@ -156,8 +159,8 @@ static void add(float *restrict to, float a, const float *restrict x, int width)
 }
 
 /* Everything of batch row n that falls into columns c0 .. c0 + width. */
-static void row_backward(const sella_mf *mf, const parts *p, const sella_mf_batch *batch, int n, int c0, int width,
-                         float dz, const float *duser, const float *ditem)
+static void row_backward(const sella_mf *mf, const parts *p, const sella_mf_batch *batch, int n,
+                         int c0, int width, float dz, const float *duser, const float *ditem)
 {
     const size_t C = (size_t)mf->config.C, first = (size_t)c0;
     const int32_t u = batch->user_n[n], i = batch->item_n[n];
@@ -204,8 +207,8 @@ static void bias_backward(const parts *p, const sella_mf_batch *batch, const flo
     }
 }
 
-void sella_mf_backward(sella_mf *mf, const sella_mf_batch *batch, const float *dz, const float *duser,
-                       const float *ditem)
+void sella_mf_backward(sella_mf *mf, const sella_mf_batch *batch, const float *dz,
+                       const float *duser, const float *ditem)
 {
     const parts p = parts_of(mf);
     const int C = mf->config.C;

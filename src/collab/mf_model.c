@@ -1,7 +1,9 @@
-/* mf_model.c - matrix factorisation (collab/mf.h) as one of the collaborative models (collab/collab.h).
+/* mf_model.c - matrix factorisation (collab/mf.h) as one of the collaborative models
+ * (collab/collab.h).
  *
- * A user never seen has p_u = 0, the mean of trained rows, or (unseen=history without the history part) `scale` times
- * the mean of q over the history, scale fitted on train users: sum_u p_u . m_u / sum_u m_u . m_u, m_u that mean for u.
+ * A user never seen has p_u = 0, the mean of trained rows, or (unseen=history without the history
+ * part) `scale` times the mean of q over the history, scale fitted on train users: sum_u p_u . m_u
+ * / sum_u m_u . m_u, m_u that mean for u.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +41,8 @@ static sella_mf_batch batch_of(const sella_collab_batch *batch)
 
 static void mf_cost(const sella_collab_config *config, sella_collab_cost *out)
 {
-    out->parameters = (int64_t)config->C * (config->users + (config->mf.history ? 2 : 1) * (int64_t)config->items);
+    out->parameters = (int64_t)config->C *
+                      (config->users + (config->mf.history ? 2 : 1) * (int64_t)config->items);
     out->row_flops = (config->mf.history ? 3.0 : 2.0) * config->C;
 }
 
@@ -67,7 +70,8 @@ static void mf_release(sella_collab *c)
 /* ---- users never seen ---- */
 
 /* Mean of q over a history: out [C]. */
-static void mean_of_items(const sella_collab *c, const int32_t *history_n, int32_t count, float *out)
+static void mean_of_items(const sella_collab *c, const int32_t *history_n, int32_t count,
+                          float *out)
 {
     const size_t C = (size_t)c->config.C;
     const float *item = sella_param_find(&c->table, "item.weight")->data;
@@ -101,7 +105,8 @@ static sella_status mf_ready(sella_collab *c, const sella_collab_users *users, s
     }
     for (int32_t u = 0; u < c->config.users; u++) {
         sella_axpy(to->mean_user, 1.0f / (float)c->config.users, user + (size_t)u * C, C);
-        const int64_t start = users ? users->history_start[u] : 0, end = users ? users->history_start[u + 1] : 0;
+        const int64_t start = users ? users->history_start[u] : 0,
+                      end = users ? users->history_start[u + 1] : 0;
         const int32_t all = (int32_t)(end - start), most = c->config.history_length;
         const int32_t skip = most > 0 && all > most ? all - most : 0;
         mean_of_items(c, users ? users->history + start + skip : NULL, all - skip, mean);
@@ -113,8 +118,10 @@ static sella_status mf_ready(sella_collab *c, const sella_collab_users *users, s
     return SELLA_OK;
 }
 
-/* What the rule adds to users never seen: to their logits z [N] and their vectors [N, C]; either may be NULL. */
-static void add_unseen(const sella_collab *c, const sella_collab_batch *batch, float *z, float *user)
+/* What the rule adds to users never seen: to their logits z [N] and their vectors [N, C]; either
+ * may be NULL. */
+static void add_unseen(const sella_collab *c, const sella_collab_batch *batch, float *z,
+                       float *user)
 {
     const unseen *rule = c->model;
     const size_t C = (size_t)c->config.C;
@@ -151,8 +158,8 @@ static void add_unseen(const sella_collab *c, const sella_collab_batch *batch, f
 
 /* ---- the model ---- */
 
-static sella_status mf_forward(sella_collab *c, const sella_collab_batch *batch, sella_collab_pass *pass, float *z,
-                               sella_err *err)
+static sella_status mf_forward(sella_collab *c, const sella_collab_batch *batch,
+                               sella_collab_pass *pass, float *z, sella_err *err)
 {
     const sella_mf mf = view_of(c);
     const sella_mf_batch rows = batch_of(batch);
@@ -163,8 +170,8 @@ static sella_status mf_forward(sella_collab *c, const sella_collab_batch *batch,
     return SELLA_OK;
 }
 
-static sella_status mf_backward(sella_collab *c, const sella_collab_batch *batch, sella_collab_pass *pass, const float *dz,
-                                sella_err *err)
+static sella_status mf_backward(sella_collab *c, const sella_collab_batch *batch,
+                                sella_collab_pass *pass, const float *dz, sella_err *err)
 {
     sella_mf mf = view_of(c);
     const sella_mf_batch rows = batch_of(batch);
@@ -174,14 +181,15 @@ static sella_status mf_backward(sella_collab *c, const sella_collab_batch *batch
     return SELLA_OK;
 }
 
-static sella_status mf_vectors(const sella_collab *c, const sella_collab_batch *batch, sella_collab_pass *pass,
-                               float *user, float *item, sella_err *err)
+static sella_status mf_vectors(const sella_collab *c, const sella_collab_batch *batch,
+                               sella_collab_pass *pass, float *user, float *item, sella_err *err)
 {
     const sella_mf mf = view_of(c);
     sella_mf_batch rows = batch_of(batch);
     (void)pass;
     if (item) {
-        sella_collab_rows_take(sella_param_find(&c->table, "item.weight"), batch->item_n, batch->N, item);
+        sella_collab_rows_take(sella_param_find(&c->table, "item.weight"), batch->item_n, batch->N,
+                               item);
     }
     if (user) {
         float *z = sella_alloc((size_t)batch->N, sizeof *z, "logits", err);
@@ -201,14 +209,16 @@ static sella_status mf_vectors(const sella_collab *c, const sella_collab_batch *
     return SELLA_OK;
 }
 
-static sella_status mf_vectors_backward(sella_collab *c, const sella_collab_batch *batch, sella_collab_pass *pass,
-                                        const float *duser, const float *ditem, sella_err *err)
+static sella_status mf_vectors_backward(sella_collab *c, const sella_collab_batch *batch,
+                                        sella_collab_pass *pass, const float *duser,
+                                        const float *ditem, sella_err *err)
 {
     sella_mf mf = view_of(c);
     sella_mf_batch rows = batch_of(batch);
     (void)pass;
     if (ditem) {
-        sella_collab_rows_give(sella_param_find(&c->table, "item.weight"), batch->item_n, batch->N, 1, ditem);
+        sella_collab_rows_give(sella_param_find(&c->table, "item.weight"), batch->item_n, batch->N,
+                               1, ditem);
     }
     if (duser) {
         int32_t *nothing = sella_alloc((size_t)batch->N, sizeof *nothing, "a batch", err);

@@ -1,9 +1,9 @@
 /* mf_sgd.c - matrix factorisation by stochastic gradients (collab/mf_sgd.h).
  *
- * Users are put into a random order and cut into G parts with about as many rows each; items too. Block (k, l) holds
- * the rows of part k of the users and part l of the items, in random order: its packed parameters fit the second-level
- * cache, and neighbouring entries rarely share a row, so that the processor works on several at once. An epoch starts
- * each block at a drawn entry.
+ * Users are put into a random order and cut into G parts with about as many rows each; items too.
+ * Block (k, l) holds the rows of part k of the users and part l of the items, in random order: its
+ * packed parameters fit the second-level cache, and neighbouring entries rarely share a row, so
+ * that the processor works on several at once. An epoch starts each block at a drawn entry.
  */
 #include "collab/mf_sgd.h"
 
@@ -59,8 +59,8 @@ static int grid_of(int64_t rows)
     return G;
 }
 
-static sella_status side_init(side *s, int32_t count, const int32_t *id_n, int64_t rows, int G, uint64_t seed,
-                              uint32_t draw, sella_err *err)
+static sella_status side_init(side *s, int32_t count, const int32_t *id_n, int64_t rows, int G,
+                              uint64_t seed, uint32_t draw, sella_err *err)
 {
     const sella_rng rng = {.seed = seed, .stream = SELLA_STREAM_SHUFFLE, .b = draw};
     const size_t n = (size_t)count;
@@ -85,7 +85,8 @@ static sella_status side_init(side *s, int32_t count, const int32_t *id_n, int64
         const int32_t row = (int32_t)order[place];
         s->row_of[place] = row;
         s->place_of[row] = place;
-        const int64_t part = before * G / rows; // G only for rows without entries behind the last that has some
+        /* G only for rows without entries behind the last that has some */
+        const int64_t part = before * G / rows;
         s->part_of[row] = part < G ? (int32_t)part : G - 1;
         before += s->entries_of[row];
         s->named += s->entries_of[row] > 0;
@@ -97,7 +98,8 @@ static sella_status side_init(side *s, int32_t count, const int32_t *id_n, int64
 /* Entries in random order, gathered by block (a counting sort keeps that order inside a block). */
 static sella_status entries_init(sella_mf_sgd *sgd, const sella_interactions *rows, sella_err *err)
 {
-    const sella_rng rng = {.seed = sgd->config.seed, .stream = SELLA_STREAM_SHUFFLE, .b = DRAW_ROWS};
+    const sella_rng rng = {
+        .seed = sgd->config.seed, .stream = SELLA_STREAM_SHUFFLE, .b = DRAW_ROWS};
     const size_t N = (size_t)rows->rows, blocks = (size_t)sgd->G * (size_t)sgd->G;
     sgd->entry = sella_alloc(N, sizeof *sgd->entry, "the grid", err);
     sgd->start = sella_alloc(blocks + 1, sizeof *sgd->start, "the grid", err);
@@ -110,7 +112,8 @@ static sella_status entries_init(sella_mf_sgd *sgd, const sella_interactions *ro
     }
     for (size_t r = 0; r < N; r++) {
         order[r] = (int64_t)r;
-        sgd->start[sgd->user.part_of[rows->user_n[r]] * sgd->G + sgd->item.part_of[rows->item_n[r]] + 1]++;
+        sgd->start[sgd->user.part_of[rows->user_n[r]] * sgd->G +
+                   sgd->item.part_of[rows->item_n[r]] + 1]++;
     }
     for (size_t b = 0; b < blocks; b++) {
         sgd->start[b + 1] += sgd->start[b];
@@ -121,8 +124,9 @@ static sella_status entries_init(sella_mf_sgd *sgd, const sella_interactions *ro
         const int64_t r = order[k];
         const int32_t u = rows->user_n[r], i = rows->item_n[r];
         const int block = sgd->user.part_of[u] * sgd->G + sgd->item.part_of[i];
-        sgd->entry[next[block]++] = (sella_factor_entry){
-            .user = sgd->user.place_of[u], .item = sgd->item.place_of[i], .label = rows->label_n[r] ? 1.0f : 0.0f};
+        sgd->entry[next[block]++] = (sella_factor_entry){.user = sgd->user.place_of[u],
+                                                         .item = sgd->item.place_of[i],
+                                                         .label = rows->label_n[r] ? 1.0f : 0.0f};
     }
     free(order);
     free(next);
@@ -133,7 +137,8 @@ static sella_status packed_init(sella_mf_sgd *sgd, sella_err *err)
 {
     const size_t stride = sella_factor_stride(sgd->C);
     const size_t users = (size_t)sgd->user.count * stride, items = (size_t)sgd->item.count * stride;
-    const size_t bytes = sella_arena_need(users, sizeof(float)) + sella_arena_need(items, sizeof(float));
+    const size_t bytes =
+        sella_arena_need(users, sizeof(float)) + sella_arena_need(items, sizeof(float));
     const sella_status status = sella_arena_new(bytes, "packed factors", &sgd->arena, err);
     if (status == SELLA_OK) {
         sgd->user.packed = sella_arena_alloc(sgd->arena, users, sizeof(float));
@@ -164,34 +169,38 @@ done:
     return status;
 }
 
-static sella_status check(const sella_mf *mf, const sella_interactions *rows, const sella_mf_sgd_config *config,
-                          sella_err *err)
+static sella_status check(const sella_mf *mf, const sella_interactions *rows,
+                          const sella_mf_sgd_config *config, sella_err *err)
 {
     if (mf->config.history) {
-        return sella_err_set(err, SELLA_ARG,
-                             "stochastic gradients do not train the history part of matrix factorisation");
+        return sella_err_set(
+            err, SELLA_ARG,
+            "stochastic gradients do not train the history part of matrix factorisation");
     }
-    if (rows->rows < 1 || config->grid < 0 || config->grid > 4096 || !(config->decay >= 0 && isfinite(config->decay)) ||
+    if (rows->rows < 1 || config->grid < 0 || config->grid > 4096 ||
+        !(config->decay >= 0 && isfinite(config->decay)) ||
         !(config->squares > 0 && isfinite(config->squares))) {
         return sella_err_set(
             err, SELLA_ARG,
-            "stochastic gradients on %lld rows, grid %d, decay %g, squares from %g; expected at least one row, "
-            "a grid of 0 to 4096, a decay of 0 or more and squares above 0",
+            "stochastic gradients on %lld rows, grid %d, decay %g, squares from %g; expected at "
+            "least one row, a grid of 0 to 4096, a decay of 0 or more and squares above 0",
             (long long)rows->rows, config->grid, config->decay, config->squares);
     }
     for (int64_t r = 0; r < rows->rows; r++) {
         if (rows->user_n[r] < 0 || rows->user_n[r] >= mf->config.users || rows->item_n[r] < 0 ||
             rows->item_n[r] >= mf->config.items) {
             return sella_err_set(
-                err, SELLA_ARG, "row %lld of train is of user %d and item %d; expected less than %d and %d",
-                (long long)r + 1, rows->user_n[r], rows->item_n[r], mf->config.users, mf->config.items);
+                err, SELLA_ARG,
+                "row %lld of train is of user %d and item %d; expected less than %d and %d",
+                (long long)r + 1, rows->user_n[r], rows->item_n[r], mf->config.users,
+                mf->config.items);
         }
     }
     return SELLA_OK;
 }
 
-sella_status sella_mf_sgd_new(const sella_mf *mf, const sella_interactions *rows, const sella_mf_sgd_config *config,
-                              sella_mf_sgd **out, sella_err *err)
+sella_status sella_mf_sgd_new(const sella_mf *mf, const sella_interactions *rows,
+                              const sella_mf_sgd_config *config, sella_mf_sgd **out, sella_err *err)
 {
     *out = NULL;
     sella_status status = check(mf, rows, config, err);
@@ -207,8 +216,10 @@ sella_status sella_mf_sgd_new(const sella_mf *mf, const sella_interactions *rows
     sgd->rows = rows->rows;
     sgd->G = config->grid > 0 ? config->grid : grid_of(rows->rows);
     sella_param_table_init(&sgd->state);
-    SELLA_TRY(side_init(&sgd->user, mf->config.users, rows->user_n, rows->rows, sgd->G, config->seed, DRAW_USERS, err));
-    SELLA_TRY(side_init(&sgd->item, mf->config.items, rows->item_n, rows->rows, sgd->G, config->seed, DRAW_ITEMS, err));
+    SELLA_TRY(side_init(&sgd->user, mf->config.users, rows->user_n, rows->rows, sgd->G,
+                        config->seed, DRAW_USERS, err));
+    SELLA_TRY(side_init(&sgd->item, mf->config.items, rows->item_n, rows->rows, sgd->G,
+                        config->seed, DRAW_ITEMS, err));
     SELLA_TRY(entries_init(sgd, rows, err));
     SELLA_TRY(packed_init(sgd, err));
     SELLA_TRY(state_init(sgd, mf->config.bias, err));
@@ -271,7 +282,8 @@ static tables tables_of(const sella_mf_sgd *sgd, const sella_mf *mf, int which)
 static void pack(const sella_mf_sgd *sgd, const side *s, const tables *t)
 {
     const size_t C = (size_t)sgd->C, stride = sella_factor_stride(sgd->C);
-    const double decay = sgd->config.decay * (double)sgd->rows, mean = (double)sgd->rows / (double)s->named;
+    const double decay = sgd->config.decay * (double)sgd->rows,
+                 mean = (double)sgd->rows / (double)s->named;
 #pragma omp parallel for schedule(static)
     for (int32_t place = 0; place < s->count; place++) {
         const size_t row = (size_t)s->row_of[place];
@@ -280,8 +292,9 @@ static void pack(const sella_mf_sgd *sgd, const side *s, const tables *t)
         tail[SELLA_FACTOR_SQUARES] = t->squares[row];
         tail[SELLA_FACTOR_BIAS_SQUARES] = t->bias ? t->bias_squares[row] : 1.0f;
         tail[SELLA_FACTOR_BIAS] = t->bias ? t->bias[row] : 0.0f;
-        tail[SELLA_FACTOR_DECAY] =
-            s->entries_of[row] > 0 ? (float)(decay / sqrt(mean * (double)s->entries_of[row])) : 0.0f;
+        tail[SELLA_FACTOR_DECAY] = s->entries_of[row] > 0
+                                       ? (float)(decay / sqrt(mean * (double)s->entries_of[row]))
+                                       : 0.0f;
     }
 }
 
@@ -291,7 +304,8 @@ static void unpack(const sella_mf_sgd *sgd, const side *s, const tables *t)
 #pragma omp parallel for schedule(static)
     for (int32_t place = 0; place < s->count; place++) {
         const size_t row = (size_t)s->row_of[place];
-        const float *from = s->packed + (size_t)place * stride, *tail = from + stride - SELLA_FACTOR_TAIL;
+        const float *from = s->packed + (size_t)place * stride,
+                    *tail = from + stride - SELLA_FACTOR_TAIL;
         memcpy(t->weight + row * C, from, C * sizeof *from);
         t->squares[row] = tail[SELLA_FACTOR_SQUARES];
         if (t->bias) {
@@ -302,11 +316,13 @@ static void unpack(const sella_mf_sgd *sgd, const side *s, const tables *t)
 }
 
 /* All entries of a block, from a drawn one on and round. */
-static void block_walk(const sella_mf_sgd *sgd, int block, int64_t epoch, const sella_factor_block *like,
-                       sella_factor_sums *sums)
+static void block_walk(const sella_mf_sgd *sgd, int block, int64_t epoch,
+                       const sella_factor_block *like, sella_factor_sums *sums)
 {
-    const sella_rng rng = {
-        .seed = sgd->config.seed, .stream = SELLA_STREAM_SHUFFLE, .a = (uint32_t)epoch, .b = DRAW_STARTS};
+    const sella_rng rng = {.seed = sgd->config.seed,
+                           .stream = SELLA_STREAM_SHUFFLE,
+                           .a = (uint32_t)epoch,
+                           .b = DRAW_STARTS};
     const int64_t first = sgd->start[block], count = sgd->start[block + 1] - first;
     sella_factor_block steps = *like;
     *sums = (sella_factor_sums){0};
@@ -322,7 +338,8 @@ static void block_walk(const sella_mf_sgd *sgd, int block, int64_t epoch, const 
 }
 
 /* Blocks (k, k + shift) have no user and no item in common. */
-static void diagonal_walk(sella_mf_sgd *sgd, int shift, int64_t epoch, const sella_factor_block *like)
+static void diagonal_walk(sella_mf_sgd *sgd, int shift, int64_t epoch,
+                          const sella_factor_block *like)
 {
     const int G = sgd->G;
 #pragma omp parallel for schedule(dynamic, 1)
@@ -335,8 +352,10 @@ double sella_mf_sgd_epoch(sella_mf_sgd *sgd, sella_mf *mf, int64_t epoch, double
 {
     const int G = sgd->G;
     const bool bias = mf->config.bias;
-    const sella_rng rng = {
-        .seed = sgd->config.seed, .stream = SELLA_STREAM_SHUFFLE, .a = (uint32_t)epoch, .b = DRAW_DIAGONALS};
+    const sella_rng rng = {.seed = sgd->config.seed,
+                           .stream = SELLA_STREAM_SHUFFLE,
+                           .a = (uint32_t)epoch,
+                           .b = DRAW_DIAGONALS};
     const tables user = tables_of(sgd, mf, 0), item = tables_of(sgd, mf, 1);
     int64_t shift[4096];
     double loss = 0, b0 = bias ? (double)mf->table.param[4].data[0] : 0;
@@ -362,7 +381,9 @@ double sella_mf_sgd_epoch(sella_mf_sgd *sgd, sella_mf *mf, int64_t epoch, double
             sum.curvature += sgd->sums[k].curvature;
         }
         loss += sum.loss;
-        if (bias) { // a G-th of a Newton step on each diagonal: about one an epoch; rows without curvature are at a
+        /* a G-th of a Newton step on each diagonal: about one an epoch; rows without curvature are
+         * at a */
+        if (bias) {
                     // wall
             b0 -= sum.slope / (fmax(sum.curvature, 1e-3 * fabs(sum.slope)) + 1e-12) / G;
         }

@@ -22,14 +22,15 @@ static void uniform_fill(sella_param *param, uint64_t seed, int place, int in)
     }
 }
 
-sella_status sella_projection_init(int C, int hidden, int L, bool warm, sella_warm_init warm_init, uint64_t seed,
-                                   sella_projection *out, sella_err *err)
+sella_status sella_projection_init(int C, int hidden, int L, bool warm, sella_warm_init warm_init,
+                                   uint64_t seed, sella_projection *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     *out = (sella_projection){.C = C, .hidden = hidden, .L = L, .has_warm = warm};
     sella_param_table *table = &out->table;
     if (C < 1 || hidden < 1 || L < 1) {
-        return sella_err_set(err, SELLA_ARG, "projection of width %d over %d to %d; expected at least 1 each", C,
+        return sella_err_set(err, SELLA_ARG,
+                             "projection of width %d over %d to %d; expected at least 1 each", C,
                              hidden, L);
     }
     SELLA_TRY(sella_param_add(table, "proj.0.weight", hidden, C, err));
@@ -65,14 +66,16 @@ void sella_projection_release(sella_projection *projection)
 }
 
 /* y [N, out] = x [N, in] w^T + b */
-static void linear_forward(const sella_param *w, const sella_param *b, float *y, const float *x, int N)
+static void linear_forward(const sella_param *w, const sella_param *b, float *y, const float *x,
+                           int N)
 {
     const int out = (int)w->shape[0], in = (int)w->shape[1];
     sella_gemm(false, true, N, out, in, 1.0f, x, in, w->data, in, 0.0f, y, out);
     sella_bias_add(y, out, b->data, N, out);
 }
 
-static void linear_backward(sella_param *w, sella_param *b, float *dx, const float *dy, const float *x, int N)
+static void linear_backward(sella_param *w, sella_param *b, float *dx, const float *dy,
+                            const float *x, int N)
 {
     const int out = (int)w->shape[0], in = (int)w->shape[1];
     if (w->grad) {
@@ -86,21 +89,23 @@ static void linear_backward(sella_param *w, sella_param *b, float *dx, const flo
     }
 }
 
-void sella_proj_forward(const sella_projection *projection, float *y, const float *x, int N, float *pre, float *act)
+void sella_proj_forward(const sella_projection *projection, float *y, const float *x, int N,
+                        float *pre, float *act)
 {
     const sella_param *param = projection->table.param;
     linear_forward(&param[W1], &param[B1], pre, x, N);
-    (projection->relu ? sella_relu_forward : sella_gelu_forward)(act, pre, (size_t)N * (size_t)projection->hidden);
+    (projection->relu ? sella_relu_forward
+                      : sella_gelu_forward)(act, pre, (size_t)N * (size_t)projection->hidden);
     linear_forward(&param[W2], &param[B2], y, act, N);
 }
 
-void sella_proj_backward(sella_projection *projection, float *dx, const float *dy, const float *x, int N,
-                         const float *pre, const float *act, float *dpre)
+void sella_proj_backward(sella_projection *projection, float *dx, const float *dy, const float *x,
+                         int N, const float *pre, const float *act, float *dpre)
 {
     sella_param *param = projection->table.param;
     linear_backward(&param[W2], &param[B2], dpre, dy, act, N);
-    (projection->relu ? sella_relu_backward : sella_gelu_backward)(dpre, dpre, pre,
-                                                                   (size_t)N * (size_t)projection->hidden);
+    (projection->relu ? sella_relu_backward : sella_gelu_backward)(
+        dpre, dpre, pre, (size_t)N * (size_t)projection->hidden);
     linear_backward(&param[W1], &param[B1], dx, dpre, x, N);
 }
 
@@ -110,7 +115,8 @@ void sella_warm_forward(const sella_projection *projection, float *y, const floa
     linear_forward(&projection->table.param[WW], &projection->table.param[BW], y, x, N);
 }
 
-void sella_warm_backward(sella_projection *projection, float *dx, const float *dy, const float *x, int N)
+void sella_warm_backward(sella_projection *projection, float *dx, const float *dy, const float *x,
+                         int N)
 {
     assert(projection->has_warm);
     linear_backward(&projection->table.param[WW], &projection->table.param[BW], dx, dy, x, N);

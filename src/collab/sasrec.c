@@ -1,16 +1,19 @@
-/* sasrec.c - SASRec: a user is the self-attention over the last positives, read at the last position
- * (collab/collab.h; Kang and McAuley 2018).
+/* sasrec.c - SASRec: a user is the self-attention over the last positives, read at the last
+ * position (collab/collab.h; Kang and McAuley 2018).
  *
- *   x_j = drop(sqrt(C) q_{i_j} + pos_{T - m + j}),  j = 1..m, the last m <= T positives
- *   each block:  a = LN(x);  x += drop(softmax(a Wq (a Wk)^T / sqrt(C / heads)) a Wv), earlier positions only
+ *   x_j = drop(sqrt(C) q_{i_j} + pos_{T - m + j}),  j = 1..m, the last m <= T positives each block:
+ *   a = LN(x);  x += drop(softmax(a Wq (a Wk)^T / sqrt(C / heads)) a Wv), earlier positions only
  *                f = LN(x);  x += drop(relu(f W1 + b1) W2 + b2)
- *   p = LN(x_m);  z = p . q_i [+ biases];  an empty history leaves LN(0) = the bias of the last norm
+ *   p = LN(x_m);  z = p . q_i [+ biases];  an empty history leaves LN(0) = the bias of the last
+ *   norm
  *
- * Rows are packed: a sequence has as many tokens as the history, no padding; place T is always the last positive. Only
- * the last position is read, so the last block computes keys and values of all tokens and the rest for one token a
- * sequence. Neighbouring rows of one history are one sequence where there is no dropout.
+ * Rows are packed: a sequence has as many tokens as the history, no padding; place T is always the
+ * last positive. Only the last position is read, so the last block computes keys and values of all
+ * tokens and the rest for one token a sequence. Neighbouring rows of one history are one sequence
+ * where there is no dropout.
  *
- * Easy to get wrong: query rows of a block are all tokens, but in the last block the sequences' last tokens (rows_of).
+ * Easy to get wrong: query rows of a block are all tokens, but in the last block the sequences'
+ * last tokens (rows_of).
  */
 #include <assert.h>
 #include <math.h>
@@ -34,10 +37,23 @@ enum {
 
 /* Rows of the table; those of block b begin at BLOCK + b * BLOCK_ROWS. */
 enum { ITEM, POSITION, NORM_W, NORM_B, BLOCK };
-enum { NORM1_W, NORM1_B, QUERY, KEY, VALUE, NORM2_W, NORM2_B, FFN1_W, FFN1_B, FFN2_W, FFN2_B, BLOCK_ROWS };
-static const char *const block_name[BLOCK_ROWS] = {"norm1.weight", "norm1.bias",   "query.weight", "key.weight",
-                                                   "value.weight", "norm2.weight", "norm2.bias",   "ffn.0.weight",
-                                                   "ffn.0.bias",   "ffn.2.weight", "ffn.2.bias"};
+enum {
+    NORM1_W,
+    NORM1_B,
+    QUERY,
+    KEY,
+    VALUE,
+    NORM2_W,
+    NORM2_B,
+    FFN1_W,
+    FFN1_B,
+    FFN2_W,
+    FFN2_B,
+    BLOCK_ROWS
+};
+static const char *const block_name[BLOCK_ROWS] = {
+    "norm1.weight", "norm1.bias",   "query.weight", "key.weight",   "value.weight", "norm2.weight",
+    "norm2.bias",   "ffn.0.weight", "ffn.0.bias",   "ffn.2.weight", "ffn.2.bias"};
 
 static sella_param *row_of(const sella_collab *c, int block, int row)
 {
@@ -51,8 +67,8 @@ static sella_status sasrec_check(const sella_collab_config *config, sella_err *e
     const int blocks = config->sasrec.blocks, heads = config->sasrec.heads;
     if (blocks < 1 || blocks > BLOCKS_MAX || heads < 1 || config->C % heads != 0) {
         return sella_err_set(err, SELLA_ARG,
-                             "sasrec.blocks is %d, sasrec.heads %d and the width %d; expected 1 to %d blocks and heads "
-                             "that divide the width",
+                             "sasrec.blocks is %d, sasrec.heads %d and the width %d; expected 1 to "
+                             "%d blocks and heads that divide the width",
                              blocks, heads, config->C, BLOCKS_MAX);
     }
     if (config->history_length < 1 || config->history_length > LENGTH_MAX) {
@@ -69,7 +85,8 @@ static void sasrec_cost(const sella_collab_config *config, sella_collab_cost *ou
     out->parameters = (int64_t)config->C * (config->items + config->history_length + 2) +
                       (int64_t)config->sasrec.blocks * (5 * config->C + 6) * config->C;
     out->row_flops = T * ((blocks - 1) * full + last) + full;
-    out->row_bytes = (size_t)(T * (blocks * (11 * C + config->sasrec.heads * T / 2) + 6 * C) * sizeof(float));
+    out->row_bytes =
+        (size_t)(T * (blocks * (11 * C + config->sasrec.heads * T / 2) + 6 * C) * sizeof(float));
 }
 
 static sella_status sasrec_init(sella_collab *c, uint64_t seed, sella_err *err)
@@ -84,7 +101,8 @@ static sella_status sasrec_init(sella_collab *c, uint64_t seed, sella_err *err)
     SELLA_TRY(sella_param_add(table, "sasrec.norm.bias", C, 0, err));
     for (int b = 0; b < c->config.sasrec.blocks; b++) {
         for (int row = 0; row < BLOCK_ROWS; row++) {
-            const bool matrix = row == QUERY || row == KEY || row == VALUE || row == FFN1_W || row == FFN2_W;
+            const bool matrix =
+                row == QUERY || row == KEY || row == VALUE || row == FFN1_W || row == FFN2_W;
             snprintf(name, sizeof name, "sasrec.block.%d.%s", b, block_name[row]);
             SELLA_TRY(sella_param_add(table, name, C, matrix ? C : 0, err));
             if (matrix) {
@@ -167,7 +185,8 @@ static bool same_history(const sella_collab_batch *batch, int a, int b)
 }
 
 /* Sequences and tokens of the batch. */
-static sella_status sequences(const sella_collab *c, const sella_collab_batch *batch, kept *k, sella_err *err)
+static sella_status sequences(const sella_collab *c, const sella_collab_batch *batch, kept *k,
+                              sella_err *err)
 {
     sella_status status = SELLA_OK;
     const int32_t T = c->config.history_length;
@@ -223,13 +242,17 @@ static int rows_of(const sella_collab *c, const kept *k, int b)
     return is_last(c, b) ? k->S : k->M;
 }
 
-/* Cut the slab into arrays; with slab NULL the pointers mean nothing, and only *floats and *bytes are wanted. */
+/* Cut the slab into arrays; with slab NULL the pointers mean nothing, and only *floats and *bytes
+ * are wanted. */
 static void carve(const sella_collab *c, kept *k, bool backward, size_t *floats, size_t *bytes)
 {
-    const size_t M = (size_t)k->M, S = (size_t)k->S, C = (size_t)c->config.C, heads = (size_t)c->config.sasrec.heads;
+    const size_t M = (size_t)k->M, S = (size_t)k->S, C = (size_t)c->config.C,
+                 heads = (size_t)c->config.sasrec.heads;
     size_t at = 0, byte = 0;
-#define TAKE(pointer, count) ((pointer) = k->slab ? k->slab + at : NULL, at += ((count) + 15) / 16 * 16)
-#define MASK(pointer, count) ((pointer) = k->bytes ? k->bytes + byte : NULL, byte += k->dropout ? (count) : 0)
+#define TAKE(pointer, count)                                                                       \
+    ((pointer) = k->slab ? k->slab + at : NULL, at += ((count) + 15) / 16 * 16)
+#define MASK(pointer, count)                                                                       \
+    ((pointer) = k->bytes ? k->bytes + byte : NULL, byte += k->dropout ? (count) : 0)
     TAKE(k->x0, M * C);
     MASK(k->keep0, M * C);
     for (int b = 0; b < c->config.sasrec.blocks; b++) {
@@ -262,8 +285,8 @@ static void carve(const sella_collab *c, kept *k, bool backward, size_t *floats,
     *bytes = byte;
 }
 
-static sella_status kept_for(const sella_collab *c, const sella_collab_batch *batch, sella_collab_pass *pass, kept **out,
-                             sella_err *err)
+static sella_status kept_for(const sella_collab *c, const sella_collab_batch *batch,
+                             sella_collab_pass *pass, kept **out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     size_t floats, bytes;
@@ -286,9 +309,11 @@ done:
 /* ---- dropout ---- */
 
 /* x *= keep / (1 - p) with a fresh mask: 16 bits of a draw for each value. */
-static void drop(const sella_collab *c, const sella_collab_batch *batch, int place, float *x, uint8_t *keep, size_t count)
+static void drop(const sella_collab *c, const sella_collab_batch *batch, int place, float *x,
+                 uint8_t *keep, size_t count)
 {
-    const sella_rng rng = {batch->seed, SELLA_STREAM_DROPOUT, (uint32_t)batch->number, (uint32_t)place};
+    const sella_rng rng = {batch->seed, SELLA_STREAM_DROPOUT, (uint32_t)batch->number,
+                           (uint32_t)place};
     const double p = c->config.dropout;
     const uint32_t below = (uint32_t)(p * 65536 + 0.5);
     const float scale = (float)(1 / (1 - p));
@@ -305,8 +330,8 @@ static void drop(const sella_collab *c, const sella_collab_batch *batch, int pla
 }
 
 /* dx = keep / (1 - p) * dy; without dropout a copy. May alias. */
-static void drop_backward(const sella_collab *c, const kept *k, float *dx, const float *dy, const uint8_t *keep,
-                          size_t count)
+static void drop_backward(const sella_collab *c, const kept *k, float *dx, const float *dy,
+                          const uint8_t *keep, size_t count)
 {
     const float scale = (float)(1 / (1 - c->config.dropout));
     if (!k->dropout) {
@@ -321,7 +346,8 @@ static void drop_backward(const sella_collab *c, const kept *k, float *dx, const
 
 /* ---- linear maps: y = x W^T [+ b], as torch.nn.Linear stores them ---- */
 
-static void linear(float *y, const float *x, const sella_param *w, const sella_param *b, int R, int C)
+static void linear(float *y, const float *x, const sella_param *w, const sella_param *b, int R,
+                   int C)
 {
     sella_gemm(false, true, R, C, C, 1, x, C, w->data, C, 0, y, C);
     if (b) {
@@ -330,8 +356,8 @@ static void linear(float *y, const float *x, const sella_param *w, const sella_p
 }
 
 /* dx = dy W, or += it; gradients of W and b. */
-static void linear_backward(float *dx, bool add, const float *dy, const float *x, sella_param *w, sella_param *b, int R,
-                            int C)
+static void linear_backward(float *dx, bool add, const float *dy, const float *x, sella_param *w,
+                            sella_param *b, int R, int C)
 {
     sella_gemm(false, false, R, C, C, 1, dy, C, w->data, C, add ? 1 : 0, dx, C);
     if (w->grad) {
@@ -356,9 +382,15 @@ static span span_of(const sella_collab *c, const kept *k, int b, int s)
     const int first = k->start_s[s], m = k->start_s[s + 1] - first;
     const size_t heads = (size_t)c->config.sasrec.heads;
     if (is_last(c, b)) {
-        return (span){s, 1, first + m - 1, first, k->block[b].prob + heads * (size_t)first, (size_t)m};
+        return (span){s,        1, first + m - 1, first, k->block[b].prob + heads * (size_t)first,
+                      (size_t)m};
     }
-    return (span){first, m, first, first, k->block[b].prob + heads * k->triangle_s[s], (size_t)m * (size_t)(m + 1) / 2};
+    return (span){first,
+                  m,
+                  first,
+                  first,
+                  k->block[b].prob + heads * k->triangle_s[s],
+                  (size_t)m * (size_t)(m + 1) / 2};
 }
 
 /* o [R, C] = attention of one sequence. */
@@ -376,7 +408,10 @@ static void attend(const sella_collab *c, const kept *k, int b, int s, float *o)
             const size_t row = (size_t)(to.row + r) * C + (size_t)head * (size_t)D;
             float top = -INFINITY, sum = 0;
             for (int j = 0; j < seen; j++) {
-                prob[j] = scale * sella_dot(at->q + row, at->k + (size_t)(to.first + j) * C + (size_t)head * (size_t)D, D);
+                prob[j] =
+                    scale * sella_dot(at->q + row,
+                                      at->k + (size_t)(to.first + j) * C + (size_t)head * (size_t)D,
+                                      D);
                 top = prob[j] > top ? prob[j] : top;
             }
             for (int j = 0; j < seen; j++) {
@@ -397,8 +432,8 @@ static void attend(const sella_collab *c, const kept *k, int b, int s, float *o)
 }
 
 /* From do_ [R, C]: dq [R, C] is written; dk, dv [M, C] of the sequence are written. */
-static void attend_backward(const sella_collab *c, const kept *k, int b, int s, const float *do_, float *dq, float *dk,
-                            float *dv)
+static void attend_backward(const sella_collab *c, const kept *k, int b, int s, const float *do_,
+                            float *dq, float *dk, float *dv)
 {
     const block *at = &k->block[b];
     const span to = span_of(c, k, b, s);
@@ -441,16 +476,19 @@ static void attend_backward(const sella_collab *c, const kept *k, int b, int s, 
 static void last_rows(const kept *k, const float *x, float *rows, int C)
 {
     for (int s = 0; s < k->S; s++) {
-        memcpy(rows + (size_t)s * (size_t)C, x + (size_t)k->last_s[s] * (size_t)C, (size_t)C * sizeof *rows);
+        memcpy(rows + (size_t)s * (size_t)C, x + (size_t)k->last_s[s] * (size_t)C,
+               (size_t)C * sizeof *rows);
     }
 }
 
-static void block_forward(const sella_collab *c, const sella_collab_batch *batch, kept *k, int b, const float *x)
+static void block_forward(const sella_collab *c, const sella_collab_batch *batch, kept *k, int b,
+                          const float *x)
 {
     block *at = &k->block[b];
     const int C = c->config.C, M = k->M, R = rows_of(c, k, b);
     const size_t count = (size_t)R * (size_t)C;
-    sella_layernorm_forward(at->a, at->xhat1, at->r1, x, row_of(c, b, NORM1_W)->data, row_of(c, b, NORM1_B)->data, M, C);
+    sella_layernorm_forward(at->a, at->xhat1, at->r1, x, row_of(c, b, NORM1_W)->data,
+                            row_of(c, b, NORM1_B)->data, M, C);
     linear(at->k, at->a, row_of(c, b, KEY), NULL, M, C);
     linear(at->v, at->a, row_of(c, b, VALUE), NULL, M, C);
     const float *queries = at->a, *from = x;
@@ -469,8 +507,8 @@ static void block_forward(const sella_collab *c, const sella_collab_batch *batch
         drop(c, batch, 1 + 2 * b, at->y, at->keep1, count);
     }
     sella_axpy(at->y, 1, from, count);
-    sella_layernorm_forward(at->f, at->xhat2, at->r2, at->y, row_of(c, b, NORM2_W)->data, row_of(c, b, NORM2_B)->data, R,
-                            C);
+    sella_layernorm_forward(at->f, at->xhat2, at->r2, at->y, row_of(c, b, NORM2_W)->data,
+                            row_of(c, b, NORM2_B)->data, R, C);
     linear(at->h, at->f, row_of(c, b, FFN1_W), row_of(c, b, FFN1_B), R, C);
     for (size_t i = 0; i < count; i++) {
         at->h[i] = at->h[i] > 0 ? at->h[i] : 0;
@@ -482,8 +520,8 @@ static void block_forward(const sella_collab *c, const sella_collab_batch *batch
     sella_axpy(at->x, 1, at->y, count);
 }
 
-static sella_status user_vectors(const sella_collab *c, const sella_collab_batch *batch, sella_collab_pass *pass,
-                                 float *user, sella_err *err)
+static sella_status user_vectors(const sella_collab *c, const sella_collab_batch *batch,
+                                 sella_collab_pass *pass, float *user, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const size_t C = (size_t)c->config.C;
@@ -493,7 +531,8 @@ static sella_status user_vectors(const sella_collab *c, const sella_collab_batch
     const float scale = sqrtf((float)C);
 #pragma omp parallel for schedule(static) if ((size_t)k->M * C > SMALL)
     for (int m = 0; m < k->M; m++) {
-        const float *q = item->data + (size_t)k->item_m[m] * C, *at = position->data + (size_t)k->place_m[m] * C;
+        const float *q = item->data + (size_t)k->item_m[m] * C,
+                    *at = position->data + (size_t)k->place_m[m] * C;
         for (size_t d = 0; d < C; d++) {
             k->x0[(size_t)m * C + d] = scale * q[d] + at[d];
         }
@@ -506,18 +545,20 @@ static sella_status user_vectors(const sella_collab *c, const sella_collab_batch
         block_forward(c, batch, k, b, x);
         x = k->block[b].x;
     }
-    sella_layernorm_forward(k->p, k->xhat, k->r, x, c->table.param[NORM_W].data, c->table.param[NORM_B].data, k->S,
-                            (int)C);
+    sella_layernorm_forward(k->p, k->xhat, k->r, x, c->table.param[NORM_W].data,
+                            c->table.param[NORM_B].data, k->S, (int)C);
     for (int n = 0; n < k->N; n++) {
-        const float *p = k->seq_n[n] >= 0 ? k->p + (size_t)k->seq_n[n] * C : c->table.param[NORM_B].data;
+        const float *p =
+            k->seq_n[n] >= 0 ? k->p + (size_t)k->seq_n[n] * C : c->table.param[NORM_B].data;
         memcpy(user + (size_t)n * C, p, C * sizeof *user);
     }
 done:
     return status;
 }
 
-static sella_status sasrec_vectors(const sella_collab *c, const sella_collab_batch *batch, sella_collab_pass *pass,
-                                   float *user, float *item, sella_err *err)
+static sella_status sasrec_vectors(const sella_collab *c, const sella_collab_batch *batch,
+                                   sella_collab_pass *pass, float *user, float *item,
+                                   sella_err *err)
 {
     if (item) {
         sella_collab_rows_take(&c->table.param[ITEM], batch->item_n, batch->N, item);
@@ -540,8 +581,8 @@ static void block_backward(sella_collab *c, kept *k, int b)
         dh[i] = at->h[i] > 0 ? dh[i] : 0;
     }
     linear_backward(df, false, dh, at->f, row_of(c, b, FFN1_W), row_of(c, b, FFN1_B), R, C);
-    sella_layernorm_backward(k->dx, row_of(c, b, NORM2_W)->grad, row_of(c, b, NORM2_B)->grad, df, at->xhat2, at->r2,
-                             row_of(c, b, NORM2_W)->data, R, C);
+    sella_layernorm_backward(k->dx, row_of(c, b, NORM2_W)->grad, row_of(c, b, NORM2_B)->grad, df,
+                             at->xhat2, at->r2, row_of(c, b, NORM2_W)->data, R, C);
     // k->dx is now the gradient of y = x + drop(attention)
     drop_backward(c, k, doutput, k->dx, at->keep1, count);
 #pragma omp parallel for schedule(static) if (count > SMALL)
@@ -550,7 +591,8 @@ static void block_backward(sella_collab *c, kept *k, int b)
     }
     linear_backward(k->da, false, k->dk, at->a, row_of(c, b, KEY), NULL, M, C);
     linear_backward(k->da, true, k->dv, at->a, row_of(c, b, VALUE), NULL, M, C);
-    if (is_last(c, b)) { // queries and the residual belong to the last tokens: dk is free, dv as well
+    /* queries and the residual belong to the last tokens: dk is free, dv as well */
+    if (is_last(c, b)) {
         last_rows(k, at->a, k->dk, C);
         linear_backward(doutput, false, k->dq, k->dk, row_of(c, b, QUERY), NULL, R, C);
         memcpy(k->dv, k->dx, count * sizeof(float));
@@ -565,14 +607,15 @@ static void block_backward(sella_collab *c, kept *k, int b)
     } else {
         linear_backward(k->da, true, k->dq, at->a, row_of(c, b, QUERY), NULL, R, C);
     }
-    sella_layernorm_backward(k->dx, row_of(c, b, NORM1_W)->grad, row_of(c, b, NORM1_B)->grad, k->da, at->xhat1, at->r1,
-                             row_of(c, b, NORM1_W)->data, M, C);
+    sella_layernorm_backward(k->dx, row_of(c, b, NORM1_W)->grad, row_of(c, b, NORM1_B)->grad, k->da,
+                             at->xhat1, at->r1, row_of(c, b, NORM1_W)->data, M, C);
 }
 
 static void user_backward(sella_collab *c, kept *k, const float *duser)
 {
     const size_t C = (size_t)c->config.C;
-    sella_param *item = &c->table.param[ITEM], *position = &c->table.param[POSITION], *norm_b = &c->table.param[NORM_B];
+    sella_param *item = &c->table.param[ITEM], *position = &c->table.param[POSITION],
+                *norm_b = &c->table.param[NORM_B];
     float *dp = k->dy;
     memset(dp, 0, (size_t)k->S * C * sizeof *dp);
     for (int n = 0; n < k->N; n++) {
@@ -592,8 +635,9 @@ static void user_backward(sella_collab *c, kept *k, const float *duser)
     sella_collab_rows_give(item, k->item_m, k->M, sqrtf((float)C), k->dx);
 }
 
-static sella_status sasrec_vectors_backward(sella_collab *c, const sella_collab_batch *batch, sella_collab_pass *pass,
-                                            const float *duser, const float *ditem, sella_err *err)
+static sella_status sasrec_vectors_backward(sella_collab *c, const sella_collab_batch *batch,
+                                            sella_collab_pass *pass, const float *duser,
+                                            const float *ditem, sella_err *err)
 {
     (void)err;
     if (ditem) {

@@ -1,4 +1,5 @@
-/* dataset.c - opening a data set folder: every size, index, range and the checksum is verified before anything is used. */
+/* dataset.c - opening a data set folder: every size, index, range and the checksum is verified
+ * before anything is used. */
 #include "data/dataset.h"
 
 #include <stdlib.h>
@@ -13,9 +14,11 @@
 #include "formats/npy.h"
 
 enum { COLUMNS = 7 };
-static const char *const column_names[COLUMNS] = {"user", "item", "label", "warm", "time", "history_start", "history_count"};
-static const sella_npy_type column_types[COLUMNS] = {SELLA_NPY_I32, SELLA_NPY_I32, SELLA_NPY_U8, SELLA_NPY_U8,
-                                                     SELLA_NPY_I64, SELLA_NPY_I64, SELLA_NPY_I32};
+static const char *const column_names[COLUMNS] = {"user", "item",          "label",        "warm",
+                                                  "time", "history_start", "history_count"};
+static const sella_npy_type column_types[COLUMNS] = {SELLA_NPY_I32, SELLA_NPY_I32, SELLA_NPY_U8,
+                                                     SELLA_NPY_U8,  SELLA_NPY_I64, SELLA_NPY_I64,
+                                                     SELLA_NPY_I32};
 
 struct sella_dataset_impl {
     sella_npy column[SELLA_SPLITS][COLUMNS];
@@ -73,7 +76,8 @@ void sella_dataset_close(sella_dataset *dataset)
 }
 
 /* Read a tsv of one id column (uid) or two columns (iid, title). */
-static sella_status read_ids(const char *folder, const char *file, const char *header, sella_intern *ids, sella_text *titles, sella_err *err)
+static sella_status read_ids(const char *folder, const char *file, const char *header,
+                             sella_intern *ids, sella_text *titles, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_map map = {0};
@@ -89,7 +93,8 @@ static sella_status read_ids(const char *folder, const char *file, const char *h
     sella_lines_init(&lines, path, map.data, map.size, SELLA_ID_MAX + SELLA_TITLE_MAX + 1);
     SELLA_TRY(sella_lines_next(&lines, &text, &bytes, err));
     if (!text || bytes != strlen(header) || memcmp(text, header, bytes) != 0) {
-        status = sella_err_set(err, SELLA_FORMAT, "%s:1: the header is not '%s'", path, titles ? "iid<tab>title" : "uid");
+        status = sella_err_set(err, SELLA_FORMAT, "%s:1: the header is not '%s'", path,
+                               titles ? "iid<tab>title" : "uid");
         goto done;
     }
     for (;;) {
@@ -101,7 +106,8 @@ static sella_status read_ids(const char *folder, const char *file, const char *h
         }
         const char *tab = memchr(text, '\t', bytes);
         if ((tab != NULL) != (titles != NULL)) {
-            status = sella_err_set(err, SELLA_FORMAT, "%s:%lld: expected %s", path, (long long)lines.line, titles ? "id, tab, title" : "one id");
+            status = sella_err_set(err, SELLA_FORMAT, "%s:%lld: expected %s", path,
+                                   (long long)lines.line, titles ? "id, tab, title" : "one id");
             goto done;
         }
         size_t id_bytes = tab ? (size_t)(tab - text) : bytes;
@@ -115,7 +121,8 @@ static sella_status read_ids(const char *folder, const char *file, const char *h
         }
         SELLA_TRY(sella_intern_add(ids, text, id_bytes, &index, &fresh, err));
         if (!fresh) {
-            status = sella_err_set(err, SELLA_FORMAT, "%s:%lld: %s '%.*s' occurs twice", path, (long long)lines.line, what, (int)id_bytes, text);
+            status = sella_err_set(err, SELLA_FORMAT, "%s:%lld: %s '%.*s' occurs twice", path,
+                                   (long long)lines.line, what, (int)id_bytes, text);
             goto done;
         }
         if (titles) {
@@ -130,17 +137,20 @@ done:
 }
 
 /* Map one column and compare its length with dataset.json's. */
-static sella_status open_column(const char *folder, const char *sub, const char *name, sella_npy_type type, int64_t rows, sella_npy *out, sella_err *err)
+static sella_status open_column(const char *folder, const char *sub, const char *name,
+                                sella_npy_type type, int64_t rows, sella_npy *out, sella_err *err)
 {
     char file[48];
     snprintf(file, sizeof file, "%s.npy", name);
-    char *path = sub ? sella_path_join(folder, sub, file, NULL) : sella_path_join(folder, file, NULL);
+    char *path =
+        sub ? sella_path_join(folder, sub, file, NULL) : sella_path_join(folder, file, NULL);
     if (!path) {
         return sella_err_memory(err, "a path", strlen(folder));
     }
     sella_status status = sella_npy_open(path, type, out, err);
     if (status == SELLA_OK && (out->rank != 1 || out->shape[0] != rows)) {
-        status = sella_err_set(err, SELLA_FORMAT, "%s: has %lld values; dataset.json says %lld", path, (long long)out->shape[0], (long long)rows);
+        status = sella_err_set(err, SELLA_FORMAT, "%s: has %lld values; dataset.json says %lld",
+                               path, (long long)out->shape[0], (long long)rows);
     }
     free(path);
     return status;
@@ -160,12 +170,14 @@ static sella_status check_split(const sella_dataset *d, int split, sella_err *er
             wrong = "item", value = p->item_n[r];
         } else if (p->label_n[r] > 1) {
             wrong = "label", value = p->label_n[r];
-        } else if (p->history_count_n[r] < 0 || p->history_start_n[r] < 0 || p->history_count_n[r] > d->history_total ||
+        } else if (p->history_count_n[r] < 0 || p->history_start_n[r] < 0 ||
+                   p->history_count_n[r] > d->history_total ||
                    p->history_start_n[r] > d->history_total - p->history_count_n[r]) {
             wrong = "history range", value = p->history_start_n[r];
         }
         if (wrong) {
-            return sella_err_set(err, SELLA_FORMAT, "%s/%s: row %lld: %s %lld is out of range", d->path, name, (long long)r, wrong, value);
+            return sella_err_set(err, SELLA_FORMAT, "%s/%s: row %lld: %s %lld is out of range",
+                                 d->path, name, (long long)r, wrong, value);
         }
     }
     return SELLA_OK;
@@ -175,7 +187,8 @@ static sella_status check_split(const sella_dataset *d, int split, sella_err *er
 static sella_status check_warm(const sella_dataset *d, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    uint8_t *user_seen = sella_alloc((size_t)d->users, 1, "users", err), *item_seen = sella_alloc((size_t)d->items, 1, "items", err);
+    uint8_t *user_seen = sella_alloc((size_t)d->users, 1, "users", err),
+            *item_seen = sella_alloc((size_t)d->items, 1, "items", err);
     if (!user_seen || !item_seen) {
         status = SELLA_MEMORY;
         goto done;
@@ -186,7 +199,9 @@ static sella_status check_warm(const sella_dataset *d, sella_err *err)
     }
     for (int32_t u = 0; u < d->users; u++) {
         if (user_seen[u] != (u < d->train_users)) {
-            status = sella_err_set(err, SELLA_FORMAT, "%s: user %d is not numbered by whether it occurs in train", d->path, u);
+            status = sella_err_set(err, SELLA_FORMAT,
+                                   "%s: user %d is not numbered by whether it occurs in train",
+                                   d->path, u);
             goto done;
         }
     }
@@ -194,8 +209,9 @@ static sella_status check_warm(const sella_dataset *d, sella_err *err)
         const sella_split *p = &d->split[s];
         for (int64_t r = 0; r < p->rows; r++) {
             if (p->warm_n[r] != (user_seen[p->user_n[r]] && item_seen[p->item_n[r]])) {
-                status = sella_err_set(err, SELLA_FORMAT, "%s/%s: row %lld: warm is %d; user and item say otherwise", d->path, split_names[s],
-                                       (long long)r, p->warm_n[r]);
+                status = sella_err_set(err, SELLA_FORMAT,
+                                       "%s/%s: row %lld: warm is %d; user and item say otherwise",
+                                       d->path, split_names[s], (long long)r, p->warm_n[r]);
                 goto done;
             }
         }
@@ -209,7 +225,8 @@ done:
 static sella_status index_last_rows(sella_dataset *d, sella_err *err)
 {
     for (int s = 0; s < SELLA_SPLITS; s++) {
-        int64_t *last = d->impl->last_row[s] = sella_alloc((size_t)d->users, sizeof *last, "users", err);
+        int64_t *last = d->impl->last_row[s] =
+            sella_alloc((size_t)d->users, sizeof *last, "users", err);
         if (!last) {
             return SELLA_MEMORY;
         }
@@ -238,8 +255,10 @@ static sella_status open_ids(sella_dataset *d, sella_err *err)
     SELLA_TRY(read_ids(d->path, "users.tsv", "uid", &impl->user_ids, NULL, err));
     SELLA_TRY(read_ids(d->path, "items.tsv", "iid\ttitle", &impl->item_ids, &impl->titles, err));
     if (impl->user_ids.count != d->users || impl->item_ids.count != d->items) {
-        status = sella_err_set(err, SELLA_FORMAT, "%s: users.tsv and items.tsv have %d and %d ids; dataset.json says %d and %d", d->path,
-                               impl->user_ids.count, impl->item_ids.count, d->users, d->items);
+        status = sella_err_set(
+            err, SELLA_FORMAT,
+            "%s: users.tsv and items.tsv have %d and %d ids; dataset.json says %d and %d", d->path,
+            impl->user_ids.count, impl->item_ids.count, d->users, d->items);
         goto done;
     }
     d->user_id = impl->user_id = pointers(impl->user_ids.bytes, d->users, err);
@@ -254,11 +273,14 @@ static sella_status open_columns(sella_dataset *d, sella_err *err)
 {
     sella_status status = SELLA_OK;
     struct sella_dataset_impl *impl = d->impl;
-    SELLA_TRY(open_column(d->path, NULL, "history", SELLA_NPY_I32, d->history_total, &impl->history, err));
+    SELLA_TRY(open_column(d->path, NULL, "history", SELLA_NPY_I32, d->history_total, &impl->history,
+                          err));
     d->history = impl->history.data;
     for (int64_t i = 0; i < d->history_total; i++) {
         if (d->history[i] < 0 || d->history[i] >= d->items) {
-            status = sella_err_set(err, SELLA_FORMAT, "%s/history.npy: value %lld: item %d is out of range", d->path, (long long)i, d->history[i]);
+            status = sella_err_set(err, SELLA_FORMAT,
+                                   "%s/history.npy: value %lld: item %d is out of range", d->path,
+                                   (long long)i, d->history[i]);
             goto done;
         }
     }
@@ -268,7 +290,8 @@ static sella_status open_columns(sella_dataset *d, sella_err *err)
             continue;
         }
         for (int c = 0; c < COLUMNS; c++) {
-            SELLA_TRY(open_column(d->path, split_names[s], column_names[c], column_types[c], p->rows, &impl->column[s][c], err));
+            SELLA_TRY(open_column(d->path, split_names[s], column_names[c], column_types[c],
+                                  p->rows, &impl->column[s][c], err));
         }
         p->user_n = impl->column[s][0].data;
         p->item_n = impl->column[s][1].data;
@@ -298,13 +321,17 @@ static sella_status read_description(sella_dataset *d, sella_err *err)
         return sella_err_memory(err, "a path", strlen(d->path));
     }
     if (sella_path_is_dir(d->path) && !sella_path_exists(path)) {
-        status = sella_err_set(err, SELLA_MISSING, "%s: is not a data set: it has no dataset.json; make one with sella import", d->path);
+        status = sella_err_set(
+            err, SELLA_MISSING,
+            "%s: is not a data set: it has no dataset.json; make one with sella import", d->path);
         goto done;
     }
     SELLA_TRY(sella_json_load(path, (size_t)1 << 20, &json, err));
     SELLA_TRY(sella_json_get_int(json, "format_version", path, 1, INT32_MAX, &value, err));
     if (value != SELLA_DATASET_VERSION) {
-        status = sella_err_set(err, SELLA_UNSUPPORTED, "%s: format_version is %lld; this program reads %d", path, (long long)value, SELLA_DATASET_VERSION);
+        status = sella_err_set(err, SELLA_UNSUPPORTED,
+                               "%s: format_version is %lld; this program reads %d", path,
+                               (long long)value, SELLA_DATASET_VERSION);
         goto done;
     }
     SELLA_TRY(sella_json_get_int(json, "users", path, 1, INT32_MAX / 4, &value, err));
@@ -316,13 +343,15 @@ static sella_status read_description(sella_dataset *d, sella_err *err)
     SELLA_TRY(sella_json_get_int(json, "history", path, 0, INT64_MAX / 8, &d->history_total, err));
     SELLA_TRY(sella_json_get_string(json, "noun", path, &text, err));
     if (!sella_noun_known(text)) {
-        status = sella_err_set(err, SELLA_FORMAT, "%s: noun is '%s'; expected movie, book or item", path, text);
+        status = sella_err_set(err, SELLA_FORMAT, "%s: noun is '%s'; expected movie, book or item",
+                               path, text);
         goto done;
     }
     d->noun = d->impl->noun = strdup(text);
     SELLA_TRY(sella_json_get_string(json, "checksum", path, &text, err));
     if (strlen(text) != 16 || strspn(text, "0123456789abcdef") != 16) {
-        status = sella_err_set(err, SELLA_FORMAT, "%s: checksum is '%s'; expected 16 hexadecimal digits", path, text);
+        status = sella_err_set(err, SELLA_FORMAT,
+                               "%s: checksum is '%s'; expected 16 hexadecimal digits", path, text);
         goto done;
     }
     memcpy(d->checksum, text, 17);
@@ -330,7 +359,8 @@ static sella_status read_description(sella_dataset *d, sella_err *err)
     for (int s = 0; s < SELLA_SPLITS; s++) {
         const json_t *split = json_object_get(splits, split_names[s]);
         if (split) {
-            SELLA_TRY(sella_json_get_int(split, "rows", path, 1, INT64_MAX / 64, &d->split[s].rows, err));
+            SELLA_TRY(
+                sella_json_get_int(split, "rows", path, 1, INT64_MAX / 64, &d->split[s].rows, err));
         }
     }
     if (d->split[SELLA_SPLIT_TRAIN].rows == 0) {
@@ -378,7 +408,9 @@ sella_status sella_dataset_open(const char *path, sella_dataset **out, sella_err
     char checksum[17];
     sella_dataset_checksum(d, checksum);
     if (strcmp(checksum, d->checksum) != 0) {
-        status = sella_err_set(err, SELLA_FORMAT, "%s: dataset.json has the checksum %s; the contents have %s: the folder was changed after import",
+        status = sella_err_set(err, SELLA_FORMAT,
+                               "%s: dataset.json has the checksum %s; the contents have %s: the "
+                               "folder was changed after import",
                                path, d->checksum, checksum);
         goto done;
     }
@@ -399,7 +431,8 @@ static uint64_t hash_texts(const char *const *text_n, int32_t count, uint64_t ha
 
 void sella_dataset_checksum(const sella_dataset *d, char *text)
 {
-    int64_t sizes[] = {SELLA_DATASET_VERSION, d->users, d->train_users, d->items, d->history_total, d->split[0].rows, d->split[1].rows, d->split[2].rows};
+    int64_t sizes[] = {SELLA_DATASET_VERSION, d->users,         d->train_users,   d->items,
+                       d->history_total,      d->split[0].rows, d->split[1].rows, d->split[2].rows};
     uint64_t hash = sella_hash_bytes(sizes, sizeof sizes, 0);
     hash = hash_texts(d->user_id, d->users, hash);
     hash = hash_texts(d->item_id, d->items, hash);
@@ -431,15 +464,16 @@ int32_t sella_dataset_find_item(const sella_dataset *dataset, const char *id)
     return sella_intern_find(&dataset->impl->item_ids, id, strlen(id));
 }
 
-int32_t sella_dataset_history(const sella_dataset *dataset, sella_split_id split, int64_t row, const int32_t **items)
+int32_t sella_dataset_history(const sella_dataset *dataset, sella_split_id split, int64_t row,
+                              const int32_t **items)
 {
     const sella_split *p = &dataset->split[split];
     *items = dataset->history + p->history_start_n[row];
     return p->history_count_n[row];
 }
 
-sella_status sella_dataset_user_history(const sella_dataset *dataset, int32_t user, unsigned splits, int32_t **items, int32_t *count,
-                                        sella_err *err)
+sella_status sella_dataset_user_history(const sella_dataset *dataset, int32_t user, unsigned splits,
+                                        int32_t **items, int32_t *count, sella_err *err)
 {
     const int32_t *before = NULL;
     int32_t n = 0, liked = -1;

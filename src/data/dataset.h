@@ -1,16 +1,19 @@
-/* dataset.h - a data set folder: memory-mapped columns of three splits, users, items, titles, histories.
+/* dataset.h - a data set folder: memory-mapped columns of three splits, users, items, titles,
+ * histories.
  *
- * Does:     open -> read columns -> close. The folder is written once, by import (data/import.h), and never changed.
- * Layout:   dataset.json (format version, source, noun, protocol, rules, counts, dates, checksum), users.tsv (uid), items.tsv
- *           (iid, title), history.npy (int32 item indexes, the pool that rows point into), and for each split that is there a
- *           folder train/ valid/ test/ with user.npy item.npy (int32 indexes), label.npy warm.npy (uint8), time.npy (int64
- *           seconds UTC), history_start.npy (int64), history_count.npy (int32).
- *           Users are numbered by first appearance in train, then valid, then test rows: user < train_users means "occurs in
+ * Does:     open -> read columns -> close. The folder is written once, by import (data/import.h),
+ *           and never changed.
+ * Layout:   dataset.json (format version, source, noun, protocol, rules, counts, dates, checksum),
+ *           users.tsv (uid), items.tsv (iid, title), history.npy (int32 item indexes, the pool that
+ *           rows point into), and for each split that is there a folder train/ valid/ test/ with
+ *           user.npy item.npy (int32 indexes), label.npy warm.npy (uint8), time.npy (int64 seconds
+ *           UTC), history_start.npy (int64), history_count.npy (int32). Users are numbered by first
+ *           appearance in train, then valid, then test rows: user < train_users means "occurs in
  *           train". Items are numbered in catalogue order (items.tsv), whether they occur or not.
  * Memory:   columns and strings are borrowed, valid until sella_dataset_close.
  * Threads:  one handle may be read by many.
- * Paper:    section 5.1; histories as REFERENCE 1.2: the user's earlier positive items, oldest first, over all splits, never
- *           the target.
+ * Paper:    section 5.1; histories as REFERENCE 1.2: the user's earlier positive items, oldest
+ *           first, over all splits, never the target.
  */
 #ifndef SELLA_DATA_DATASET_H
 #define SELLA_DATA_DATASET_H
@@ -35,7 +38,8 @@ typedef struct sella_split {
     const uint8_t *warm_n;          /* [rows] 1: user and item both occur in train */
     const int64_t *time_n;          /* [rows] seconds UTC, 0 when the source has none */
     const int64_t *history_start_n; /* [rows] into sella_dataset.history */
-    const int32_t *history_count_n; /* [rows] all earlier positives; cut to the window by data/history.h */
+    /* [rows] all earlier positives; cut to the window by data/history.h */
+    const int32_t *history_count_n;
 } sella_split;
 
 typedef struct sella_dataset {
@@ -67,18 +71,21 @@ int32_t sella_dataset_find_user(const sella_dataset *dataset, const char *id);
 int32_t sella_dataset_find_item(const sella_dataset *dataset, const char *id);
 
 /* The history of one row: *items borrowed; returns its length. */
-int32_t sella_dataset_history(const sella_dataset *dataset, sella_split_id split, int64_t row, const int32_t **items);
+int32_t sella_dataset_history(const sella_dataset *dataset, sella_split_id split, int64_t row,
+                              const int32_t **items);
 
-/* Where a user's history ends after the splits of the mask (bits 1u << sella_split_id): the history of the user's last row in the latest
- * of these splits, and that row's own item when it was liked. For logs sorted by time: all positives of these splits in order.
+/* Where a user's history ends after the splits of the mask (bits 1u << sella_split_id): the history
+ * of the user's last row in the latest of these splits, and that row's own item when it was liked.
+ * For logs sorted by time: all positives of these splits in order.
  *
  *   items  out  [count] item indexes, owned: free()
  *   count  out  0 for a user without rows there
  */
-sella_status sella_dataset_user_history(const sella_dataset *dataset, int32_t user, unsigned splits, int32_t **items, int32_t *count,
-                                        sella_err *err);
+sella_status sella_dataset_user_history(const sella_dataset *dataset, int32_t user, unsigned splits,
+                                        int32_t **items, int32_t *count, sella_err *err);
 
-/* The checksum as opened folders and new ones have it: XXH3 over all columns, ids and titles, chained. text [17]. */
+/* The checksum as opened folders and new ones have it: XXH3 over all columns, ids and titles,
+ * chained. text [17]. */
 void sella_dataset_checksum(const sella_dataset *dataset, char *text);
 
 #endif

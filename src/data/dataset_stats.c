@@ -1,7 +1,8 @@
-/* dataset_stats.c - what is in a data set: counts, dates, label means, warm and cold by every definition in use.
+/* dataset_stats.c - what is in a data set: counts, dates, label means, warm and cold by every
+ * definition in use.
  *
- * warm (not_cold): user and item occur in train. strict: both occur in more than 3 train rows (REFERENCE 1.3). uauc_users: users with
- * both labels (REFERENCE 3.2).
+ * warm (not_cold): user and item occur in train. strict: both occur in more than 3 train rows
+ * (REFERENCE 1.3). uauc_users: users with both labels (REFERENCE 3.2).
  */
 #include "data/dataset_stats.h"
 
@@ -16,7 +17,8 @@
 #include "sella/data.h"
 
 typedef struct split_figures {
-    int64_t rows, users, items, liked, warm, strict, user_cold, item_cold, both_cold, uauc, single, one_class, empty_history;
+    int64_t rows, users, items, liked, warm, strict, user_cold, item_cold, both_cold, uauc, single,
+        one_class, empty_history;
     int64_t first, last;
     double history;
 } split_figures;
@@ -50,7 +52,8 @@ static void tallies_release(tallies *t)
     free(t->item_n);
 }
 
-static sella_status figures_of(const sella_dataset *d, int split, const tallies *train, split_figures *f, sella_err *err)
+static sella_status figures_of(const sella_dataset *d, int split, const tallies *train,
+                               split_figures *f, sella_err *err)
 {
     const sella_split *p = &d->split[split];
     tallies own = {0};
@@ -90,17 +93,22 @@ done:
 
 static json_t *figures_json(const split_figures *f)
 {
-    return json_pack("{s:I, s:I, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "rows", (json_int_t)f->rows, "users",
-                     (json_int_t)f->users, "items", (json_int_t)f->items, "label_mean", (double)f->liked / (double)f->rows, "warm_rows",
-                     (json_int_t)f->warm, "cold_rows", (json_int_t)(f->rows - f->warm), "first_time", (json_int_t)f->first, "last_time",
-                     (json_int_t)f->last, "strict_warm_rows", (json_int_t)f->strict, "user_cold_rows", (json_int_t)f->user_cold, "item_cold_rows",
-                     (json_int_t)f->item_cold, "both_cold_rows", (json_int_t)f->both_cold, "uauc_users", (json_int_t)f->uauc, "single_row_users",
-                     (json_int_t)f->single, "one_class_users", (json_int_t)f->one_class, "empty_history_rows", (json_int_t)f->empty_history,
-                     "history_mean", f->history / (double)f->rows);
+    return json_pack(
+        "{s:I, s:I, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}",
+        "rows", (json_int_t)f->rows, "users", (json_int_t)f->users, "items", (json_int_t)f->items,
+        "label_mean", (double)f->liked / (double)f->rows, "warm_rows", (json_int_t)f->warm,
+        "cold_rows", (json_int_t)(f->rows - f->warm), "first_time", (json_int_t)f->first,
+        "last_time", (json_int_t)f->last, "strict_warm_rows", (json_int_t)f->strict,
+        "user_cold_rows", (json_int_t)f->user_cold, "item_cold_rows", (json_int_t)f->item_cold,
+        "both_cold_rows", (json_int_t)f->both_cold, "uauc_users", (json_int_t)f->uauc,
+        "single_row_users", (json_int_t)f->single, "one_class_users", (json_int_t)f->one_class,
+        "empty_history_rows", (json_int_t)f->empty_history, "history_mean",
+        f->history / (double)f->rows);
 }
 
 /* Open, count, close. figures [SELLA_SPLITS]; rows = 0 marks an absent split. */
-static sella_status gather(const char *path, sella_dataset **dataset, split_figures *figures, sella_err *err)
+static sella_status gather(const char *path, sella_dataset **dataset, split_figures *figures,
+                           sella_err *err)
 {
     sella_status status = SELLA_OK;
     tallies train = {0};
@@ -128,11 +136,13 @@ sella_status sella_stats_json(const char *path, json_t **json, sella_err *err)
     json_t *splits = json_object();
     for (int s = 0; s < SELLA_SPLITS; s++) {
         if (figures[s].rows > 0) {
-            json_object_set_new(splits, sella_split_name((sella_split_id)s), figures_json(&figures[s]));
+            json_object_set_new(splits, sella_split_name((sella_split_id)s),
+                                figures_json(&figures[s]));
         }
     }
-    *json = json_pack("{s:i, s:i, s:s, s:o, s:s, s:i}", "users", d->users, "items", d->items, "checksum", d->checksum, "splits", splits, "noun",
-                      d->noun, "train_users", d->train_users);
+    *json = json_pack("{s:i, s:i, s:s, s:o, s:s, s:i}", "users", d->users, "items", d->items,
+                      "checksum", d->checksum, "splits", splits, "noun", d->noun, "train_users",
+                      d->train_users);
     status = *json ? SELLA_OK : sella_err_memory(err, "figures", 1024);
 done:
     sella_dataset_close(d);
@@ -157,26 +167,31 @@ static void date_text(int64_t seconds, char *text, size_t bytes)
 {
     struct tm tm;
     time_t when = (time_t)seconds;
-    if (seconds == 0 || !gmtime_r(&when, &tm) || strftime(text, bytes, "%Y-%m-%d %H:%M:%S", &tm) == 0) {
+    if (seconds == 0 || !gmtime_r(&when, &tm) ||
+        strftime(text, bytes, "%Y-%m-%d %H:%M:%S", &tm) == 0) {
         snprintf(text, bytes, "-");
     }
 }
 
-static sella_status line_of(sella_text *out, const char *name, const split_figures *figures, const int64_t *value_s, sella_err *err)
+static sella_status line_of(sella_text *out, const char *name, const split_figures *figures,
+                            const int64_t *value_s, sella_err *err)
 {
     sella_status status = sella_text_format(out, err, "%-34s", name);
     for (int s = 0; s < SELLA_SPLITS && status == SELLA_OK; s++) {
-        status = figures[s].rows > 0 ? sella_text_format(out, err, "%20lld", (long long)value_s[s]) : SELLA_OK;
+        status = figures[s].rows > 0 ? sella_text_format(out, err, "%20lld", (long long)value_s[s])
+                                     : SELLA_OK;
     }
     return status == SELLA_OK ? sella_text_append(out, "\n", 1, err) : status;
 }
 
-static sella_status text_of(const sella_dataset *d, const split_figures *f, sella_text *out, sella_err *err)
+static sella_status text_of(const sella_dataset *d, const split_figures *f, sella_text *out,
+                            sella_err *err)
 {
     sella_status status = SELLA_OK;
     char date[64];
-    SELLA_TRY(sella_text_format(out, err, "%s: %d users (%d in train), %d %ss, checksum %s\n\n%-34s", d->name, d->users, d->train_users, d->items,
-                                d->noun, d->checksum, ""));
+    SELLA_TRY(sella_text_format(out, err,
+                                "%s: %d users (%d in train), %d %ss, checksum %s\n\n%-34s", d->name,
+                                d->users, d->train_users, d->items, d->noun, d->checksum, ""));
     for (int s = 0; s < SELLA_SPLITS; s++) {
         if (f[s].rows > 0) {
             SELLA_TRY(sella_text_format(out, err, "%20s", sella_split_name((sella_split_id)s)));
@@ -192,11 +207,14 @@ static sella_status text_of(const sella_dataset *d, const split_figures *f, sell
     LINE("users", users);
     LINE("items", items);
     for (int what = 0; what < 4; what++) {
-        static const char *const names[] = {"label mean", "history items a row", "first time (UTC)", "last time (UTC)"};
+        static const char *const names[] = {"label mean", "history items a row", "first time (UTC)",
+                                            "last time (UTC)"};
         SELLA_TRY(sella_text_format(out, err, "%-34s", names[what]));
         for (int s = 0; s < SELLA_SPLITS; s++) {
             if (f[s].rows > 0 && what < 2) {
-                SELLA_TRY(sella_text_format(out, err, "%20.5f", (what == 0 ? (double)f[s].liked : f[s].history) / (double)f[s].rows));
+                SELLA_TRY(sella_text_format(out, err, "%20.5f",
+                                            (what == 0 ? (double)f[s].liked : f[s].history) /
+                                                (double)f[s].rows));
             } else if (f[s].rows > 0) {
                 date_text(what == 2 ? f[s].first : f[s].last, date, sizeof date);
                 SELLA_TRY(sella_text_format(out, err, "%20s", date));

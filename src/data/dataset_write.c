@@ -1,8 +1,8 @@
 /* dataset_write.c - a data set in memory, and its writing (data/dataset_write.h).
  *
  * Easy to get wrong:
- * - the positives of a user grow over train, valid and test rows in the order in which rows are added, so rows must be added in time
- *   order over all splits, not split by split;
+ * - the positives of a user grow over train, valid and test rows in the order in which rows are
+ *   added, so rows must be added in time order over all splits, not split by split;
  * - numbers in the draft are those of the source; what is written is renumbered.
  */
 #include "data/dataset_write.h"
@@ -44,7 +44,8 @@ void sella_draft_release(sella_draft *draft)
     *draft = (sella_draft){0};
 }
 
-/* Enlarge an array to `count` elements; the old array stays on failure. What is new is not touched, so that room to grow costs no memory. */
+/* Enlarge an array to `count` elements; the old array stays on failure. What is new is not touched,
+ * so that room to grow costs no memory. */
 static bool stretch(void *array_pointer, size_t count, size_t size)
 {
     void *before, *bigger;
@@ -73,14 +74,17 @@ static bool enlarge(void *array_pointer, size_t old, size_t count, size_t size)
 sella_status sella_title_check(const char *title, size_t bytes, sella_err *err)
 {
     if (bytes == 0 || bytes > SELLA_TITLE_MAX) {
-        return sella_err_set(err, SELLA_FORMAT, "the title has %zu bytes; expected 1 to %d", bytes, SELLA_TITLE_MAX);
+        return sella_err_set(err, SELLA_FORMAT, "the title has %zu bytes; expected 1 to %d", bytes,
+                             SELLA_TITLE_MAX);
     }
     if (sella_utf8_valid(title, bytes) != bytes) {
-        return sella_err_set(err, SELLA_FORMAT, "the title '%.*s' is not UTF-8", (int)(bytes < 60 ? bytes : 60), title);
+        return sella_err_set(err, SELLA_FORMAT, "the title '%.*s' is not UTF-8",
+                             (int)(bytes < 60 ? bytes : 60), title);
     }
     for (size_t i = 0; i < bytes; i++) {
         if ((unsigned char)title[i] < 0x20 || title[i] == 0x7f) {
-            return sella_err_set(err, SELLA_FORMAT, "the title '%.*s' has a control character", (int)(bytes < 60 ? bytes : 60), title);
+            return sella_err_set(err, SELLA_FORMAT, "the title '%.*s' has a control character",
+                                 (int)(bytes < 60 ? bytes : 60), title);
         }
     }
     return SELLA_OK;
@@ -91,14 +95,16 @@ bool sella_noun_known(const char *noun)
     return strcmp(noun, "movie") == 0 || strcmp(noun, "book") == 0 || strcmp(noun, "item") == 0;
 }
 
-sella_status sella_draft_title(sella_draft *draft, int32_t item, const char *title, size_t bytes, bool *again, sella_err *err)
+sella_status sella_draft_title(sella_draft *draft, int32_t item, const char *title, size_t bytes,
+                               bool *again, sella_err *err)
 {
     if (again) {
         *again = false;
     }
     if (item >= draft->titles) {
         int32_t titles = (item + 64) * 2;
-        if (!enlarge(&draft->title_n, (size_t)draft->titles, (size_t)titles, sizeof *draft->title_n)) {
+        if (!enlarge(&draft->title_n, (size_t)draft->titles, (size_t)titles,
+                     sizeof *draft->title_n)) {
             return sella_err_memory(err, "titles", (size_t)titles * sizeof *draft->title_n);
         }
         draft->titles = titles;
@@ -132,13 +138,17 @@ sella_status sella_draft_title(sella_draft *draft, int32_t item, const char *tit
 
 /* ---- rows ---- */
 
-static sella_status split_push(sella_draft_split *p, int32_t user, int32_t item, int label, int64_t time, int64_t own, int32_t count, sella_err *err)
+static sella_status split_push(sella_draft_split *p, int32_t user, int32_t item, int label,
+                               int64_t time, int64_t own, int32_t count, sella_err *err)
 {
     if (p->rows == p->capacity) {
         size_t n = (size_t)p->capacity * 2 + 1024;
-        if (!stretch(&p->user_n, n, sizeof *p->user_n) || !stretch(&p->item_n, n, sizeof *p->item_n) ||
-            !stretch(&p->label_n, n, sizeof *p->label_n) || !stretch(&p->time_n, n, sizeof *p->time_n) ||
-            !stretch(&p->count_n, n, sizeof *p->count_n) || (p->own_n && !stretch(&p->own_n, n, sizeof *p->own_n))) {
+        if (!stretch(&p->user_n, n, sizeof *p->user_n) ||
+            !stretch(&p->item_n, n, sizeof *p->item_n) ||
+            !stretch(&p->label_n, n, sizeof *p->label_n) ||
+            !stretch(&p->time_n, n, sizeof *p->time_n) ||
+            !stretch(&p->count_n, n, sizeof *p->count_n) ||
+            (p->own_n && !stretch(&p->own_n, n, sizeof *p->own_n))) {
             return sella_err_memory(err, "rows", n * 29);
         }
         p->capacity = (int64_t)n;
@@ -162,7 +172,8 @@ static sella_status split_push(sella_draft_split *p, int32_t user, int32_t item,
     return SELLA_OK;
 }
 
-static sella_status list_of(sella_draft *draft, int32_t user, sella_draft_list **out, sella_err *err)
+static sella_status list_of(sella_draft *draft, int32_t user, sella_draft_list **out,
+                            sella_err *err)
 {
     if (user >= draft->lists) {
         int32_t lists = (user + 64) * 2;
@@ -175,10 +186,12 @@ static sella_status list_of(sella_draft *draft, int32_t user, sella_draft_list *
     return SELLA_OK;
 }
 
-static sella_status list_extend(sella_draft_list *list, const int32_t *item_n, int32_t count, sella_err *err)
+static sella_status list_extend(sella_draft_list *list, const int32_t *item_n, int32_t count,
+                                sella_err *err)
 {
     if (count > INT32_MAX / 4 - list->count) {
-        return sella_err_set(err, SELLA_UNSUPPORTED, "a history has more than %d items", INT32_MAX / 4);
+        return sella_err_set(err, SELLA_UNSUPPORTED, "a history has more than %d items",
+                             INT32_MAX / 4);
     }
     if (list->count + count > list->capacity) {
         int32_t capacity = (list->count + count) * 2;
@@ -194,7 +207,8 @@ static sella_status list_extend(sella_draft_list *list, const int32_t *item_n, i
     return SELLA_OK;
 }
 
-sella_status sella_draft_add(sella_draft *draft, sella_split_id split, int32_t user, int32_t item, int label, int64_t time, sella_err *err)
+sella_status sella_draft_add(sella_draft *draft, sella_split_id split, int32_t user, int32_t item,
+                             int label, int64_t time, sella_err *err)
 {
     sella_draft_list *list = NULL;
     sella_status status = list_of(draft, user, &list, err);
@@ -204,7 +218,8 @@ sella_status sella_draft_add(sella_draft *draft, sella_split_id split, int32_t u
     return status == SELLA_OK && label ? list_extend(list, &item, 1, err) : status;
 }
 
-sella_status sella_draft_add_history(sella_draft *draft, sella_split_id split, int32_t user, int32_t item, int label, int64_t time,
+sella_status sella_draft_add_history(sella_draft *draft, sella_split_id split, int32_t user,
+                                     int32_t item, int label, int64_t time,
                                      const int32_t *history_n, int32_t count, sella_err *err)
 {
     sella_draft_list *list = NULL;
@@ -228,7 +243,9 @@ sella_status sella_draft_add_history(sella_draft *draft, sella_split_id split, i
     } else {
         status = list_extend(list, history_n + common, count - common, err);
     }
-    return status == SELLA_OK ? split_push(&draft->split[split], user, item, label, time, own, count, err) : status;
+    return status == SELLA_OK
+               ? split_push(&draft->split[split], user, item, label, time, own, count, err)
+               : status;
 }
 
 /* ---- writing ---- */
@@ -266,24 +283,30 @@ static void image_release(image *im)
 static sella_status check_rows(const sella_draft *draft, const sella_talk *talk, sella_err *err)
 {
     if (draft->split[SELLA_SPLIT_TRAIN].rows == 0) {
-        return sella_err_set(err, SELLA_STATE, "the train split is empty; expected rows with both labels");
+        return sella_err_set(err, SELLA_STATE,
+                             "the train split is empty; expected rows with both labels");
     }
     for (int s = 0; s < SELLA_SPLITS; s++) {
         const sella_draft_split *p = &draft->split[s];
         const char *name = sella_split_name((sella_split_id)s);
         int64_t liked = 0;
         if (p->present && p->rows == 0) {
-            return sella_err_set(err, SELLA_STATE, "the %s split is empty; expected rows, or no such split", name);
+            return sella_err_set(err, SELLA_STATE,
+                                 "the %s split is empty; expected rows, or no such split", name);
         }
         for (int64_t r = 0; r < p->rows; r++) {
             liked += p->label_n[r];
         }
         if (p->rows > 0 && (liked == 0 || liked == p->rows)) {
             if (s == SELLA_SPLIT_TRAIN) {
-                return sella_err_set(err, SELLA_STATE, "all %lld rows of train have label %d; expected both labels (see --like-at)",
-                                     (long long)p->rows, liked > 0);
+                return sella_err_set(
+                    err, SELLA_STATE,
+                    "all %lld rows of train have label %d; expected both labels (see --like-at)",
+                    (long long)p->rows, liked > 0);
             }
-            sella_say(talk, SELLA_LEVEL_WARN, "all %lld rows of %s have label %d: AUC will not exist there", (long long)p->rows, name, liked > 0);
+            sella_say(talk, SELLA_LEVEL_WARN,
+                      "all %lld rows of %s have label %d: AUC will not exist there",
+                      (long long)p->rows, name, liked > 0);
         }
     }
     return SELLA_OK;
@@ -338,7 +361,9 @@ static sella_status number_items(const sella_draft *draft, image *im, sella_err 
     for (int32_t i = 0; i < count; i++) {
         const char *title = i < draft->titles ? draft->title_n[i] : NULL;
         if (!title && im->item_map[i]) {
-            return sella_err_set(err, SELLA_MISSING, "item '%s' occurs in the rows and has no title", sella_intern_text(&draft->items, i));
+            return sella_err_set(err, SELLA_MISSING,
+                                 "item '%s' occurs in the rows and has no title",
+                                 sella_intern_text(&draft->items, i));
         }
         if (!title || (!im->item_map[i] && draft->occurring_only)) {
             im->item_map[i] = -1;
@@ -353,7 +378,8 @@ static sella_status number_items(const sella_draft *draft, image *im, sella_err 
     return SELLA_OK;
 }
 
-/* The pool: each user's list in the order of users' numbers, then the histories that stand alone. */
+/* The pool: each user's list in the order of users' numbers, then the histories that stand
+ *           alone. */
 static sella_status lay_histories(const sella_draft *draft, image *im, sella_err *err)
 {
     int64_t total = draft->own_count, at = 0;
@@ -362,7 +388,8 @@ static sella_status lay_histories(const sella_draft *draft, image *im, sella_err
         total += draft->list_n[u].count;
     }
     im->history = sella_alloc((size_t)total, sizeof *im->history, "histories", err);
-    im->list_start = sella_alloc((size_t)draft->users.count, sizeof *im->list_start, "histories", err);
+    im->list_start =
+        sella_alloc((size_t)draft->users.count, sizeof *im->list_start, "histories", err);
     by_number = sella_alloc((size_t)im->view.users, sizeof *by_number, "histories", err);
     if (!im->history || !im->list_start || !by_number) {
         free(by_number);
@@ -390,12 +417,14 @@ static sella_status lay_histories(const sella_draft *draft, image *im, sella_err
     im->view.history_total = at;
     for (int s = 0; s < SELLA_SPLITS; s++) {
         const sella_draft_split *p = &draft->split[s];
-        int64_t *start = im->history_start_n[s] = sella_alloc((size_t)p->rows, sizeof *start, "rows", err);
+        int64_t *start = im->history_start_n[s] =
+            sella_alloc((size_t)p->rows, sizeof *start, "rows", err);
         if (!start) {
             return SELLA_MEMORY;
         }
         for (int64_t r = 0; r < p->rows; r++) {
-            start[r] = p->own_n && p->own_n[r] >= 0 ? own_start + p->own_n[r] : im->list_start[p->user_n[r]];
+            start[r] = p->own_n && p->own_n[r] >= 0 ? own_start + p->own_n[r]
+                                                    : im->list_start[p->user_n[r]];
         }
     }
     return SELLA_OK;
@@ -425,7 +454,8 @@ static sella_status lay_rows(const sella_draft *draft, image *im, sella_err *err
         for (int64_t r = 0; r < p->rows; r++) {
             warm[r] = (uint8_t)(user[r] < im->view.train_users && seen[item[r]]);
         }
-        im->view.split[s] = (sella_split){p->rows, user, item, p->label_n, warm, p->time_n, im->history_start_n[s], p->count_n};
+        im->view.split[s] = (sella_split){
+            p->rows, user, item, p->label_n, warm, p->time_n, im->history_start_n[s], p->count_n};
     }
     free(seen);
     return SELLA_OK;
@@ -435,7 +465,8 @@ static sella_status write_ids(const char *folder, const image *im, sella_err *er
 {
     sella_status status = SELLA_OK;
     sella_writer *writer = NULL;
-    char *users = sella_path_join(folder, "users.tsv", NULL), *items = sella_path_join(folder, "items.tsv", NULL);
+    char *users = sella_path_join(folder, "users.tsv", NULL),
+         *items = sella_path_join(folder, "items.tsv", NULL);
     if (!users || !items) {
         status = sella_err_memory(err, "a path", strlen(folder));
         goto done;
@@ -466,9 +497,12 @@ done:
     return status;
 }
 
-static sella_status write_column(const char *folder, const char *sub, const char *name, sella_npy_type type, const void *data, int64_t rows, sella_err *err)
+static sella_status write_column(const char *folder, const char *sub, const char *name,
+                                 sella_npy_type type, const void *data, int64_t rows,
+                                 sella_err *err)
 {
-    char *path = sub ? sella_path_join(folder, sub, name, NULL) : sella_path_join(folder, name, NULL);
+    char *path =
+        sub ? sella_path_join(folder, sub, name, NULL) : sella_path_join(folder, name, NULL);
     if (!path) {
         return sella_err_memory(err, "a path", strlen(folder));
     }
@@ -480,7 +514,8 @@ static sella_status write_column(const char *folder, const char *sub, const char
 static sella_status write_columns(const char *folder, const sella_dataset *view, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    SELLA_TRY(write_column(folder, NULL, "history.npy", SELLA_NPY_I32, view->history, view->history_total, err));
+    SELLA_TRY(write_column(folder, NULL, "history.npy", SELLA_NPY_I32, view->history,
+                           view->history_total, err));
     for (int s = 0; s < SELLA_SPLITS; s++) {
         const sella_split *p = &view->split[s];
         const char *name = sella_split_name((sella_split_id)s);
@@ -496,14 +531,17 @@ static sella_status write_columns(const char *folder, const sella_dataset *view,
         SELLA_TRY(write_column(folder, name, "label.npy", SELLA_NPY_U8, p->label_n, p->rows, err));
         SELLA_TRY(write_column(folder, name, "warm.npy", SELLA_NPY_U8, p->warm_n, p->rows, err));
         SELLA_TRY(write_column(folder, name, "time.npy", SELLA_NPY_I64, p->time_n, p->rows, err));
-        SELLA_TRY(write_column(folder, name, "history_start.npy", SELLA_NPY_I64, p->history_start_n, p->rows, err));
-        SELLA_TRY(write_column(folder, name, "history_count.npy", SELLA_NPY_I32, p->history_count_n, p->rows, err));
+        SELLA_TRY(write_column(folder, name, "history_start.npy", SELLA_NPY_I64, p->history_start_n,
+                               p->rows, err));
+        SELLA_TRY(write_column(folder, name, "history_count.npy", SELLA_NPY_I32, p->history_count_n,
+                               p->rows, err));
     }
 done:
     return status;
 }
 
-static sella_status write_description(const char *folder, const sella_draft_about *about, const sella_dataset *view, sella_err *err)
+static sella_status write_description(const char *folder, const sella_draft_about *about,
+                                      const sella_dataset *view, sella_err *err)
 {
     json_t *splits = json_object();
     for (int s = 0; s < SELLA_SPLITS; s++) {
@@ -517,20 +555,26 @@ static sella_status write_description(const char *folder, const sella_draft_abou
             last = p->time_n[r] > last ? p->time_n[r] : last;
         }
         json_object_set_new(splits, sella_split_name((sella_split_id)s),
-                            json_pack("{s:I, s:I, s:I}", "rows", (json_int_t)p->rows, "first_time", (json_int_t)first, "last_time", (json_int_t)last));
+                            json_pack("{s:I, s:I, s:I}", "rows", (json_int_t)p->rows, "first_time",
+                                      (json_int_t)first, "last_time", (json_int_t)last));
     }
-    json_t *json = json_pack("{s:i, s:o, s:s, s:s, s:o, s:i, s:i, s:i, s:I, s:o, s:s}", "format_version", SELLA_DATASET_VERSION, "source",
-                             about->source ? json_incref(about->source) : json_object(), "noun", about->noun, "protocol", about->protocol, "rules",
-                             about->rules ? json_incref(about->rules) : json_object(), "users", view->users, "train_users", view->train_users,
-                             "items", view->items, "history", (json_int_t)view->history_total, "splits", splits, "checksum", view->checksum);
+    json_t *json = json_pack(
+        "{s:i, s:o, s:s, s:s, s:o, s:i, s:i, s:i, s:I, s:o, s:s}", "format_version",
+        SELLA_DATASET_VERSION, "source", about->source ? json_incref(about->source) : json_object(),
+        "noun", about->noun, "protocol", about->protocol, "rules",
+        about->rules ? json_incref(about->rules) : json_object(), "users", view->users,
+        "train_users", view->train_users, "items", view->items, "history",
+        (json_int_t)view->history_total, "splits", splits, "checksum", view->checksum);
     char *path = sella_path_join(folder, "dataset.json", NULL);
-    sella_status status = json && path ? sella_json_save(path, json, err) : sella_err_memory(err, "dataset.json", 1024);
+    sella_status status = json && path ? sella_json_save(path, json, err)
+                                       : sella_err_memory(err, "dataset.json", 1024);
     free(path);
     json_decref(json);
     return status;
 }
 
-sella_status sella_draft_write(sella_draft *draft, const sella_draft_about *about, const char *path, const sella_talk *talk, sella_err *err)
+sella_status sella_draft_write(sella_draft *draft, const sella_draft_about *about, const char *path,
+                               const sella_talk *talk, sella_err *err)
 {
     sella_status status = SELLA_OK;
     image im = {0};

@@ -1,11 +1,13 @@
 /* dataset_write.h - a data set in memory while it is imported, and its writing.
  *
- * Does:     init -> users and items by sella_intern_add, titles, rows in their final order -> write -> release.
- *           Writing numbers users by first appearance, finds warm rows, lays histories out so that the rows of one user point into one
- *           growing list, and publishes the folder at once.
+ * Does:     init -> users and items by sella_intern_add, titles, rows in their final order -> write
+ *           -> release. Writing numbers users by first appearance, finds warm rows, lays histories
+ *           out so that the rows of one user point into one growing list, and publishes the folder
+ *           at once.
  * Memory:   caller-held struct, owns everything.
  * Threads:  one object per thread.
- * Not here: which rows go into which split (data/protocol.h), reading of source files (data/import.h).
+ * Not here: which rows go into which split (data/protocol.h), reading of source files
+ *           (data/import.h).
  * Paper:    histories as REFERENCE 1.2.
  */
 #ifndef SELLA_DATA_DATASET_WRITE_H
@@ -28,7 +30,9 @@ typedef struct sella_draft_split {
     int32_t *user_n, *item_n; /* [rows] numbers of sella_draft.users and .items */
     uint8_t *label_n;         /* [rows] */
     int64_t *time_n;          /* [rows] */
-    int64_t *own_n;           /* [rows] start in sella_draft.own, -1: the first `count` of the user's list; NULL: -1 for all */
+    /* [rows] start in sella_draft.own, -1: the first `count` of the user's list; NULL: -1 for
+     * all */
+    int64_t *own_n;
     int32_t *count_n;         /* [rows] */
 } sella_draft_split;
 
@@ -52,14 +56,19 @@ typedef struct sella_draft {
 
 void sella_draft_release(sella_draft *draft);
 
-/* Set the title of an item; line breaks and tabs become blanks, blanks around are cut. SELLA_FORMAT when nothing is left, or it is not
- * UTF-8 or too long. An item that has a title keeps it; *again (may be NULL) tells when the new one differs. */
-sella_status sella_draft_title(sella_draft *draft, int32_t item, const char *title, size_t bytes, bool *again, sella_err *err);
+/* Set the title of an item; line breaks and tabs become blanks, blanks around are cut. SELLA_FORMAT
+ * when nothing is left, or it is not UTF-8 or too long. An item that has a title keeps it; *again
+ * (may be NULL) tells when the new one differs. */
+sella_status sella_draft_title(sella_draft *draft, int32_t item, const char *title, size_t bytes,
+                               bool *again, sella_err *err);
 
-/* Append a row. The first form gives it the user's positives so far as history, and then adds its item to them when label = 1. The
- * second has its history given (and leaves the user's list to what the histories say). */
-sella_status sella_draft_add(sella_draft *draft, sella_split_id split, int32_t user, int32_t item, int label, int64_t time, sella_err *err);
-sella_status sella_draft_add_history(sella_draft *draft, sella_split_id split, int32_t user, int32_t item, int label, int64_t time,
+/* Append a row. The first form gives it the user's positives so far as history, and then adds its
+ * item to them when label = 1. The second has its history given (and leaves the user's list to what
+ * the histories say). */
+sella_status sella_draft_add(sella_draft *draft, sella_split_id split, int32_t user, int32_t item,
+                             int label, int64_t time, sella_err *err);
+sella_status sella_draft_add_history(sella_draft *draft, sella_split_id split, int32_t user,
+                                     int32_t item, int label, int64_t time,
                                      const int32_t *history_n, int32_t count, sella_err *err);
 
 /* What dataset.json says besides counts: source, protocol, rules. */
@@ -70,9 +79,11 @@ typedef struct sella_draft_about {
     json_t *rules;
 } sella_draft_about;
 
-/* Check and write the folder; PATH must not exist or be empty. Refused: a split that is present without rows, train labels of one class,
- * an occurring item without a title. What is unusual but accepted is said through talk. */
-sella_status sella_draft_write(sella_draft *draft, const sella_draft_about *about, const char *path, const sella_talk *talk, sella_err *err);
+/* Check and write the folder; PATH must not exist or be empty. Refused: a split that is present
+ * without rows, train labels of one class, an occurring item without a title. What is unusual but
+ * accepted is said through talk. */
+sella_status sella_draft_write(sella_draft *draft, const sella_draft_about *about, const char *path,
+                               const sella_talk *talk, sella_err *err);
 
 /* A title as it is stored: valid UTF-8, 1 to SELLA_TITLE_MAX bytes, no control characters. */
 sella_status sella_title_check(const char *title, size_t bytes, sella_err *err);

@@ -1,7 +1,7 @@
 /* delimited.c - text tables with a header (data/delimited.h).
  *
- * Easy to get wrong: fields that were rewritten live in a text that moves while it grows, so they are kept as offsets until the record
- * is complete.
+ * Easy to get wrong: fields that were rewritten live in a text that moves while it grows, so they
+ * are kept as offsets until the record is complete.
  */
 #include "data/delimited.h"
 
@@ -28,7 +28,8 @@ static sella_status push_field(sella_delimited *t, const char *data, size_t byte
     enum { MOST = 4096 };
     if (t->fields == t->capacity) {
         if (t->capacity >= MOST) {
-            return sella_err_set(err, SELLA_FORMAT, "%s:%lld: the record has more than %d fields", t->path, (long long)t->line, (int)MOST);
+            return sella_err_set(err, SELLA_FORMAT, "%s:%lld: the record has more than %d fields",
+                                 t->path, (long long)t->line, (int)MOST);
         }
         int capacity = t->capacity * 2 + 16;
         sella_field *bigger = realloc(t->field_n, (size_t)capacity * sizeof *bigger);
@@ -42,15 +43,20 @@ static sella_status push_field(sella_delimited *t, const char *data, size_t byte
     return SELLA_OK;
 }
 
-/* A field that begins with a quote; *at moves behind the closing quote. data = NULL in the field marks an offset. */
-static sella_status quoted_field(sella_delimited *t, const char **at, const char *stop, sella_err *err)
+/* A field that begins with a quote; *at moves behind the closing quote. data = NULL in the field
+ * marks an offset. */
+static sella_status quoted_field(sella_delimited *t, const char **at, const char *stop,
+                                 sella_err *err)
 {
     const char *p = *at + 1;
     size_t begin = t->unquoted.size;
     for (;;) {
         const char *quote = memchr(p, '"', (size_t)(stop - p));
         if (!quote) {
-            return bad_record(t, err, stop == t->end ? "a quoted field has no closing quote" : "a quoted field is too long or has no closing quote");
+            return bad_record(t, err,
+                              stop == t->end
+                                  ? "a quoted field has no closing quote"
+                                  : "a quoted field is too long or has no closing quote");
         }
         sella_status status = sella_text_append(&t->unquoted, p, (size_t)(quote - p), err);
         if (status == SELLA_OK && quote + 1 < stop && quote[1] == '"') {
@@ -74,7 +80,8 @@ static void skip_line(sella_delimited *t, const char *start)
     t->next_line = t->line + 1;
 }
 
-/* One record from the cursor on. On failure the cursor stands behind the line on which the record began. */
+/* One record from the cursor on. On failure the cursor stands behind the line on which the record
+ * began. */
 static sella_status split_record(sella_delimited *t, sella_err *err)
 {
     const char *start = t->cursor, *at = start;
@@ -106,16 +113,20 @@ static sella_status split_record(sella_delimited *t, sella_err *err)
         } else if (at == t->end || *at == '\n') {
             done = true;
         } else if (at < stop) {
-            status = bad_record(t, err, "text stands behind a closing quote; expected a separator or the end of the line");
+            status = bad_record(
+                t, err,
+                "text stands behind a closing quote; expected a separator or the end of the line");
             goto done;
         } else {
-            status = sella_err_set(err, SELLA_FORMAT, "%s:%lld: the record has more than %zu bytes", t->path, (long long)t->line, t->limit);
+            status = sella_err_set(err, SELLA_FORMAT, "%s:%lld: the record has more than %zu bytes",
+                                   t->path, (long long)t->line, t->limit);
             goto done;
         }
     }
     size_t bytes = (size_t)(at - start);
     if (bytes > t->limit) {
-        status = sella_err_set(err, SELLA_FORMAT, "%s:%lld: the record has more than %zu bytes", t->path, (long long)t->line, t->limit);
+        status = sella_err_set(err, SELLA_FORMAT, "%s:%lld: the record has more than %zu bytes",
+                               t->path, (long long)t->line, t->limit);
         goto done;
     }
     if (memchr(start, '\0', bytes)) {
@@ -166,20 +177,28 @@ static char sniff(const char *data, size_t bytes)
     return found;
 }
 
-sella_status sella_delimited_open(sella_delimited *table, const char *path, const void *data, size_t bytes, char delimiter, bool quotes,
-                                  size_t limit, sella_err *err)
+sella_status sella_delimited_open(sella_delimited *table, const char *path, const void *data,
+                                  size_t bytes, char delimiter, bool quotes, size_t limit,
+                                  sella_err *err)
 {
     sella_status status = SELLA_OK;
     const char *text = bytes > 0 ? data : "";
     size_t mark = bytes >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
-    *table = (sella_delimited){.path = path, .cursor = text + mark, .end = text + bytes, .delimiter = delimiter, .quotes = quotes,
-                               .limit = limit, .next_line = 1};
+    *table = (sella_delimited){.path = path,
+                               .cursor = text + mark,
+                               .end = text + bytes,
+                               .delimiter = delimiter,
+                               .quotes = quotes,
+                               .limit = limit,
+                               .next_line = 1};
     if (bytes == mark) {
         status = sella_err_set(err, SELLA_FORMAT, "%s: is empty; expected a header line", path);
         goto done;
     }
     if (!delimiter && (table->delimiter = sniff(text + mark, bytes - mark)) == 0) {
-        status = sella_err_set(err, SELLA_FORMAT, "%s:1: the header has no separator; expected one of comma, semicolon, tab or |", path);
+        status = sella_err_set(
+            err, SELLA_FORMAT,
+            "%s:1: the header has no separator; expected one of comma, semicolon, tab or |", path);
         goto done;
     }
     SELLA_TRY(split_record(table, err));
@@ -190,8 +209,10 @@ sella_status sella_delimited_open(sella_delimited *table, const char *path, cons
             goto done;
         }
         for (int g = 0; g < f; g++) {
-            if (table->field_n[g].bytes == name.bytes && memcmp(table->field_n[g].data, name.data, name.bytes) == 0) {
-                status = sella_err_set(err, SELLA_FORMAT, "%s:1: two columns are named '%.*s'", path, (int)(name.bytes < 80 ? name.bytes : 80), name.data);
+            if (table->field_n[g].bytes == name.bytes &&
+                memcmp(table->field_n[g].data, name.data, name.bytes) == 0) {
+                status = sella_err_set(err, SELLA_FORMAT, "%s:1: two columns are named '%.*s'",
+                                       path, (int)(name.bytes < 80 ? name.bytes : 80), name.data);
                 goto done;
             }
         }
@@ -217,7 +238,8 @@ int sella_delimited_column(const sella_delimited *table, const char *name)
     return -1;
 }
 
-sella_status sella_delimited_need(const sella_delimited *table, const char *name, int *column, sella_err *err)
+sella_status sella_delimited_need(const sella_delimited *table, const char *name, int *column,
+                                  sella_err *err)
 {
     *column = sella_delimited_column(table, name);
     if (*column >= 0) {
@@ -228,8 +250,9 @@ sella_status sella_delimited_need(const sella_delimited *table, const char *name
     for (int c = 0; c < table->columns && there.size < 300; c++, at += strlen(at) + 1) {
         sella_text_format(&there, NULL, "%s%.40s", c ? ", " : "", at);
     }
-    sella_status status = sella_err_set(err, SELLA_FORMAT, "%s:1: there is no column '%s'; the header has %s", table->path, name,
-                                        there.data ? there.data : "nothing");
+    sella_status status =
+        sella_err_set(err, SELLA_FORMAT, "%s:1: there is no column '%s'; the header has %s",
+                      table->path, name, there.data ? there.data : "nothing");
     sella_text_release(&there);
     return status;
 }
@@ -249,8 +272,10 @@ sella_status sella_delimited_next(sella_delimited *table, bool *more, sella_err 
             continue; // a blank line
         }
         if (table->fields != table->columns) {
-            return sella_err_set(err, SELLA_FORMAT, "%s:%lld: the record has %d fields; expected %d as in the header", table->path,
-                                 (long long)table->line, table->fields, table->columns);
+            return sella_err_set(err, SELLA_FORMAT,
+                                 "%s:%lld: the record has %d fields; expected %d as in the header",
+                                 table->path, (long long)table->line, table->fields,
+                                 table->columns);
         }
         return SELLA_OK;
     }

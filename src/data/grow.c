@@ -13,10 +13,13 @@ static sella_status add_old(grow *g, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_draft *draft = &g->job->draft;
-    for (int32_t i = 0; i < g->old->items; i++) { // the whole catalogue, in its order: item numbers stay
+    /* the whole catalogue, in its order: item numbers stay */
+    for (int32_t i = 0; i < g->old->items; i++) {
         int32_t item;
-        SELLA_TRY(sella_intern_add(&draft->items, g->old->item_id[i], strlen(g->old->item_id[i]), &item, NULL, err));
-        SELLA_TRY(sella_draft_title(draft, item, g->old->title[i], strlen(g->old->title[i]), NULL, err));
+        SELLA_TRY(sella_intern_add(&draft->items, g->old->item_id[i], strlen(g->old->item_id[i]),
+                                   &item, NULL, err));
+        SELLA_TRY(
+            sella_draft_title(draft, item, g->old->title[i], strlen(g->old->title[i]), NULL, err));
     }
     for (int s = 0; s < SELLA_SPLITS; s++) {
         const sella_split *split = &g->old->split[s];
@@ -24,7 +27,8 @@ static sella_status add_old(grow *g, sella_err *err)
             const char *id = g->old->user_id[split->user_n[r]];
             int32_t user;
             SELLA_TRY(sella_intern_add(&draft->users, id, strlen(id), &user, NULL, err));
-            SELLA_TRY(sella_events_add(&g->job->events, user, split->item_n[r], split->label_n[r] != 0, split->time_n[r], err));
+            SELLA_TRY(sella_events_add(&g->job->events, user, split->item_n[r],
+                                       split->label_n[r] != 0, split->time_n[r], err));
         }
     }
 done:
@@ -38,8 +42,9 @@ static sella_status add_new(void *context, const sella_grow_row *row, sella_err 
     sella_status status = SELLA_OK;
     int32_t user, item;
     if (row->time < SELLA_TIME_MIN || row->time > SELLA_TIME_MAX) {
-        SELLA_TRY(sella_err_set(err, SELLA_FORMAT, "user '%s', item '%s': time %lld is outside the years 1 to 9999", row->user, row->item,
-                                (long long)row->time));
+        SELLA_TRY(sella_err_set(err, SELLA_FORMAT,
+                                "user '%s', item '%s': time %lld is outside the years 1 to 9999",
+                                row->user, row->item, (long long)row->time));
     }
     SELLA_TRY(sella_intern_add(&draft->users, row->user, strlen(row->user), &user, NULL, err));
     SELLA_TRY(sella_intern_add(&draft->items, row->item, strlen(row->item), &item, NULL, err));
@@ -68,13 +73,15 @@ done:
     return status;
 }
 
-sella_status sella_grow(const sella_grow_options *options, const sella_talk *talk, char **json, sella_err *err)
+sella_status sella_grow(const sella_grow_options *options, const sella_talk *talk, char **json,
+                        sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_dataset *old = NULL;
     grow g = {.options = options};
     const char *protocol = options->protocol != NULL ? options->protocol : "time";
-    const char *inputs[2] = {options->source != NULL ? options->source : "feedback", options->dataset};
+    const char *inputs[2] = {options->source != NULL ? options->source : "feedback",
+                             options->dataset};
     if (json != NULL) {
         *json = NULL;
     }
@@ -82,10 +89,12 @@ sella_status sella_grow(const sella_grow_options *options, const sella_talk *tal
         SELLA_TRY(sella_err_set(err, SELLA_ARG, "a folder to write is needed"));
     }
     if (strcmp(protocol, "time") != 0 && strcmp(protocol, "leave-one-out") != 0) {
-        SELLA_TRY(sella_err_set(err, SELLA_ARG, "unknown protocol '%s'; expected time or leave-one-out", protocol));
+        SELLA_TRY(sella_err_set(err, SELLA_ARG,
+                                "unknown protocol '%s'; expected time or leave-one-out", protocol));
     }
     if (options->noun != NULL && !sella_noun_known(options->noun)) {
-        SELLA_TRY(sella_err_set(err, SELLA_ARG, "unknown noun '%s'; expected movie, book or item", options->noun));
+        SELLA_TRY(sella_err_set(err, SELLA_ARG, "unknown noun '%s'; expected movie, book or item",
+                                options->noun));
     }
     if (options->dataset != NULL) {
         SELLA_TRY(sella_dataset_open(options->dataset, &old, err));
@@ -96,7 +105,9 @@ sella_status sella_grow(const sella_grow_options *options, const sella_talk *tal
                                          .input_count = options->dataset != NULL ? 2 : 1,
                                          .output = options->output,
                                          .protocol = protocol,
-                                         .noun = options->noun != NULL ? options->noun : old != NULL ? old->noun : NULL};
+                                         .noun = options->noun != NULL ? options->noun
+                                                 : old != NULL         ? old->noun
+                                                                       : NULL};
     SELLA_TRY(sella_import_with(&import, fill, &g, talk, json, err));
 done:
     sella_dataset_close(old);

@@ -1,13 +1,14 @@
-/* import_amazon.c - Amazon's reviews and metadata as McAuley's group published them in 2014, 2018 and 2023, one object
- * a line.
+/* import_amazon.c - Amazon's reviews and metadata as McAuley's group published them in 2014, 2018
+ * and 2023, one object a line.
  *
  *           user        item                    rating   time                          metadata
- * 2014      reviewerID  asin                    overall  unixReviewTime (seconds)      Python literals: asin, title
- * 2018      reviewerID  asin                    overall  unixReviewTime (seconds)      JSON: asin, title
- * 2023      user_id     parent_asin, else asin  rating   timestamp (milliseconds)      JSON: parent_asin, title
+ * 2014      reviewerID  asin                    overall  unixReviewTime (seconds)      Python
+ * literals: asin, title 2018      reviewerID  asin                    overall  unixReviewTime
+ * (seconds)      JSON: asin, title 2023      user_id     parent_asin, else asin  rating   timestamp
+ * (milliseconds)      JSON: parent_asin, title
  *
- * Reviews are read first, so that of the metadata, which covers every product that ever was, only titles of reviewed
- * items are kept.
+ * Reviews are read first, so that of the metadata, which covers every product that ever was, only
+ * titles of reviewed items are kept.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -48,7 +49,18 @@ static const sella_line_name review_names[R_FIELDS] = {
     [R_SORT_TIME] = SELLA_LINE_NAME("sort_timestamp"),
 };
 
-enum { M_ITEM, M_PARENT, M_TITLE, M_IMAGE_14, M_RANK_14, M_ALSO_18, M_MAIN_18, M_USER, M_USER_23, M_FIELDS };
+enum {
+    M_ITEM,
+    M_PARENT,
+    M_TITLE,
+    M_IMAGE_14,
+    M_RANK_14,
+    M_ALSO_18,
+    M_MAIN_18,
+    M_USER,
+    M_USER_23,
+    M_FIELDS
+};
 static const sella_line_name metadata_names[M_FIELDS] = {
     [M_ITEM] = SELLA_LINE_NAME("asin"),         [M_PARENT] = SELLA_LINE_NAME("parent_asin"),
     [M_TITLE] = SELLA_LINE_NAME("title"),       [M_IMAGE_14] = SELLA_LINE_NAME("imUrl"),
@@ -71,14 +83,15 @@ typedef struct amazon {
 } amazon;
 
 /* A field that must be a text, without its escapes. */
-static sella_status need_text(const sella_line_value *value, const char *name, sella_text *room, const char **text,
-                              size_t *bytes, sella_err *err)
+static sella_status need_text(const sella_line_value *value, const char *name, sella_text *room,
+                              const char **text, size_t *bytes, sella_err *err)
 {
     if (value->kind == SELLA_LINE_ABSENT) {
         return sella_err_set(err, SELLA_FORMAT, "the line has no '%s'", name);
     }
     if (value->kind != SELLA_LINE_TEXT) {
-        return sella_err_set(err, SELLA_FORMAT, "'%s' is %s; expected a text", name, sella_line_kind_text(value->kind));
+        return sella_err_set(err, SELLA_FORMAT, "'%s' is %s; expected a text", name,
+                             sella_line_kind_text(value->kind));
     }
     *text = value->data;
     *bytes = value->bytes;
@@ -96,18 +109,21 @@ static sella_status need_number(const sella_line_value *value, const char *name,
     if (value->kind == SELLA_LINE_NUMBER) {
         return SELLA_OK;
     }
-    return value->kind == SELLA_LINE_ABSENT ? sella_err_set(err, SELLA_FORMAT, "the line has no '%s'", name)
-                                            : sella_err_set(err, SELLA_FORMAT, "'%s' is %s; expected a number", name,
-                                                            sella_line_kind_text(value->kind));
+    return value->kind == SELLA_LINE_ABSENT
+               ? sella_err_set(err, SELLA_FORMAT, "the line has no '%s'", name)
+               : sella_err_set(err, SELLA_FORMAT, "'%s' is %s; expected a number", name,
+                               sella_line_kind_text(value->kind));
 }
 
 /* ---- reviews ---- */
 
-static sella_status take_review(amazon *a, const sella_line_value *value_n, const char **reason, sella_err *err)
+static sella_status take_review(amazon *a, const sella_line_value *value_n, const char **reason,
+                                sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_import_job *job = a->job;
-    bool old = value_n[R_USER].kind != SELLA_LINE_ABSENT, new = value_n[R_USER_23].kind != SELLA_LINE_ABSENT,
+    bool old = value_n[R_USER].kind != SELLA_LINE_ABSENT,
+         new = value_n[R_USER_23].kind != SELLA_LINE_ABSENT,
          is_2023 = a->started ? a->is_2023 : new;
     const char *user = "", *item = "";
     size_t user_bytes = 0, item_bytes = 0;
@@ -116,25 +132,29 @@ static sella_status take_review(amazon *a, const sella_line_value *value_n, cons
     int32_t u, i;
     *reason = "user id";
     if (!a->started && old == new) {
-        return sella_err_set(
-            err, SELLA_FORMAT,
-            "the line has %s 'reviewerID' (2014, 2018) %s 'user_id' (2023); expected reviews, then metadata",
-            old ? "both" : "neither", old ? "and" : "nor");
+        return sella_err_set(err, SELLA_FORMAT,
+                             "the line has %s 'reviewerID' (2014, 2018) %s 'user_id' (2023); "
+                             "expected reviews, then metadata",
+                             old ? "both" : "neither", old ? "and" : "nor");
     }
     int user_field = is_2023 ? R_USER_23 : R_USER, rating_field = is_2023 ? R_RATING_23 : R_RATING;
     int item_field = is_2023 && value_n[R_PARENT].kind != SELLA_LINE_ABSENT ? R_PARENT : R_ITEM;
     int time_field = !is_2023 ? R_TIME
-                     : value_n[R_TIME_23].kind == SELLA_LINE_ABSENT && value_n[R_SORT_TIME].kind != SELLA_LINE_ABSENT
+                     : value_n[R_TIME_23].kind == SELLA_LINE_ABSENT &&
+                             value_n[R_SORT_TIME].kind != SELLA_LINE_ABSENT
                          ? R_SORT_TIME
                          : R_TIME_23;
-    SELLA_TRY(need_text(&value_n[user_field], review_names[user_field].text, &a->user, &user, &user_bytes, err));
+    SELLA_TRY(need_text(&value_n[user_field], review_names[user_field].text, &a->user, &user,
+                        &user_bytes, err));
     SELLA_TRY(sella_id_check(user, user_bytes, "user", err));
     *reason = "item id";
-    SELLA_TRY(need_text(&value_n[item_field], review_names[item_field].text, &a->item, &item, &item_bytes, err));
+    SELLA_TRY(need_text(&value_n[item_field], review_names[item_field].text, &a->item, &item,
+                        &item_bytes, err));
     SELLA_TRY(sella_id_check(item, item_bytes, "item", err));
     *reason = "rating";
     SELLA_TRY(need_number(&value_n[rating_field], review_names[rating_field].text, err));
-    SELLA_TRY(sella_parse_real(value_n[rating_field].data, value_n[rating_field].bytes, 0, 5, "rating", &rating, err));
+    SELLA_TRY(sella_parse_real(value_n[rating_field].data, value_n[rating_field].bytes, 0, 5,
+                               "rating", &rating, err));
     *reason = "time";
     SELLA_TRY(need_number(&value_n[time_field], review_names[time_field].text, err));
     SELLA_TRY(sella_parse_time(value_n[time_field].data, value_n[time_field].bytes, &time, err));
@@ -164,16 +184,20 @@ static release metadata_release(const sella_line_value *value_n)
     if (value_n[M_PARENT].kind != SELLA_LINE_ABSENT) {
         return OF_2023;
     }
-    if (value_n[M_TITLE].python || value_n[M_ITEM].python || value_n[M_IMAGE_14].kind != SELLA_LINE_ABSENT ||
+    if (value_n[M_TITLE].python || value_n[M_ITEM].python ||
+        value_n[M_IMAGE_14].kind != SELLA_LINE_ABSENT ||
         value_n[M_RANK_14].kind != SELLA_LINE_ABSENT) {
         return OF_2014;
     }
-    return value_n[M_ALSO_18].kind != SELLA_LINE_ABSENT || value_n[M_MAIN_18].kind != SELLA_LINE_ABSENT ? OF_2018
-                                                                                                        : UNKNOWN;
+    return value_n[M_ALSO_18].kind != SELLA_LINE_ABSENT ||
+                   value_n[M_MAIN_18].kind != SELLA_LINE_ABSENT
+               ? OF_2018
+               : UNKNOWN;
 }
 
 /* The last record of an item decides, also when it has no title. */
-static sella_status set_title(amazon *a, int32_t item, const sella_line_value *value, sella_err *err)
+static sella_status set_title(amazon *a, int32_t item, const sella_line_value *value,
+                              sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_draft *draft = &a->job->draft;
@@ -199,7 +223,8 @@ done:
     return status;
 }
 
-static sella_status take_metadata(amazon *a, const sella_line_value *value_n, const char **reason, sella_err *err)
+static sella_status take_metadata(amazon *a, const sella_line_value *value_n, const char **reason,
+                                  sella_err *err)
 {
     const char *item = "";
     size_t bytes = 0;
@@ -208,11 +233,14 @@ static sella_status take_metadata(amazon *a, const sella_line_value *value_n, co
     if (value_n[M_USER].kind != SELLA_LINE_ABSENT || value_n[M_USER_23].kind != SELLA_LINE_ABSENT) {
         return sella_err_set(err, SELLA_FORMAT, "the line is a review; expected metadata");
     }
-    if (a->is_2023 && value_n[M_PARENT].kind == SELLA_LINE_ABSENT && value_n[M_ITEM].kind != SELLA_LINE_ABSENT) {
-        return sella_err_set(err, SELLA_FORMAT,
-                             "the line has no 'parent_asin'; expected metadata of 2023 as the reviews are");
+    if (a->is_2023 && value_n[M_PARENT].kind == SELLA_LINE_ABSENT &&
+        value_n[M_ITEM].kind != SELLA_LINE_ABSENT) {
+        return sella_err_set(
+            err, SELLA_FORMAT,
+            "the line has no 'parent_asin'; expected metadata of 2023 as the reviews are");
     }
-    sella_status status = need_text(&value_n[field], metadata_names[field].text, &a->item, &item, &bytes, err);
+    sella_status status =
+        need_text(&value_n[field], metadata_names[field].text, &a->item, &item, &bytes, err);
     if (status != SELLA_OK) {
         return status;
     }
@@ -242,20 +270,22 @@ static sella_status read_lines(amazon *a, int which, sella_line_stream *stream, 
             continue;
         }
         if (status == SELLA_OK) {
-            status = sella_line_scan(text, bytes, which == REVIEWS ? review_names : metadata_names,
-                                     which == REVIEWS ? (int)R_FIELDS : (int)M_FIELDS, value_n, &why);
+            status =
+                sella_line_scan(text, bytes, which == REVIEWS ? review_names : metadata_names,
+                                which == REVIEWS ? (int)R_FIELDS : (int)M_FIELDS, value_n, &why);
         }
         if (status == SELLA_OK) {
-            status =
-                which == REVIEWS ? take_review(a, value_n, &reason, &why) : take_metadata(a, value_n, &reason, &why);
+            status = which == REVIEWS ? take_review(a, value_n, &reason, &why)
+                                      : take_metadata(a, value_n, &reason, &why);
         }
         if (status != SELLA_OK) {
-            SELLA_TRY(sella_reject_row(job, reason, status, &why, path, sella_line_stream_line(stream), err));
+            SELLA_TRY(sella_reject_row(job, reason, status, &why, path,
+                                       sella_line_stream_line(stream), err));
             why.text[0] = '\0';
         }
         a->rows[which]++;
-        SELLA_TRY(
-            sella_import_tick(job, a->rows[which], a->done_before + sella_line_stream_done(stream), a->total, err));
+        SELLA_TRY(sella_import_tick(
+            job, a->rows[which], a->done_before + sella_line_stream_done(stream), a->total, err));
     }
     a->done_before += sella_line_stream_done(stream);
 done:
@@ -277,9 +307,11 @@ static sella_status probe_metadata(amazon *a, sella_err *err)
         status = SELLA_OK; // the reading proper says it or skips it
     } else if (status == SELLA_OK && text &&
                sella_line_scan(text, bytes, metadata_names, M_FIELDS, value_n, NULL) == SELLA_OK &&
-               (value_n[M_USER].kind != SELLA_LINE_ABSENT || value_n[M_USER_23].kind != SELLA_LINE_ABSENT)) {
-        status = sella_err_set(err, SELLA_FORMAT,
-                               "%s:1: the line is a review; expected the reviews first, then the metadata", path);
+               (value_n[M_USER].kind != SELLA_LINE_ABSENT ||
+                value_n[M_USER_23].kind != SELLA_LINE_ABSENT)) {
+        status = sella_err_set(
+            err, SELLA_FORMAT,
+            "%s:1: the line is a review; expected the reviews first, then the metadata", path);
     }
 done:
     sella_line_stream_close(stream);
@@ -291,25 +323,29 @@ static void say_what_was_read(const amazon *a)
     const sella_talk *talk = a->job->talk;
     double seconds = sella_now() - a->job->ticked;
     const char *path = a->job->options->inputs[METADATA];
-    sella_say(talk, SELLA_LEVEL_INFO,
-              "read %lld reviews of %s and %lld records of metadata in %.1f s (%.0f lines a second)",
-              (long long)a->rows[REVIEWS], release_names[a->of[REVIEWS]], (long long)a->rows[METADATA], seconds,
-              seconds > 0 ? (double)(a->rows[REVIEWS] + a->rows[METADATA]) / seconds : 0.0);
+    sella_say(
+        talk, SELLA_LEVEL_INFO,
+        "read %lld reviews of %s and %lld records of metadata in %.1f s (%.0f lines a second)",
+        (long long)a->rows[REVIEWS], release_names[a->of[REVIEWS]], (long long)a->rows[METADATA],
+        seconds, seconds > 0 ? (double)(a->rows[REVIEWS] + a->rows[METADATA]) / seconds : 0.0);
     if (a->of[METADATA] != UNKNOWN && a->of[METADATA] != a->of[REVIEWS]) {
-        sella_say(talk, SELLA_LEVEL_WARN, "%s: is metadata of %s beside reviews of %s; dataset.json says so", path,
+        sella_say(talk, SELLA_LEVEL_WARN,
+                  "%s: is metadata of %s beside reviews of %s; dataset.json says so", path,
                   release_names[a->of[METADATA]], release_names[a->of[REVIEWS]]);
     }
     if (a->repeated > 0) {
-        sella_say(talk, SELLA_LEVEL_WARN, "%s: %lld records repeat an item; the last one is kept", path,
-                  (long long)a->repeated);
+        sella_say(talk, SELLA_LEVEL_WARN, "%s: %lld records repeat an item; the last one is kept",
+                  path, (long long)a->repeated);
     }
     if (a->cut > 0) {
-        sella_say(talk, SELLA_LEVEL_WARN, "%s: %lld titles have more than %d bytes and are cut there", path,
+        sella_say(talk, SELLA_LEVEL_WARN,
+                  "%s: %lld titles have more than %d bytes and are cut there", path,
                   (long long)a->cut, (int)SELLA_TITLE_MAX);
     }
     if (a->scripts > 0) {
         sella_say(talk, SELLA_LEVEL_WARN,
-                  "%s: %lld titles hold a script of the page ('getTime') in place of a name; they are kept as they are",
+                  "%s: %lld titles hold a script of the page ('getTime') in place of a name; they "
+                  "are kept as they are",
                   path, (long long)a->scripts);
     }
 }
@@ -354,16 +390,17 @@ sella_status sella_import_amazon(sella_import_job *job, sella_err *err)
         titled = job->draft.title_n[i] != NULL;
     }
     if (job->events.count > 0 && !titled) {
-        status = sella_err_set(
-            err, SELLA_MISSING,
-            "%s: has a title for none of the %d items that were reviewed; expected metadata of the same category",
-            job->options->inputs[METADATA], job->draft.items.count);
+        status = sella_err_set(err, SELLA_MISSING,
+                               "%s: has a title for none of the %d items that were reviewed; "
+                               "expected metadata of the same category",
+                               job->options->inputs[METADATA], job->draft.items.count);
         goto done;
     }
     say_what_was_read(&a);
     json_object_set_new(job->source, "generation", json_string(release_names[a.of[REVIEWS]]));
     if (a.of[METADATA] != UNKNOWN && a.of[METADATA] != a.of[REVIEWS]) {
-        json_object_set_new(job->source, "metadata_generation", json_string(release_names[a.of[METADATA]]));
+        json_object_set_new(job->source, "metadata_generation",
+                            json_string(release_names[a.of[METADATA]]));
     }
     json_object_set_new(job->source, "reviews", json_integer(a.rows[REVIEWS]));
     json_object_set_new(job->source, "metadata", json_integer(a.rows[METADATA]));

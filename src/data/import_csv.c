@@ -6,7 +6,8 @@ static const sella_table_form form = {
     .tried_n =
         {
             [SELLA_COLUMN_USER] = (const char *const[]){"user", "user_id", "userId", "uid", NULL},
-            [SELLA_COLUMN_ITEM] = (const char *const[]){"item", "item_id", "itemId", "iid", "movieId", NULL},
+            [SELLA_COLUMN_ITEM] =
+                (const char *const[]){"item", "item_id", "itemId", "iid", "movieId", NULL},
             [SELLA_COLUMN_RATING] = (const char *const[]){"rating", NULL},
             [SELLA_COLUMN_LABEL] = (const char *const[]){"label", NULL},
             [SELLA_COLUMN_TIME] = (const char *const[]){"time", "timestamp", NULL},
@@ -26,7 +27,8 @@ sella_status sella_import_csv(sella_import_job *job, sella_err *err)
         SELLA_TRY(sella_import_table(job, &form, &map, items, true, true, err));
     }
     for (int i = 0; i < job->options->input_count; i++) {
-        SELLA_TRY(sella_import_table(job, &form, &map, job->options->inputs[i], false, items != NULL, err));
+        SELLA_TRY(sella_import_table(job, &form, &map, job->options->inputs[i], false,
+                                     items != NULL, err));
     }
 done:
     sella_column_map_release(&map);

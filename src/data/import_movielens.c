@@ -1,8 +1,9 @@
-/* import_movielens.c - the three forms in which GroupLens published MovieLens, told apart by the files that are there.
+/* import_movielens.c - the three forms in which GroupLens published MovieLens, told apart by the
+ * files that are there.
  *
- * ml-1m, ml-10m   ratings.dat movies.dat   fields separated by "::", titles in Latin-1 (ml-1m) or UTF-8
- * ml-100k         u.data u.item            tab and |, titles in Latin-1
- * ml-latest, ...  ratings.csv movies.csv   comma, quoted titles, UTF-8
+ * ml-1m, ml-10m   ratings.dat movies.dat   fields separated by "::", titles in Latin-1 (ml-1m) or
+ * UTF-8 ml-100k         u.data u.item            tab and |, titles in Latin-1 ml-latest, ...
+ * ratings.csv movies.csv   comma, quoted titles, UTF-8
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,10 +15,13 @@
 #include "data/inputs.h"
 
 enum { RATINGS_DAT, MOVIES_DAT, U_DATA, U_ITEM, RATINGS_CSV, MOVIES_CSV, FILES };
-static const char *const file_names[FILES] = {"ratings.dat", "movies.dat", "u.data", "u.item", "ratings.csv", "movies.csv"};
+static const char *const file_names[FILES] = {"ratings.dat", "movies.dat",  "u.data",
+                                              "u.item",      "ratings.csv", "movies.csv"};
 
-/* Split a line at a separator of one or two characters into at most `most` fields; the last takes the rest. Returns how many. */
-static int split_line(const char *text, size_t bytes, const char *separator, sella_field *field_n, int most)
+/* Split a line at a separator of one or two characters into at most `most` fields; the last takes
+ * the rest. Returns how many. */
+static int split_line(const char *text, size_t bytes, const char *separator, sella_field *field_n,
+                      int most)
 {
     size_t width = strlen(separator);
     int n = 0;
@@ -41,7 +45,8 @@ static sella_status check_number(sella_field id, const char *what, sella_err *er
 }
 
 /* user, item, rating, time -> one event. */
-static sella_status add_rating(sella_import_job *job, const sella_field *field_n, const char **reason, sella_err *err)
+static sella_status add_rating(sella_import_job *job, const sella_field *field_n,
+                               const char **reason, sella_err *err)
 {
     sella_status status = SELLA_OK;
     double rating;
@@ -54,15 +59,19 @@ static sella_status add_rating(sella_import_job *job, const sella_field *field_n
     *reason = "rating";
     SELLA_TRY(sella_parse_real(field_n[2].data, field_n[2].bytes, 0, 5, "rating", &rating, err));
     *reason = "time";
-    SELLA_TRY(sella_parse_int(field_n[3].data, field_n[3].bytes, 0, SELLA_TIME_MAX, "timestamp", &time, err));
-    SELLA_TRY(sella_intern_add(&job->draft.users, field_n[0].data, field_n[0].bytes, &user, NULL, err));
-    SELLA_TRY(sella_intern_add(&job->draft.items, field_n[1].data, field_n[1].bytes, &item, NULL, err));
+    SELLA_TRY(sella_parse_int(field_n[3].data, field_n[3].bytes, 0, SELLA_TIME_MAX, "timestamp",
+                              &time, err));
+    SELLA_TRY(
+        sella_intern_add(&job->draft.users, field_n[0].data, field_n[0].bytes, &user, NULL, err));
+    SELLA_TRY(
+        sella_intern_add(&job->draft.items, field_n[1].data, field_n[1].bytes, &item, NULL, err));
     status = sella_events_add(&job->events, user, item, rating >= job->like_at, time, err);
 done:
     return status;
 }
 
-static sella_status add_movie(sella_import_job *job, sella_field id, sella_field title, bool latin1, const char **reason, sella_err *err)
+static sella_status add_movie(sella_import_job *job, sella_field id, sella_field title, bool latin1,
+                              const char **reason, sella_err *err)
 {
     sella_status status = SELLA_OK;
     int32_t item;
@@ -73,7 +82,8 @@ static sella_status add_movie(sella_import_job *job, sella_field id, sella_field
     SELLA_TRY(sella_intern_add(&job->draft.items, id.data, id.bytes, &item, &fresh, err));
     *reason = "title";
     if (!fresh && item < job->draft.titles && job->draft.title_n[item]) {
-        status = sella_err_set(err, SELLA_FORMAT, "movie %.*s occurs twice", (int)id.bytes, id.data);
+        status =
+            sella_err_set(err, SELLA_FORMAT, "movie %.*s occurs twice", (int)id.bytes, id.data);
         goto done;
     }
     if (latin1) {
@@ -92,7 +102,8 @@ done:
 }
 
 /* Ratings: four fields a line, in .dat and u.data. */
-static sella_status read_lines_of_ratings(sella_import_job *job, const sella_blob *blob, const char *separator, sella_err *err)
+static sella_status read_lines_of_ratings(sella_import_job *job, const sella_blob *blob,
+                                          const char *separator, sella_err *err)
 {
     sella_lines lines;
     const char *text, *reason;
@@ -110,22 +121,29 @@ static sella_status read_lines_of_ratings(sella_import_job *job, const sella_blo
             continue;
         }
         if (status == SELLA_OK && split_line(text, bytes, separator, field_n, 5) != 4) {
-            status = sella_err_set(&why, SELLA_FORMAT, "the line has not the 4 fields user, movie, rating, time");
+            status = sella_err_set(&why, SELLA_FORMAT,
+                                   "the line has not the 4 fields user, movie, rating, time");
         } else if (status == SELLA_OK) {
             status = add_rating(job, field_n, &reason, &why);
         }
-        if (status != SELLA_OK && (status = sella_reject_row(job, reason, status, &why, blob->path, lines.line, err)) != SELLA_OK) {
+        if (status != SELLA_OK && (status = sella_reject_row(job, reason, status, &why, blob->path,
+                                                             lines.line, err)) != SELLA_OK) {
             return status;
         }
-        status = sella_import_tick(job, lines.line, (double)(lines.cursor - (const char *)blob->data), (double)blob->size, err);
+        status =
+            sella_import_tick(job, lines.line, (double)(lines.cursor - (const char *)blob->data),
+                              (double)blob->size, err);
         if (status != SELLA_OK) {
             return status;
         }
     }
 }
 
-/* Movies: id, title, then fields that are not needed. In .dat the title may hold the separator, and one field follows it. */
-static sella_status read_lines_of_movies(sella_import_job *job, const sella_blob *blob, const char *separator, bool title_is_middle, sella_err *err)
+/* Movies: id, title, then fields that are not needed. In .dat the title may hold the separator, and
+ *         one field follows it. */
+static sella_status read_lines_of_movies(sella_import_job *job, const sella_blob *blob,
+                                         const char *separator, bool title_is_middle,
+                                         sella_err *err)
 {
     sella_lines lines;
     const char *text, *reason;
@@ -143,7 +161,9 @@ static sella_status read_lines_of_movies(sella_import_job *job, const sella_blob
         if (status == SELLA_OK && bytes == 0) {
             continue;
         }
-        int fields = status == SELLA_OK ? split_line(text, bytes, separator, field_n, title_is_middle ? 2 : 3) : 0;
+        int fields = status == SELLA_OK
+                         ? split_line(text, bytes, separator, field_n, title_is_middle ? 2 : 3)
+                         : 0;
         if (status == SELLA_OK && fields < 2) {
             status = sella_err_set(&why, SELLA_FORMAT, "the line has no title");
         } else if (status == SELLA_OK) {
@@ -157,22 +177,27 @@ static sella_status read_lines_of_movies(sella_import_job *job, const sella_blob
             }
             status = add_movie(job, field_n[0], title, latin1, &reason, &why);
         }
-        if (status != SELLA_OK && (status = sella_reject_row(job, reason, status, &why, blob->path, lines.line, err)) != SELLA_OK) {
+        if (status != SELLA_OK && (status = sella_reject_row(job, reason, status, &why, blob->path,
+                                                             lines.line, err)) != SELLA_OK) {
             return status;
         }
     }
 }
 
 /* ratings.csv or movies.csv. */
-static sella_status read_csv(sella_import_job *job, const sella_blob *blob, bool ratings, sella_err *err)
+static sella_status read_csv(sella_import_job *job, const sella_blob *blob, bool ratings,
+                             sella_err *err)
 {
-    static const char *const rating_columns[] = {"userId", "movieId", "rating", "timestamp"}, *const movie_columns[] = {"movieId", "title"};
+    static const char *const rating_columns[] = {"userId", "movieId", "rating", "timestamp"},
+                             *const movie_columns[] = {"movieId", "title"};
     sella_status status = SELLA_OK;
     sella_delimited table = {0};
     int column[4], columns = ratings ? 4 : 2;
-    SELLA_TRY(sella_delimited_open(&table, blob->path, blob->data, blob->size, ',', true, SELLA_LINE_MAX, err));
+    SELLA_TRY(sella_delimited_open(&table, blob->path, blob->data, blob->size, ',', true,
+                                   SELLA_LINE_MAX, err));
     for (int c = 0; c < columns; c++) {
-        SELLA_TRY(sella_delimited_need(&table, ratings ? rating_columns[c] : movie_columns[c], &column[c], err));
+        SELLA_TRY(sella_delimited_need(&table, ratings ? rating_columns[c] : movie_columns[c],
+                                       &column[c], err));
     }
     for (int64_t row = 1;; row++) {
         bool more;
@@ -187,12 +212,14 @@ static sella_status read_csv(sella_import_job *job, const sella_blob *blob, bool
             for (int c = 0; c < columns; c++) {
                 field_n[c] = table.field_n[column[c]];
             }
-            status = ratings ? add_rating(job, field_n, &reason, &why) : add_movie(job, field_n[0], field_n[1], false, &reason, &why);
+            status = ratings ? add_rating(job, field_n, &reason, &why)
+                             : add_movie(job, field_n[0], field_n[1], false, &reason, &why);
         }
         if (status != SELLA_OK) {
             SELLA_TRY(sella_reject_row(job, reason, status, &why, blob->path, table.line, err));
         }
-        SELLA_TRY(sella_import_tick(job, row, (double)(table.cursor - (const char *)blob->data), (double)blob->size, err));
+        SELLA_TRY(sella_import_tick(job, row, (double)(table.cursor - (const char *)blob->data),
+                                    (double)blob->size, err));
     }
 done:
     sella_delimited_release(&table);
@@ -216,8 +243,11 @@ sella_status sella_import_movielens(sella_import_job *job, sella_err *err)
         }
     }
     if (forms != 1) {
-        status = sella_err_set(err, SELLA_FORMAT, "%s: holds %s; expected ratings.dat and movies.dat, or u.data and u.item, or ratings.csv and movies.csv",
-                               path, forms ? "more than one MovieLens data set" : "no MovieLens data set");
+        status = sella_err_set(
+            err, SELLA_FORMAT,
+            "%s: holds %s; expected ratings.dat and movies.dat, or u.data and u.item, or "
+            "ratings.csv and movies.csv",
+            path, forms ? "more than one MovieLens data set" : "no MovieLens data set");
         goto done;
     }
     for (int f = form; f < form + 2; f++) {
@@ -228,7 +258,8 @@ sella_status sella_import_movielens(sella_import_job *job, sella_err *err)
         SELLA_TRY(read_csv(job, &blob_n[MOVIES_CSV], false, err));
         SELLA_TRY(read_csv(job, &blob_n[RATINGS_CSV], true, err));
     } else {
-        SELLA_TRY(read_lines_of_movies(job, &blob_n[form + 1], form == U_DATA ? "|" : "::", form == RATINGS_DAT, err));
+        SELLA_TRY(read_lines_of_movies(job, &blob_n[form + 1],
+                                       form == U_DATA ? "|" : "::", form == RATINGS_DAT, err));
         SELLA_TRY(read_lines_of_ratings(job, &blob_n[form], form == U_DATA ? "\t" : "::", err));
     }
 done:

@@ -1,5 +1,5 @@
-/* import_recbole.c - RecBole's atomic files: NAME.inter and NAME.item, tab-separated, without quotes, with a type
- * behind each name of the header. */
+/* import_recbole.c - RecBole's atomic files: NAME.inter and NAME.item, tab-separated, without
+ * quotes, with a type behind each name of the header. */
 #include <string.h>
 
 #include "data/import_table.h"
@@ -18,18 +18,21 @@ static sella_status strip_types(sella_delimited *table, sella_err *err)
             known = known || strcmp(type, types[t]) == 0;
         }
         if (!known) {
-            return sella_err_set(
-                err, SELLA_FORMAT,
-                "%s:1: column '%.80s' has %s%.40s%s; expected name:type with token, token_seq, float or float_seq",
-                table->path, in, colon ? "the type '" : "no type", type, colon ? "'" : "");
+            return sella_err_set(err, SELLA_FORMAT,
+                                 "%s:1: column '%.80s' has %s%.40s%s; expected name:type with "
+                                 "token, token_seq, float or float_seq",
+                                 table->path, in, colon ? "the type '" : "no type", type,
+                                 colon ? "'" : "");
         }
         if (colon == in) {
-            return sella_err_set(err, SELLA_FORMAT, "%s:1: column %d has a type and no name", table->path, c + 1);
+            return sella_err_set(err, SELLA_FORMAT, "%s:1: column %d has a type and no name",
+                                 table->path, c + 1);
         }
         size_t name = (size_t)(colon - in);
         for (const char *other = table->names.data; other < out; other += strlen(other) + 1) {
             if (strlen(other) == name && memcmp(other, in, name) == 0) {
-                return sella_err_set(err, SELLA_FORMAT, "%s:1: two columns are named '%.80s'", table->path, other);
+                return sella_err_set(err, SELLA_FORMAT, "%s:1: two columns are named '%.80s'",
+                                     table->path, other);
             }
         }
         memmove(out, in, name);
@@ -46,18 +49,19 @@ static const sella_table_form form = {
     .tried_n =
         {
             [SELLA_COLUMN_USER] = (const char *const[]){"user_id", "user", "uid", NULL},
-            [SELLA_COLUMN_ITEM] =
-                (const char *const[]){"item_id", "item", "iid", "movie_id", "book_id", "business_id", NULL},
+            [SELLA_COLUMN_ITEM] = (const char *const[]){"item_id", "item", "iid", "movie_id",
+                                                        "book_id", "business_id", NULL},
             [SELLA_COLUMN_RATING] = (const char *const[]){"rating", "stars", NULL},
             [SELLA_COLUMN_LABEL] = (const char *const[]){"label", NULL},
             [SELLA_COLUMN_TIME] = (const char *const[]){"timestamp", "time", "date", NULL},
-            [SELLA_COLUMN_TITLE] = (const char *const[]){"title", "movie_title", "book_title", "item_title",
-                                                         "product_title", "item_name", "name", "app_name", NULL},
+            [SELLA_COLUMN_TITLE] =
+                (const char *const[]){"title", "movie_title", "book_title", "item_title",
+                                      "product_title", "item_name", "name", "app_name", NULL},
         },
     .no_titles = "; give the .item file as the second input",
-    .no_ratings = ", so that every row would be a like and no method could tell one row from another; expected a "
-                  "rating, or label:float with 0 and 1 "
-                  "(sampled negatives are such rows)",
+    .no_ratings =
+        ", so that every row would be a like and no method could tell one row from another; "
+        "expected a rating, or label:float with 0 and 1 (sampled negatives are such rows)",
     .header = strip_types,
 };
 

@@ -1,6 +1,8 @@
-/* import_split.c - a log that is split already: train.tsv, valid.tsv, test.tsv, items.tsv (SPEC section 2).
+/* import_split.c - a log that is split already: train.tsv, valid.tsv, test.tsv, items.tsv (SPEC
+ * section 2).
  *
- * Row order, histories and ids are data and kept as they are. `not_cold` is compared with what the files themselves say.
+ * Row order, histories and ids are data and kept as they are. `not_cold` is compared with what the
+ * files themselves say.
  */
 #include "data/import.h"
 
@@ -22,7 +24,9 @@ typedef struct split_source {
 
 static sella_status prefix_line(const sella_delimited *table, sella_status status, sella_err *err)
 {
-    return status == SELLA_OK ? SELLA_OK : sella_err_prefix(err, status, "%s:%lld", table->path, (long long)table->line);
+    return status == SELLA_OK
+               ? SELLA_OK
+               : sella_err_prefix(err, status, "%s:%lld", table->path, (long long)table->line);
 }
 
 static sella_status read_items(sella_import_job *job, const char *folder, sella_err *err)
@@ -39,7 +43,8 @@ static sella_status read_items(sella_import_job *job, const char *folder, sella_
     }
     SELLA_TRY(sella_map_open(path, &map, err));
     SELLA_TRY(sella_import_note(job, path, map.data, map.size, err));
-    SELLA_TRY(sella_delimited_open(&table, path, map.data, map.size, '\t', false, SELLA_LINE_MAX, err));
+    SELLA_TRY(
+        sella_delimited_open(&table, path, map.data, map.size, '\t', false, SELLA_LINE_MAX, err));
     SELLA_TRY(sella_delimited_need(&table, "iid", &iid, err));
     SELLA_TRY(sella_delimited_need(&table, "title", &title, err));
     for (;;) {
@@ -52,16 +57,20 @@ static sella_status read_items(sella_import_job *job, const char *folder, sella_
         bool fresh;
         SELLA_TRY(prefix_line(&table, sella_id_check(id.data, id.bytes, "item", err), err));
         if ((id.bytes == 1 && id.data[0] == '0') || memchr(id.data, ' ', id.bytes)) {
-            status = sella_err_set(err, SELLA_FORMAT, "%s:%lld: the item id '%.*s' cannot be used: 0 is padding and blanks separate the ids of a history",
+            status = sella_err_set(err, SELLA_FORMAT,
+                                   "%s:%lld: the item id '%.*s' cannot be used: 0 is padding and "
+                                   "blanks separate the ids of a history",
                                    path, (long long)table.line, (int)id.bytes, id.data);
             goto done;
         }
         SELLA_TRY(sella_intern_add(&draft->items, id.data, id.bytes, &item, &fresh, err));
         if (!fresh) {
-            status = sella_err_set(err, SELLA_FORMAT, "%s:%lld: item '%.*s' occurs twice", path, (long long)table.line, (int)id.bytes, id.data);
+            status = sella_err_set(err, SELLA_FORMAT, "%s:%lld: item '%.*s' occurs twice", path,
+                                   (long long)table.line, (int)id.bytes, id.data);
             goto done;
         }
-        SELLA_TRY(prefix_line(&table, sella_draft_title(draft, item, text.data, text.bytes, NULL, err), err));
+        SELLA_TRY(prefix_line(
+            &table, sella_draft_title(draft, item, text.data, text.bytes, NULL, err), err));
     }
     if (draft->items.count == 0) {
         status = sella_err_set(err, SELLA_FORMAT, "%s: has no items", path);
@@ -73,17 +82,20 @@ done:
     return status;
 }
 
-static sella_status find_item(const sella_draft *draft, const char *id, size_t bytes, const char *what, int32_t *item, sella_err *err)
+static sella_status find_item(const sella_draft *draft, const char *id, size_t bytes,
+                              const char *what, int32_t *item, sella_err *err)
 {
     *item = sella_intern_find(&draft->items, id, bytes);
     if (*item >= 0) {
         return SELLA_OK;
     }
-    return sella_err_set(err, SELLA_FORMAT, "%s '%.*s' has no title in items.tsv", what, (int)(bytes < 80 ? bytes : 80), id);
+    return sella_err_set(err, SELLA_FORMAT, "%s '%.*s' has no title in items.tsv", what,
+                         (int)(bytes < 80 ? bytes : 80), id);
 }
 
 /* "0 3 8": ids of earlier positives; 0 is dropped. */
-static sella_status read_history(split_source *source, sella_field field, int32_t *count, sella_err *err)
+static sella_status read_history(split_source *source, sella_field field, int32_t *count,
+                                 sella_err *err)
 {
     const char *at = field.data, *end = field.data + field.bytes;
     *count = 0;
@@ -101,7 +113,8 @@ static sella_status read_history(split_source *source, sella_field field, int32_
                 source->history = bigger;
                 source->history_room = room;
             }
-            sella_status status = find_item(&source->job->draft, at, bytes, "history item", &source->history[*count], err);
+            sella_status status = find_item(&source->job->draft, at, bytes, "history item",
+                                            &source->history[*count], err);
             if (status != SELLA_OK) {
                 return status;
             }
@@ -129,35 +142,43 @@ static sella_status mark_seen(split_source *source, int32_t user, int32_t item, 
     return SELLA_OK;
 }
 
-static sella_status read_row(split_source *source, sella_split_id split, const sella_field *field_n, const int *column, sella_err *err)
+static sella_status read_row(split_source *source, sella_split_id split, const sella_field *field_n,
+                             const int *column, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_draft *draft = &source->job->draft;
-    sella_field uid = field_n[column[0]], iid = field_n[column[1]], label = field_n[column[2]], time = field_n[column[3]];
+    sella_field uid = field_n[column[0]], iid = field_n[column[1]], label = field_n[column[2]],
+                time = field_n[column[3]];
     int64_t label_value, time_value, warm_value;
     int32_t user, item, count;
     SELLA_TRY(sella_id_check(uid.data, uid.bytes, "user", err));
     SELLA_TRY(find_item(draft, iid.data, iid.bytes, "item", &item, err));
     SELLA_TRY(sella_parse_int(label.data, label.bytes, 0, 1, "label", &label_value, err));
-    SELLA_TRY(sella_parse_int(time.data, time.bytes, SELLA_TIME_MIN, SELLA_TIME_MAX, "timestamp", &time_value, err));
-    SELLA_TRY(sella_parse_int(field_n[column[4]].data, field_n[column[4]].bytes, 0, 1, "not_cold", &warm_value, err));
+    SELLA_TRY(sella_parse_int(time.data, time.bytes, SELLA_TIME_MIN, SELLA_TIME_MAX, "timestamp",
+                              &time_value, err));
+    SELLA_TRY(sella_parse_int(field_n[column[4]].data, field_n[column[4]].bytes, 0, 1, "not_cold",
+                              &warm_value, err));
     SELLA_TRY(sella_intern_add(&draft->users, uid.data, uid.bytes, &user, NULL, err));
     if (split == SELLA_SPLIT_TRAIN) {
         SELLA_TRY(mark_seen(source, user, item, err));
     }
     bool warm = user < source->users_room && source->user_seen[user] && source->item_seen[item];
     if (warm != (warm_value == 1)) {
-        status = sella_err_set(err, SELLA_FORMAT, "not_cold is %d; user '%.*s' and item '%.*s' %s in train.tsv", (int)warm_value, (int)uid.bytes,
-                               uid.data, (int)(iid.bytes < 80 ? iid.bytes : 80), iid.data, warm ? "both occur" : "do not both occur");
+        status = sella_err_set(
+            err, SELLA_FORMAT, "not_cold is %d; user '%.*s' and item '%.*s' %s in train.tsv",
+            (int)warm_value, (int)uid.bytes, uid.data, (int)(iid.bytes < 80 ? iid.bytes : 80),
+            iid.data, warm ? "both occur" : "do not both occur");
         goto done;
     }
     SELLA_TRY(read_history(source, field_n[column[5]], &count, err));
-    status = sella_draft_add_history(draft, split, user, item, (int)label_value, time_value, source->history, count, err);
+    status = sella_draft_add_history(draft, split, user, item, (int)label_value, time_value,
+                                     source->history, count, err);
 done:
     return status;
 }
 
-static sella_status read_split(split_source *source, const char *folder, sella_split_id split, sella_err *err)
+static sella_status read_split(split_source *source, const char *folder, sella_split_id split,
+                               sella_err *err)
 {
     static const char *const names[] = {"uid", "iid", "label", "timestamp", "not_cold", "his"};
     sella_status status = SELLA_OK;
@@ -176,7 +197,8 @@ static sella_status read_split(split_source *source, const char *folder, sella_s
     }
     SELLA_TRY(sella_map_open(path, &map, err));
     SELLA_TRY(sella_import_note(source->job, path, map.data, map.size, err));
-    SELLA_TRY(sella_delimited_open(&table, path, map.data, map.size, '\t', false, SELLA_LINE_MAX, err));
+    SELLA_TRY(
+        sella_delimited_open(&table, path, map.data, map.size, '\t', false, SELLA_LINE_MAX, err));
     for (int c = 0; c < 6; c++) {
         SELLA_TRY(sella_delimited_need(&table, names[c], &column[c], err));
     }
@@ -189,7 +211,8 @@ static sella_status read_split(split_source *source, const char *folder, sella_s
         SELLA_TRY(prefix_line(&table, read_row(source, split, table.field_n, column, err), err));
     }
     if (source->job->draft.split[split].rows == 0) {
-        status = sella_err_set(err, SELLA_STATE, "%s: the %s split is empty; expected rows%s", path, sella_split_name(split),
+        status = sella_err_set(err, SELLA_STATE, "%s: the %s split is empty; expected rows%s", path,
+                               sella_split_name(split),
                                split == SELLA_SPLIT_TRAIN ? "" : ", or no such file");
     }
 done:
@@ -205,7 +228,9 @@ sella_status sella_import_split(sella_import_job *job, sella_err *err)
     split_source source = {.job = job};
     const char *folder = job->options->inputs[0];
     if (!sella_path_is_dir(folder)) {
-        return sella_err_set(err, SELLA_MISSING, "%s: is not a folder; expected one with train.tsv and items.tsv", folder);
+        return sella_err_set(err, SELLA_MISSING,
+                             "%s: is not a folder; expected one with train.tsv and items.tsv",
+                             folder);
     }
     SELLA_TRY(read_items(job, folder, err));
     source.item_seen = sella_alloc((size_t)job->draft.items.count, 1, "items", err);

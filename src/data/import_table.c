@@ -9,7 +9,8 @@
 #include "base/text.h"
 
 /* The words of --columns. */
-static const char *const word_n[SELLA_COLUMNS] = {"user", "item", "rating", "label", "time", "title"};
+static const char *const word_n[SELLA_COLUMNS] = {"user",  "item", "rating",
+                                                  "label", "time", "title"};
 
 void sella_column_map_release(sella_column_map *map)
 {
@@ -31,10 +32,10 @@ sella_status sella_column_map_parse(const char *text, sella_column_map *map, sel
             column++;
         }
         if (!equal || column == SELLA_COLUMNS || equal + 1 == text + part) {
-            return sella_err_set(
-                err, SELLA_ARG,
-                "columns has '%.*s'; expected user=NAME, item=NAME, rating=NAME or label=NAME, time=NAME, title=NAME",
-                (int)(part < 60 ? part : 60), text);
+            return sella_err_set(err, SELLA_ARG,
+                                 "columns has '%.*s'; expected user=NAME, item=NAME, rating=NAME "
+                                 "or label=NAME, time=NAME, title=NAME",
+                                 (int)(part < 60 ? part : 60), text);
         }
         if (map->name_n[column]) {
             return sella_err_set(err, SELLA_ARG, "columns maps %s twice", word_n[column]);
@@ -46,14 +47,16 @@ sella_status sella_column_map_parse(const char *text, sella_column_map *map, sel
         text += part + (text[part] == ',');
     }
     if (map->name_n[SELLA_COLUMN_RATING] && map->name_n[SELLA_COLUMN_LABEL]) {
-        return sella_err_set(err, SELLA_ARG, "columns maps both rating and label; expected one of them");
+        return sella_err_set(err, SELLA_ARG,
+                             "columns maps both rating and label; expected one of them");
     }
     return SELLA_OK;
 }
 
 /* Column of a word, -1 when it is not there and not `needed`. */
-static sella_status map_find(const sella_table_form *form, const sella_column_map *map, const sella_delimited *table,
-                             int word, bool needed, int *column, sella_err *err)
+static sella_status map_find(const sella_table_form *form, const sella_column_map *map,
+                             const sella_delimited *table, int word, bool needed, int *column,
+                             sella_err *err)
 {
     *column = -1;
     if (map->name_n[word]) {
@@ -70,18 +73,20 @@ static sella_status map_find(const sella_table_form *form, const sella_column_ma
 }
 
 static sella_status find_columns(const sella_table_form *form, const sella_column_map *map,
-                                 const sella_delimited *table, bool catalogue, bool has_catalogue, int *column,
-                                 sella_err *err)
+                                 const sella_delimited *table, bool catalogue, bool has_catalogue,
+                                 int *column, sella_err *err)
 {
     sella_status status = SELLA_OK;
     for (int c = 0; c < SELLA_COLUMNS; c++) {
         column[c] = -1;
     }
     SELLA_TRY(map_find(form, map, table, SELLA_COLUMN_ITEM, true, &column[SELLA_COLUMN_ITEM], err));
-    if (!catalogue && has_catalogue && map->name_n[SELLA_COLUMN_TITLE]) { // the name may be the catalogue's alone
+    /* the name may be the catalogue's alone */
+    if (!catalogue && has_catalogue && map->name_n[SELLA_COLUMN_TITLE]) {
         column[SELLA_COLUMN_TITLE] = sella_delimited_column(table, map->name_n[SELLA_COLUMN_TITLE]);
     } else {
-        SELLA_TRY(map_find(form, map, table, SELLA_COLUMN_TITLE, catalogue, &column[SELLA_COLUMN_TITLE], err));
+        SELLA_TRY(map_find(form, map, table, SELLA_COLUMN_TITLE, catalogue,
+                           &column[SELLA_COLUMN_TITLE], err));
     }
     if (catalogue) {
         goto done;
@@ -89,17 +94,19 @@ static sella_status find_columns(const sella_table_form *form, const sella_colum
     SELLA_TRY(map_find(form, map, table, SELLA_COLUMN_USER, true, &column[SELLA_COLUMN_USER], err));
     SELLA_TRY(map_find(form, map, table, SELLA_COLUMN_TIME, true, &column[SELLA_COLUMN_TIME], err));
     if (!map->name_n[SELLA_COLUMN_LABEL]) {
-        SELLA_TRY(map_find(form, map, table, SELLA_COLUMN_RATING, false, &column[SELLA_COLUMN_RATING], err));
+        SELLA_TRY(map_find(form, map, table, SELLA_COLUMN_RATING, false,
+                           &column[SELLA_COLUMN_RATING], err));
     }
     if (column[SELLA_COLUMN_RATING] < 0) {
-        SELLA_TRY(map_find(form, map, table, SELLA_COLUMN_LABEL, false, &column[SELLA_COLUMN_LABEL], err));
+        SELLA_TRY(map_find(form, map, table, SELLA_COLUMN_LABEL, false, &column[SELLA_COLUMN_LABEL],
+                           err));
     }
     if (column[SELLA_COLUMN_RATING] < 0 && column[SELLA_COLUMN_LABEL] < 0) {
-        status = sella_err_set(err, SELLA_FORMAT, "%s:1: there is no column 'rating' nor 'label'%s", table->path,
-                               form->no_ratings);
+        status = sella_err_set(err, SELLA_FORMAT, "%s:1: there is no column 'rating' nor 'label'%s",
+                               table->path, form->no_ratings);
     } else if (column[SELLA_COLUMN_TITLE] < 0 && !has_catalogue) {
-        status =
-            sella_err_set(err, SELLA_FORMAT, "%s:1: there is no column for titles%s", table->path, form->no_titles);
+        status = sella_err_set(err, SELLA_FORMAT, "%s:1: there is no column for titles%s",
+                               table->path, form->no_titles);
     }
 done:
     return status;
@@ -111,7 +118,8 @@ static sella_field trimmed(sella_field field)
         field.data++;
         field.bytes--;
     }
-    while (field.bytes > 0 && (field.data[field.bytes - 1] == ' ' || field.data[field.bytes - 1] == '\t')) {
+    while (field.bytes > 0 &&
+           (field.data[field.bytes - 1] == ' ' || field.data[field.bytes - 1] == '\t')) {
         field.bytes--;
     }
     return field;
@@ -121,7 +129,8 @@ static sella_field trimmed(sella_field field)
 static sella_status parse_label(sella_field value, int64_t *label, sella_err *err)
 {
     double real = -1;
-    if (sella_parse_real(value.data, value.bytes, 0, 1, "label", &real, NULL) == SELLA_OK && (real == 0 || real == 1)) {
+    if (sella_parse_real(value.data, value.bytes, 0, 1, "label", &real, NULL) == SELLA_OK &&
+        (real == 0 || real == 1)) {
         *label = real == 1;
         return SELLA_OK;
     }
@@ -129,8 +138,9 @@ static sella_status parse_label(sella_field value, int64_t *label, sella_err *er
 }
 
 /* One record of a catalogue or of a log. */
-static sella_status take_record(sella_import_job *job, const sella_field *field_n, const int *column, int64_t *retitled,
-                                const char **reason, sella_err *err)
+static sella_status take_record(sella_import_job *job, const sella_field *field_n,
+                                const int *column, int64_t *retitled, const char **reason,
+                                sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_draft *draft = &job->draft;
@@ -151,7 +161,8 @@ static sella_status take_record(sella_import_job *job, const sella_field *field_
         if (column[SELLA_COLUMN_RATING] >= 0) {
             sella_field value = trimmed(field_n[column[SELLA_COLUMN_RATING]]);
             *reason = "rating";
-            SELLA_TRY(sella_parse_real(value.data, value.bytes, -1e300, 1e300, "rating", &rating, err));
+            SELLA_TRY(
+                sella_parse_real(value.data, value.bytes, -1e300, 1e300, "rating", &rating, err));
             label = rating >= job->like_at;
         } else {
             sella_field value = trimmed(field_n[column[SELLA_COLUMN_LABEL]]);
@@ -161,7 +172,8 @@ static sella_status take_record(sella_import_job *job, const sella_field *field_
     }
     SELLA_TRY(sella_intern_add(&draft->items, item_id.data, item_id.bytes, &item, NULL, err));
     // An empty title in a log is no title: the catalogue or another row may have one.
-    if (column[SELLA_COLUMN_TITLE] >= 0 && (!is_log || trimmed(field_n[column[SELLA_COLUMN_TITLE]]).bytes > 0)) {
+    if (column[SELLA_COLUMN_TITLE] >= 0 &&
+        (!is_log || trimmed(field_n[column[SELLA_COLUMN_TITLE]]).bytes > 0)) {
         *reason = "title";
         SELLA_TRY(sella_draft_title(draft, item, field_n[column[SELLA_COLUMN_TITLE]].data,
                                     field_n[column[SELLA_COLUMN_TITLE]].bytes, &again, err));
@@ -175,8 +187,9 @@ done:
     return status;
 }
 
-sella_status sella_import_table(sella_import_job *job, const sella_table_form *form, const sella_column_map *map,
-                                const char *path, bool catalogue, bool has_catalogue, sella_err *err)
+sella_status sella_import_table(sella_import_job *job, const sella_table_form *form,
+                                const sella_column_map *map, const char *path, bool catalogue,
+                                bool has_catalogue, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_map file = {0};
@@ -185,8 +198,8 @@ sella_status sella_import_table(sella_import_job *job, const sella_table_form *f
     int64_t retitled = 0;
     SELLA_TRY(sella_map_open(path, &file, err));
     SELLA_TRY(sella_import_note(job, path, file.data, file.size, err));
-    SELLA_TRY(
-        sella_delimited_open(&table, path, file.data, file.size, form->delimiter, form->quotes, SELLA_LINE_MAX, err));
+    SELLA_TRY(sella_delimited_open(&table, path, file.data, file.size, form->delimiter,
+                                   form->quotes, SELLA_LINE_MAX, err));
     if (form->header) {
         SELLA_TRY(form->header(&table, err));
     }
@@ -205,13 +218,13 @@ sella_status sella_import_table(sella_import_job *job, const sella_table_form *f
         if (status != SELLA_OK) {
             SELLA_TRY(sella_reject_row(job, reason, status, &why, path, table.line, err));
         }
-        SELLA_TRY(
-            sella_import_tick(job, row, (double)(table.cursor - (const char *)file.data), (double)file.size, err));
+        SELLA_TRY(sella_import_tick(job, row, (double)(table.cursor - (const char *)file.data),
+                                    (double)file.size, err));
     }
     if (retitled > 0) {
         sella_say(job->talk, SELLA_LEVEL_WARN,
-                  "%s: %lld records give an item another title than before; the first one is kept", path,
-                  (long long)retitled);
+                  "%s: %lld records give an item another title than before; the first one is kept",
+                  path, (long long)retitled);
     }
 done:
     sella_delimited_release(&table);

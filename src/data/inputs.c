@@ -32,7 +32,8 @@ static bool leaves_archive(const char *name)
 static sella_status archive_failed(struct archive *archive, const char *path, sella_err *err)
 {
     const char *why = archive_error_string(archive);
-    return sella_err_set(err, SELLA_FORMAT, "%s: could not be read as a zip archive: %s", path, why ? why : "it ends too early");
+    return sella_err_set(err, SELLA_FORMAT, "%s: could not be read as a zip archive: %s", path,
+                         why ? why : "it ends too early");
 }
 
 typedef struct unpacker {
@@ -61,8 +62,10 @@ static sella_status unpack(unpacker *u, const char *entry, sella_blob *blob, sel
         }
         u->limit -= n;
         if (u->limit < 0) {
-            status = sella_err_set(err, SELLA_FORMAT, "%s: expands to more than %d times its size or 8 GiB: refused as a zip bomb", u->path,
-                                   (int)SELLA_UNPACK_RATIO);
+            status = sella_err_set(
+                err, SELLA_FORMAT,
+                "%s: expands to more than %d times its size or 8 GiB: refused as a zip bomb",
+                u->path, (int)SELLA_UNPACK_RATIO);
             goto done;
         }
         SELLA_TRY(sella_text_append(&out, chunk, (size_t)n, err));
@@ -82,7 +85,9 @@ done:
     return status;
 }
 
-static sella_status take_entry(unpacker *u, struct archive_entry *entry, const char *const *wanted_n, int count, sella_blob *blob_n, sella_err *err)
+static sella_status take_entry(unpacker *u, struct archive_entry *entry,
+                               const char *const *wanted_n, int count, sella_blob *blob_n,
+                               sella_err *err)
 {
     const char *name = archive_entry_pathname_utf8(entry);
     name = name ? name : archive_entry_pathname(entry);
@@ -90,7 +95,9 @@ static sella_status take_entry(unpacker *u, struct archive_entry *entry, const c
         return SELLA_OK; // a name that cannot be read is not a wanted one
     }
     if (leaves_archive(name)) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: the entry '%.100s' names a place outside the archive", u->path, name);
+        return sella_err_set(err, SELLA_FORMAT,
+                             "%s: the entry '%.100s' names a place outside the archive", u->path,
+                             name);
     }
     if (archive_entry_filetype(entry) != AE_IFREG) {
         return SELLA_OK;
@@ -107,7 +114,8 @@ static sella_status take_entry(unpacker *u, struct archive_entry *entry, const c
     return SELLA_OK;
 }
 
-static sella_status open_archive(const char *path, const char *const *wanted_n, int count, sella_blob *blob_n, sella_err *err)
+static sella_status open_archive(const char *path, const char *const *wanted_n, int count,
+                                 sella_blob *blob_n, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_map map = {0};
@@ -119,8 +127,11 @@ static sella_status open_archive(const char *path, const char *const *wanted_n, 
         status = sella_err_memory(err, "an archive", 1);
         goto done;
     }
-    u.limit = map.size < (size_t)(SELLA_UNPACK_MAX / SELLA_UNPACK_RATIO) ? (int64_t)map.size * SELLA_UNPACK_RATIO : SELLA_UNPACK_MAX;
-    if (archive_read_support_format_zip(u.archive) != ARCHIVE_OK || archive_read_open_memory(u.archive, map.data, map.size) != ARCHIVE_OK) {
+    u.limit = map.size < (size_t)(SELLA_UNPACK_MAX / SELLA_UNPACK_RATIO)
+                  ? (int64_t)map.size * SELLA_UNPACK_RATIO
+                  : SELLA_UNPACK_MAX;
+    if (archive_read_support_format_zip(u.archive) != ARCHIVE_OK ||
+        archive_read_open_memory(u.archive, map.data, map.size) != ARCHIVE_OK) {
         status = archive_failed(u.archive, path, err);
         goto done;
     }
@@ -141,7 +152,8 @@ done:
     return status;
 }
 
-static sella_status open_folder(const char *path, const char *const *wanted_n, int count, sella_blob *blob_n, sella_err *err)
+static sella_status open_folder(const char *path, const char *const *wanted_n, int count,
+                                sella_blob *blob_n, sella_err *err)
 {
     for (int w = 0; w < count; w++) {
         char *file = sella_path_join(path, wanted_n[w], NULL);
@@ -163,12 +175,15 @@ static sella_status open_folder(const char *path, const char *const *wanted_n, i
     return SELLA_OK;
 }
 
-sella_status sella_blobs_open(const char *path, const char *const *wanted_n, int count, sella_blob *blob_n, sella_err *err)
+sella_status sella_blobs_open(const char *path, const char *const *wanted_n, int count,
+                              sella_blob *blob_n, sella_err *err)
 {
     for (int w = 0; w < count; w++) {
         blob_n[w] = (sella_blob){0};
     }
-    sella_status status = sella_path_is_dir(path) ? open_folder(path, wanted_n, count, blob_n, err) : open_archive(path, wanted_n, count, blob_n, err);
+    sella_status status = sella_path_is_dir(path)
+                              ? open_folder(path, wanted_n, count, blob_n, err)
+                              : open_archive(path, wanted_n, count, blob_n, err);
     for (int w = 0; w < count && status != SELLA_OK; w++) {
         sella_blob_release(&blob_n[w]);
     }

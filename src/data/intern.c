@@ -24,7 +24,8 @@ static size_t spot(const sella_intern *intern, const char *id, size_t bytes)
     size_t i = (size_t)sella_hash_bytes(id, bytes, 0) & (intern->table_size - 1);
     for (; intern->table[i]; i = (i + 1) & (intern->table_size - 1)) {
         size_t start = intern->start[intern->table[i] - 1];
-        if (intern->start[intern->table[i]] - start == bytes + 1 && memcmp(intern->bytes + start, id, bytes) == 0) {
+        if (intern->start[intern->table[i]] - start == bytes + 1 &&
+            memcmp(intern->bytes + start, id, bytes) == 0) {
             break;
         }
     }
@@ -39,7 +40,8 @@ int32_t sella_intern_find(const sella_intern *intern, const char *id, size_t byt
 static sella_status intern_grow(sella_intern *intern, size_t bytes, sella_err *err)
 {
     if (intern->count >= INT32_MAX / 4) {
-        return sella_err_set(err, SELLA_UNSUPPORTED, "there are more than %d different ids", INT32_MAX / 4);
+        return sella_err_set(err, SELLA_UNSUPPORTED, "there are more than %d different ids",
+                             INT32_MAX / 4);
     }
     if (intern->size + bytes + 1 > intern->capacity) {
         size_t capacity = (intern->size + bytes + 1) * 2;
@@ -77,7 +79,8 @@ static sella_status intern_grow(sella_intern *intern, size_t bytes, sella_err *e
     return SELLA_OK;
 }
 
-sella_status sella_intern_add(sella_intern *intern, const char *id, size_t bytes, int32_t *index, bool *fresh, sella_err *err)
+sella_status sella_intern_add(sella_intern *intern, const char *id, size_t bytes, int32_t *index,
+                              bool *fresh, sella_err *err)
 {
     int32_t known = sella_intern_find(intern, id, bytes);
     if (fresh) {
@@ -106,17 +109,22 @@ sella_status sella_id_check(const char *id, size_t bytes, const char *what, sell
         return sella_err_set(err, SELLA_FORMAT, "the %s id is empty", what);
     }
     if (bytes > SELLA_ID_MAX) {
-        return sella_err_set(err, SELLA_FORMAT, "the %s id '%.40s...' has %zu bytes; expected at most %d", what, id, bytes, SELLA_ID_MAX);
+        return sella_err_set(err, SELLA_FORMAT,
+                             "the %s id '%.40s...' has %zu bytes; expected at most %d", what, id,
+                             bytes, SELLA_ID_MAX);
     }
     if (sella_utf8_valid(id, bytes) != bytes) {
-        return sella_err_set(err, SELLA_FORMAT, "the %s id '%.*s' is not UTF-8", what, (int)bytes, id);
+        return sella_err_set(err, SELLA_FORMAT, "the %s id '%.*s' is not UTF-8", what, (int)bytes,
+                             id);
     }
     if (id[0] == ' ' || id[bytes - 1] == ' ') {
-        return sella_err_set(err, SELLA_FORMAT, "the %s id '%.*s' has blanks around it", what, (int)bytes, id);
+        return sella_err_set(err, SELLA_FORMAT, "the %s id '%.*s' has blanks around it", what,
+                             (int)bytes, id);
     }
     for (size_t i = 0; i < bytes; i++) {
         if ((unsigned char)id[i] < 0x20 || id[i] == 0x7f) {
-            return sella_err_set(err, SELLA_FORMAT, "the %s id '%.*s' has a control character", what, (int)bytes, id);
+            return sella_err_set(err, SELLA_FORMAT, "the %s id '%.*s' has a control character",
+                                 what, (int)bytes, id);
         }
     }
     return SELLA_OK;

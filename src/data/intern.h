@@ -27,13 +27,14 @@ typedef struct sella_intern {
 
 void sella_intern_release(sella_intern *intern);
 /* *index = the number of the id, which is added when it is new (*fresh, may be NULL). */
-sella_status sella_intern_add(sella_intern *intern, const char *id, size_t bytes, int32_t *index, bool *fresh, sella_err *err);
+sella_status sella_intern_add(sella_intern *intern, const char *id, size_t bytes, int32_t *index,
+                              bool *fresh, sella_err *err);
 /* The number of an id, or -1. */
 int32_t sella_intern_find(const sella_intern *intern, const char *id, size_t bytes);
 const char *sella_intern_text(const sella_intern *intern, int32_t index);
 
-/* Ids are valid UTF-8, 1 to SELLA_ID_MAX bytes, without control characters and without blanks around. `what` is "user" or "item";
- * SELLA_FORMAT with a sentence that holds the id. */
+/* Ids are valid UTF-8, 1 to SELLA_ID_MAX bytes, without control characters and without blanks
+ * around. `what` is "user" or "item"; SELLA_FORMAT with a sentence that holds the id. */
 sella_status sella_id_check(const char *id, size_t bytes, const char *what, sella_err *err);
 
 #endif

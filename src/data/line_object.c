@@ -1,7 +1,8 @@
 /* line_object.c - chosen fields of a JSON object or Python dict on one line (data/line_object.h).
  *
- * Easy to get wrong: the scanner passes strings unread (escapes are checked to be escapes, not to name a character);
- * what a string means is told by sella_line_text alone, for the few that are wanted.
+ * Easy to get wrong: the scanner passes strings unread (escapes are checked to be escapes, not to
+ * name a character); what a string means is told by sella_line_text alone, for the few that are
+ * wanted.
  */
 #include "data/line_object.h"
 
@@ -24,7 +25,8 @@ const char *sella_line_kind_text(sella_line_kind kind)
 
 static sella_status broken(const scanner *s, const char *what)
 {
-    return sella_err_set(s->err, SELLA_FORMAT, "%s at byte %zu of the line", what, (size_t)(s->at - s->start) + 1);
+    return sella_err_set(s->err, SELLA_FORMAT, "%s at byte %zu of the line", what,
+                         (size_t)(s->at - s->start) + 1);
 }
 
 static void skip_blanks(scanner *s)
@@ -65,7 +67,8 @@ static bool hex_digits(const char *at, const char *end, int count, uint32_t *val
     return true;
 }
 
-/* True when one of eight bytes is the quote, a backslash or a control character (or perhaps one of 0x80 and above). */
+/* True when one of eight bytes is the quote, a backslash or a control character (or perhaps one of
+ * 0x80 and above). */
 static bool stops_in(uint64_t word, uint64_t quotes)
 {
     const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
@@ -107,7 +110,8 @@ static sella_status scan_string(scanner *s, sella_line_value *out)
                (memcpy(&word, s->at, sizeof word), !stops_in(word, quotes))) {
             s->at += sizeof word;
         }
-        for (int i = 0; i < 8 && s->at < s->end && *s->at != quote && *s->at != '\\' && (unsigned char)*s->at >= 0x20;
+        for (int i = 0; i < 8 && s->at < s->end && *s->at != quote && *s->at != '\\' &&
+                        (unsigned char)*s->at >= 0x20;
              i++) {
             s->at++;
         }
@@ -166,8 +170,9 @@ static sella_status scan_word(scanner *s, sella_line_value *out)
         const char *text;
         sella_line_kind kind;
         bool python;
-    } words[] = {{"null", SELLA_LINE_NULL, false}, {"true", SELLA_LINE_BOOL, false}, {"false", SELLA_LINE_BOOL, false},
-                 {"None", SELLA_LINE_NULL, true},  {"True", SELLA_LINE_BOOL, true},  {"False", SELLA_LINE_BOOL, true}};
+    } words[] = {{"null", SELLA_LINE_NULL, false},  {"true", SELLA_LINE_BOOL, false},
+                 {"false", SELLA_LINE_BOOL, false}, {"None", SELLA_LINE_NULL, true},
+                 {"True", SELLA_LINE_BOOL, true},   {"False", SELLA_LINE_BOOL, true}};
     for (size_t w = 0; w < sizeof words / sizeof *words; w++) {
         size_t bytes = strlen(words[w].text);
         if (words[w].python == s->python && (size_t)(s->end - s->at) >= bytes &&
@@ -180,8 +185,8 @@ static sella_status scan_word(scanner *s, sella_line_value *out)
     return broken(s, "there is no value");
 }
 
-static sella_status scan_members(scanner *s, const sella_line_name *name_n, int count, sella_line_value *value_n,
-                                 int depth);
+static sella_status scan_members(scanner *s, const sella_line_name *name_n, int count,
+                                 sella_line_value *value_n, int depth);
 static sella_status scan_list(scanner *s, char close, int depth);
 
 static sella_status scan_value(scanner *s, sella_line_value *out, int depth)
@@ -206,8 +211,8 @@ static sella_status scan_value(scanner *s, sella_line_value *out, int depth)
     s->at++;
     out->kind = c == '{' ? SELLA_LINE_OBJECT : SELLA_LINE_LIST;
     out->data = s->at;
-    sella_status status =
-        c == '{' ? scan_members(s, NULL, 0, NULL, depth + 1) : scan_list(s, c == '[' ? ']' : ')', depth + 1);
+    sella_status status = c == '{' ? scan_members(s, NULL, 0, NULL, depth + 1)
+                                   : scan_list(s, c == '[' ? ']' : ')', depth + 1);
     out->bytes = status == SELLA_OK ? (size_t)(s->at - out->data) - 1 : 0;
     return status;
 }
@@ -248,8 +253,8 @@ static int find_name(const sella_line_value *key, const sella_line_name *name_n,
 }
 
 /* Behind '{' -> behind '}'. */
-static sella_status scan_members(scanner *s, const sella_line_name *name_n, int count, sella_line_value *value_n,
-                                 int depth)
+static sella_status scan_members(scanner *s, const sella_line_name *name_n, int count,
+                                 sella_line_value *value_n, int depth)
 {
     if (next_is(s, '}')) {
         return SELLA_OK;
@@ -273,7 +278,8 @@ static sella_status scan_members(scanner *s, const sella_line_name *name_n, int 
         int wanted = key.bytes > 0 ? find_name(&key, name_n, count) : -1;
         if (wanted >= 0) {
             if (value_n[wanted].kind != SELLA_LINE_ABSENT) {
-                return sella_err_set(s->err, SELLA_FORMAT, "the line has '%s' twice", name_n[wanted].text);
+                return sella_err_set(s->err, SELLA_FORMAT, "the line has '%s' twice",
+                                     name_n[wanted].text);
             }
             value_n[wanted] = value;
         }
@@ -289,8 +295,8 @@ static sella_status scan_members(scanner *s, const sella_line_name *name_n, int 
     }
 }
 
-sella_status sella_line_scan(const char *line, size_t bytes, const sella_line_name *name_n, int count,
-                             sella_line_value *value_n, sella_err *err)
+sella_status sella_line_scan(const char *line, size_t bytes, const sella_line_name *name_n,
+                             int count, sella_line_value *value_n, sella_err *err)
 {
     scanner s = {.start = line, .at = line, .end = line + bytes, .err = err};
     for (int n = 0; n < count; n++) {
@@ -316,9 +322,11 @@ static sella_status append_code(sella_text *out, uint32_t code, sella_err *err)
 {
     utf8proc_uint8_t utf8[4];
     if (code > 0x10ffff) {
-        return sella_err_set(err, SELLA_FORMAT, "a text has the escape of U+%X, which is no character", code);
+        return sella_err_set(err, SELLA_FORMAT,
+                             "a text has the escape of U+%X, which is no character", code);
     }
-    utf8proc_ssize_t n = utf8proc_encode_char(code >= 0xd800 && code < 0xe000 ? 0xfffd : (utf8proc_int32_t)code, utf8);
+    utf8proc_ssize_t n = utf8proc_encode_char(
+        code >= 0xd800 && code < 0xe000 ? 0xfffd : (utf8proc_int32_t)code, utf8);
     return sella_text_append(out, (const char *)utf8, (size_t)n, err);
 }
 
@@ -336,8 +344,8 @@ static uint32_t take_utf16(const char **at, const char *end)
     return code;
 }
 
-/* A run of "\xHH" at the backslash: bytes of UTF-8 when they are such (repr of Python 2), else characters below U+0100
- * (Python 3). */
+/* A run of "\xHH" at the backslash: bytes of UTF-8 when they are such (repr of Python 2), else
+ * characters below U+0100 (Python 3). */
 static sella_status take_bytes(sella_text *out, const char **at, const char *end, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -362,7 +370,8 @@ static sella_status take_bytes(sella_text *out, const char **at, const char *end
 }
 
 /* At a backslash that the scanner has passed. */
-static sella_status take_escape(sella_text *out, const char **at, const char *end, bool python, sella_err *err)
+static sella_status take_escape(sella_text *out, const char **at, const char *end, bool python,
+                                sella_err *err)
 {
     static const char from[] = "bfnrtav", to[] = "\b\f\n\r\t\a\v";
     uint32_t code = 0;
@@ -410,7 +419,8 @@ sella_status sella_line_text(const sella_line_value *value, sella_text *out, sel
             status = take_escape(out, &at, end, value->python, err);
         }
     }
-    if (status == SELLA_OK && sella_utf8_valid(out->data ? out->data : "", out->size) != out->size) {
+    if (status == SELLA_OK &&
+        sella_utf8_valid(out->data ? out->data : "", out->size) != out->size) {
         status = sella_err_set(err, SELLA_FORMAT, "a text is not UTF-8");
     }
     return status;

@@ -51,7 +51,8 @@ void sella_line_stream_close(sella_line_stream *s)
     free(s);
 }
 
-static sella_status read_some(sella_line_stream *s, void *out, size_t room, size_t *bytes, sella_err *err)
+static sella_status read_some(sella_line_stream *s, void *out, size_t room, size_t *bytes,
+                              sella_err *err)
 {
     ssize_t n;
     do {
@@ -72,19 +73,23 @@ static sella_status check_magic(const sella_line_stream *s, size_t bytes, sella_
     static const struct {
         const char *magic, *what;
         size_t bytes;
-    } other[] = {{"PK\3\4", "a zip archive", 4}, {"\xfd\x37zXZ", "xz", 5}, {"\x28\xb5\x2f\xfd", "zstd", 4},
+    } other[] = {{"PK\3\4", "a zip archive", 4},
+                 {"\xfd\x37zXZ", "xz", 5},
+                 {"\x28\xb5\x2f\xfd", "zstd", 4},
                  {"BZh", "bzip2", 3}};
     for (size_t o = 0; o < sizeof other / sizeof *other; o++) {
         if (bytes >= other[o].bytes && memcmp(s->packed, other[o].magic, other[o].bytes) == 0) {
-            return sella_err_set(err, SELLA_FORMAT,
-                                 "%s: is compressed as %s; expected lines of text, plain or compressed with gzip",
-                                 s->path, other[o].what);
+            return sella_err_set(
+                err, SELLA_FORMAT,
+                "%s: is compressed as %s; expected lines of text, plain or compressed with gzip",
+                s->path, other[o].what);
         }
     }
     return SELLA_OK;
 }
 
-sella_status sella_line_stream_open(const char *path, size_t limit, sella_line_stream **out, sella_err *err)
+sella_status sella_line_stream_open(const char *path, size_t limit, sella_line_stream **out,
+                                    sella_err *err)
 {
     sella_status status = SELLA_OK;
     struct stat about;
@@ -134,9 +139,10 @@ done:
 
 static sella_status damaged(const sella_line_stream *s, const char *what, sella_err *err)
 {
-    return sella_err_set(err, SELLA_IO,
-                         "%s: the gzip stream %s behind line %lld; expected a complete file: fetch it again", s->path,
-                         what, (long long)s->line);
+    return sella_err_set(
+        err, SELLA_IO,
+        "%s: the gzip stream %s behind line %lld; expected a complete file: fetch it again",
+        s->path, what, (long long)s->line);
 }
 
 /* Some bytes of text at `end`, or ended. Room is there. */
@@ -221,13 +227,15 @@ done:
     return status;
 }
 
-sella_status sella_line_stream_next(sella_line_stream *s, const char **text, size_t *bytes, sella_err *err)
+sella_status sella_line_stream_next(sella_line_stream *s, const char **text, size_t *bytes,
+                                    sella_err *err)
 {
     bool too_long = false;
     *text = NULL;
     *bytes = 0;
     for (;;) {
-        const char *stop = s->searched < s->end ? memchr(s->text + s->searched, '\n', s->end - s->searched) : NULL;
+        const char *stop =
+            s->searched < s->end ? memchr(s->text + s->searched, '\n', s->end - s->searched) : NULL;
         size_t length = stop ? (size_t)(stop - s->text) - s->begin : s->end - s->begin;
         if (!stop && s->ended && length == 0 && !too_long) {
             return SELLA_OK;

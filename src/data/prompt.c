@@ -1,10 +1,11 @@
 /* prompt.c - the rendering of rows into tokens (data/prompt.h).
  *
- * Every piece and title is tokenized once; a row is the concatenation of cached ids. Template rules (template.c) make sure that the ids are
- * those of the whole text. Titles are tokenized as ordinary text, so none can write a special token.
+ * Every piece and title is tokenized once; a row is the concatenation of cached ids. Template rules
+ * (template.c) make sure that the ids are those of the whole text. Titles are tokenized as ordinary
+ * text, so none can write a special token.
  *
- * Easy to get wrong: a title is tokenized together with what its piece has around it ("Like " + title + "? Answer:"), since byte-pair merges
- * cross their borders.
+ * Easy to get wrong: a title is tokenized together with what its piece has around it ("Like " +
+ * title + "? Answer:"), since byte-pair merges cross their borders.
  */
 #include "data/prompt.h"
 
@@ -31,12 +32,14 @@ struct sella_prompter {
     sella_piece_text piece[SELLA_PIECES];
     sella_ids before[SELLA_PIECES], after[SELLA_PIECES]; // ids of pieces without a title
     id_pool history, target;                             // by item: the title in its piece
-    id_pool number;                                      // "1", "2", ... when the history is numbered
+    /* "1", "2", ... when the history is numbered */
+    id_pool number;
     int32_t yes, no;
     int32_t slot_id[SELLA_SLOTS];
 };
 
-static const sella_piece slot_piece[SELLA_SLOTS] = {SELLA_PIECES, SELLA_PIECE_USER, SELLA_PIECE_ITEM, SELLA_PIECE_WARM};
+static const sella_piece slot_piece[SELLA_SLOTS] = {SELLA_PIECES, SELLA_PIECE_USER,
+                                                    SELLA_PIECE_ITEM, SELLA_PIECE_WARM};
 
 static void pool_release(id_pool *pool)
 {
@@ -65,7 +68,8 @@ void sella_prompter_free(sella_prompter *prompter)
 static bool is_blank(utf8proc_int32_t c)
 {
     utf8proc_category_t category = utf8proc_category(c);
-    return category == UTF8PROC_CATEGORY_ZS || category == UTF8PROC_CATEGORY_ZL || category == UTF8PROC_CATEGORY_ZP || category == UTF8PROC_CATEGORY_CC;
+    return category == UTF8PROC_CATEGORY_ZS || category == UTF8PROC_CATEGORY_ZL ||
+           category == UTF8PROC_CATEGORY_ZP || category == UTF8PROC_CATEGORY_CC;
 }
 
 /* One line without blanks around; line breaks and other control characters inside become blanks. */
@@ -78,11 +82,14 @@ static sella_status clean_title(const char *title, sella_text *out, sella_err *e
     }
     for (size_t at = 0; at < bytes;) {
         utf8proc_int32_t c;
-        utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)title + at, (utf8proc_ssize_t)(bytes - at), &c);
+        utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)title + at,
+                                              (utf8proc_ssize_t)(bytes - at), &c);
         assert(n > 0);
-        bool blank = is_blank(c), control = utf8proc_category(c) == UTF8PROC_CATEGORY_CC || c == 0x2028 || c == 0x2029;
+        bool blank = is_blank(c),
+             control = utf8proc_category(c) == UTF8PROC_CATEGORY_CC || c == 0x2028 || c == 0x2029;
         if (!blank || out->size > 0) {
-            sella_status status = sella_text_append(out, control ? " " : title + at, control ? 1 : (size_t)n, err);
+            sella_status status =
+                sella_text_append(out, control ? " " : title + at, control ? 1 : (size_t)n, err);
             if (status != SELLA_OK) {
                 return status;
             }
@@ -98,14 +105,17 @@ static sella_status clean_title(const char *title, sella_text *out, sella_err *e
     return SELLA_OK;
 }
 
-static sella_status count_ids(const sella_tokenizer *tokenizer, const char *text, size_t bytes, sella_ids *ids, sella_err *err)
+static sella_status count_ids(const sella_tokenizer *tokenizer, const char *text, size_t bytes,
+                              sella_ids *ids, sella_err *err)
 {
     ids->count = 0;
     return sella_tokenizer_encode(tokenizer, text, bytes, false, ids, err);
 }
 
-/* Clean, and cut to the longest beginning (in characters) that a bisection finds within SELLA_TITLE_TOKENS. */
-static sella_status prepare_title(const sella_prompter *prompter, const char *title, sella_text *out, sella_ids *scratch, sella_err *err)
+/* Clean, and cut to the longest beginning (in characters) that a bisection finds within
+ * SELLA_TITLE_TOKENS. */
+static sella_status prepare_title(const sella_prompter *prompter, const char *title,
+                                  sella_text *out, sella_ids *scratch, sella_err *err)
 {
     sella_status status = clean_title(title, out, err);
     if (status != SELLA_OK || out->size <= SELLA_TITLE_TOKENS) { // a token has at least one byte
@@ -141,7 +151,8 @@ done:
 }
 
 /* Append the ids of a piece around a title. */
-static sella_status encode_titled(const sella_prompter *prompter, sella_piece piece, const char *title, sella_ids *ids, sella_err *err)
+static sella_status encode_titled(const sella_prompter *prompter, sella_piece piece,
+                                  const char *title, sella_ids *ids, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_piece_text *text = &prompter->piece[piece];
@@ -161,7 +172,8 @@ done:
 
 /* ---- preparation ---- */
 
-static sella_status pool_titles(sella_prompter *prompter, sella_piece piece, id_pool *pool, sella_err *err)
+static sella_status pool_titles(sella_prompter *prompter, sella_piece piece, id_pool *pool,
+                                sella_err *err)
 {
     pool->start = sella_alloc((size_t)prompter->items + 1, sizeof *pool->start, "titles", err);
     if (!pool->start) {
@@ -173,7 +185,8 @@ static sella_status pool_titles(sella_prompter *prompter, sella_piece piece, id_
             return status;
         }
         if (pool->ids.count > INT_MAX / 2) {
-            return sella_err_set(err, SELLA_UNSUPPORTED, "the catalogue's titles have more than %d tokens", INT_MAX / 2);
+            return sella_err_set(err, SELLA_UNSUPPORTED,
+                                 "the catalogue's titles have more than %d tokens", INT_MAX / 2);
         }
         pool->start[i + 1] = pool->ids.count;
     }
@@ -190,7 +203,8 @@ static sella_status pool_numbers(sella_prompter *prompter, sella_err *err)
     for (int n = 0; n < SELLA_PROMPT_TITLES; n++) {
         char text[16];
         int bytes = snprintf(text, sizeof text, "%d", n + 1);
-        sella_status status = sella_tokenizer_encode(prompter->tokenizer, text, (size_t)bytes, false, &pool->ids, err);
+        sella_status status = sella_tokenizer_encode(prompter->tokenizer, text, (size_t)bytes,
+                                                     false, &pool->ids, err);
         if (status != SELLA_OK) {
             return status;
         }
@@ -200,38 +214,49 @@ static sella_status pool_numbers(sella_prompter *prompter, sella_err *err)
 }
 
 /* The answer must be one token: the score is a difference of two logits. */
-static sella_status one_token(const sella_prompter *prompter, sella_piece piece, int32_t *id, sella_err *err)
+static sella_status one_token(const sella_prompter *prompter, sella_piece piece, int32_t *id,
+                              sella_err *err)
 {
     sella_ids ids = {0};
     const sella_text *text = &prompter->piece[piece].before;
-    sella_status status = sella_tokenizer_encode(prompter->tokenizer, text->data, text->size, false, &ids, err);
+    sella_status status =
+        sella_tokenizer_encode(prompter->tokenizer, text->data, text->size, false, &ids, err);
     if (status == SELLA_OK && ids.count != 1) {
-        status = sella_err_set(err, SELLA_UNSUPPORTED, "the answer '%s' of the template has %d tokens in this model's vocabulary; expected 1",
-                               text->data, ids.count);
+        status = sella_err_set(
+            err, SELLA_UNSUPPORTED,
+            "the answer '%s' of the template has %d tokens in this model's vocabulary; expected 1",
+            text->data, ids.count);
     }
     *id = status == SELLA_OK ? ids.id[0] : -1;
     sella_ids_release(&ids);
     return status;
 }
 
-static sella_status prepare(sella_prompter *prompter, const sella_template *tmpl, const char *noun, sella_err *err)
+static sella_status prepare(sella_prompter *prompter, const sella_template *tmpl, const char *noun,
+                            sella_err *err)
 {
     sella_status status = SELLA_OK;
-    bool chat = sella_tokenizer_find(prompter->tokenizer, "<|im_start|>") >= 0 && sella_tokenizer_find(prompter->tokenizer, "<|im_end|>") >= 0;
+    bool chat = sella_tokenizer_find(prompter->tokenizer, "<|im_start|>") >= 0 &&
+                sella_tokenizer_find(prompter->tokenizer, "<|im_end|>") >= 0;
     for (int p = 0; p < SELLA_PIECES; p++) {
         sella_piece_text *text = &prompter->piece[p];
-        bool titled = p == SELLA_PIECE_HISTORY || p == SELLA_PIECE_TARGET || p == SELLA_PIECE_DISTIL || p == SELLA_PIECE_DISTIL_EOL ||
+        bool titled = p == SELLA_PIECE_HISTORY || p == SELLA_PIECE_TARGET ||
+                      p == SELLA_PIECE_DISTIL || p == SELLA_PIECE_DISTIL_EOL ||
                       p == SELLA_PIECE_USER_CODE || p == SELLA_PIECE_ITEM_CODE;
         SELLA_TRY(sella_template_expand(tmpl, (sella_piece)p, noun, chat, text, err));
         if (!titled) {
-            SELLA_TRY(sella_tokenizer_encode(prompter->tokenizer, text->before.data, text->before.size, true, &prompter->before[p], err));
-            SELLA_TRY(sella_tokenizer_encode(prompter->tokenizer, text->after.data, text->after.size, true, &prompter->after[p], err));
+            SELLA_TRY(sella_tokenizer_encode(prompter->tokenizer, text->before.data,
+                                             text->before.size, true, &prompter->before[p], err));
+            SELLA_TRY(sella_tokenizer_encode(prompter->tokenizer, text->after.data,
+                                             text->after.size, true, &prompter->after[p], err));
         }
     }
     SELLA_TRY(one_token(prompter, SELLA_PIECE_YES, &prompter->yes, err));
     SELLA_TRY(one_token(prompter, SELLA_PIECE_NO, &prompter->no, err));
     if (prompter->yes == prompter->no) {
-        status = sella_err_set(err, SELLA_UNSUPPORTED, "the two answers of the template are the same token in this model's vocabulary");
+        status = sella_err_set(
+            err, SELLA_UNSUPPORTED,
+            "the two answers of the template are the same token in this model's vocabulary");
         goto done;
     }
     SELLA_TRY(pool_titles(prompter, SELLA_PIECE_HISTORY, &prompter->history, err));
@@ -248,8 +273,9 @@ done:
     return status;
 }
 
-sella_status sella_prompter_new(const sella_template *tmpl, const sella_tokenizer *tokenizer, const char *const *titles, int32_t items,
-                                const char *noun, sella_prompter **out, sella_err *err)
+sella_status sella_prompter_new(const sella_template *tmpl, const sella_tokenizer *tokenizer,
+                                const char *const *titles, int32_t items, const char *noun,
+                                sella_prompter **out, sella_err *err)
 {
     *out = NULL;
     sella_prompter *prompter = sella_alloc(1, sizeof *prompter, "a prompter", err);
@@ -340,12 +366,14 @@ static sella_status take_ids(row_ids *row, const sella_ids *ids, sella_err *err)
 }
 
 /* A title in its piece: from the cache, or tokenized now for a text. */
-static sella_status take_title(row_ids *row, const sella_prompter *prompter, sella_piece piece, int32_t item, const char *text, sella_err *err)
+static sella_status take_title(row_ids *row, const sella_prompter *prompter, sella_piece piece,
+                               int32_t item, const char *text, sella_err *err)
 {
     const id_pool *pool = piece == SELLA_PIECE_HISTORY ? &prompter->history : &prompter->target;
     if (!text) {
         assert(item >= 0 && item < prompter->items);
-        return take(row, pool->ids.id + pool->start[item], (int)(pool->start[item + 1] - pool->start[item]), SELLA_SLOT_NONE, err);
+        return take(row, pool->ids.id + pool->start[item],
+                    (int)(pool->start[item + 1] - pool->start[item]), SELLA_SLOT_NONE, err);
     }
     sella_ids ids = {0};
     sella_status status = encode_titled(prompter, piece, text, &ids, err);
@@ -354,10 +382,12 @@ static sella_status take_title(row_ids *row, const sella_prompter *prompter, sel
     return status;
 }
 
-static const sella_piece code_piece[SELLA_SLOTS] = {SELLA_PIECES, SELLA_PIECE_USER_CODE, SELLA_PIECE_ITEM_CODE, SELLA_PIECES};
+static const sella_piece code_piece[SELLA_SLOTS] = {SELLA_PIECES, SELLA_PIECE_USER_CODE,
+                                                    SELLA_PIECE_ITEM_CODE, SELLA_PIECES};
 
 /* The text of a slot in its piece. */
-static sella_status text_coded(const sella_prompter *prompter, int slot, const char *code, sella_text *out, sella_err *err)
+static sella_status text_coded(const sella_prompter *prompter, int slot, const char *code,
+                               sella_text *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_piece_text *piece = &prompter->piece[code_piece[slot]];
@@ -369,12 +399,15 @@ done:
     return status;
 }
 
-static sella_status take_coded(row_ids *out, const sella_prompter *prompter, int slot, const char *code, sella_err *err)
+static sella_status take_coded(row_ids *out, const sella_prompter *prompter, int slot,
+                               const char *code, sella_err *err)
 {
     sella_text text = {0};
     sella_ids ids = {0};
     sella_status status = text_coded(prompter, slot, code, &text, err);
-    status = status == SELLA_OK ? sella_tokenizer_encode(prompter->tokenizer, text.data, text.size, false, &ids, err) : status;
+    status = status == SELLA_OK ? sella_tokenizer_encode(prompter->tokenizer, text.data, text.size,
+                                                         false, &ids, err)
+                                : status;
     status = status == SELLA_OK ? take_ids(out, &ids, err) : status;
     sella_ids_release(&ids);
     sella_text_release(&text);
@@ -387,7 +420,8 @@ static sella_piece start_piece(const sella_prompt_row *row)
 }
 
 /* The soft tokens with what the template says around them. */
-static sella_status take_slots(row_ids *out, const sella_prompter *prompter, const sella_prompt_row *row, sella_err *err)
+static sella_status take_slots(row_ids *out, const sella_prompter *prompter,
+                               const sella_prompt_row *row, sella_err *err)
 {
     static const char *const token[SELLA_SLOTS] = {NULL, "user", "item", "warm"};
     static const char *const around[SELLA_SLOTS] = {NULL, "user text", "item text", "warm text"};
@@ -411,11 +445,13 @@ done:
     return status;
 }
 
-static sella_status take_row(row_ids *out, const sella_prompter *prompter, const sella_prompt_row *row, sella_err *err)
+static sella_status take_row(row_ids *out, const sella_prompter *prompter,
+                             const sella_prompt_row *row, sella_err *err)
 {
     sella_status status = SELLA_OK;
     if (row->history_count > SELLA_PROMPT_TITLES) {
-        return sella_err_set(err, SELLA_ARG, "a prompt shows %d titles; expected at most %d", row->history_count, SELLA_PROMPT_TITLES);
+        return sella_err_set(err, SELLA_ARG, "a prompt shows %d titles; expected at most %d",
+                             row->history_count, SELLA_PROMPT_TITLES);
     }
     SELLA_TRY(take_ids(out, &prompter->before[start_piece(row)], err));
     SELLA_TRY(mark(out, "start", -1, err));
@@ -423,9 +459,11 @@ static sella_status take_row(row_ids *out, const sella_prompter *prompter, const
         const char *text = row->history_text ? row->history_text[h] : NULL;
         if (prompter->number.start) {
             const id_pool *number = &prompter->number;
-            SELLA_TRY(take(out, number->ids.id + number->start[h], (int)(number->start[h + 1] - number->start[h]), SELLA_SLOT_NONE, err));
+            SELLA_TRY(take(out, number->ids.id + number->start[h],
+                           (int)(number->start[h + 1] - number->start[h]), SELLA_SLOT_NONE, err));
         }
-        SELLA_TRY(take_title(out, prompter, SELLA_PIECE_HISTORY, text ? -1 : row->history_n[h], text, err));
+        SELLA_TRY(take_title(out, prompter, SELLA_PIECE_HISTORY, text ? -1 : row->history_n[h],
+                             text, err));
         SELLA_TRY(mark(out, "history", h, err));
     }
     if (row->history_count == 0) {
@@ -443,13 +481,15 @@ done:
     return status;
 }
 
-sella_status sella_prompt_render(const sella_prompter *prompter, const sella_prompt_row *row, sella_rows *rows, sella_err *err)
+sella_status sella_prompt_render(const sella_prompter *prompter, const sella_prompt_row *row,
+                                 sella_rows *rows, sella_err *err)
 {
     row_ids out = {0};
     sella_status status = take_row(&out, prompter, row, err);
     if (status == SELLA_OK) {
-        status = sella_rows_add(rows, out.ids.id, row->slots ? out.slot : NULL, out.ids.count, row->slots ? row->ref : NULL, row->group, row->row,
-                                row->label, row->weight, err);
+        status = sella_rows_add(rows, out.ids.id, row->slots ? out.slot : NULL, out.ids.count,
+                                row->slots ? row->ref : NULL, row->group, row->row, row->label,
+                                row->weight, err);
     }
     sella_ids_release(&out.ids);
     free(out.slot);
@@ -459,10 +499,12 @@ sella_status sella_prompt_render(const sella_prompter *prompter, const sella_pro
 int sella_prompt_tail(const sella_prompter *prompter, int32_t item)
 {
     assert(item >= 0 && item < prompter->items);
-    return (int)(prompter->target.start[item + 1] - prompter->target.start[item]) + prompter->before[SELLA_PIECE_END].count;
+    return (int)(prompter->target.start[item + 1] - prompter->target.start[item]) +
+           prompter->before[SELLA_PIECE_END].count;
 }
 
-sella_status sella_prompt_parts(const sella_prompter *prompter, const sella_prompt_row *row, sella_prompt_part **part_p, int *parts, sella_err *err)
+sella_status sella_prompt_parts(const sella_prompter *prompter, const sella_prompt_row *row,
+                                sella_prompt_part **part_p, int *parts, sella_err *err)
 {
     row_ids out = {.wants_parts = true};
     sella_status status = take_row(&out, prompter, row, err);
@@ -478,11 +520,14 @@ sella_status sella_prompt_parts(const sella_prompter *prompter, const sella_prom
     return status;
 }
 
-sella_status sella_prompt_distil(const sella_prompter *prompter, int32_t item, int wording, sella_rows *rows, sella_err *err)
+sella_status sella_prompt_distil(const sella_prompter *prompter, int32_t item, int wording,
+                                 sella_rows *rows, sella_err *err)
 {
     sella_ids ids = {0};
     assert(item >= 0 && item < prompter->items);
-    sella_status status = encode_titled(prompter, wording ? SELLA_PIECE_DISTIL_EOL : SELLA_PIECE_DISTIL, prompter->titles[item], &ids, err);
+    sella_status status =
+        encode_titled(prompter, wording ? SELLA_PIECE_DISTIL_EOL : SELLA_PIECE_DISTIL,
+                      prompter->titles[item], &ids, err);
     if (status == SELLA_OK) {
         status = sella_rows_add(rows, ids.id, NULL, ids.count, NULL, 0, item, 0.0f, 1.0f, err);
     }
@@ -492,26 +537,32 @@ sella_status sella_prompt_distil(const sella_prompter *prompter, int32_t item, i
 
 double sella_prompter_candidate_tokens(const sella_prompter *prompter, sella_slot_set slots)
 {
-    double tokens = prompter->before[SELLA_PIECE_BETWEEN].count + prompter->before[SELLA_PIECE_END].count;
+    double tokens =
+        prompter->before[SELLA_PIECE_BETWEEN].count + prompter->before[SELLA_PIECE_END].count;
     for (int s = 1; s < SELLA_SLOTS; s++) {
         if (slots & (1u << s)) {
-            tokens += prompter->before[slot_piece[s]].count + 1 + prompter->after[slot_piece[s]].count;
+            tokens +=
+                prompter->before[slot_piece[s]].count + 1 + prompter->after[slot_piece[s]].count;
         }
     }
-    return prompter->items > 0 ? tokens + (double)prompter->target.ids.count / prompter->items : tokens;
+    return prompter->items > 0 ? tokens + (double)prompter->target.ids.count / prompter->items
+                               : tokens;
 }
 
 /* ---- the same row as text ---- */
 
-static sella_status text_titled(const sella_prompter *prompter, sella_piece piece, const char *title, sella_text *out, sella_err *err)
+static sella_status text_titled(const sella_prompter *prompter, sella_piece piece,
+                                const char *title, sella_text *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_text clean = {0};
     sella_ids scratch = {0};
     SELLA_TRY(prepare_title(prompter, title, &clean, &scratch, err));
-    SELLA_TRY(sella_text_append(out, prompter->piece[piece].before.data, prompter->piece[piece].before.size, err));
+    SELLA_TRY(sella_text_append(out, prompter->piece[piece].before.data,
+                                prompter->piece[piece].before.size, err));
     SELLA_TRY(sella_text_append(out, clean.data, clean.size, err));
-    SELLA_TRY(sella_text_append(out, prompter->piece[piece].after.data, prompter->piece[piece].after.size, err));
+    SELLA_TRY(sella_text_append(out, prompter->piece[piece].after.data,
+                                prompter->piece[piece].after.size, err));
 done:
     sella_text_release(&clean);
     sella_ids_release(&scratch);
@@ -523,12 +574,15 @@ static sella_status text_plain(const sella_text *piece, sella_text *out, sella_e
     return sella_text_append(out, piece->data, piece->size, err);
 }
 
-sella_status sella_prompt_text(const sella_prompter *prompter, const sella_prompt_row *row, sella_text *text, sella_err *err)
+sella_status sella_prompt_text(const sella_prompter *prompter, const sella_prompt_row *row,
+                               sella_text *text, sella_err *err)
 {
     sella_status status = SELLA_OK;
     SELLA_TRY(text_plain(&prompter->piece[start_piece(row)].before, text, err));
     for (int h = 0; h < row->history_count; h++) {
-        const char *title = row->history_text && row->history_text[h] ? row->history_text[h] : prompter->titles[row->history_n[h]];
+        const char *title = row->history_text && row->history_text[h]
+                                ? row->history_text[h]
+                                : prompter->titles[row->history_n[h]];
         if (prompter->number.start) {
             SELLA_TRY(sella_text_format(text, err, "%d", h + 1));
         }
@@ -544,12 +598,15 @@ sella_status sella_prompt_text(const sella_prompter *prompter, const sella_promp
         } else if (row->slots & (1u << s)) {
             SELLA_TRY(text_plain(&prompter->piece[slot_piece[s]].before, text, err));
             for (int i = 0; i < (row->slot_tokens > 1 ? row->slot_tokens : 1); i++) {
-                SELLA_TRY(sella_tokenizer_decode(prompter->tokenizer, &prompter->slot_id[s], 1, text, err));
+                SELLA_TRY(sella_tokenizer_decode(prompter->tokenizer, &prompter->slot_id[s], 1,
+                                                 text, err));
             }
             SELLA_TRY(text_plain(&prompter->piece[slot_piece[s]].after, text, err));
         }
     }
-    SELLA_TRY(text_titled(prompter, SELLA_PIECE_TARGET, row->target_text ? row->target_text : prompter->titles[row->item], text, err));
+    SELLA_TRY(text_titled(prompter, SELLA_PIECE_TARGET,
+                          row->target_text ? row->target_text : prompter->titles[row->item], text,
+                          err));
     SELLA_TRY(text_plain(&prompter->piece[SELLA_PIECE_END].before, text, err));
 done:
     return status;

@@ -42,7 +42,8 @@ static int compare_names(const void *a, const void *b)
     if (x->digits != y->digits) {
         return x->digits < y->digits ? -1 : 1;
     }
-    int order = strcmp(x->id + (x->digits ? strlen(x->id) - x->digits : 0), y->id + (y->digits ? strlen(y->id) - y->digits : 0));
+    int order = strcmp(x->id + (x->digits ? strlen(x->id) - x->digits : 0),
+                       y->id + (y->digits ? strlen(y->id) - y->digits : 0));
     return order ? order : strcmp(x->id, y->id);
 }
 
@@ -83,8 +84,11 @@ static void rank_items(const sella_events *events, int32_t items, int32_t *rank_
     }
 }
 
-/* Row order within the users' parts of order_n, which are in the order of the log; start_u [users + 1]. */
-static sella_status order_parts(const sella_events *events, const int32_t *rank_i, const int64_t *start_u, int32_t users, int64_t *order_n, sella_err *err)
+/* Row order within the users' parts of order_n, which are in the order of the log; start_u [users +
+ * 1]. */
+static sella_status order_parts(const sella_events *events, const int32_t *rank_i,
+                                const int64_t *start_u, int32_t users, int64_t *order_n,
+                                sella_err *err)
 {
     int64_t most = 0;
     for (int32_t u = 0; u < users; u++) {
@@ -97,7 +101,8 @@ static sella_status order_parts(const sella_events *events, const int32_t *rank_
     for (int32_t u = 0; u < users; u++) {
         int64_t *part = order_n + start_u[u], count = start_u[u + 1] - start_u[u];
         for (int64_t k = 0; k < count; k++) {
-            key[k] = (order_key){events->time_n[part[k]], part[k], rank_i ? rank_i[events->item_n[part[k]]] : 0};
+            key[k] = (order_key){events->time_n[part[k]], part[k],
+                                 rank_i ? rank_i[events->item_n[part[k]]] : 0};
         }
         qsort(key, (size_t)count, sizeof *key, compare_keys);
         for (int64_t k = 0; k < count; k++) {
@@ -108,9 +113,11 @@ static sella_status order_parts(const sella_events *events, const int32_t *rank_
     return SELLA_OK;
 }
 
-/* Numbers of events in row order into order_n [events]: by user (counted, since there are many events and eight bytes each are enough), then
- * time. Those left out (split_n[e] == LEFT_OUT) are not among them; split_n may be NULL. */
-static sella_status order_events(const sella_import_job *job, const uint8_t *split_n, bool tie_by_item, int64_t *order_n, int64_t *count, sella_err *err)
+/* Numbers of events in row order into order_n [events]: by user (counted, since there are many
+ * events and eight bytes each are enough), then time. Those left out (split_n[e] == LEFT_OUT) are
+ * not among them; split_n may be NULL. */
+static sella_status order_events(const sella_import_job *job, const uint8_t *split_n,
+                                 bool tie_by_item, int64_t *order_n, int64_t *count, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_events *events = &job->events;
@@ -126,7 +133,8 @@ static sella_status order_events(const sella_import_job *job, const uint8_t *spl
     if (tie_by_item) {
         rank_items(events, job->draft.items.count, rank_i);
     }
-    for (int64_t e = 0; e < events->count; e++) { // start_u is two ahead, then one ahead, then right
+    /* start_u is two ahead, then one ahead, then right */
+    for (int64_t e = 0; e < events->count; e++) {
         start_u[rank_u[events->user_n[e]] + 2] += !split_n || split_n[e] != LEFT_OUT;
     }
     for (int32_t u = 0; u < users; u++) {
@@ -169,11 +177,17 @@ static sella_status split_by_time(sella_import_job *job, uint8_t *split_n, sella
     }
     memcpy(time, events->time_n, count * sizeof *time);
     qsort(time, count, sizeof *time, compare_times);
-    size_t first = (size_t)(f[0] * (double)count + 1e-6), second = (size_t)((f[0] + f[1]) * (double)count + 1e-6); // .7 + .2 < .9
-    int64_t valid_from = first < count && f[0] < 1 ? time[first] : INT64_MAX, test_from = second < count && f[2] > 0 ? time[second] : INT64_MAX;
+    /* .7 + .2 < .9 */
+    size_t first = (size_t)(f[0] * (double)count + 1e-6),
+           second = (size_t)((f[0] + f[1]) * (double)count + 1e-6);
+    int64_t valid_from = first < count && f[0] < 1 ? time[first] : INT64_MAX,
+            test_from = second < count && f[2] > 0 ? time[second] : INT64_MAX;
     free(time);
-    for (int64_t e = 0; e < events->count; e++) { // by time, not by row: rows of one moment stay on one side
-        split_n[e] = events->time_n[e] < valid_from ? SELLA_SPLIT_TRAIN : events->time_n[e] < test_from ? SELLA_SPLIT_VALID : SELLA_SPLIT_TEST;
+    /* by time, not by row: rows of one moment stay on one side */
+    for (int64_t e = 0; e < events->count; e++) {
+        split_n[e] = events->time_n[e] < valid_from  ? SELLA_SPLIT_TRAIN
+                     : events->time_n[e] < test_from ? SELLA_SPLIT_VALID
+                                                     : SELLA_SPLIT_TEST;
         if (split_n[e] == SELLA_SPLIT_VALID && f[1] == 0) {
             split_n[e] = SELLA_SPLIT_TEST;
         }
@@ -210,15 +224,21 @@ static void split_ml_1m(sella_import_job *job, uint8_t *split_n)
         if (month_of(job->events.time_n[e], &year, &month) && year >= 2000 && year <= 2003) {
             since = (year - 2000) * 12 + month - 3; // April 2000 = 0
         }
-        split_n[e] = since < 14 || since > 33 ? LEFT_OUT : since < 24 ? SELLA_SPLIT_TRAIN : since < 29 ? SELLA_SPLIT_VALID : SELLA_SPLIT_TEST;
+        split_n[e] = since < 14 || since > 33 ? LEFT_OUT
+                     : since < 24             ? SELLA_SPLIT_TRAIN
+                     : since < 29             ? SELLA_SPLIT_VALID
+                                              : SELLA_SPLIT_TEST;
     }
     job->draft.split[SELLA_SPLIT_VALID].present = job->draft.split[SELLA_SPLIT_TEST].present = true;
     job->draft.occurring_only = true;
-    json_object_set_new(job->rules, "months_since_2000_04", json_pack("{s:[i,i], s:[i,i], s:[i,i]}", "train", 14, 23, "valid", 24, 28, "test", 29, 33));
+    json_object_set_new(
+        job->rules, "months_since_2000_04",
+        json_pack("{s:[i,i], s:[i,i], s:[i,i]}", "train", 14, 23, "valid", 24, 28, "test", 29, 33));
 }
 
 /* December's rows by time, ties as in the log; the first half is valid. */
-static sella_status halve(const sella_events *events, uint8_t *split_n, int64_t december, sella_err *err)
+static sella_status halve(const sella_events *events, uint8_t *split_n, int64_t december,
+                          sella_err *err)
 {
     order_key *key = sella_alloc((size_t)december, sizeof *key, "rows", err);
     if (!key) {
@@ -244,8 +264,10 @@ static sella_status split_amazon_book(sella_import_job *job, uint8_t *split_n, s
     const sella_events *events = &job->events;
     sella_status status = SELLA_OK;
     int64_t december = 0;
-    int32_t *user_rows = sella_alloc((size_t)job->draft.users.count, sizeof *user_rows, "users", err);
-    int32_t *item_rows = sella_alloc((size_t)job->draft.items.count, sizeof *item_rows, "items", err);
+    int32_t *user_rows =
+        sella_alloc((size_t)job->draft.users.count, sizeof *user_rows, "users", err);
+    int32_t *item_rows =
+        sella_alloc((size_t)job->draft.items.count, sizeof *item_rows, "items", err);
     if (!user_rows || !item_rows) {
         status = SELLA_MEMORY;
         goto done;
@@ -259,8 +281,10 @@ static sella_status split_amazon_book(sella_import_job *job, uint8_t *split_n, s
             item_rows[events->item_n[e]]++;
         }
     }
-    for (int64_t e = 0; e < events->count; e++) { // both counts are of all rows of the year: filtered once
-        if (user_rows[events->user_n[e]] <= MORE_THAN || item_rows[events->item_n[e]] <= MORE_THAN) {
+    /* both counts are of all rows of the year: filtered once */
+    for (int64_t e = 0; e < events->count; e++) {
+        if (user_rows[events->user_n[e]] <= MORE_THAN ||
+            item_rows[events->item_n[e]] <= MORE_THAN) {
             split_n[e] = LEFT_OUT;
         }
         december += split_n[e] == SELLA_SPLIT_TEST;
@@ -277,16 +301,21 @@ done:
     return status;
 }
 
-/* Rows are in order: of each user's, the last is test and the one before valid. A user with two rows has no valid row, with one only
- * a train row. */
-static void split_last_out(sella_import_job *job, const int64_t *order_n, int64_t count, uint8_t *split_n)
+/* Rows are in order: of each user's, the last is test and the one before valid. A user with two
+ * rows has no valid row, with one only a train row. */
+static void split_last_out(sella_import_job *job, const int64_t *order_n, int64_t count,
+                           uint8_t *split_n)
 {
     const int32_t *user_n = job->events.user_n;
     for (int64_t k = 0; k < count; k++) {
         int32_t user = user_n[order_n[k]];
         bool first = k == 0 || user_n[order_n[k - 1]] != user;
-        int64_t behind = k + 1 < count && user_n[order_n[k + 1]] == user ? k + 2 < count && user_n[order_n[k + 2]] == user ? 2 : 1 : 0;
-        split_n[order_n[k]] = first || behind == 2 ? SELLA_SPLIT_TRAIN : behind == 0 ? SELLA_SPLIT_TEST : SELLA_SPLIT_VALID;
+        int64_t behind = k + 1 < count && user_n[order_n[k + 1]] == user
+                             ? k + 2 < count && user_n[order_n[k + 2]] == user ? 2 : 1
+                             : 0;
+        split_n[order_n[k]] = first || behind == 2 ? SELLA_SPLIT_TRAIN
+                              : behind == 0        ? SELLA_SPLIT_TEST
+                                                   : SELLA_SPLIT_VALID;
     }
     job->draft.split[SELLA_SPLIT_VALID].present = job->draft.split[SELLA_SPLIT_TEST].present = true;
 }
@@ -302,12 +331,17 @@ sella_status sella_protocol_apply(sella_import_job *job, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_events *events = &job->events;
-    bool last_out = strcmp(job->protocol, "leave-one-out") == 0, ml_1m = strcmp(job->protocol, "ml-1m") == 0;
+    bool last_out = strcmp(job->protocol, "leave-one-out") == 0,
+         ml_1m = strcmp(job->protocol, "ml-1m") == 0;
     int64_t count = 0;
     if (events->count == 0) {
-        return job->outside > 0 ? sella_err_set(err, SELLA_STATE, "none of %lld ratings is in the time that the protocol %s takes: the train split is empty",
-                                                (long long)job->outside, job->protocol)
-                                : sella_err_set(err, SELLA_STATE, "there are no ratings in the log: the train split is empty");
+        return job->outside > 0
+                   ? sella_err_set(err, SELLA_STATE,
+                                   "none of %lld ratings is in the time that the protocol %s "
+                                   "takes: the train split is empty",
+                                   (long long)job->outside, job->protocol)
+                   : sella_err_set(err, SELLA_STATE,
+                                   "there are no ratings in the log: the train split is empty");
     }
     uint8_t *split_n = sella_alloc((size_t)events->count, 1, "rows", err);
     int64_t *order_n = sella_alloc((size_t)events->count, sizeof *order_n, "rows", err);
@@ -331,12 +365,13 @@ sella_status sella_protocol_apply(sella_import_job *job, sella_err *err)
     }
     for (int64_t k = 0; k < count; k++) {
         int64_t e = order_n[k];
-        SELLA_TRY(sella_draft_add(&job->draft, (sella_split_id)split_n[e], events->user_n[e], events->item_n[e], events->label_n[e],
-                                  events->time_n[e], err));
+        SELLA_TRY(sella_draft_add(&job->draft, (sella_split_id)split_n[e], events->user_n[e],
+                                  events->item_n[e], events->label_n[e], events->time_n[e], err));
     }
     int64_t all = events->count + job->outside;
     if (count < all) {
-        sella_say(job->talk, SELLA_LEVEL_INFO, "protocol %s leaves out %lld of %lld ratings", job->protocol, (long long)(all - count), (long long)all);
+        sella_say(job->talk, SELLA_LEVEL_INFO, "protocol %s leaves out %lld of %lld ratings",
+                  job->protocol, (long long)(all - count), (long long)all);
     }
 done:
     free(split_n);

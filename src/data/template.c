@@ -1,7 +1,9 @@
-/* template.c - parsing and checking of prompt templates (data/template.h; grammar: docs/formats.md).
+/* template.c - parsing and checking of prompt templates (data/template.h; grammar:
+ * docs/formats.md).
  *
- * Pieces are tokenized one by one and their ids joined. So that the ids are those of the whole text, one piece may only follow another
- * where every pre-tokenizer cuts: around a soft token, behind a line break, or between text and a single blank with text behind it.
+ * Pieces are tokenized one by one and their ids joined. So that the ids are those of the whole
+ * text, one piece may only follow another where every pre-tokenizer cuts: around a soft token,
+ * behind a line break, or between text and a single blank with text behind it.
  */
 #include "data/template.h"
 
@@ -33,9 +35,11 @@ static const struct {
     [SELLA_PIECE_YES] = {"yes", NULL, false, false, true, NULL},
     [SELLA_PIECE_NO] = {"no", NULL, false, false, true, NULL},
     [SELLA_PIECE_DISTIL] = {"distil", "title", false, false, false, "{Noun}: {title}"},
-    [SELLA_PIECE_USER_CODE] = {"user_code", "user", false, false, false, " Person {user};"}, // as user, where that has words
+    /* as user, where that has words */
+    [SELLA_PIECE_USER_CODE] = {"user_code", "user", false, false, false, " Person {user};"},
     [SELLA_PIECE_ITEM_CODE] = {"item_code", "item", false, false, false, " Candidate {item};"},
-    [SELLA_PIECE_DISTIL_EOL] = {"distil_eol", "title", false, false, false, "The {noun} \"{title}\" means in one word:"},
+    [SELLA_PIECE_DISTIL_EOL] = {"distil_eol", "title", false, false, false,
+                                "The {noun} \"{title}\" means in one word:"},
 };
 
 struct sella_template {
@@ -88,14 +92,16 @@ static sella_status append_noun(sella_text *out, const char *noun, bool capital,
 }
 
 /* One {name}. *is_mark / *is_number tell that it is not text. */
-static sella_status placeholder(sella_piece piece, const char *name, size_t bytes, const char *noun, bool chat, sella_text *out, bool *is_mark,
-                                bool *is_number, sella_err *err)
+static sella_status placeholder(sella_piece piece, const char *name, size_t bytes, const char *noun,
+                                bool chat, sella_text *out, bool *is_mark, bool *is_number,
+                                sella_err *err)
 {
     *is_mark = *is_number = false;
     if (bytes == 4 && (memcmp(name, "noun", 4) == 0 || memcmp(name, "Noun", 4) == 0)) {
         return append_noun(out, noun, name[0] == 'N', err);
     }
-    if (rules[piece].mark && bytes == strlen(rules[piece].mark) && memcmp(name, rules[piece].mark, bytes) == 0) {
+    if (rules[piece].mark && bytes == strlen(rules[piece].mark) &&
+        memcmp(name, rules[piece].mark, bytes) == 0) {
         *is_mark = true;
         return SELLA_OK;
     }
@@ -109,11 +115,13 @@ static sella_status placeholder(sella_piece piece, const char *name, size_t byte
             return sella_text_append(out, text, strlen(text), err);
         }
     }
-    return sella_err_set(err, SELLA_FORMAT, "piece '%s' has the placeholder {%.*s}, which it cannot hold", rules[piece].name,
-                         (int)(bytes < 40 ? bytes : 40), name);
+    return sella_err_set(err, SELLA_FORMAT,
+                         "piece '%s' has the placeholder {%.*s}, which it cannot hold",
+                         rules[piece].name, (int)(bytes < 40 ? bytes : 40), name);
 }
 
-sella_status sella_template_expand(const sella_template *tmpl, sella_piece piece, const char *noun, bool chat, sella_piece_text *out, sella_err *err)
+sella_status sella_template_expand(const sella_template *tmpl, sella_piece piece, const char *noun,
+                                   bool chat, sella_piece_text *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const char *text = tmpl->piece[piece];
@@ -129,12 +137,17 @@ sella_status sella_template_expand(const sella_template *tmpl, sella_piece piece
             bool mark, number;
             const char *close = strchr(at, '}');
             if (!close) {
-                status = sella_err_set(err, SELLA_FORMAT, "piece '%s' has a { without }; a brace itself is written {{ or }}", rules[piece].name);
+                status = sella_err_set(
+                    err, SELLA_FORMAT,
+                    "piece '%s' has a { without }; a brace itself is written {{ or }}",
+                    rules[piece].name);
                 goto done;
             }
-            SELLA_TRY(placeholder(piece, at + 1, (size_t)(close - at - 1), noun, chat, into, &mark, &number, err));
+            SELLA_TRY(placeholder(piece, at + 1, (size_t)(close - at - 1), noun, chat, into, &mark,
+                                  &number, err));
             if ((mark && out->marked) || (number && at != text)) {
-                status = sella_err_set(err, SELLA_FORMAT, "piece '%s' has %.*s %s", rules[piece].name, (int)(close - at + 1), at,
+                status = sella_err_set(err, SELLA_FORMAT, "piece '%s' has %.*s %s",
+                                       rules[piece].name, (int)(close - at + 1), at,
                                        mark ? "twice" : "not at its beginning");
                 goto done;
             }
@@ -142,7 +155,10 @@ sella_status sella_template_expand(const sella_template *tmpl, sella_piece piece
             out->numbered |= number;
             at = close + 1;
         } else if (*at == '}') {
-            status = sella_err_set(err, SELLA_FORMAT, "piece '%s' has a } without {; a brace itself is written {{ or }}", rules[piece].name);
+            status =
+                sella_err_set(err, SELLA_FORMAT,
+                              "piece '%s' has a } without {; a brace itself is written {{ or }}",
+                              rules[piece].name);
             goto done;
         } else {
             size_t run = strcspn(at, "{}");
@@ -151,7 +167,8 @@ sella_status sella_template_expand(const sella_template *tmpl, sella_piece piece
         }
     }
     if (rules[piece].mark && !out->marked) {
-        status = sella_err_set(err, SELLA_FORMAT, "piece '%s' lacks {%s}", rules[piece].name, rules[piece].mark);
+        status = sella_err_set(err, SELLA_FORMAT, "piece '%s' lacks {%s}", rules[piece].name,
+                               rules[piece].mark);
     }
 done:
     if (status != SELLA_OK) {
@@ -188,8 +205,12 @@ static edges edges_of(const sella_piece_text *text, bool title)
     if (text->numbered) {
         e.begin = EDGE_TEXT;
     } else if (before->size > 0) {
-        char first = before->data[0], second = before->size > 1 ? before->data[1] : text->marked && title ? 'x' : ' ';
-        e.begin = !is_blank(first) ? EDGE_TEXT : first == ' ' && !is_blank(second) ? EDGE_BLANK : EDGE_BAD;
+        char first = before->data[0], second = before->size > 1        ? before->data[1]
+                                               : text->marked && title ? 'x'
+                                                                       : ' ';
+        e.begin = !is_blank(first)                    ? EDGE_TEXT
+                  : first == ' ' && !is_blank(second) ? EDGE_BLANK
+                                                      : EDGE_BAD;
     } else if (text->marked) {
         e.begin = title ? EDGE_TEXT : EDGE_SLOT;
     }
@@ -214,14 +235,18 @@ static bool joins(edge end, edge begin)
 
 static sella_status check_join(const edges *edge_p, int first, int second, sella_err *err)
 {
-    if (edge_p[first].end == EDGE_NOTHING || edge_p[second].begin == EDGE_NOTHING || joins(edge_p[first].end, edge_p[second].begin)) {
+    if (edge_p[first].end == EDGE_NOTHING || edge_p[second].begin == EDGE_NOTHING ||
+        joins(edge_p[first].end, edge_p[second].begin)) {
         return SELLA_OK;
     }
-    return sella_err_set(err, SELLA_FORMAT, "piece '%s' cannot follow '%s': end that with a line break (\\n), or begin this with a single blank",
+    return sella_err_set(err, SELLA_FORMAT,
+                         "piece '%s' cannot follow '%s': end that with a line break (\\n), or "
+                         "begin this with a single blank",
                          rules[second].name, rules[first].name);
 }
 
-/* All pieces in one chat form: placeholders, and every pair of pieces that a prompt can put side by side. */
+/* All pieces in one chat form: placeholders, and every pair of pieces that a prompt can put side by
+ * side. */
 static sella_status check_form(const sella_template *tmpl, bool chat, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -231,13 +256,18 @@ static sella_status check_form(const sella_template *tmpl, bool chat, sella_err 
         SELLA_TRY(sella_template_expand(tmpl, (sella_piece)p, "item", chat, &text, err));
         char first = text.before.size > 0 ? text.before.data[0] : 'x';
         edge_p[p] = edges_of(&text, rules[p].mark && strcmp(rules[p].mark, "title") == 0);
-        bool number_ends = !text.numbered || (text.before.size > 0 && !(first >= '0' && first <= '9') && !(first & 0x80));
+        bool number_ends = !text.numbered || (text.before.size > 0 &&
+                                              !(first >= '0' && first <= '9') && !(first & 0x80));
         sella_piece_text_release(&text);
         if (!number_ends) {
-            status = sella_err_set(err, SELLA_FORMAT, "piece '%s': {number} is not followed by a plain separator such as '. '", rules[p].name);
+            status = sella_err_set(
+                err, SELLA_FORMAT,
+                "piece '%s': {number} is not followed by a plain separator such as '. '",
+                rules[p].name);
             goto done;
         }
-        if (edge_p[p].begin == EDGE_NOTHING && (p == SELLA_PIECE_EMPTY || p == SELLA_PIECE_YES || p == SELLA_PIECE_NO)) {
+        if (edge_p[p].begin == EDGE_NOTHING &&
+            (p == SELLA_PIECE_EMPTY || p == SELLA_PIECE_YES || p == SELLA_PIECE_NO)) {
             status = sella_err_set(err, SELLA_FORMAT, "piece '%s' is empty", rules[p].name);
             goto done;
         }
@@ -249,7 +279,8 @@ static sella_status check_form(const sella_template *tmpl, bool chat, sella_err 
     }
     SELLA_TRY(check_join(edge_p, SELLA_PIECE_HISTORY, SELLA_PIECE_HISTORY, err));
     bool between = edge_p[SELLA_PIECE_BETWEEN].begin != EDGE_NOTHING;
-    for (int first = between ? SELLA_PIECE_BETWEEN : SELLA_PIECE_HISTORY; first < SELLA_PIECE_TARGET; first++) {
+    for (int first = between ? SELLA_PIECE_BETWEEN : SELLA_PIECE_HISTORY;
+         first < SELLA_PIECE_TARGET; first++) {
         int second = first < SELLA_PIECE_USER ? SELLA_PIECE_USER : first + 1;
         for (; second <= SELLA_PIECE_TARGET; second++) {
             SELLA_TRY(check_join(edge_p, first, second, err));
@@ -263,7 +294,9 @@ done:
 /* What a piece is that the file lacks. */
 static const char *preset_of(const sella_template *tmpl, int p)
 {
-    const int slot = p == SELLA_PIECE_USER_CODE ? SELLA_PIECE_USER : p == SELLA_PIECE_ITEM_CODE ? SELLA_PIECE_ITEM : p;
+    const int slot = p == SELLA_PIECE_USER_CODE   ? SELLA_PIECE_USER
+                     : p == SELLA_PIECE_ITEM_CODE ? SELLA_PIECE_ITEM
+                                                  : p;
     if (slot != p && strcmp(tmpl->piece[slot], rules[slot].preset) != 0) {
         return tmpl->piece[slot];
     }
@@ -294,8 +327,9 @@ static sella_status check_all(sella_template *tmpl, sella_err *err)
 
 sella_status sella_template_check_codes(const sella_template *tmpl, sella_err *err)
 {
-    static const sella_piece chain[] = {SELLA_PIECE_HISTORY,   SELLA_PIECE_EMPTY,     SELLA_PIECE_BETWEEN,
-                                        SELLA_PIECE_USER_CODE, SELLA_PIECE_ITEM_CODE, SELLA_PIECE_TARGET};
+    static const sella_piece chain[] = {SELLA_PIECE_HISTORY,   SELLA_PIECE_EMPTY,
+                                        SELLA_PIECE_BETWEEN,   SELLA_PIECE_USER_CODE,
+                                        SELLA_PIECE_ITEM_CODE, SELLA_PIECE_TARGET};
     sella_status status = SELLA_OK;
     for (int chat = 0; chat < 2; chat++) {
         edges edge_p[SELLA_PIECES] = {0};
@@ -306,7 +340,8 @@ sella_status sella_template_check_codes(const sella_template *tmpl, sella_err *e
             sella_piece_text_release(&text);
         }
         const bool between = edge_p[SELLA_PIECE_BETWEEN].begin != EDGE_NOTHING;
-        for (int p = between ? SELLA_PIECE_BETWEEN : SELLA_PIECE_HISTORY; p <= SELLA_PIECE_BETWEEN; p++) {
+        for (int p = between ? SELLA_PIECE_BETWEEN : SELLA_PIECE_HISTORY; p <= SELLA_PIECE_BETWEEN;
+             p++) {
             SELLA_TRY(check_join(edge_p, p, SELLA_PIECE_USER_CODE, err));
         }
         SELLA_TRY(check_join(edge_p, SELLA_PIECE_USER_CODE, SELLA_PIECE_ITEM_CODE, err));
@@ -326,9 +361,14 @@ static sella_status quoted(const char **at, const char *end, sella_text *out, se
         char c = *p;
         if (c == '\\') {
             p++;
-            c = p == end ? 0 : *p == 'n' ? '\n' : *p == 't' ? '\t' : *p == '"' || *p == '\\' ? *p : 0;
+            c = p == end                  ? 0
+                : *p == 'n'               ? '\n'
+                : *p == 't'               ? '\t'
+                : *p == '"' || *p == '\\' ? *p
+                                          : 0;
             if (!c) {
-                return sella_err_set(err, SELLA_FORMAT, "unknown escape; expected \\n, \\t, \\\" or \\\\");
+                return sella_err_set(err, SELLA_FORMAT,
+                                     "unknown escape; expected \\n, \\t, \\\" or \\\\");
             }
         }
         sella_status status = sella_text_append(out, &c, 1, err);
@@ -365,7 +405,8 @@ static int find_piece(const char *name, size_t bytes)
 }
 
 /* One line: a comment, `name = "text"`, or `"text"` that continues the piece above. */
-static sella_status parse_line(sella_template *tmpl, const char *line, size_t bytes, int *piece, sella_text *text, sella_err *err)
+static sella_status parse_line(sella_template *tmpl, const char *line, size_t bytes, int *piece,
+                               sella_text *text, sella_err *err)
 {
     const char *end = line + bytes, *at = skip_blanks(line, end);
     if (at == end || *at == '#') {
@@ -383,10 +424,12 @@ static sella_status parse_line(sella_template *tmpl, const char *line, size_t by
             return sella_err_set(err, SELLA_FORMAT, "expected name = \"text\"");
         }
         if (found < 0) {
-            return sella_err_set(err, SELLA_FORMAT, "there is no piece named '%.*s'", (int)(length < 40 ? length : 40), name);
+            return sella_err_set(err, SELLA_FORMAT, "there is no piece named '%.*s'",
+                                 (int)(length < 40 ? length : 40), name);
         }
         if (tmpl->piece[found]) {
-            return sella_err_set(err, SELLA_FORMAT, "the piece '%s' occurs twice", rules[found].name);
+            return sella_err_set(err, SELLA_FORMAT, "the piece '%s' occurs twice",
+                                 rules[found].name);
         }
         *piece = found;
         text->size = 0;
@@ -404,7 +447,8 @@ static sella_status parse_line(sella_template *tmpl, const char *line, size_t by
         return sella_err_set(err, SELLA_FORMAT, "text stands behind the closing quote");
     }
     free(tmpl->piece[*piece]);
-    tmpl->piece[*piece] = strndup(text->data ? text->data : "", text->size); // what an empty text leaves behind is of the piece before
+    /* what an empty text leaves behind is of the piece before */
+    tmpl->piece[*piece] = strndup(text->data ? text->data : "", text->size);
     return tmpl->piece[*piece] ? SELLA_OK : sella_err_memory(err, "a template", text->size);
 }
 
@@ -420,7 +464,8 @@ static sella_status parse(sella_template *tmpl, const char *where, sella_err *er
     sella_lines_init(&lines, where, tmpl->source, size, PIECE_MAX * 2);
     SELLA_TRY(sella_lines_next(&lines, &line, &bytes, err));
     if (!line || bytes != sizeof head - 1 || memcmp(line, head, bytes) != 0) {
-        status = sella_err_set(err, SELLA_FORMAT, "%s:1: is not a template; its first line must be '%s'", where, head);
+        status = sella_err_set(err, SELLA_FORMAT,
+                               "%s:1: is not a template; its first line must be '%s'", where, head);
         goto done;
     }
     for (;;) {
@@ -450,23 +495,31 @@ static sella_status read_source(const char *name, char **source, sella_err *err)
     for (int i = 0; sella_template_names[i]; i++) {
         if (strcmp(name, sella_template_names[i]) == 0) {
             *source = strdup(sella_template_texts[i]);
-            return *source ? SELLA_OK : sella_err_memory(err, "a template", strlen(sella_template_texts[i]));
+            return *source ? SELLA_OK
+                           : sella_err_memory(err, "a template", strlen(sella_template_texts[i]));
         }
     }
     if (!sella_path_exists(name)) {
-        return sella_err_set(err, SELLA_MISSING, "template '%s' is neither paper nor compact nor a file that is there", name);
+        return sella_err_set(err, SELLA_MISSING,
+                             "template '%s' is neither paper nor compact nor a file that is there",
+                             name);
     }
     SELLA_TRY(sella_map_open(name, &map, err));
     if (map.size == 0 || map.size > TEMPLATE_MAX) {
-        status = sella_err_set(err, SELLA_FORMAT, "%s: has %zu bytes; a template has 1 to %d", name, map.size, (int)TEMPLATE_MAX);
+        status = sella_err_set(err, SELLA_FORMAT, "%s: has %zu bytes; a template has 1 to %d", name,
+                               map.size, (int)TEMPLATE_MAX);
         goto done;
     }
     size_t bad = sella_utf8_valid((const char *)map.data, map.size);
     for (size_t i = 0; i < map.size && bad == map.size; i++) {
-        bad = map.data[i] < 0x20 && map.data[i] != '\n' && map.data[i] != '\r' && map.data[i] != '\t' ? i : bad;
+        bad =
+            map.data[i] < 0x20 && map.data[i] != '\n' && map.data[i] != '\r' && map.data[i] != '\t'
+                ? i
+                : bad;
     }
     if (bad != map.size) {
-        status = sella_err_set(err, SELLA_FORMAT, "%s: byte %zu is a control character or not UTF-8", name, bad);
+        status = sella_err_set(err, SELLA_FORMAT,
+                               "%s: byte %zu is a control character or not UTF-8", name, bad);
         goto done;
     }
     *source = strndup((const char *)map.data, map.size);

@@ -1,7 +1,7 @@
 /* template.h - a parsed prompt template: its pieces with placeholders.
  *
- * Does:     sella_template_open (data/prompt.h) parses and checks; prompt.c expands the pieces for one tokenizer and noun.
- *           The grammar of template files is in docs/formats.md.
+ * Does:     sella_template_open (data/prompt.h) parses and checks; prompt.c expands the pieces for
+ *           one tokenizer and noun. The grammar of template files is in docs/formats.md.
  * Memory:   texts are borrowed from the template.
  * Threads:  pure.
  * Not here: tokens (prompt.c).
@@ -34,7 +34,8 @@ typedef enum sella_piece {
     SELLA_PIECES
 } sella_piece;
 
-/* A piece for one noun and chat form: text, the mark ({title}, {user}, ...) if the piece has one, text behind it. */
+/* A piece for one noun and chat form: text, the mark ({title}, {user}, ...) if the piece has one,
+ * text behind it. */
 typedef struct sella_piece_text {
     sella_text before, after;
     bool marked;
@@ -43,9 +44,11 @@ typedef struct sella_piece_text {
 void sella_piece_text_release(sella_piece_text *text);
 
 /* chat: turns are written as <|im_start|>role ... <|im_end|>; otherwise as "### ..." headings. */
-sella_status sella_template_expand(const sella_template *tmpl, sella_piece piece, const char *noun, bool chat, sella_piece_text *out, sella_err *err);
+sella_status sella_template_expand(const sella_template *tmpl, sella_piece piece, const char *noun,
+                                   bool chat, sella_piece_text *out, sella_err *err);
 
-/* The pieces with texts in the slots of user and item may stand side by side. Other prompts do without. */
+/* The pieces with texts in the slots of user and item may stand side by side. Other prompts do
+ * without. */
 sella_status sella_template_check_codes(const sella_template *tmpl, sella_err *err);
 
 /* Source texts of the built-in templates: names[i] has texts[i]; names ends with NULL. */

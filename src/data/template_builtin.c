@@ -1,7 +1,9 @@
-/* template_builtin.c - the prompt templates that come with the program, as anyone could write them (grammar: docs/formats.md).
+/* template_builtin.c - the prompt templates that come with the program, as anyone could write them
+ * (grammar: docs/formats.md).
  *
- * paper    contents and order of the paper's Figs 2, 3, 4 (the wording is ours): system text, history, soft tokens, target, answer.
- * compact  history first, then what is paid per candidate: 14 tokens on average on ML-1M with the SmolLM2 tokenizer.
+ * paper    contents and order of the paper's Figs 2, 3, 4 (the wording is ours): system text,
+ * history, soft tokens, target, answer. compact  history first, then what is paid per candidate: 14
+ * tokens on average on ML-1M with the SmolLM2 tokenizer.
  */
 #include "data/template.h"
 
@@ -11,10 +13,12 @@ const char *const sella_template_texts[] = {
     "sella-template 1\n"
     "# ChatML where the tokenizer has it; history, then soft tokens, then the candidate.\n"
     "start = \"{turn:system}Decide whether a person will like a {noun}. \"\n"
-    "        \"Given are {noun}s that this person rated highly, and a candidate. Answer Yes or No.\\n\"\n"
+    "        \"Given are {noun}s that this person rated highly, and a candidate. Answer Yes or "
+    "No.\\n\"\n"
     "        \"{turn:end}{turn:user}Rated highly:\\n\"\n"
     "start_slots = \"{turn:system}Decide whether a person will like a {noun}. \"\n"
-    "              \"Given are {noun}s that this person rated highly, features of the person and of a candidate, and the candidate. \"\n"
+    "              \"Given are {noun}s that this person rated highly, features of the person and "
+    "of a candidate, and the candidate. \"\n"
     "              \"Answer Yes or No.\\n{turn:end}{turn:user}Rated highly:\\n\"\n"
     "history = \"{number}. {title}\\n\"\n"
     "empty = \"none\\n\"\n"
@@ -29,7 +33,8 @@ const char *const sella_template_texts[] = {
     "distil_eol = \"The {noun} \\\"{title}\\\" means in one word:\"\n",
 
     "sella-template 1\n"
-    "# The history is shared by all candidates; a candidate costs its title and three tokens. Titles join with \"; \", which costs nothing.\n"
+    "# The history is shared by all candidates; a candidate costs its title and three tokens. "
+    "Titles join with \"; \", which costs nothing.\n"
     "start = \"{Noun}s this person liked:\"\n"
     "history = \" {title};\"\n"
     "empty = \" none;\"\n"

@@ -7,31 +7,34 @@
 
 #include "data/dataset_write.h"
 
-/* The named references that titles hold: markup, Latin-1 from U+00A0 on in order, and some punctuation. */
+/* The named references that titles hold: markup, Latin-1 from U+00A0 on in order, and some
+ * punctuation. */
 static const struct {
     const char *name;
     uint16_t code;
 } named[] = {
-    {"amp", '&'},      {"quot", '"'},      {"apos", '\''},    {"lt", '<'},        {"gt", '>'},       {"ndash", 0x2013},
-    {"mdash", 0x2014}, {"lsquo", 0x2018},  {"rsquo", 0x2019}, {"sbquo", 0x201a},  {"ldquo", 0x201c}, {"rdquo", 0x201d},
-    {"bdquo", 0x201e}, {"dagger", 0x2020}, {"bull", 0x2022},  {"hellip", 0x2026}, {"prime", 0x2032}, {"euro", 0x20ac},
-    {"trade", 0x2122}, {"minus", 0x2212},  {"OElig", 0x152},  {"oelig", 0x153},   {"Scaron", 0x160}, {"scaron", 0x161},
+    {"amp", '&'},      {"quot", '"'},      {"apos", '\''},    {"lt", '<'},
+    {"gt", '>'},       {"ndash", 0x2013},  {"mdash", 0x2014}, {"lsquo", 0x2018},
+    {"rsquo", 0x2019}, {"sbquo", 0x201a},  {"ldquo", 0x201c}, {"rdquo", 0x201d},
+    {"bdquo", 0x201e}, {"dagger", 0x2020}, {"bull", 0x2022},  {"hellip", 0x2026},
+    {"prime", 0x2032}, {"euro", 0x20ac},   {"trade", 0x2122}, {"minus", 0x2212},
+    {"OElig", 0x152},  {"oelig", 0x153},   {"Scaron", 0x160}, {"scaron", 0x161},
     {"Yuml", 0x178},   {"ensp", 0x2002},   {"emsp", 0x2003},  {"thinsp", 0x2009},
 };
-static const char latin1_names[] = "nbsp iexcl cent pound curren yen brvbar sect uml copy ordf laquo not shy reg macr "
-                                   "deg plusmn sup2 sup3 acute micro para middot cedil sup1 ordm raquo "
-                                   "frac14 frac12 frac34 iquest Agrave Aacute Acirc Atilde Auml Aring AElig Ccedil "
-                                   "Egrave Eacute Ecirc Euml Igrave Iacute Icirc Iuml ETH Ntilde Ograve "
-                                   "Oacute Ocirc Otilde Ouml times Oslash Ugrave Uacute Ucirc Uuml Yacute THORN szlig "
-                                   "agrave aacute acirc atilde auml aring aelig ccedil egrave eacute "
-                                   "ecirc euml igrave iacute icirc iuml eth ntilde ograve oacute ocirc otilde ouml "
-                                   "divide oslash ugrave uacute ucirc uuml yacute thorn yuml ";
+static const char latin1_names[] =
+    "nbsp iexcl cent pound curren yen brvbar sect uml copy ordf laquo not shy reg macr deg plusmn "
+    "sup2 sup3 acute micro para middot cedil sup1 ordm raquo frac14 frac12 frac34 iquest Agrave "
+    "Aacute Acirc Atilde Auml Aring AElig Ccedil Egrave Eacute Ecirc Euml Igrave Iacute Icirc Iuml "
+    "ETH Ntilde Ograve Oacute Ocirc Otilde Ouml times Oslash Ugrave Uacute Ucirc Uuml Yacute THORN "
+    "szlig agrave aacute acirc atilde auml aring aelig ccedil egrave eacute ecirc euml igrave "
+    "iacute icirc iuml eth ntilde ograve oacute ocirc otilde ouml divide oslash ugrave uacute "
+    "ucirc uuml yacute thorn yuml ";
 
 /* What numbers 128 to 159 mean on the web: the characters of Windows-1252. 0: none. */
-static const uint16_t windows_1252[32] = {0x20ac, 0,      0x201a, 0x192,  0x201e, 0x2026, 0x2020, 0x2021,
-                                          0x2c6,  0x2030, 0x160,  0x2039, 0x152,  0,      0x17d,  0,
-                                          0,      0x2018, 0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014,
-                                          0x2dc,  0x2122, 0x161,  0x203a, 0x153,  0,      0x17e,  0x178};
+static const uint16_t windows_1252[32] = {
+    0x20ac, 0,      0x201a, 0x192,  0x201e, 0x2026, 0x2020, 0x2021, 0x2c6,  0x2030, 0x160,
+    0x2039, 0x152,  0,      0x17d,  0,      0,      0x2018, 0x2019, 0x201c, 0x201d, 0x2022,
+    0x2013, 0x2014, 0x2dc,  0x2122, 0x161,  0x203a, 0x153,  0,      0x17e,  0x178};
 
 static int32_t find_named(const char *name, size_t bytes)
 {
@@ -90,11 +93,13 @@ static int32_t take_reference(const char *at, size_t bytes, size_t *length)
 
 static bool is_blank(int32_t code)
 {
-    return code <= 0x20 || (code >= 0x7f && code <= 0xa0) || (code >= 0x2000 && code <= 0x200a) || code == 0x2028 ||
-           code == 0x2029 || code == 0x202f || code == 0x205f || code == 0x3000 || code == 0xfeff;
+    return code <= 0x20 || (code >= 0x7f && code <= 0xa0) || (code >= 0x2000 && code <= 0x200a) ||
+           code == 0x2028 || code == 0x2029 || code == 0x202f || code == 0x205f || code == 0x3000 ||
+           code == 0xfeff;
 }
 
-sella_status sella_title_clean(const char *text, size_t bytes, sella_text *out, bool *cut, sella_err *err)
+sella_status sella_title_clean(const char *text, size_t bytes, sella_text *out, bool *cut,
+                               sella_err *err)
 {
     sella_status status = SELLA_OK;
     bool blank = false, too_long = false;
@@ -108,8 +113,8 @@ sella_status sella_title_clean(const char *text, size_t bytes, sella_text *out, 
             length = named_code < 0 ? 1 : length;
             code = named_code < 0 ? '&' : named_code;
         } else if (code >= 0x80) {
-            utf8proc_ssize_t n =
-                utf8proc_iterate((const utf8proc_uint8_t *)text + at, (utf8proc_ssize_t)(bytes - at), &code);
+            utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)text + at,
+                                                  (utf8proc_ssize_t)(bytes - at), &code);
             length = n > 0 ? (size_t)n : 1;
         }
         at += length;

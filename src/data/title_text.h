@@ -1,8 +1,8 @@
 /* title_text.h - a title out of a web page's data as people read it.
  *
- * Does:     HTML character references become characters (once: "&amp;amp;" is "&amp;"), runs of white space and control
- *           characters become one blank, none stands at the ends, and what is longer than a title may be is cut between
- *           two characters.
+ * Does:     HTML character references become characters (once: "&amp;amp;" is "&amp;"), runs of
+ *           white space and control characters become one blank, none stands at the ends, and what
+ *           is longer than a title may be is cut between two characters.
  * Threads:  pure.
  */
 #ifndef SELLA_DATA_TITLE_TEXT_H
@@ -20,6 +20,7 @@
  *   cut   out  was it too long; may be NULL
  *
  * Returns: SELLA_OK or SELLA_MEMORY. */
-sella_status sella_title_clean(const char *text, size_t bytes, sella_text *out, bool *cut, sella_err *err);
+sella_status sella_title_clean(const char *text, size_t bytes, sella_text *out, bool *cut,
+                               sella_err *err);
 
 #endif

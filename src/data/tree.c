@@ -1,12 +1,14 @@
 /* tree.c - rendered rows and their merging into forests of segments (data/tree.h).
  *
- * Rows are put one by one into a radix tree: a node is a run of tokens borrowed from one of the rows that pass through it. The next
- * node is found by a hash of (parent, first token, slot, ref), so the cost is linear in the tokens of the rows, however many
- * candidates hang below one history.
+ * Rows are put one by one into a radix tree: a node is a run of tokens borrowed from one of the
+ * rows that pass through it. The next node is found by a hash of (parent, first token, slot, ref),
+ * so the cost is linear in the tokens of the rows, however many candidates hang below one history.
  *
  * Easy to get wrong:
- * - a row may end inside a node (it is a prefix of another row): nodes are never cut at answers, so answers are looked up last;
- * - two soft tokens are equal only when slot kind and ref are equal, although their token ids always are;
+ * - a row may end inside a node (it is a prefix of another row): nodes are never cut at answers, so
+ *   answers are looked up last;
+ * - two soft tokens are equal only when slot kind and ref are equal, although their token ids
+ *   always are;
  * - plan and build must cut trees at the same rows: both go through forest_add.
  */
 #include "data/tree.h"
@@ -60,9 +62,12 @@ static sella_status rows_reserve(sella_rows *rows, int64_t count, int64_t tokens
     if (count > rows->capacity_rows) {
         int64_t capacity = count + count / 2 + 16;
         size_t n = (size_t)capacity;
-        if (!grow(&rows->start, n + 1, sizeof *rows->start) || !grow(&rows->ref, n * SELLA_SLOTS, sizeof *rows->ref) ||
-            !grow(&rows->group, n, sizeof *rows->group) || !grow(&rows->row, n, sizeof *rows->row) ||
-            !grow(&rows->label, n, sizeof *rows->label) || !grow(&rows->weight, n, sizeof *rows->weight)) {
+        if (!grow(&rows->start, n + 1, sizeof *rows->start) ||
+            !grow(&rows->ref, n * SELLA_SLOTS, sizeof *rows->ref) ||
+            !grow(&rows->group, n, sizeof *rows->group) ||
+            !grow(&rows->row, n, sizeof *rows->row) ||
+            !grow(&rows->label, n, sizeof *rows->label) ||
+            !grow(&rows->weight, n, sizeof *rows->weight)) {
             return sella_err_memory(err, "prompt rows", n * 48);
         }
         rows->start[0] = 0;
@@ -71,7 +76,8 @@ static sella_status rows_reserve(sella_rows *rows, int64_t count, int64_t tokens
     if (tokens > rows->capacity_tokens) {
         int64_t capacity = tokens + tokens / 2 + 256;
         size_t n = (size_t)capacity;
-        if (!grow(&rows->token, n, sizeof *rows->token) || !grow(&rows->slot, n, sizeof *rows->slot)) {
+        if (!grow(&rows->token, n, sizeof *rows->token) ||
+            !grow(&rows->slot, n, sizeof *rows->slot)) {
             return sella_err_memory(err, "prompt tokens", n * 5);
         }
         rows->capacity_tokens = capacity;
@@ -79,12 +85,14 @@ static sella_status rows_reserve(sella_rows *rows, int64_t count, int64_t tokens
     return SELLA_OK;
 }
 
-sella_status sella_rows_add(sella_rows *rows, const int32_t *token_n, const uint8_t *slot_n, int n, const int32_t *ref,
-                            int32_t group, int64_t row, float label, float weight, sella_err *err)
+sella_status sella_rows_add(sella_rows *rows, const int32_t *token_n, const uint8_t *slot_n, int n,
+                            const int32_t *ref, int32_t group, int64_t row, float label,
+                            float weight, sella_err *err)
 {
     assert(!slot_n || ref);
     if (n < 1) {
-        return sella_err_set(err, SELLA_ARG, "row %lld has no tokens; its answer needs one", (long long)row);
+        return sella_err_set(err, SELLA_ARG, "row %lld has no tokens; its answer needs one",
+                             (long long)row);
     }
     int64_t r = rows->count, begin = r > 0 ? rows->start[r] : 0;
     sella_status status = rows_reserve(rows, r + 1, begin + n, err);
@@ -116,7 +124,8 @@ static int64_t row_length(const sella_rows *rows, int64_t r)
 
 /* ---- the radix tree ---- */
 
-/* A run of tokens: tokens begin .. end-1 (depths) of row `row`. Node of a tree's root: no tokens, parent -1. */
+/* A run of tokens: tokens begin .. end-1 (depths) of row `row`. Node of a tree's root: no tokens,
+ * parent -1. */
 typedef struct node {
     int64_t row;
     int32_t begin, end;
@@ -148,7 +157,8 @@ static uint64_t token_key(const sella_rows *rows, int64_t row, int32_t depth)
     int64_t at = rows->start[row] + depth;
     uint8_t slot = rows->slot[at];
     int32_t ref = slot == SELLA_SLOT_NONE ? 0 : rows->ref[row * SELLA_SLOTS + slot];
-    return (uint64_t)(uint32_t)rows->token[at] | (uint64_t)((uint32_t)ref ^ ((uint32_t)slot << 29)) << 32;
+    return (uint64_t)(uint32_t)rows->token[at] | (uint64_t)((uint32_t)ref ^ ((uint32_t)slot << 29))
+                                                     << 32;
 }
 
 static bool token_equal(const sella_rows *rows, int64_t a, int64_t b, int32_t depth)
@@ -156,7 +166,8 @@ static bool token_equal(const sella_rows *rows, int64_t a, int64_t b, int32_t de
     int64_t i = rows->start[a] + depth, j = rows->start[b] + depth;
     uint8_t slot = rows->slot[i];
     return rows->token[i] == rows->token[j] && slot == rows->slot[j] &&
-           (slot == SELLA_SLOT_NONE || rows->ref[a * SELLA_SLOTS + slot] == rows->ref[b * SELLA_SLOTS + slot]);
+           (slot == SELLA_SLOT_NONE ||
+            rows->ref[a * SELLA_SLOTS + slot] == rows->ref[b * SELLA_SLOTS + slot]);
 }
 
 static size_t spot_of(const forest *f, int32_t parent, uint64_t key)
@@ -167,7 +178,8 @@ static size_t spot_of(const forest *f, int32_t parent, uint64_t key)
     return (size_t)(h ^ h >> 32) & (f->size - 1);
 }
 
-/* Table entry of the child of `parent` that begins with the token of `row` at `depth`, or the empty entry where it belongs. */
+/* Table entry of the child of `parent` that begins with the token of `row` at `depth`, or the empty
+ * entry where it belongs. */
 static int32_t *child_entry(const forest *f, int32_t parent, int64_t row, int32_t depth)
 {
     size_t i = spot_of(f, parent, token_key(f->rows, row, depth));
@@ -180,7 +192,8 @@ static int32_t *child_entry(const forest *f, int32_t parent, int64_t row, int32_
     return &f->table[i];
 }
 
-/* Room for three more nodes (one row makes at most a root, a split and a leaf), with the table at most half full. */
+/* Room for three more nodes (one row makes at most a root, a split and a leaf), with the table at
+ * most half full. */
 static sella_status forest_reserve(forest *f, sella_err *err)
 {
     if (f->nodes + 3 > f->capacity) {
@@ -226,7 +239,8 @@ static int32_t node_new(forest *f, int64_t row, int32_t begin, int32_t end, int3
     return n;
 }
 
-/* Cut node x at depth `at`: a new node takes its place and its first part; x keeps its number, its end and its children. */
+/* Cut node x at depth `at`: a new node takes its place and its first part; x keeps its number, its
+ * end and its children. */
 static int32_t node_split(forest *f, int32_t x, int32_t at)
 {
     int32_t *entry = child_entry(f, f->node_n[x].parent, f->node_n[x].row, f->node_n[x].begin);
@@ -244,7 +258,8 @@ static int32_t node_split(forest *f, int32_t x, int32_t at)
     return upper;
 }
 
-/* How far the row agrees with the open tree: *at = the last node touched, returns the depth reached. */
+/* How far the row agrees with the open tree: *at = the last node touched, returns the depth
+ * reached. */
 static int32_t forest_match(const forest *f, int64_t row, int32_t *at)
 {
     int32_t length = (int32_t)row_length(f->rows, row), depth = 0, n = f->root;
@@ -255,7 +270,8 @@ static int32_t forest_match(const forest *f, int64_t row, int32_t *at)
         }
         n = child;
         const node *x = &f->node_n[n];
-        for (depth++; depth < x->end && depth < length && token_equal(f->rows, row, x->row, depth); depth++) {
+        for (depth++; depth < x->end && depth < length && token_equal(f->rows, row, x->row, depth);
+             depth++) {
         }
         if (depth < x->end) {
             break;
@@ -265,8 +281,9 @@ static int32_t forest_match(const forest *f, int64_t row, int32_t *at)
     return depth;
 }
 
-/* Put a row into the open tree, or into a new one when it is of another group, the tree would grow over the cap, or sharing is
- * off. *fresh = a new tree was opened. *at (may be NULL) = a node whose ancestors or itself hold the row's last token. */
+/* Put a row into the open tree, or into a new one when it is of another group, the tree would grow
+ * over the cap, or sharing is off. *fresh = a new tree was opened. *at (may be NULL) = a node whose
+ * ancestors or itself hold the row's last token. */
 static sella_status forest_add(forest *f, int64_t row, bool *fresh, int32_t *at, sella_err *err)
 {
     int32_t length = (int32_t)row_length(f->rows, row), depth = 0, n = -1;
@@ -287,7 +304,8 @@ static sella_status forest_add(forest *f, int64_t row, bool *fresh, int32_t *at,
     f->tree_tokens += length - depth;
     if (depth < length) {
         node *x = &f->node_n[n];
-        if (depth == x->end && x->parent >= 0 && x->first < 0) { // a leaf that the row continues: both are one run
+        /* a leaf that the row continues: both are one run */
+        if (depth == x->end && x->parent >= 0 && x->first < 0) {
             x->row = row;
             x->end = length;
         } else {
@@ -309,7 +327,8 @@ static void forest_forget(forest *f)
         if (f->node_n[n].parent < 0) {
             continue;
         }
-        size_t i = spot_of(f, f->node_n[n].parent, token_key(f->rows, f->node_n[n].row, f->node_n[n].begin));
+        size_t i = spot_of(f, f->node_n[n].parent,
+                           token_key(f->rows, f->node_n[n].row, f->node_n[n].begin));
         for (; f->table[i]; i = (i + 1) & (f->size - 1)) {
             f->table[i] = 0; // a whole run at once: nothing in it will be needed again
         }
@@ -323,16 +342,22 @@ static void forest_forget(forest *f)
 static sella_status options_check(const sella_tree_options *options, int64_t *cap, sella_err *err)
 {
     if (options->budget < 1) {
-        return sella_err_set(err, SELLA_ARG, "a batch of %d tokens is asked for; expected at least 1", options->budget);
+        return sella_err_set(err, SELLA_ARG,
+                             "a batch of %d tokens is asked for; expected at least 1",
+                             options->budget);
     }
     if (options->tree_cap < 0) {
-        return sella_err_set(err, SELLA_ARG, "trees of %d tokens are asked for; expected 0 (as the batch) or more", options->tree_cap);
+        return sella_err_set(err, SELLA_ARG,
+                             "trees of %d tokens are asked for; expected 0 (as the batch) or more",
+                             options->tree_cap);
     }
-    *cap = options->tree_cap == 0 || options->tree_cap > options->budget ? options->budget : options->tree_cap;
+    *cap = options->tree_cap == 0 || options->tree_cap > options->budget ? options->budget
+                                                                         : options->tree_cap;
     return SELLA_OK;
 }
 
-/* Row indexes with the rows of each group together: groups by first appearance, rows of a group in the order given. */
+/* Row indexes with the rows of each group together: groups by first appearance, rows of a group in
+ * the order given. */
 static sella_status order_by_group(const sella_rows *rows, int64_t *order, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -341,15 +366,18 @@ static sella_status order_by_group(const sella_rows *rows, int64_t *order, sella
         size *= 2;
     }
     int64_t groups = 0;
-    int64_t *table = sella_alloc(size, sizeof *table, "groups", err);       // a group's first row + 1, by hash
+    /* a group's first row + 1, by hash */
+    int64_t *table = sella_alloc(size, sizeof *table, "groups", err);
     int64_t *rank = sella_alloc(count, sizeof *rank, "groups", err);        // of each row's group
-    int64_t *begin = sella_alloc(count + 1, sizeof *begin, "groups", err);  // of each group in order
+    /* of each group in order */
+    int64_t *begin = sella_alloc(count + 1, sizeof *begin, "groups", err);
     if (!table || !rank || !begin) {
         status = SELLA_MEMORY;
         goto done;
     }
     for (int64_t r = 0; r < rows->count; r++) {
-        size_t i = (size_t)((uint64_t)(uint32_t)rows->group[r] * 0x9e3779b97f4a7c15u >> 24) & (size - 1);
+        size_t i =
+            (size_t)((uint64_t)(uint32_t)rows->group[r] * 0x9e3779b97f4a7c15u >> 24) & (size - 1);
         while (table[i] && rows->group[table[i] - 1] != rows->group[r]) {
             i = (i + 1) & (size - 1);
         }
@@ -389,7 +417,8 @@ static void fill_batches(sella_tree_plan *plan, int64_t budget)
     plan->first[plan->batches] = plan->tree_first[plan->trees];
 }
 
-sella_status sella_tree_plan_new(const sella_rows *rows, const sella_tree_options *options, sella_tree_plan *plan, sella_err *err)
+sella_status sella_tree_plan_new(const sella_rows *rows, const sella_tree_options *options,
+                                 sella_tree_plan *plan, sella_err *err)
 {
     sella_status status = SELLA_OK;
     forest f = {.rows = rows, .share = options->share, .root = -1};
@@ -397,8 +426,9 @@ sella_status sella_tree_plan_new(const sella_rows *rows, const sella_tree_option
     SELLA_TRY(options_check(options, &f.cap, err));
     for (int64_t r = 0; r < rows->count; r++) {
         if (row_length(rows, r) > options->budget) {
-            status = sella_err_set(err, SELLA_ARG, "row %lld has %lld tokens; a batch holds at most %d", (long long)rows->row[r],
-                                   (long long)row_length(rows, r), options->budget);
+            status = sella_err_set(
+                err, SELLA_ARG, "row %lld has %lld tokens; a batch holds at most %d",
+                (long long)rows->row[r], (long long)row_length(rows, r), options->budget);
             goto done;
         }
     }
@@ -490,12 +520,14 @@ static sella_status batch_count(const forest *f, sella_tree_batch *out, sella_er
         const node *x = &f->node_n[n];
         segments += x->parent >= 0;
         tokens += x->end - x->begin;
-        for (int64_t at = f->rows->start[x->row] + x->begin; at < f->rows->start[x->row] + x->end; at++) {
+        for (int64_t at = f->rows->start[x->row] + x->begin; at < f->rows->start[x->row] + x->end;
+             at++) {
             soft += f->rows->slot[at] != SELLA_SLOT_NONE;
         }
     }
     if (tokens > INT_MAX) {
-        return sella_err_set(err, SELLA_ARG, "a batch of %lld tokens is too large", (long long)tokens);
+        return sella_err_set(err, SELLA_ARG, "a batch of %lld tokens is too large",
+                             (long long)tokens);
     }
     out->T = (int)tokens;
     out->S = (int)segments;
@@ -536,7 +568,8 @@ static void emit(forest *f, int32_t n, sella_tree_batch *out, int *s, int *t, in
     (*s)++;
 }
 
-/* Depth-first over all trees, parents before children, children in the order in which rows brought them. */
+/* Depth-first over all trees, parents before children, children in the order in which rows brought
+ * them. */
 static void emit_all(forest *f, sella_tree_batch *out)
 {
     int s = 0, t = 0, m = 0;
@@ -573,8 +606,9 @@ static void emit_all(forest *f, sella_tree_batch *out)
     }
 }
 
-sella_status sella_tree_build(const sella_rows *rows, const int64_t *index_k, int64_t k, const sella_tree_options *options,
-                              sella_tree_batch *out, sella_err *err)
+sella_status sella_tree_build(const sella_rows *rows, const int64_t *index_k, int64_t k,
+                              const sella_tree_options *options, sella_tree_batch *out,
+                              sella_err *err)
 {
     sella_status status = SELLA_OK;
     forest f = {.rows = rows, .share = options->share, .root = -1};
@@ -598,7 +632,8 @@ sella_status sella_tree_build(const sella_rows *rows, const int64_t *index_k, in
     }
     SELLA_TRY(batch_count(&f, out, err));
     if (out->T > options->budget) {
-        status = sella_err_set(err, SELLA_ARG, "the batch has %d tokens; expected at most %d", out->T, options->budget);
+        status = sella_err_set(err, SELLA_ARG, "the batch has %d tokens; expected at most %d",
+                               out->T, options->budget);
         goto done;
     }
     out->N = (int)k;

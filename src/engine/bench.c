@@ -1,6 +1,8 @@
-/* bench.c - sella_bench: options resolved, one bench called, a warning when the machine was not idle (sella/bench.h).
+/* bench.c - sella_bench: options resolved, one bench called, a warning when the machine was not
+ * idle (sella/bench.h).
  *
- * Easy to get wrong: the machine's clock moves, so roof and work are measured in turns, and the share compares best with best.
+ * Easy to get wrong: the machine's clock moves, so roof and work are measured in turns, and the
+ * share compares best with best.
  */
 #include "sella/bench.h"
 
@@ -13,16 +15,19 @@
 sella_status sella_bench_stop(const sella_bench_options *options, int run, sella_err *err)
 {
     if (sella_stop_wanted(options->talk)) {
-        return sella_err_set(err, SELLA_INTERRUPTED, "interrupted after %d of %d runs", run, options->runs);
+        return sella_err_set(err, SELLA_INTERRUPTED, "interrupted after %d of %d runs", run,
+                             options->runs);
     }
     return SELLA_OK;
 }
 
-static sella_status bench_gemm(const sella_bench_options *options, const sella_bench_sink *out, sella_err *err)
+static sella_status bench_gemm(const sella_bench_options *options, const sella_bench_sink *out,
+                               sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_roof roof = {0};
-    sella_backbone_config shape = {.family = "llama", .layers = 30, .C = 576, .H = 9, .G = 3, .D = 64, .F = 1536, .V = 49152};
+    sella_backbone_config shape = {
+        .family = "llama", .layers = 30, .C = 576, .H = 9, .G = 3, .D = 64, .F = 1536, .V = 49152};
     sella_backbone_need need;
     if (options->model != NULL) {
         SELLA_TRY(sella_backbone_probe(options->model, &shape, &need, err));
@@ -41,7 +46,8 @@ done:
 typedef struct bench_kind {
     const char *name;
     bool model; /* needs one */
-    sella_status (*run)(const sella_bench_options *options, const sella_bench_sink *out, sella_err *err);
+    sella_status (*run)(const sella_bench_options *options, const sella_bench_sink *out,
+                        sella_err *err);
 } bench_kind;
 
 static const bench_kind kinds[] = {
@@ -54,7 +60,8 @@ static const bench_kind kinds[] = {
     {"tsne", false, sella_bench_tsne},
 };
 
-static sella_status resolve(const sella_bench_options *given, sella_bench_options *o, const bench_kind **kind, sella_err *err)
+static sella_status resolve(const sella_bench_options *given, sella_bench_options *o,
+                            const bench_kind **kind, sella_err *err)
 {
     *o = *given;
     *kind = NULL;
@@ -68,23 +75,33 @@ static sella_status resolve(const sella_bench_options *given, sella_bench_option
         *kind = strcmp(o->what, kinds[k].name) == 0 ? &kinds[k] : *kind;
     }
     if (*kind == NULL) {
-        return sella_err_set(err, SELLA_ARG, "bench '%s' is unknown; expected gemm, score, train, prefix, cache, collab or tsne", o->what != NULL ? o->what : "");
+        return sella_err_set(
+            err, SELLA_ARG,
+            "bench '%s' is unknown; expected gemm, score, train, prefix, cache, collab or tsne",
+            o->what != NULL ? o->what : "");
     }
     if ((*kind)->model && o->model == NULL) {
         return sella_err_set(err, SELLA_ARG, "bench %s needs a model", o->what);
     }
-    if (o->tokens < 16 || o->tokens > 1 << 20 || o->runs < 1 || o->runs > 10000 || o->lora_rank < 1) {
-        return sella_err_set(err, SELLA_ARG, "bench of %d tokens, %d runs, rank %d; expected 16 to 1048576 tokens, 1 to 10000 runs, rank 1 or more",
+    if (o->tokens < 16 || o->tokens > 1 << 20 || o->runs < 1 || o->runs > 10000 ||
+        o->lora_rank < 1) {
+        return sella_err_set(err, SELLA_ARG,
+                             "bench of %d tokens, %d runs, rank %d; expected 16 to 1048576 tokens, "
+                             "1 to 10000 runs, rank 1 or more",
                              o->tokens, o->runs, o->lora_rank);
     }
     if (o->row_tokens < 0 || o->row_tokens > o->tokens || o->ratings < 2 || o->points < 100) {
-        return sella_err_set(err, SELLA_ARG, "bench of rows of %d tokens, %d ratings, %d points; expected at most %d tokens a row, 2 ratings, 100 points or more",
+        return sella_err_set(err, SELLA_ARG,
+                             "bench of rows of %d tokens, %d ratings, %d points; expected at most "
+                             "%d tokens a row, 2 ratings, 100 points or more",
                              o->row_tokens, o->ratings, o->points, o->tokens);
     }
     return SELLA_OK;
 }
 
-sella_status sella_bench(const sella_bench_options *options, void (*each)(void *user, const sella_measurement *measurement), void *user, sella_err *err)
+sella_status sella_bench(const sella_bench_options *options,
+                         void (*each)(void *user, const sella_measurement *measurement), void *user,
+                         sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_bench_options resolved;
@@ -98,7 +115,9 @@ sella_status sella_bench(const sella_bench_options *options, void (*each)(void *
     const double foreign = sella_load_foreign(out.start);
     if (foreign > FOREIGN_LOAD_MAX) {
         sella_say(resolved.talk, SELLA_LEVEL_WARN,
-                  "others used %.0f %% of the processors while this was measured: an idle machine is faster, and shares may be off", 100.0 * foreign);
+                  "others used %.0f %% of the processors while this was measured: an idle machine "
+                  "is faster, and shares may be off",
+                  100.0 * foreign);
     }
 done:
     return status;

@@ -1,10 +1,13 @@
-/* bench_cache.c - bench cache: training steps whose lower layers are frozen, with and without hidden states on disk (engine/bench_part.h).
+/* bench_cache.c - bench cache: training steps whose lower layers are frozen, with and without
+ * hidden states on disk (engine/bench_part.h).
  *
- * One batch is trained on in four ways, in turns: its layers below K tree by tree and written to the file (the first epoch), the same without
- * the file, read from the file, and the whole batch at once. The first three are what training does; the last one tells what trees cost.
+ * One batch is trained on in four ways, in turns: its layers below K tree by tree and written to
+ * the file (the first epoch), the same without the file, read from the file, and the whole batch at
+ * once. The first three are what training does; the last one tells what trees cost.
  *
- * Easy to get wrong: the work really done differs between the ways, so each share of the roof counts its own products; with few layers behind K
- * it matters that the last layer computes little for tokens that are no answers, and that layer K needs no gradient of its input.
+ * Easy to get wrong: the work really done differs between the ways, so each share of the roof
+ * counts its own products; with few layers behind K it matters that the last layer computes little
+ * for tokens that are no answers, and that layer K needs no gradient of its input.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -46,7 +49,8 @@ static sella_status make_trees(cache_bench *b, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const uint32_t V = (uint32_t)sella_backbone_shape(b->model.backbone)->V;
-    const int total = b->options->tokens, each = b->options->row_tokens > 0 ? b->options->row_tokens : TREE_TOKENS;
+    const int total = b->options->tokens,
+              each = b->options->row_tokens > 0 ? b->options->row_tokens : TREE_TOKENS;
     const int most = (total + each - 1) / each;
     const sella_tree_options packed = {.budget = total, .share = true};
     sella_bench_text text = {2};
@@ -55,7 +59,8 @@ static sella_status make_trees(cache_bench *b, sella_err *err)
     b->tree = sella_alloc((size_t)most, sizeof *b->tree, "the trees measured", err);
     b->tokens_t = sella_alloc((size_t)most, sizeof *b->tokens_t, "the trees measured", err);
     b->z_n = sella_alloc((size_t)most, sizeof *b->z_n, "the trees measured", err);
-    b->x = sella_alloc((size_t)total * (size_t)sella_backbone_shape(b->model.backbone)->C, sizeof *b->x, "hidden states", err);
+    b->x = sella_alloc((size_t)total * (size_t)sella_backbone_shape(b->model.backbone)->C,
+                       sizeof *b->x, "hidden states", err);
     if (!index_k || !token_n || !b->tree || !b->tokens_t || !b->z_n || !b->x) {
         status = SELLA_MEMORY;
         goto done;
@@ -67,8 +72,10 @@ static sella_status make_trees(cache_bench *b, sella_err *err)
         }
         index_k[b->trees] = b->trees;
         b->tokens_t[b->trees] = n;
-        SELLA_TRY(sella_rows_add(&b->rows, token_n, NULL, n, NULL, b->trees, b->trees, (float)(b->trees % 2), 1.0f, err));
-        SELLA_TRY(sella_tree_build(&b->rows, &index_k[b->trees], 1, &packed, &b->tree[b->trees], err));
+        SELLA_TRY(sella_rows_add(&b->rows, token_n, NULL, n, NULL, b->trees, b->trees,
+                                 (float)(b->trees % 2), 1.0f, err));
+        SELLA_TRY(
+            sella_tree_build(&b->rows, &index_k[b->trees], 1, &packed, &b->tree[b->trees], err));
         b->trees++;
     }
     SELLA_TRY(sella_tree_build(&b->rows, index_k, b->trees, &packed, &b->batch, err));
@@ -90,7 +97,8 @@ static sella_status forward_backward(cache_bench *b, way how, sella_err *err)
     }
     for (int t = 0; t < b->trees; t++) {
         if (how == READ && !sella_hidden_cache_read(b->cache, t, &b->tree[t], x)) {
-            SELLA_TRY(sella_err_set(err, SELLA_IO, "the hidden states of tree %d cannot be read again", t));
+            SELLA_TRY(sella_err_set(err, SELLA_IO,
+                                    "the hidden states of tree %d cannot be read again", t));
         } else if (how != READ) {
             SELLA_TRY(sella_pass_hidden(m->pass, &b->tree[t], K, x, err));
         }
@@ -121,7 +129,8 @@ done:
     return status;
 }
 
-/* Gradients with and without the file: the largest difference as a part of the largest gradient. The optimizer leaves them zero. */
+/* Gradients with and without the file: the largest difference as a part of the largest gradient.
+ * The optimizer leaves them zero. */
 static sella_status compare(cache_bench *b, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -153,7 +162,8 @@ done:
     return status;
 }
 
-/* FLOP of the frozen products behind layer K, forward and backward. Without an adapter on q, k or v layer K needs still less. */
+/* FLOP of the frozen products behind layer K, forward and backward. Without an adapter on q, k or v
+ * layer K needs still less. */
 static double upper_flop(const cache_bench *b)
 {
     const sella_backbone_config *c = sella_backbone_shape(b->model.backbone);
@@ -167,17 +177,24 @@ static double upper_flop(const cache_bench *b)
 static void tell(cache_bench *b, const sella_bench_sink *out)
 {
     const int L = sella_backbone_shape(b->model.backbone)->layers, K = b->options->first_layer;
-    const double top = sella_roof_rate(&b->roof), upper = upper_flop(b), lower = K * sella_roof_layer(&b->roof, b->batch.T);
-    const double flop[WAYS] = {[BUILD] = lower + upper, [COMPUTE] = lower + upper, [READ] = upper, [WHOLE] = lower + upper};
+    const double top = sella_roof_rate(&b->roof), upper = upper_flop(b),
+                 lower = K * sella_roof_layer(&b->roof, b->batch.T);
+    const double flop[WAYS] = {[BUILD] = lower + upper,
+                               [COMPUTE] = lower + upper,
+                               [READ] = upper,
+                               [WHOLE] = lower + upper};
     sella_sample without[2] = {sella_sample_pick(b->sample_r[COMPUTE], b->options->runs, 0),
                                sella_sample_pick(b->sample_r[COMPUTE], b->options->runs, 1)};
     char work[160];
     for (int how = 0; how < WAYS; how++) {
-        snprintf(work, sizeof work, "%s: LoRA step from layer %d of %d on, %d tokens in %d tree%s%s", way_names[how], K, L, b->batch.T, b->trees, b->trees == 1 ? "" : "s",
+        snprintf(work, sizeof work,
+                 "%s: LoRA step from layer %d of %d on, %d tokens in %d tree%s%s", way_names[how],
+                 K, L, b->batch.T, b->trees, b->trees == 1 ? "" : "s",
                  sella_backbone_stored(b->model.backbone) ? ", stored weights" : "");
         for (int which = 0; which < 2; which++) {
             const sella_sample took = sella_sample_pick(b->sample_r[how], b->options->runs, which);
-            sella_measurement m = sella_measurement_new("tokens/s", b->batch.T / took.seconds, flop[how] / took.seconds / top);
+            sella_measurement m = sella_measurement_new("tokens/s", b->batch.T / took.seconds,
+                                                        flop[how] / took.seconds / top);
             if (how == READ) {
                 m.work_ratio = flop[COMPUTE] / flop[READ];
                 m.speed_up = without[which].seconds / took.seconds;
@@ -213,7 +230,8 @@ done:
 }
 
 /* Two thirds of the layers are frozen unless it is said. */
-static sella_status resolve(const sella_bench_options *given, sella_bench_options *o, sella_err *err)
+static sella_status resolve(const sella_bench_options *given, sella_bench_options *o,
+                            sella_err *err)
 {
     sella_backbone_config shape;
     sella_backbone_need need;
@@ -224,13 +242,16 @@ static sella_status resolve(const sella_bench_options *given, sella_bench_option
     }
     o->first_layer = o->first_layer == 0 ? 2 * shape.layers / 3 : o->first_layer;
     if (o->first_layer < 1 || o->first_layer >= shape.layers) {
-        return sella_err_set(err, SELLA_ARG, "bench cache with adapters from layer %d on; the model has layers 0 to %d: expected 1 to %d", o->first_layer,
-                             shape.layers - 1, shape.layers - 1);
+        return sella_err_set(err, SELLA_ARG,
+                             "bench cache with adapters from layer %d on; the model has layers 0 "
+                             "to %d: expected 1 to %d",
+                             o->first_layer, shape.layers - 1, shape.layers - 1);
     }
     return SELLA_OK;
 }
 
-sella_status sella_bench_cache(const sella_bench_options *options, const sella_bench_sink *out, sella_err *err)
+sella_status sella_bench_cache(const sella_bench_options *options, const sella_bench_sink *out,
+                               sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_bench_options resolved;
@@ -248,7 +269,8 @@ sella_status sella_bench_cache(const sella_bench_options *options, const sella_b
     }
     SELLA_TRY(sella_bench_model_open(&resolved, true, &b.model, err));
     SELLA_TRY(make_trees(&b, err));
-    SELLA_TRY(sella_roof_init(&b.roof, sella_backbone_shape(b.model.backbone), resolved.tokens, resolved.runs, err));
+    SELLA_TRY(sella_roof_init(&b.roof, sella_backbone_shape(b.model.backbone), resolved.tokens,
+                              resolved.runs, err));
     SELLA_TRY(measure(&b, file, err));
     sella_roof_tell(&b.roof, false, out);
     tell(&b, out);

@@ -1,4 +1,5 @@
-/* bench_clock.c - seconds, processor seconds, the load of others, and the lines that are told (engine/bench_part.h). */
+/* bench_clock.c - seconds, processor seconds, the load of others, and the lines that are told
+ * (engine/bench_part.h). */
 #include <math.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -50,7 +51,8 @@ sella_load sella_load_now(void)
     if (file != NULL && fgets(line, sizeof line, file) != NULL && strncmp(line, "cpu ", 4) == 0) {
         double ticks = 0.0;
         char *at = line + 4;
-        for (int field = 0; field < 8; field++) { /* user nice system idle iowait irq softirq steal */
+        /* user nice system idle iowait irq softirq steal */
+        for (int field = 0; field < 8; field++) {
             const double value = strtod(at, &at);
             ticks += field == 3 || field == 4 ? 0.0 : value;
         }
@@ -65,13 +67,15 @@ sella_load sella_load_now(void)
 sella_status sella_bench_folder(char **path, sella_err *err)
 {
     const char *base = getenv("TMPDIR");
-    char *folder = sella_path_join(base != NULL && base[0] != '\0' ? base : "/tmp", "sella-bench-XXXXXX", NULL);
+    char *folder = sella_path_join(base != NULL && base[0] != '\0' ? base : "/tmp",
+                                   "sella-bench-XXXXXX", NULL);
     *path = NULL;
     if (folder == NULL) {
         return sella_err_memory(err, "a path", 64);
     }
     if (mkdtemp(folder) == NULL) {
-        const sella_status status = sella_err_set(err, SELLA_IO, "%s: a folder for what is measured cannot be made there", folder);
+        const sella_status status = sella_err_set(
+            err, SELLA_IO, "%s: a folder for what is measured cannot be made there", folder);
         free(folder);
         return status;
     }
@@ -111,12 +115,21 @@ static double peak_mb(void)
 
 sella_measurement sella_measurement_new(const char *unit, double rate, double bound_share)
 {
-    sella_measurement m = {.rate = rate, .bound_share = bound_share, .answer = NAN, .token_ratio = NAN, .speed_up = NAN, .share = NAN, .difference = NAN, .work_ratio = NAN, .disk_mb = NAN};
+    sella_measurement m = {.rate = rate,
+                           .bound_share = bound_share,
+                           .answer = NAN,
+                           .token_ratio = NAN,
+                           .speed_up = NAN,
+                           .share = NAN,
+                           .difference = NAN,
+                           .work_ratio = NAN,
+                           .disk_mb = NAN};
     snprintf(m.unit, sizeof m.unit, "%s", unit);
     return m;
 }
 
-void sella_bench_tell(const sella_bench_sink *out, const char *name, const char *work, int which, sella_sample took, sella_measurement m)
+void sella_bench_tell(const sella_bench_sink *out, const char *name, const char *work, int which,
+                      sella_sample took, sella_measurement m)
 {
     m.seconds = took.seconds;
     m.cpu_seconds = took.cpu;
@@ -124,6 +137,10 @@ void sella_bench_tell(const sella_bench_sink *out, const char *name, const char 
     m.threads = sella_threads();
     m.foreign_load = sella_load_foreign(out->start);
     snprintf(m.name, sizeof m.name, "%s", name);
-    snprintf(m.work, sizeof m.work, "%s, %s of %d", work, which < 0 ? "mean" : which == 0 ? "best" : "median", out->options->runs);
+    snprintf(m.work, sizeof m.work, "%s, %s of %d", work,
+             which < 0    ? "mean"
+             : which == 0 ? "best"
+                          : "median",
+             out->options->runs);
     out->each(out->user, &m);
 }

@@ -1,8 +1,9 @@
-/* bench_collab.c - bench collab: epochs of method mf on made-up ratings, through sella_train as any user calls it (engine/bench_part.h).
+/* bench_collab.c - bench collab: epochs of method mf on made-up ratings, through sella_train as any
+ * user calls it (engine/bench_part.h).
  *
- * The clock hangs on training's progress: an epoch lasts from the last step of the one before to its own last step, so that shuffling,
- * the optimizer and the loop are in it. The roof is measured between epochs, with the clock stopped. There is no valid split: what is
- * measured is training.
+ * The clock hangs on training's progress: an epoch lasts from the last step of the one before to
+ * its own last step, so that shuffling, the optimizer and the loop are in it. The roof is measured
+ * between epochs, with the clock stopped. There is no valid split: what is measured is training.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -14,7 +15,12 @@
 #include "engine/bench_part.h"
 #include "sella/train.h"
 
-enum { USERS = 6040, ITEMS = 3706, WIDTH = 64, TRUE_WIDTH = 4 /* of the vectors that the labels are drawn from */ };
+enum {
+    USERS = 6040,
+    ITEMS = 3706,
+    WIDTH = 64,
+    TRUE_WIDTH = 4 /* of the vectors that the labels are drawn from */
+};
 
 typedef struct collab_bench {
     const sella_bench_options *options;
@@ -44,12 +50,15 @@ done:
     return status;
 }
 
-/* Users and items by chance, label = 1 with probability sigmoid(p_u . q_i). Histories stay empty: mf does not look at them. */
+/* Users and items by chance, label = 1 with probability sigmoid(p_u . q_i). Histories stay empty:
+ * mf does not look at them. */
 static sella_status draft_ratings(sella_draft *draft, int ratings, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    const sella_rng rng = {.seed = 4, .stream = SELLA_STREAM_TEST}, normal = {.seed = 5, .stream = SELLA_STREAM_TEST};
-    float *vector = sella_alloc((size_t)(USERS + ITEMS) * TRUE_WIDTH, sizeof *vector, "vectors of ratings", err);
+    const sella_rng rng = {.seed = 4, .stream = SELLA_STREAM_TEST},
+                    normal = {.seed = 5, .stream = SELLA_STREAM_TEST};
+    float *vector = sella_alloc((size_t)(USERS + ITEMS) * TRUE_WIDTH, sizeof *vector,
+                                "vectors of ratings", err);
     if (vector == NULL) {
         return SELLA_MEMORY;
     }
@@ -113,19 +122,26 @@ static int wants_stop(void *user)
 static sella_status train(collab_bench *b, const char *folder, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    char epochs[48], width[32], *data = sella_path_join(folder, "data", NULL), *run = sella_path_join(folder, "run", NULL), *json = NULL;
+    char epochs[48], width[32], *data = sella_path_join(folder, "data", NULL),
+                                *run = sella_path_join(folder, "run", NULL), *json = NULL;
     snprintf(epochs, sizeof epochs, "collab.epochs=%d", b->options->runs + 1);
     snprintf(width, sizeof width, "collab.width=%d", WIDTH);
     const char *const set[] = {epochs, width, "checkpoint.seconds=1000000"};
     const sella_talk talk = {.progress = on_progress, .stop = wants_stop, .user = b};
-    const sella_train_options options = {.method = "mf", .dataset = data, .run = run, .set = set, .set_count = 3, .threads = b->options->threads};
+    const sella_train_options options = {.method = "mf",
+                                         .dataset = data,
+                                         .run = run,
+                                         .set = set,
+                                         .set_count = 3,
+                                         .threads = b->options->threads};
     if (data == NULL || run == NULL) {
         SELLA_TRY(sella_err_memory(err, "a path", 64));
     }
     SELLA_TRY(write_ratings(b->options->ratings, data, err));
     SELLA_TRY(sella_train(&options, &talk, &json, err));
     if (b->epochs != b->options->runs + 1) {
-        SELLA_TRY(sella_err_set(err, SELLA_STATE, "training told %d epochs; expected %d", b->epochs, b->options->runs + 1));
+        SELLA_TRY(sella_err_set(err, SELLA_STATE, "training told %d epochs; expected %d", b->epochs,
+                                b->options->runs + 1));
     }
 done:
     free(json);
@@ -134,11 +150,13 @@ done:
     return status;
 }
 
-sella_status sella_bench_collab(const sella_bench_options *options, const sella_bench_sink *out, sella_err *err)
+sella_status sella_bench_collab(const sella_bench_options *options, const sella_bench_sink *out,
+                                sella_err *err)
 {
     sella_status status = SELLA_OK;
     collab_bench b = {.options = options};
-    sella_backbone_config shape = {.family = "llama", .layers = 30, .C = 576, .H = 9, .G = 3, .D = 64, .F = 1536, .V = 49152};
+    sella_backbone_config shape = {
+        .family = "llama", .layers = 30, .C = 576, .H = 9, .G = 3, .D = 64, .F = 1536, .V = 49152};
     char *folder = NULL, work[128];
     sella_backbone_need need;
     if (options->model != NULL) {
@@ -153,11 +171,13 @@ sella_status sella_bench_collab(const sella_bench_options *options, const sella_
     SELLA_TRY(train(&b, folder, err));
     const double top = sella_roof_rate(&b.roof);
     sella_roof_tell(&b.roof, false, out);
-    snprintf(work, sizeof work, "one epoch of mf, %d ratings of %d users on %d items, %d wide", options->ratings, USERS, ITEMS, WIDTH);
+    snprintf(work, sizeof work, "one epoch of mf, %d ratings of %d users on %d items, %d wide",
+             options->ratings, USERS, ITEMS, WIDTH);
     for (int which = 0; which < 2; which++) {
         const sella_sample took = sella_sample_pick(b.sample_r, options->runs, which);
         const double rate = options->ratings / took.seconds;
-        sella_bench_tell(out, "collab", work, which, took, sella_measurement_new("rows/s", rate, 6.0 * WIDTH * rate / top));
+        sella_bench_tell(out, "collab", work, which, took,
+                         sella_measurement_new("rows/s", rate, 6.0 * WIDTH * rate / top));
     }
 done:
     if (folder != NULL) {

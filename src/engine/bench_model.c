@@ -1,7 +1,9 @@
-/* bench_model.c - bench score and bench train: packed rows without shared prefixes through the pass (engine/bench_part.h).
+/* bench_model.c - bench score and bench train: packed rows without shared prefixes through the pass
+ * (engine/bench_part.h).
  *
- * Easy to get wrong: the last decoder layer computes only what the answers need, so that "2 P a token" counts up to one layer of work that is
- * never done: the share is flattered by at most 1 / layers.
+ * Easy to get wrong: the last decoder layer computes only what the answers need, so that "2 P a
+ * token" counts up to one layer of work that is never done: the share is flattered by at most 1 /
+ * layers.
  */
 #include <math.h>
 
@@ -12,7 +14,10 @@
 #include "kernels/activation.h"
 #include "kernels/gemm.h"
 
-enum { ROW_MIN = 105, ROW_MAX = 169 /* 137 on average: compact, anchored history of 10 to 19 titles */ };
+enum {
+    ROW_MIN = 105,
+    ROW_MAX = 169 /* 137 on average: compact, anchored history of 10 to 19 titles */
+};
 
 uint32_t sella_bench_text_below(sella_bench_text *text, uint32_t n)
 {
@@ -22,7 +27,8 @@ uint32_t sella_bench_text_below(sella_bench_text *text, uint32_t n)
 
 /* ---- the model ---- */
 
-sella_status sella_bench_model_direction(sella_bench_model *model, int32_t yes, int32_t no, sella_err *err)
+sella_status sella_bench_model_direction(sella_bench_model *model, int32_t yes, int32_t no,
+                                         sella_err *err)
 {
     sella_status status = SELLA_OK;
     const int32_t label[2] = {yes, no};
@@ -40,11 +46,14 @@ done:
     return status;
 }
 
-static sella_status open_training(sella_bench_model *m, const sella_bench_options *options, sella_err *err)
+static sella_status open_training(sella_bench_model *m, const sella_bench_options *options,
+                                  sella_err *err)
 {
     sella_status status = SELLA_OK;
-    sella_lora_config config = {.rank = options->lora_rank, .alpha = 2.0 * options->lora_rank,
-                                .first_layer = strcmp(options->what, "cache") == 0 ? options->first_layer : 0};
+    sella_lora_config config = {.rank = options->lora_rank,
+                                .alpha = 2.0 * options->lora_rank,
+                                .first_layer =
+                                    strcmp(options->what, "cache") == 0 ? options->first_layer : 0};
     const sella_optimizer_config adam = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .clip = 1.0};
     SELLA_TRY(sella_lora_targets(options->lora_targets, &config.targets, err));
     SELLA_TRY(sella_lora_new(m->backbone, &config, 1, &m->lora, err));
@@ -54,7 +63,8 @@ done:
     return status;
 }
 
-sella_status sella_bench_model_open(const sella_bench_options *options, bool train, sella_bench_model *out, sella_err *err)
+sella_status sella_bench_model_open(const sella_bench_options *options, bool train,
+                                    sella_bench_model *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_weights weights;
@@ -64,15 +74,18 @@ sella_status sella_bench_model_open(const sella_bench_options *options, bool tra
     if (train) {
         SELLA_TRY(open_training(out, options, err));
     }
-    const size_t C = (size_t)sella_backbone_shape(out->backbone)->C, values = (size_t)options->tokens * C;
+    const size_t C = (size_t)sella_backbone_shape(out->backbone)->C,
+                 values = (size_t)options->tokens * C;
     out->answer = sella_alloc(values, sizeof *out->answer, "the answers", err);
     out->danswer = sella_alloc(values, sizeof *out->danswer, "the answers", err);
     out->direction = sella_alloc(C, sizeof *out->direction, "two rows of the head", err);
     if (out->answer == NULL || out->danswer == NULL || out->direction == NULL) {
         SELLA_TRY(SELLA_MEMORY);
     }
-    SELLA_TRY(sella_bench_model_direction(out, 1, 0, err)); /* any two tokens may stand for yes and no */
-    const sella_pass_options pass = {.max_tokens = options->tokens, .backward = train, .train_lora = train};
+    /* any two tokens may stand for yes and no */
+    SELLA_TRY(sella_bench_model_direction(out, 1, 0, err));
+    const sella_pass_options pass = {
+        .max_tokens = options->tokens, .backward = train, .train_lora = train};
     SELLA_TRY(sella_pass_new(out->backbone, out->lora, &pass, &out->pass, err));
 done:
     return status;
@@ -89,13 +102,17 @@ void sella_bench_model_release(sella_bench_model *model)
     sella_backbone_close(model->backbone);
 }
 
-sella_status sella_bench_model_pass(sella_bench_model *model, const sella_tree_batch *batch, bool backward, int64_t rows, float *z_n, sella_err *err)
+sella_status sella_bench_model_pass(sella_bench_model *model, const sella_tree_batch *batch,
+                                    bool backward, int64_t rows, float *z_n, sella_err *err)
 {
-    const sella_status status = sella_pass_forward(model->pass, batch, NULL, 1, backward ? model->step : -1, model->answer, err);
-    return status == SELLA_OK ? sella_bench_model_answers(model, batch, backward, rows, z_n, err) : status;
+    const sella_status status = sella_pass_forward(model->pass, batch, NULL, 1,
+                                                   backward ? model->step : -1, model->answer, err);
+    return status == SELLA_OK ? sella_bench_model_answers(model, batch, backward, rows, z_n, err)
+                              : status;
 }
 
-sella_status sella_bench_model_answers(sella_bench_model *model, const sella_tree_batch *batch, bool backward, int64_t rows, float *z_n, sella_err *err)
+sella_status sella_bench_model_answers(sella_bench_model *model, const sella_tree_batch *batch,
+                                       bool backward, int64_t rows, float *z_n, sella_err *err)
 {
     const int C = sella_backbone_shape(model->backbone)->C;
     for (int n = 0; n < batch->N; n++) {
@@ -140,12 +157,14 @@ static sella_status make_rows(model_bench *b, sella_err *err)
         return SELLA_MEMORY;
     }
     for (int used = 0, row = 0; used < total; row++) {
-        int n = fixed > 0 ? fixed : ROW_MIN + (int)sella_bench_text_below(&text, ROW_MAX - ROW_MIN + 1);
+        int n =
+            fixed > 0 ? fixed : ROW_MIN + (int)sella_bench_text_below(&text, ROW_MAX - ROW_MIN + 1);
         n = n > total - used ? total - used : n;
         for (int i = 0; i < n; i++) {
             token_n[i] = (int32_t)sella_bench_text_below(&text, V);
         }
-        SELLA_TRY(sella_rows_add(&b->rows, token_n, NULL, n, NULL, row, row, (float)(row % 2), 1.0f, err));
+        SELLA_TRY(sella_rows_add(&b->rows, token_n, NULL, n, NULL, row, row, (float)(row % 2), 1.0f,
+                                 err));
         used += n;
     }
     index_k = sella_alloc((size_t)b->rows.count, sizeof *index_k, "the rows measured", err);
@@ -188,13 +207,16 @@ static double mean_answer(const model_bench *b)
 static void tell_work(model_bench *b, const sella_bench_sink *out)
 {
     const double top = sella_roof_rate(&b->roof);
-    const double flop = (b->train ? 4.0 : 2.0) * (double)sella_backbone_parameters(b->model.backbone);
+    const double flop =
+        (b->train ? 4.0 : 2.0) * (double)sella_backbone_parameters(b->model.backbone);
     const int T = b->batch.T;
     char work[128];
-    int used = snprintf(work, sizeof work, "%s%d tokens in %d rows%s", b->train ? "LoRA step, " : "forward pass, ", T, b->batch.N,
+    int used = snprintf(work, sizeof work, "%s%d tokens in %d rows%s",
+                        b->train ? "LoRA step, " : "forward pass, ", T, b->batch.N,
                         sella_backbone_stored(b->model.backbone) ? ", stored weights" : "");
     if (b->train && used > 0 && (size_t)used < sizeof work) {
-        snprintf(work + used, sizeof work - (size_t)used, ", rank %d on %s", b->options->lora_rank, b->options->lora_targets);
+        snprintf(work + used, sizeof work - (size_t)used, ", rank %d on %s", b->options->lora_rank,
+                 b->options->lora_targets);
     }
     for (int which = 0; which < 2; which++) {
         const sella_sample took = sella_sample_pick(b->sample_r, b->options->runs, which);
@@ -205,8 +227,8 @@ static void tell_work(model_bench *b, const sella_bench_sink *out)
     }
 }
 
-/* FLOP of the frozen products of one pass: in the last layer only k and v are computed for every token; backward no layer below the lowest
- * adapter needs the gradient of its input. */
+/* FLOP of the frozen products of one pass: in the last layer only k and v are computed for every
+ * token; backward no layer below the lowest adapter needs the gradient of its input. */
 static double products_flop(const model_bench *b, bool backward)
 {
     const sella_backbone_config *c = sella_backbone_shape(b->model.backbone);
@@ -219,17 +241,22 @@ static double products_flop(const model_bench *b, bool backward)
 }
 
 static const char *const part_names[SELLA_LAPS] = {
-    [SELLA_LAP_PRODUCTS] = "products",  [SELLA_LAP_ATTENTION] = "attention", [SELLA_LAP_NORM] = "norms",
-    [SELLA_LAP_ROPE] = "rope",          [SELLA_LAP_SWIGLU] = "swiglu",       [SELLA_LAP_ADAPTERS] = "adapters",
+    [SELLA_LAP_PRODUCTS] = "products",   [SELLA_LAP_ATTENTION] = "attention",
+    [SELLA_LAP_NORM] = "norms",          [SELLA_LAP_ROPE] = "rope",
+    [SELLA_LAP_SWIGLU] = "swiglu",       [SELLA_LAP_ADAPTERS] = "adapters",
     [SELLA_LAP_EMBEDDING] = "embedding", [SELLA_LAP_REST] = "rest",
 };
 
-/* Mean seconds of each part over the runs; its rate is its share of the whole. The products' share of the roof counts their own FLOP. */
+/* Mean seconds of each part over the runs; its rate is its share of the whole. The products' share
+ * of the roof counts their own FLOP. */
 static void tell_profile(const model_bench *b, const sella_bench_sink *out)
 {
     const int runs = b->options->runs;
-    const unsigned targets = b->model.lora != NULL ? sella_lora_settings(b->model.lora)->targets : 0;
-    const bool counted = targets & (1u << SELLA_MATRIX_Q | 1u << SELLA_MATRIX_K | 1u << SELLA_MATRIX_V); /* else the lowest layer needs less */
+    const unsigned targets =
+        b->model.lora != NULL ? sella_lora_settings(b->model.lora)->targets : 0;
+    /* else the lowest layer needs less */
+    const bool counted =
+        targets & (1u << SELLA_MATRIX_Q | 1u << SELLA_MATRIX_K | 1u << SELLA_MATRIX_V);
     double all = 0.0, rest;
     char work[96];
     for (int r = 0; r < runs; r++) {
@@ -240,25 +267,31 @@ static void tell_profile(const model_bench *b, const sella_bench_sink *out)
         for (int p = 0; p < SELLA_LAPS; p++) {
             const double seconds = b->profile.second[backward][p];
             const bool roof = p == SELLA_LAP_PRODUCTS && (!backward || counted) && seconds > 0.0;
-            const double share = roof ? products_flop(b, backward) * runs / seconds / sella_roof_rate(&b->roof) : NAN;
-            snprintf(work, sizeof work, "profile, %s: %s", backward ? "backward" : "forward", part_names[p]);
+            const double share =
+                roof ? products_flop(b, backward) * runs / seconds / sella_roof_rate(&b->roof)
+                     : NAN;
+            snprintf(work, sizeof work, "profile, %s: %s", backward ? "backward" : "forward",
+                     part_names[p]);
             sella_bench_tell(out, b->options->what, work, -1, (sella_sample){seconds / runs, NAN},
                              sella_measurement_new("% of time", 100.0 * seconds / all, share));
             rest -= seconds;
         }
     }
     snprintf(work, sizeof work, "profile, %s", b->train ? "loss and optimizer" : "logits");
-    sella_bench_tell(out, b->options->what, work, -1, (sella_sample){rest / runs, NAN}, sella_measurement_new("% of time", 100.0 * rest / all, NAN));
+    sella_bench_tell(out, b->options->what, work, -1, (sella_sample){rest / runs, NAN},
+                     sella_measurement_new("% of time", 100.0 * rest / all, NAN));
 }
 
-sella_status sella_bench_model_run(const sella_bench_options *options, const sella_bench_sink *out, sella_err *err)
+sella_status sella_bench_model_run(const sella_bench_options *options, const sella_bench_sink *out,
+                                   sella_err *err)
 {
     sella_status status = SELLA_OK;
     model_bench b = {.options = options, .train = strcmp(options->what, "train") == 0};
     sella_rows_init(&b.rows);
     SELLA_TRY(sella_bench_model_open(options, b.train, &b.model, err));
     SELLA_TRY(make_rows(&b, err));
-    SELLA_TRY(sella_roof_init(&b.roof, sella_backbone_shape(b.model.backbone), options->tokens, options->runs, err));
+    SELLA_TRY(sella_roof_init(&b.roof, sella_backbone_shape(b.model.backbone), options->tokens,
+                              options->runs, err));
     b.sample_r = sella_alloc((size_t)options->runs, sizeof *b.sample_r, "the times", err);
     if (b.sample_r == NULL) {
         SELLA_TRY(SELLA_MEMORY);

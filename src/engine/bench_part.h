@@ -1,6 +1,7 @@
 /* bench_part.h - what the benches share: the clock, the roof, a model with rows to run through it.
  *
- * Does:     bench.c resolves the options and calls one bench; each measures in turns with the roof and tells its lines at the end.
+ * Does:     bench.c resolves the options and calls one bench; each measures in turns with the roof
+ *           and tells its lines at the end.
  * Memory:   caller-held structs, released with their _release.
  * Not here: the options' meaning (sella/bench.h).
  */
@@ -46,8 +47,10 @@ typedef struct sella_bench_sink {
 
 /* A measurement with every figure that does not exist NaN. */
 sella_measurement sella_measurement_new(const char *unit, double rate, double bound_share);
-/* Completes m (name, work with "best of", memory, threads, load) and hands it on. which as in sella_sample_pick; -1: mean. */
-void sella_bench_tell(const sella_bench_sink *out, const char *name, const char *work, int which, sella_sample took, sella_measurement m);
+/* Completes m (name, work with "best of", memory, threads, load) and hands it on. which as in
+ * sella_sample_pick; -1: mean. */
+void sella_bench_tell(const sella_bench_sink *out, const char *name, const char *work, int which,
+                      sella_sample took, sella_measurement m);
 
 /* ---- bench_roof.c ---- */
 
@@ -67,7 +70,8 @@ typedef struct sella_roof {
     int runs, done;
 } sella_roof;
 
-sella_status sella_roof_init(sella_roof *roof, const sella_backbone_config *shape, int M, int runs, sella_err *err);
+sella_status sella_roof_init(sella_roof *roof, const sella_backbone_config *shape, int M, int runs,
+                             sella_err *err);
 void sella_roof_release(sella_roof *roof);
 /* One measurement of every product, each the fastest of `calls`; nothing once `runs` are done. */
 void sella_roof_measure(sella_roof *roof, int calls);
@@ -92,16 +96,22 @@ typedef struct sella_bench_model {
 } sella_bench_model;
 
 /* yes, no: label tokens of the direction. */
-sella_status sella_bench_model_open(const sella_bench_options *options, bool train, sella_bench_model *out, sella_err *err);
-sella_status sella_bench_model_direction(sella_bench_model *model, int32_t yes, int32_t no, sella_err *err);
+sella_status sella_bench_model_open(const sella_bench_options *options, bool train,
+                                    sella_bench_model *out, sella_err *err);
+sella_status sella_bench_model_direction(sella_bench_model *model, int32_t yes, int32_t no,
+                                         sella_err *err);
 void sella_bench_model_release(sella_bench_model *model);
-/* z_n (or NULL) [batch rows]: logits at each row's number. backward: gradients of the mean BCE over `rows` rows are accumulated. */
-sella_status sella_bench_model_pass(sella_bench_model *model, const sella_tree_batch *batch, bool backward, int64_t rows, float *z_n, sella_err *err);
+/* z_n (or NULL) [batch rows]: logits at each row's number. backward: gradients of the mean BCE over
+ * `rows` rows are accumulated. */
+sella_status sella_bench_model_pass(sella_bench_model *model, const sella_tree_batch *batch,
+                                    bool backward, int64_t rows, float *z_n, sella_err *err);
 
 /* The part of a pass behind its forward half: logits of model->answer, and backward. */
-sella_status sella_bench_model_answers(sella_bench_model *model, const sella_tree_batch *batch, bool backward, int64_t rows, float *z_n, sella_err *err);
+sella_status sella_bench_model_answers(sella_bench_model *model, const sella_tree_batch *batch,
+                                       bool backward, int64_t rows, float *z_n, sella_err *err);
 
-/* Ids of made-up text: s = s * 6364136223846793005 + 1442695040888963407 (mod 2^64), id = (s >> 33) mod V. bench/peers has the same. */
+/* Ids of made-up text: s = s * 6364136223846793005 + 1442695040888963407 (mod 2^64), id = (s >> 33)
+ * mod V. bench/peers has the same. */
 typedef struct sella_bench_text {
     uint64_t s;
 } sella_bench_text;
@@ -109,11 +119,16 @@ uint32_t sella_bench_text_below(sella_bench_text *text, uint32_t n);
 
 /* ---- the benches: each opens, measures, tells ---- */
 
-sella_status sella_bench_model_run(const sella_bench_options *options, const sella_bench_sink *out, sella_err *err);
-sella_status sella_bench_prefix(const sella_bench_options *options, const sella_bench_sink *out, sella_err *err);
-sella_status sella_bench_tsne(const sella_bench_options *options, const sella_bench_sink *out, sella_err *err);
-sella_status sella_bench_cache(const sella_bench_options *options, const sella_bench_sink *out, sella_err *err);
-sella_status sella_bench_collab(const sella_bench_options *options, const sella_bench_sink *out, sella_err *err);
+sella_status sella_bench_model_run(const sella_bench_options *options, const sella_bench_sink *out,
+                                   sella_err *err);
+sella_status sella_bench_prefix(const sella_bench_options *options, const sella_bench_sink *out,
+                                sella_err *err);
+sella_status sella_bench_tsne(const sella_bench_options *options, const sella_bench_sink *out,
+                              sella_err *err);
+sella_status sella_bench_cache(const sella_bench_options *options, const sella_bench_sink *out,
+                               sella_err *err);
+sella_status sella_bench_collab(const sella_bench_options *options, const sella_bench_sink *out,
+                                sella_err *err);
 
 /* SELLA_INTERRUPTED when the caller wants to stop. */
 sella_status sella_bench_stop(const sella_bench_options *options, int run, sella_err *err);

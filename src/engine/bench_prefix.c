@@ -1,10 +1,13 @@
-/* bench_prefix.c - bench prefix: what computing a shared prefix once is worth, and that it changes nothing (engine/bench_part.h).
+/* bench_prefix.c - bench prefix: what computing a shared prefix once is worth, and that it changes
+ * nothing (engine/bench_part.h).
  *
- * The same rows twice: in trees, and one by one, which still means packed batches without padding, so that only the prefix makes the
- * difference. One by one costs the same for every token: of its batches only about two are timed, and scaled by tokens.
+ * The same rows twice: in trees, and one by one, which still means packed batches without padding,
+ * so that only the prefix makes the difference. One by one costs the same for every token: of its
+ * batches only about two are timed, and scaled by tokens.
  *
- * Easy to get wrong: gradients are sums over all rows of a case, so both ways divide by the rows of the case and not of a batch; an adapter whose
- * B is zero has no gradient on A, so B is filled before anything is compared.
+ * Easy to get wrong: gradients are sums over all rows of a case, so both ways divide by the rows of
+ * the case and not of a batch; an adapter whose B is zero has no gradient on A, so B is filled
+ * before anything is compared.
  */
 #include <math.h>
 
@@ -65,17 +68,20 @@ static int title(sella_bench_text *text, uint32_t V, int32_t *out)
 }
 
 /* One row: the first `shared` tokens, a candidate, the suffix, which is the same for all. */
-static sella_status add_row(sella_rows *rows, int32_t *token_n, int shared, const int32_t *candidate, int n, int32_t user, sella_err *err)
+static sella_status add_row(sella_rows *rows, int32_t *token_n, int shared,
+                            const int32_t *candidate, int n, int32_t user, sella_err *err)
 {
     memcpy(token_n + shared, candidate, (size_t)n * sizeof *token_n);
     for (int i = 0; i < SUFFIX; i++) {
         token_n[shared + n + i] = i;
     }
-    return sella_rows_add(rows, token_n, NULL, shared + n + SUFFIX, NULL, user, rows->count, (float)(rows->count % 2), 1.0f, err);
+    return sella_rows_add(rows, token_n, NULL, shared + n + SUFFIX, NULL, user, rows->count,
+                          (float)(rows->count % 2), 1.0f, err);
 }
 
 /* `users` users with one history each and `candidates` candidates. */
-static sella_status candidate_rows(uint32_t V, int users, int candidates, sella_rows *rows, sella_err *err)
+static sella_status candidate_rows(uint32_t V, int users, int candidates, sella_rows *rows,
+                                   sella_err *err)
 {
     sella_bench_text text = {(uint64_t)candidates};
     int32_t token_n[START + (TITLES + 1) * TITLE_MAX + SUFFIX], candidate[TITLE_MAX];
@@ -96,8 +102,10 @@ static sella_status candidate_rows(uint32_t V, int users, int candidates, sella_
     return status;
 }
 
-/* `users` users whose history grows with the targets that they like, from 10 titles to 19, then from 10 again: rows of training. */
-static sella_status chain_rows(uint32_t V, int users, int rows_each, sella_rows *rows, sella_err *err)
+/* `users` users whose history grows with the targets that they like, from 10 titles to 19, then
+ * from 10 again: rows of training. */
+static sella_status chain_rows(uint32_t V, int users, int rows_each, sella_rows *rows,
+                               sella_err *err)
 {
     enum { LEAST = 10, MOST = 2 * LEAST };
     sella_bench_text text = {1};
@@ -121,13 +129,15 @@ static sella_status chain_rows(uint32_t V, int users, int rows_each, sella_rows 
             }
             if (titles + 1 == MOST) { /* the window moves on by ten titles */
                 const int cut = end[LEAST] - START;
-                memmove(token_n + START, token_n + end[LEAST], (size_t)(end[titles] - end[LEAST]) * sizeof *token_n);
+                memmove(token_n + START, token_n + end[LEAST],
+                        (size_t)(end[titles] - end[LEAST]) * sizeof *token_n);
                 titles -= LEAST;
                 for (int t = 1; t <= titles; t++) {
                     end[t] = end[t + LEAST] - cut;
                 }
             }
-            memcpy(token_n + end[titles], candidate, (size_t)n * sizeof *token_n); /* the target joins the history */
+            /* the target joins the history */
+            memcpy(token_n + end[titles], candidate, (size_t)n * sizeof *token_n);
             end[titles + 1] = end[titles] + n;
             titles++;
         }
@@ -138,7 +148,8 @@ static sella_status chain_rows(uint32_t V, int users, int rows_each, sella_rows 
 /* ---- rows of a data set ---- */
 
 /* The rows of stage 1's first step, as `train tallrec` with default settings renders them. */
-static sella_status data_rows(const sella_bench_options *options, sella_bench_model *model, sella_rows *rows, char *about, size_t room, sella_err *err)
+static sella_status data_rows(const sella_bench_options *options, sella_bench_model *model,
+                              sella_rows *rows, char *about, size_t room, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_settings *settings = NULL;
@@ -154,20 +165,26 @@ static sella_status data_rows(const sella_bench_options *options, sella_bench_mo
     if (dataset->split[SELLA_SPLIT_TRAIN].rows == 0) {
         SELLA_TRY(sella_err_set(err, SELLA_STATE, "%s: the train split is empty", options->data));
     }
-    SELLA_TRY(sella_lm_open(settings, sella_settings_text(settings, "template"), model->backbone, NULL, dataset->title, dataset->items, dataset->noun, 0, &lm,
-                            err));
+    SELLA_TRY(sella_lm_open(settings, sella_settings_text(settings, "template"), model->backbone,
+                            NULL, dataset->title, dataset->items, dataset->noun, 0, &lm, err));
     SELLA_TRY(sella_sample_rows(0, 1, 0, dataset, SELLA_SPLIT_TRAIN, &index, &k, err));
-    const sella_corpus_options shape = {.budget = options->tokens, .tree_cap = TRAIN_CAP, .share = true, .batch = DATA_ROWS, .seed = 0};
+    const sella_corpus_options shape = {.budget = options->tokens,
+                                        .tree_cap = TRAIN_CAP,
+                                        .share = true,
+                                        .batch = DATA_ROWS,
+                                        .seed = 0};
     SELLA_TRY(sella_corpus_open(&lm, dataset, SELLA_SPLIT_TRAIN, index, k, &shape, &corpus, err));
     const int64_t trees = sella_corpus_step(&corpus, 0, 0, &tree);
     for (int64_t t = 0; t < trees; t++) {
         for (int64_t i = corpus.tree_first[tree[t]]; i < corpus.tree_first[tree[t] + 1]; i++) {
             sella_query query = corpus.query_n[corpus.order[i]];
             query.group = (int32_t)t; /* trees of one user stay apart, as in a step */
-            SELLA_TRY(sella_lm_render(&lm, &query, NULL, rows->count, corpus.label_n[corpus.order[i]], rows, err));
+            SELLA_TRY(sella_lm_render(&lm, &query, NULL, rows->count,
+                                      corpus.label_n[corpus.order[i]], rows, err));
         }
     }
-    snprintf(about, room, "a step of %.40s (its epoch: %.2f to 1)", dataset->name, (double)corpus.row_tokens / (double)corpus.tokens);
+    snprintf(about, room, "a step of %.40s (its epoch: %.2f to 1)", dataset->name,
+             (double)corpus.row_tokens / (double)corpus.tokens);
     SELLA_TRY(sella_bench_model_direction(model, lm.yes, lm.no, err));
 done:
     free(index);
@@ -190,7 +207,8 @@ static void packing_release(packing *p)
 }
 
 /* timed 0: all batches. */
-static sella_status pack(const sella_rows *rows, const sella_tree_options *shape, int runs, int64_t timed, packing *out, sella_err *err)
+static sella_status pack(const sella_rows *rows, const sella_tree_options *shape, int runs,
+                         int64_t timed, packing *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_tree_plan plan = {0};
@@ -202,7 +220,8 @@ static sella_status pack(const sella_rows *rows, const sella_tree_options *shape
     }
     out->timed = timed > 0 && timed < plan.batches ? timed : plan.batches;
     for (; out->batches < plan.batches; out->batches++) {
-        const int64_t first = plan.first[out->batches], count = plan.first[out->batches + 1] - first;
+        const int64_t first = plan.first[out->batches],
+                      count = plan.first[out->batches + 1] - first;
         sella_tree_batch *batch = &out->batch[out->batches];
         SELLA_TRY(sella_tree_build(rows, plan.order + first, count, shape, batch, err));
         out->tokens += batch->T;
@@ -218,7 +237,8 @@ static sella_status case_pack(prefix_bench *b, prefix_case *c, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const int runs = b->options->runs;
-    const sella_tree_options tree = {.budget = b->options->tokens, .tree_cap = c->train ? TRAIN_CAP : 0, .share = true};
+    const sella_tree_options tree = {
+        .budget = b->options->tokens, .tree_cap = c->train ? TRAIN_CAP : 0, .share = true};
     const sella_tree_options single = {.budget = b->options->tokens, .share = false};
     SELLA_TRY(pack(&c->rows, &tree, runs, 0, &c->tree, err));
     SELLA_TRY(pack(&c->rows, &single, runs, TIMED, &c->single, err));
@@ -246,11 +266,13 @@ static sella_status make_cases(prefix_bench *b, sella_err *err)
                 snprintf(c->name, sizeof c->name, "%s, %.95s", verb, about);
             } else if (k < 3) {
                 SELLA_TRY(candidate_rows(V, users[k], candidates[k], &c->rows, err));
-                snprintf(c->name, sizeof c->name, "%s, %d user%s, %d candidate%s each", verb, users[k], users[k] > 1 ? "s" : "", candidates[k],
+                snprintf(c->name, sizeof c->name, "%s, %d user%s, %d candidate%s each", verb,
+                         users[k], users[k] > 1 ? "s" : "", candidates[k],
                          candidates[k] > 1 ? "s" : "");
             } else {
                 SELLA_TRY(chain_rows(V, 2, 20, &c->rows, err));
-                snprintf(c->name, sizeof c->name, "%s, 2 users, 20 rows each on growing histories", verb);
+                snprintf(c->name, sizeof c->name, "%s, 2 users, 20 rows each on growing histories",
+                         verb);
             }
             SELLA_TRY(case_pack(b, c, err));
         }
@@ -261,20 +283,23 @@ done:
 
 /* ---- measuring ---- */
 
-static sella_status run_batches(prefix_bench *b, const prefix_case *c, const packing *p, int64_t batches, float *z_n, sella_err *err)
+static sella_status run_batches(prefix_bench *b, const prefix_case *c, const packing *p,
+                                int64_t batches, float *z_n, sella_err *err)
 {
     sella_status status = SELLA_OK;
     if (c->train) {
         sella_param_grad_zero(sella_lora_params(b->model.lora));
     }
     for (int64_t k = 0; k < batches; k++) {
-        SELLA_TRY(sella_bench_model_pass(&b->model, &p->batch[k], c->train, c->rows.count, z_n, err));
+        SELLA_TRY(
+            sella_bench_model_pass(&b->model, &p->batch[k], c->train, c->rows.count, z_n, err));
     }
 done:
     return status;
 }
 
-static sella_status time_packing(prefix_bench *b, const prefix_case *c, packing *p, int run, sella_err *err)
+static sella_status time_packing(prefix_bench *b, const prefix_case *c, packing *p, int run,
+                                 sella_err *err)
 {
     const sella_sample start = sella_sample_now();
     const sella_status status = run_batches(b, c, p, p->timed, NULL, err);
@@ -286,7 +311,8 @@ static sella_status time_packing(prefix_bench *b, const prefix_case *c, packing 
 }
 
 /* What a case leaves: logits (scoring) or all gradients (training), in one list. */
-static sella_status outcome(prefix_bench *b, const prefix_case *c, const packing *p, float *value, sella_err *err)
+static sella_status outcome(prefix_bench *b, const prefix_case *c, const packing *p, float *value,
+                            sella_err *err)
 {
     sella_status status = SELLA_OK;
     SELLA_TRY(run_batches(b, c, p, p->batches, c->train ? NULL : value, err));
@@ -299,11 +325,13 @@ done:
     return status;
 }
 
-/* Every row both ways: largest difference of logits, or of gradients as a part of the largest gradient. Also the first touch of all pages. */
+/* Every row both ways: largest difference of logits, or of gradients as a part of the largest
+ * gradient. Also the first touch of all pages. */
 static sella_status compare(prefix_bench *b, prefix_case *c, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    const size_t count = c->train ? sella_param_total(sella_lora_params(b->model.lora), true) : (size_t)c->rows.count;
+    const size_t count = c->train ? sella_param_total(sella_lora_params(b->model.lora), true)
+                                  : (size_t)c->rows.count;
     float *tree = sella_alloc(count, sizeof *tree, "results to compare", err);
     float *single = sella_alloc(count, sizeof *single, "results to compare", err);
     double most = 0.0, apart = 0.0;
@@ -337,7 +365,8 @@ static void fill_adapters(sella_lora *lora)
 static void tell_case(prefix_bench *b, prefix_case *c, const sella_bench_sink *out)
 {
     const double top = sella_roof_rate(&b->roof);
-    const double flop = (c->train ? 4.0 : 2.0) * (double)sella_backbone_parameters(b->model.backbone);
+    const double flop =
+        (c->train ? 4.0 : 2.0) * (double)sella_backbone_parameters(b->model.backbone);
     const double ratio = (double)c->single.tokens / (double)c->tree.tokens;
     const packing *way[2] = {&c->single, &c->tree};
     sella_sample took[2][2]; /* best, median; single, tree */
@@ -348,7 +377,8 @@ static void tell_case(prefix_bench *b, prefix_case *c, const sella_bench_sink *o
         }
     }
     for (int w = 0; w < 2; w++) {
-        snprintf(work, sizeof work, "%s, %s: %lld tokens", c->name, w ? "trees" : "one by one", (long long)way[w]->tokens);
+        snprintf(work, sizeof work, "%s, %s: %lld tokens", c->name, w ? "trees" : "one by one",
+                 (long long)way[w]->tokens);
         for (int which = 0; which < 2; which++) {
             const double rate = (double)way[w]->tokens / took[which][w].seconds;
             sella_measurement m = sella_measurement_new("tokens/s", rate, flop * rate / top);
@@ -374,14 +404,16 @@ static void prefix_release(prefix_bench *b)
     sella_roof_release(&b->roof);
 }
 
-sella_status sella_bench_prefix(const sella_bench_options *options, const sella_bench_sink *out, sella_err *err)
+sella_status sella_bench_prefix(const sella_bench_options *options, const sella_bench_sink *out,
+                                sella_err *err)
 {
     sella_status status = SELLA_OK;
     prefix_bench b = {.options = options};
     SELLA_TRY(sella_bench_model_open(options, true, &b.model, err));
     fill_adapters(b.model.lora);
     SELLA_TRY(make_cases(&b, err));
-    SELLA_TRY(sella_roof_init(&b.roof, sella_backbone_shape(b.model.backbone), options->tokens, options->runs, err));
+    SELLA_TRY(sella_roof_init(&b.roof, sella_backbone_shape(b.model.backbone), options->tokens,
+                              options->runs, err));
     for (int i = 0; i < b.cases; i++) {
         SELLA_TRY(sella_bench_stop(options, 0, err));
         SELLA_TRY(compare(&b, &b.of[i], err));

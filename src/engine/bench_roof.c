@@ -1,4 +1,5 @@
-/* bench_roof.c - the sgemm roof: the four products of one decoder layer, as fast as this machine does them now (engine/bench_part.h). */
+/* bench_roof.c - the sgemm roof: the four products of one decoder layer, as fast as this machine
+ * does them now (engine/bench_part.h). */
 #include <math.h>
 
 #include "base/arena.h"
@@ -21,7 +22,8 @@ double sella_roof_layer(const sella_roof *roof, int T)
     return flop;
 }
 
-sella_status sella_roof_init(sella_roof *roof, const sella_backbone_config *c, int M, int runs, sella_err *err)
+sella_status sella_roof_init(sella_roof *roof, const sella_backbone_config *c, int M, int runs,
+                             sella_err *err)
 {
     sella_roof *r = roof;
     *r = (sella_roof){.M = M,
@@ -131,16 +133,20 @@ void sella_roof_tell(sella_roof *roof, bool parts, const sella_bench_sink *out)
     const double top = sella_roof_rate(roof), flop = sella_roof_layer(roof, roof->M);
     char work[96];
     for (int p = 0; parts && p < SELLA_ROOF_PRODUCTS; p++) {
-        snprintf(work, sizeof work, "%s: %d x %d x %d", roof->product[p].name, roof->M, roof->product[p].N, roof->product[p].K);
+        snprintf(work, sizeof work, "%s: %d x %d x %d", roof->product[p].name, roof->M,
+                 roof->product[p].N, roof->product[p].K);
         for (int which = 0; which < 2; which++) {
             const sella_sample took = sella_sample_pick(roof->sample_r[p], roof->done, which);
             const double rate = product_flop(roof, p) / took.seconds;
-            sella_bench_tell(out, "gemm", work, which, took, sella_measurement_new("GFLOP/s", rate / 1e9, rate / top));
+            sella_bench_tell(out, "gemm", work, which, took,
+                             sella_measurement_new("GFLOP/s", rate / 1e9, rate / top));
         }
     }
     snprintf(work, sizeof work, "products of one layer, %d tokens", roof->M);
-    sella_bench_tell(out, "gemm", work, 0, best_sum(roof), sella_measurement_new("GFLOP/s", top / 1e9, 1.0));
+    sella_bench_tell(out, "gemm", work, 0, best_sum(roof),
+                     sella_measurement_new("GFLOP/s", top / 1e9, 1.0));
     const sella_sample took = sella_sample_pick(roof->sample_r[SELLA_ROOF_PRODUCTS], roof->done, 1);
     const double rate = flop / took.seconds;
-    sella_bench_tell(out, "gemm", work, 1, took, sella_measurement_new("GFLOP/s", rate / 1e9, rate / top));
+    sella_bench_tell(out, "gemm", work, 1, took,
+                     sella_measurement_new("GFLOP/s", rate / 1e9, rate / top));
 }

@@ -1,5 +1,6 @@
-/* bench_tsne.c - bench tsne: t-SNE of made-up points as figure 6 calls it (engine/bench_part.h). bench/peers/tsne_peer.py has the same
- * points. There is no roof of products here: what binds is the pairs of the plane.
+/* bench_tsne.c - bench tsne: t-SNE of made-up points as figure 6 calls it (engine/bench_part.h).
+ * bench/peers/tsne_peer.py has the same points. There is no roof of products here: what binds is
+ * the pairs of the plane.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -34,11 +35,13 @@ static void fill(float *x, int N)
     }
 }
 
-sella_status sella_bench_tsne(const sella_bench_options *options, const sella_bench_sink *out, sella_err *err)
+sella_status sella_bench_tsne(const sella_bench_options *options, const sella_bench_sink *out,
+                              sella_err *err)
 {
     sella_status status = SELLA_OK;
     const int N = options->points;
-    float *x = sella_alloc((size_t)N * WIDTH, sizeof *x, "points", err), *y = sella_alloc(2 * (size_t)N, sizeof *y, "points", err);
+    float *x = sella_alloc((size_t)N * WIDTH, sizeof *x, "points", err),
+          *y = sella_alloc(2 * (size_t)N, sizeof *y, "points", err);
     sella_sample *sample_r = sella_alloc((size_t)options->runs, sizeof *sample_r, "the times", err);
     double kl = 0;
     char work[128];

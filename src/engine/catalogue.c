@@ -1,6 +1,8 @@
-/* catalogue.c - what a run knows by name: recorded histories, titles, and the search in titles (sella/service.h).
+/* catalogue.c - what a run knows by name: recorded histories, titles, and the search in titles
+ * (sella/service.h).
  *
- * Titles are folded once, at the first search: decomposed, without marks, case folded ("Amélie" is found by "AMELIE").
+ * Titles are folded once, at the first search: decomposed, without marks, case folded ("Amélie" is
+ * found by "AMELIE").
  */
 #include <utf8proc.h>
 
@@ -36,18 +38,21 @@ static sella_status line_of(json_t *list, char **json, sella_err *err)
     return *json != NULL ? SELLA_OK : sella_err_memory(err, "a list of items", 0);
 }
 
-sella_status sella_engine_history(const sella_engine *engine, const char *user, char **json, sella_err *err)
+sella_status sella_engine_history(const sella_engine *engine, const char *user, char **json,
+                                  sella_err *err)
 {
     const sella_run *run = engine->run;
     const int32_t row = user != NULL ? sella_run_find_user(run, user) : -1, *item_n = NULL;
     const int32_t count = sella_run_history(run, row, &item_n);
-    const int64_t *time_n = row >= 0 && run->history_time != NULL ? run->history_time + run->history_start[row] : NULL;
+    const int64_t *time_n =
+        row >= 0 && run->history_time != NULL ? run->history_time + run->history_start[row] : NULL;
     json_t *list = json_array();
     *json = NULL;
     for (int32_t j = 0; j < count; j++) {
         json_t *entry = item_json(run, item_n[j]);
         const bool timed = time_n != NULL && time_n[j] != 0;
-        if (json_object_set_new(entry, "time", timed ? json_integer(time_n[j]) : json_null()) != 0 ||
+        if (json_object_set_new(entry, "time", timed ? json_integer(time_n[j]) : json_null()) !=
+                0 ||
             json_array_append_new(list, entry) != 0) {
             json_decref(list);
             return sella_err_memory(err, "a history", (size_t)count);
@@ -62,12 +67,14 @@ sella_status sella_engine_history(const sella_engine *engine, const char *user, 
 static sella_status fold(const char *text, const char *what, char **out, sella_err *err)
 {
     utf8proc_uint8_t *mapped = NULL;
-    const utf8proc_ssize_t bytes = utf8proc_map((const utf8proc_uint8_t *)text, 0, &mapped,
-                                                UTF8PROC_NULLTERM | UTF8PROC_STABLE | UTF8PROC_COMPAT | UTF8PROC_DECOMPOSE |
-                                                    UTF8PROC_CASEFOLD | UTF8PROC_STRIPMARK | UTF8PROC_IGNORE);
+    const utf8proc_ssize_t bytes =
+        utf8proc_map((const utf8proc_uint8_t *)text, 0, &mapped,
+                     UTF8PROC_NULLTERM | UTF8PROC_STABLE | UTF8PROC_COMPAT | UTF8PROC_DECOMPOSE |
+                         UTF8PROC_CASEFOLD | UTF8PROC_STRIPMARK | UTF8PROC_IGNORE);
     *out = (char *)mapped;
     return bytes >= 0 ? SELLA_OK
-                      : sella_err_set(err, bytes == UTF8PROC_ERROR_NOMEM ? SELLA_MEMORY : SELLA_ARG, "%s: %s", what, utf8proc_errmsg(bytes));
+                      : sella_err_set(err, bytes == UTF8PROC_ERROR_NOMEM ? SELLA_MEMORY : SELLA_ARG,
+                                      "%s: %s", what, utf8proc_errmsg(bytes));
 }
 
 /* Fold all titles unless that is done. */
@@ -122,13 +129,15 @@ static int words_of(char *text, const char **word_n)
     return words;
 }
 
-/* How well a title agrees: 0 not at all, 1 every word is a part, 2 every word begins a word, 3 the title begins with the query, 4 is it. */
+/* How well a title agrees: 0 not at all, 1 every word is a part, 2 every word begins a word, 3 the
+ * title begins with the query, 4 is it. */
 static int agreement(const char *title, const char *query, const char *const *word_n, int words)
 {
     int all = 2;
     for (int w = 0; w < words; w++) {
         int best = 0;
-        for (const char *at = strstr(title, word_n[w]); at != NULL && best < 2; at = strstr(at + 1, word_n[w])) {
+        for (const char *at = strstr(title, word_n[w]); at != NULL && best < 2;
+             at = strstr(at + 1, word_n[w])) {
             best = at == title || !is_letter(at[-1]) ? 2 : 1;
         }
         all = best < all ? best : all;
@@ -150,7 +159,8 @@ static void trim(char *text)
     text[bytes - first] = '\0';
 }
 
-sella_status sella_engine_items(sella_engine *engine, const char *query, int limit, char **json, sella_err *err)
+sella_status sella_engine_items(sella_engine *engine, const char *query, int limit, char **json,
+                                sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_run *run = engine->run;
@@ -161,10 +171,12 @@ sella_status sella_engine_items(sella_engine *engine, const char *query, int lim
     int32_t hits = 0;
     *json = NULL;
     if (limit < 1) {
-        return sella_err_set(err, SELLA_ARG, "the limit of a search is %d; expected at least 1", limit);
+        return sella_err_set(err, SELLA_ARG, "the limit of a search is %d; expected at least 1",
+                             limit);
     }
     if (query == NULL || sella_utf8_count(query) > QUERY_MAX) {
-        return sella_err_set(err, SELLA_ARG, "the query of a search has more than %d characters", QUERY_MAX);
+        return sella_err_set(err, SELLA_ARG, "the query of a search has more than %d characters",
+                             QUERY_MAX);
     }
     SELLA_TRY(fold_titles(engine, err));
     SELLA_TRY(fold(query, "the query of a search", &whole, err));

@@ -11,17 +11,20 @@ int sella_seeds_there(const char *path)
 {
     uint64_t *seed_n = NULL;
     int count = 0;
-    const sella_status status = path != NULL ? sella_seeds_list(path, &seed_n, &count, NULL) : SELLA_ARG;
+    const sella_status status =
+        path != NULL ? sella_seeds_list(path, &seed_n, &count, NULL) : SELLA_ARG;
     free(seed_n);
     return status == SELLA_OK ? count : 0;
 }
 
-static sella_status eval_one(const char *run, const sella_engine_options *open, const sella_eval_options *options, json_t **figures, sella_err *err)
+static sella_status eval_one(const char *run, const sella_engine_options *open,
+                             const sella_eval_options *options, json_t **figures, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_engine *engine = NULL;
     char *json = NULL;
-    SELLA_TRY(sella_engine_check(run, options != NULL ? options->dataset : NULL, options != NULL ? options->split : NULL, NULL, err));
+    SELLA_TRY(sella_engine_check(run, options != NULL ? options->dataset : NULL,
+                                 options != NULL ? options->split : NULL, NULL, err));
     SELLA_TRY(sella_engine_open(run, open, &engine, err));
     SELLA_TRY(sella_engine_eval(engine, options, &json, err));
     *figures = json_loads(json, 0, NULL);
@@ -32,7 +35,8 @@ done:
     return status;
 }
 
-sella_status sella_eval_seeds(const char *path, const sella_engine_options *open, const sella_eval_options *options, char **json, sella_err *err)
+sella_status sella_eval_seeds(const char *path, const sella_engine_options *open,
+                              const sella_eval_options *options, char **json, sella_err *err)
 {
     sella_status status = SELLA_OK;
     uint64_t *seed_n = NULL;
@@ -43,7 +47,10 @@ sella_status sella_eval_seeds(const char *path, const sella_engine_options *open
         return sella_err_set(err, SELLA_ARG, "the path of a folder of runs is needed");
     }
     if (options != NULL && options->predictions != NULL) {
-        return sella_err_set(err, SELLA_ARG, "%s holds several runs, each with its own predictions; one file for them cannot be named", path);
+        return sella_err_set(err, SELLA_ARG,
+                             "%s holds several runs, each with its own predictions; one file for "
+                             "them cannot be named",
+                             path);
     }
     SELLA_TRY(sella_seeds_list(path, &seed_n, &count, err));
     if (count == 0) {
@@ -55,8 +62,10 @@ sella_status sella_eval_seeds(const char *path, const sella_engine_options *open
     }
     for (int i = 0; i < count; i++) {
         char *run = sella_seeds_path(path, seed_n[i]);
-        sella_say(open != NULL ? open->talk : NULL, SELLA_LEVEL_INFO, "seed %llu, %d of %d", (unsigned long long)seed_n[i], i + 1, count);
-        status = run != NULL ? eval_one(run, open, options, &figures[i], err) : sella_err_memory(err, "a path", 0);
+        sella_say(open != NULL ? open->talk : NULL, SELLA_LEVEL_INFO, "seed %llu, %d of %d",
+                  (unsigned long long)seed_n[i], i + 1, count);
+        status = run != NULL ? eval_one(run, open, options, &figures[i], err)
+                             : sella_err_memory(err, "a path", 0);
         free(run);
         SELLA_TRY(status);
     }

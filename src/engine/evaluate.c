@@ -1,7 +1,8 @@
 /* evaluate.c - figures of a run on a split, and the prompt of one row.
  *
- * Easy to get wrong: the split may belong to another data set than the run's. Users and items are then matched by external id, and only rows of
- * the run's own tables have vectors: everything else is unseen.
+ * Easy to get wrong: the split may belong to another data set than the run's. Users and items are
+ * then matched by external id, and only rows of the run's own tables have vectors: everything else
+ * is unseen.
  */
 #include "base/arena.h"
 #include "base/file.h"
@@ -14,44 +15,59 @@
 #include "methods/score_all.h"
 
 /* Open `path`, or the data set recorded in the run, whose checksum must still agree. */
-static sella_status open_dataset(const sella_run *run, const char *path, sella_dataset **out, sella_err *err)
+static sella_status open_dataset(const sella_run *run, const char *path, sella_dataset **out,
+                                 sella_err *err)
 {
     sella_status status = sella_dataset_open(path != NULL ? path : run->dataset_path, out, err);
     if (status != SELLA_OK) {
-        return path != NULL ? status : sella_err_prefix(err, status, "%s: the data set that it was trained on does not open; name one with --data", run->path);
+        return path != NULL ? status
+                            : sella_err_prefix(err, status,
+                                               "%s: the data set that it was trained on does not "
+                                               "open; name one with --data",
+                                               run->path);
     }
     if (path == NULL && strcmp((*out)->checksum, run->dataset_checksum) != 0) {
-        status = sella_err_set(err, SELLA_STATE, "%s was trained on a data set with checksum %s; %s now has checksum %s: name it with --data to use it anyway",
-                               run->path, run->dataset_checksum, run->dataset_path, (*out)->checksum);
+        status =
+            sella_err_set(err, SELLA_STATE,
+                          "%s was trained on a data set with checksum %s; %s now has checksum %s: "
+                          "name it with --data to use it anyway",
+                          run->path, run->dataset_checksum, run->dataset_path, (*out)->checksum);
         sella_dataset_close(*out);
         *out = NULL;
     }
     return status;
 }
 
-static sella_status find_split(const sella_dataset *dataset, const char *name, sella_split_id *out, sella_err *err)
+static sella_status find_split(const sella_dataset *dataset, const char *name, sella_split_id *out,
+                               sella_err *err)
 {
     int found = sella_split_find(name);
     if (found < 0) {
-        return sella_err_set(err, SELLA_ARG, "split '%s' is unknown; expected train, valid or test", name);
+        return sella_err_set(err, SELLA_ARG, "split '%s' is unknown; expected train, valid or test",
+                             name);
     }
     *out = (sella_split_id)found;
     if (dataset->split[found].rows == 0) {
-        return sella_err_set(err, SELLA_STATE, "%s has no rows in its %s part", dataset->path, name);
+        return sella_err_set(err, SELLA_STATE, "%s has no rows in its %s part", dataset->path,
+                             name);
     }
     return SELLA_OK;
 }
 
-static sella_status find_row(const sella_dataset *dataset, sella_split_id id, int64_t row, sella_err *err)
+static sella_status find_row(const sella_dataset *dataset, sella_split_id id, int64_t row,
+                             sella_err *err)
 {
     if (row < 0 || row >= dataset->split[id].rows) {
-        return sella_err_set(err, SELLA_ARG, "row %lld is not in the %s part of %s; expected 0 to %lld", (long long)row, sella_split_name(id),
-                             dataset->path, (long long)(dataset->split[id].rows - 1));
+        return sella_err_set(err, SELLA_ARG,
+                             "row %lld is not in the %s part of %s; expected 0 to %lld",
+                             (long long)row, sella_split_name(id), dataset->path,
+                             (long long)(dataset->split[id].rows - 1));
     }
     return SELLA_OK;
 }
 
-sella_status sella_engine_check(const char *run_path, const char *dataset_path, const char *split, const int64_t *row, sella_err *err)
+sella_status sella_engine_check(const char *run_path, const char *dataset_path, const char *split,
+                                const int64_t *row, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_run *run = NULL;
@@ -93,11 +109,14 @@ static void eval_rows_release(eval_rows *rows)
     free(rows->item_id);
 }
 
-static sella_status eval_rows_gather(const sella_dataset *dataset, sella_split_id id, const sella_eval_options *options, eval_rows *rows, sella_err *err)
+static sella_status eval_rows_gather(const sella_dataset *dataset, sella_split_id id,
+                                     const sella_eval_options *options, eval_rows *rows,
+                                     sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_split *split = &dataset->split[id];
-    SELLA_TRY(sella_sample_rows(options->rows, SELLA_EVAL_RUN, options->sample_seed, dataset, id, &rows->index_k, &rows->count, err));
+    SELLA_TRY(sella_sample_rows(options->rows, SELLA_EVAL_RUN, options->sample_seed, dataset, id,
+                                &rows->index_k, &rows->count, err));
     const size_t n = (size_t)rows->count;
     rows->user_n = sella_alloc(n, sizeof *rows->user_n, "the rows to evaluate", err);
     rows->label_n = sella_alloc(n, sizeof *rows->label_n, "the rows to evaluate", err);
@@ -105,8 +124,8 @@ static sella_status eval_rows_gather(const sella_dataset *dataset, sella_split_i
     rows->score_n = sella_alloc(n, sizeof *rows->score_n, "the rows to evaluate", err);
     rows->user_id = sella_alloc(n, sizeof *rows->user_id, "the rows to evaluate", err);
     rows->item_id = sella_alloc(n, sizeof *rows->item_id, "the rows to evaluate", err);
-    if (rows->user_n == NULL || rows->label_n == NULL || rows->warm_n == NULL || rows->score_n == NULL || rows->user_id == NULL ||
-        rows->item_id == NULL) {
+    if (rows->user_n == NULL || rows->label_n == NULL || rows->warm_n == NULL ||
+        rows->score_n == NULL || rows->user_id == NULL || rows->item_id == NULL) {
         SELLA_TRY(SELLA_MEMORY);
     }
     for (int64_t k = 0; k < rows->count; k++) {
@@ -121,13 +140,16 @@ done:
     return status;
 }
 
-static sella_status eval_score(sella_engine *engine, const sella_dataset *dataset, sella_split_id id, eval_rows *rows, sella_err *err)
+static sella_status eval_score(sella_engine *engine, const sella_dataset *dataset,
+                               sella_split_id id, eval_rows *rows, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_query *query_n = NULL;
     int32_t *pool = NULL;
-    SELLA_TRY(sella_queries_from_split(engine->run, dataset, id, rows->index_k, rows->count, &query_n, &pool, err));
-    SELLA_TRY(sella_score_all(engine->scorer, query_n, rows->count, rows->score_n, "scoring", NULL, 0.0, sella_engine_scoring_talk(engine), err));
+    SELLA_TRY(sella_queries_from_split(engine->run, dataset, id, rows->index_k, rows->count,
+                                       &query_n, &pool, err));
+    SELLA_TRY(sella_score_all(engine->scorer, query_n, rows->count, rows->score_n, "scoring", NULL,
+                              0.0, sella_engine_scoring_talk(engine), err));
     for (int64_t k = 0; k < rows->count; k++) {
         rows->score_n[k] = sella_sigmoid(rows->score_n[k]);
     }
@@ -137,15 +159,18 @@ done:
     return status;
 }
 
-/* RUN/predictions-SPLIT.csv unless another file is named; a sample has a name of its own, so that it replaces neither all rows nor what training wrote. */
-static char *predictions_path(const sella_engine *engine, const sella_eval_options *options, const char *split, bool sample)
+/* RUN/predictions-SPLIT.csv unless another file is named; a sample has a name of its own, so that
+ * it replaces neither all rows nor what training wrote. */
+static char *predictions_path(const sella_engine *engine, const sella_eval_options *options,
+                              const char *split, bool sample)
 {
     if (options->predictions != NULL) {
         return sella_path_join(options->predictions, (char *)NULL);
     }
     char name[128];
     if (sample) {
-        snprintf(name, sizeof name, "predictions-%s-rows-%lld-seed-%llu.csv", split, (long long)options->rows, (unsigned long long)options->sample_seed);
+        snprintf(name, sizeof name, "predictions-%s-rows-%lld-seed-%llu.csv", split,
+                 (long long)options->rows, (unsigned long long)options->sample_seed);
     } else {
         snprintf(name, sizeof name, "predictions-%s.csv", split);
     }
@@ -157,7 +182,8 @@ static char *predictions_path(const sella_engine *engine, const sella_eval_optio
 enum { STRICT_ROWS = 3 }; // strict warm: user and item have more train rows than this
 
 /* Train rows of each user or item. */
-static int32_t *count_train(const sella_dataset *dataset, const int32_t *code_n, int32_t codes, sella_err *err)
+static int32_t *count_train(const sella_dataset *dataset, const int32_t *code_n, int32_t codes,
+                            sella_err *err)
 {
     int32_t *count = sella_alloc((size_t)codes, sizeof *count, "counts of train rows", err);
     for (int64_t n = 0; count != NULL && n < dataset->split[SELLA_SPLIT_TRAIN].rows; n++) {
@@ -168,7 +194,8 @@ static int32_t *count_train(const sella_dataset *dataset, const int32_t *code_n,
 
 static bool subset_known(const char *name)
 {
-    return strcmp(name, "warm") == 0 || strcmp(name, "cold") == 0 || strcmp(name, "user-cold") == 0 || strcmp(name, "item-cold") == 0 ||
+    return strcmp(name, "warm") == 0 || strcmp(name, "cold") == 0 ||
+           strcmp(name, "user-cold") == 0 || strcmp(name, "item-cold") == 0 ||
            strcmp(name, "strict-warm") == 0;
 }
 
@@ -182,7 +209,8 @@ static bool in_subset(const char *name, int32_t user, int32_t item)
 }
 
 /* The subsets of options->by, added to figures["subsets"]. */
-static sella_status add_subsets(const sella_dataset *dataset, sella_split_id id, const sella_eval_options *options, const eval_rows *rows,
+static sella_status add_subsets(const sella_dataset *dataset, sella_split_id id,
+                                const sella_eval_options *options, const eval_rows *rows,
                                 json_t *figures, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -200,10 +228,13 @@ static sella_status add_subsets(const sella_dataset *dataset, sella_split_id id,
         }
         for (int64_t k = 0; k < rows->count; k++) {
             const int64_t row = rows->index_k[k];
-            member[k] = in_subset(options->by[b], user_rows[split->user_n[row]], item_rows[split->item_n[row]]);
+            member[k] = in_subset(options->by[b], user_rows[split->user_n[row]],
+                                  item_rows[split->item_n[row]]);
         }
-        SELLA_TRY(sella_figures_compute(rows->user_n, rows->label_n, rows->score_n, member, rows->count, &part, err));
-        if (json_object_set_new(json_object_get(figures, "subsets"), options->by[b], sella_subset_object(&part)) != 0) {
+        SELLA_TRY(sella_figures_compute(rows->user_n, rows->label_n, rows->score_n, member,
+                                        rows->count, &part, err));
+        if (json_object_set_new(json_object_get(figures, "subsets"), options->by[b],
+                                sella_subset_object(&part)) != 0) {
             SELLA_TRY(sella_err_memory(err, "the figures", 0));
         }
     }
@@ -217,24 +248,31 @@ done:
 static sella_status check_eval(const sella_eval_options *options, sella_err *err)
 {
     if (options->rows < 0) {
-        return sella_err_set(err, SELLA_ARG, "a sample of %lld rows cannot be drawn", (long long)options->rows);
+        return sella_err_set(err, SELLA_ARG, "a sample of %lld rows cannot be drawn",
+                             (long long)options->rows);
     }
     for (int b = 0; b < options->by_count; b++) {
         if (!subset_known(options->by[b])) {
-            return sella_err_set(err, SELLA_ARG, "subset '%s' is unknown; expected warm, cold, user-cold, item-cold or strict-warm", options->by[b]);
+            return sella_err_set(
+                err, SELLA_ARG,
+                "subset '%s' is unknown; expected warm, cold, user-cold, item-cold or strict-warm",
+                options->by[b]);
         }
     }
     return SELLA_OK;
 }
 
 /* What was asked for beside the figures that are always there. */
-static sella_status add_more(const sella_engine *engine, const sella_dataset *dataset, sella_split_id id, const sella_eval_options *options,
+static sella_status add_more(const sella_engine *engine, const sella_dataset *dataset,
+                             sella_split_id id, const sella_eval_options *options,
                              const eval_rows *rows, json_t *figures, sella_err *err)
 {
     json_t *ranking = NULL;
-    sella_status status = options->by_count > 0 ? add_subsets(dataset, id, options, rows, figures, err) : SELLA_OK;
+    sella_status status =
+        options->by_count > 0 ? add_subsets(dataset, id, options, rows, figures, err) : SELLA_OK;
     if (status == SELLA_OK && options->ranking != NULL) {
-        status = sella_rank_split(engine, dataset, id, rows->index_k, rows->count, options->ranking, &ranking, err);
+        status = sella_rank_split(engine, dataset, id, rows->index_k, rows->count, options->ranking,
+                                  &ranking, err);
         if (status == SELLA_OK && json_object_set_new(figures, "ranking", ranking) != 0) {
             status = sella_err_memory(err, "the figures", 0);
         }
@@ -242,7 +280,8 @@ static sella_status add_more(const sella_engine *engine, const sella_dataset *da
     return status;
 }
 
-sella_status sella_engine_eval(sella_engine *engine, const sella_eval_options *options, char **json, sella_err *err)
+sella_status sella_engine_eval(sella_engine *engine, const sella_eval_options *options, char **json,
+                               sella_err *err)
 {
     static const sella_eval_options none = {0};
     sella_status status = SELLA_OK;
@@ -259,8 +298,10 @@ sella_status sella_engine_eval(sella_engine *engine, const sella_eval_options *o
     SELLA_TRY(find_split(dataset, split, &id, err));
     SELLA_TRY(eval_rows_gather(dataset, id, options, &rows, err));
     if (rows.count < dataset->split[id].rows) {
-        sella_say(engine->talk, SELLA_LEVEL_INFO, "a seeded sample of %lld of the %lld %s rows is evaluated (seed %llu)", (long long)rows.count,
-                  (long long)dataset->split[id].rows, split, (unsigned long long)options->sample_seed);
+        sella_say(engine->talk, SELLA_LEVEL_INFO,
+                  "a seeded sample of %lld of the %lld %s rows is evaluated (seed %llu)",
+                  (long long)rows.count, (long long)dataset->split[id].rows, split,
+                  (unsigned long long)options->sample_seed);
     }
     path = predictions_path(engine, options, split, rows.count < dataset->split[id].rows);
     if (path == NULL) {
@@ -268,14 +309,16 @@ sella_status sella_engine_eval(sella_engine *engine, const sella_eval_options *o
     }
     SELLA_TRY(sella_write_try(path, err));
     SELLA_TRY(eval_score(engine, dataset, id, &rows, err));
-    SELLA_TRY(sella_figures_json(engine->run->method, dataset->name, split, rows.user_n, rows.label_n, rows.score_n, rows.warm_n, rows.count, &figures,
+    SELLA_TRY(sella_figures_json(engine->run->method, dataset->name, split, rows.user_n,
+                                 rows.label_n, rows.score_n, rows.warm_n, rows.count, &figures,
                                  err));
     SELLA_TRY(add_more(engine, dataset, id, options, &rows, figures, err));
     *json = sella_json_line(figures);
     if (*json == NULL) {
         SELLA_TRY(sella_err_memory(err, "the figures", 0));
     }
-    SELLA_TRY(sella_predictions_write(path, rows.user_id, rows.item_id, rows.label_n, rows.score_n, rows.warm_n, rows.count, err));
+    SELLA_TRY(sella_predictions_write(path, rows.user_id, rows.item_id, rows.label_n, rows.score_n,
+                                      rows.warm_n, rows.count, err));
     sella_say(engine->talk, SELLA_LEVEL_INFO, "predictions: %s", path);
 done:
     if (status != SELLA_OK) {
@@ -300,7 +343,8 @@ static const char *slot_name(uint8_t slot)
 }
 
 /* The object of `inspect prompt` from one rendered row. */
-static sella_status prompt_json(const sella_engine *engine, const sella_rows *rows, double label, double score, char **json, sella_err *err)
+static sella_status prompt_json(const sella_engine *engine, const sella_rows *rows, double label,
+                                double score, char **json, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_text text = {0};
@@ -309,7 +353,8 @@ static sella_status prompt_json(const sella_engine *engine, const sella_rows *ro
     json_t *soft = json_array();
     json_t *labels = json_object();
     const int n = (int)(rows->start[1] - rows->start[0]);
-    SELLA_TRY(sella_tokenizer_decode(sella_backbone_tokenizer(engine->backbone), rows->token, n, &text, err));
+    SELLA_TRY(sella_tokenizer_decode(sella_backbone_tokenizer(engine->backbone), rows->token, n,
+                                     &text, err));
     for (int i = 0; i < n; i++) {
         json_array_append_new(ids, json_integer(rows->token[i]));
         const char *name = slot_name(rows->slot[i]);
@@ -319,7 +364,8 @@ static sella_status prompt_json(const sella_engine *engine, const sella_rows *ro
     }
     json_object_set_new(labels, "yes", json_integer(engine->scorer->yes_id));
     json_object_set_new(labels, "no", json_integer(engine->scorer->no_id));
-    json_object_set_new(object, "text", json_stringn(text.data != NULL ? text.data : "", text.size));
+    json_object_set_new(object, "text",
+                        json_stringn(text.data != NULL ? text.data : "", text.size));
     json_object_set(object, "ids", ids);
     json_object_set(object, "soft", soft);
     json_object_set_new(object, "answer_position", json_integer(n - 1));
@@ -339,7 +385,8 @@ done:
     return status;
 }
 
-sella_status sella_engine_prompt(sella_engine *engine, const char *dataset_path, const char *split, int64_t row, char **json, sella_err *err)
+sella_status sella_engine_prompt(sella_engine *engine, const char *dataset_path, const char *split,
+                                 int64_t row, char **json, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_dataset *dataset = NULL;
@@ -352,7 +399,8 @@ sella_status sella_engine_prompt(sella_engine *engine, const char *dataset_path,
     sella_rows_init(&rows);
     split = split != NULL ? split : "test";
     if (engine->scorer->ops->prompt == NULL || engine->backbone == NULL) {
-        SELLA_TRY(sella_err_set(err, SELLA_UNSUPPORTED, "%s ('%s') scores without prompts", engine->run->path, engine->run->method));
+        SELLA_TRY(sella_err_set(err, SELLA_UNSUPPORTED, "%s ('%s') scores without prompts",
+                                engine->run->path, engine->run->method));
     }
     SELLA_TRY(open_dataset(engine->run, dataset_path, &dataset, err));
     SELLA_TRY(find_split(dataset, split, &id, err));
@@ -360,10 +408,12 @@ sella_status sella_engine_prompt(sella_engine *engine, const char *dataset_path,
     SELLA_TRY(sella_queries_from_split(engine->run, dataset, id, &row, 1, &query, &pool, err));
     SELLA_TRY(engine->scorer->ops->prompt(engine->scorer, query, &rows, err));
     if (rows.count != 1) {
-        SELLA_TRY(sella_err_set(err, SELLA_STATE, "%s: %lld prompts were made for one row", engine->run->path, (long long)rows.count));
+        SELLA_TRY(sella_err_set(err, SELLA_STATE, "%s: %lld prompts were made for one row",
+                                engine->run->path, (long long)rows.count));
     }
     SELLA_TRY(engine->scorer->ops->score(engine->scorer, query, 1, &logit, NULL, err));
-    SELLA_TRY(prompt_json(engine, &rows, dataset->split[id].label_n[row], sella_sigmoid(logit), json, err));
+    SELLA_TRY(prompt_json(engine, &rows, dataset->split[id].label_n[row], sella_sigmoid(logit),
+                          json, err));
 done:
     sella_rows_release(&rows);
     free(query);

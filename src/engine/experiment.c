@@ -11,7 +11,8 @@
 
 /* ---- runs ---- */
 
-static sella_train_options training_of(const sella_experiment_plan *plan, const sella_planned_run *run)
+static sella_train_options training_of(const sella_experiment_plan *plan,
+                                       const sella_planned_run *run)
 {
     const sella_experiment_options *o = plan->options;
     return (sella_train_options){.method = run->row->method,
@@ -29,25 +30,33 @@ static sella_train_options training_of(const sella_experiment_plan *plan, const 
                                  .weights = run->method->needs_model ? o->weights : NULL};
 }
 
-static sella_status train_run(const sella_experiment_plan *plan, const sella_planned_run *run, const sella_talk *talk, sella_err *err)
+static sella_status train_run(const sella_experiment_plan *plan, const sella_planned_run *run,
+                              const sella_talk *talk, sella_err *err)
 {
-    char *json = NULL, *parent = sella_path_join(plan->options->output, "runs", run->row->key, NULL);
-    sella_status status = parent ? sella_dir_make(parent, err) : sella_err_memory(err, "a path", 64);
+    char *json = NULL,
+         *parent = sella_path_join(plan->options->output, "runs", run->row->key, NULL);
+    sella_status status =
+        parent ? sella_dir_make(parent, err) : sella_err_memory(err, "a path", 64);
     free(parent);
     if (status != SELLA_OK) {
         return status;
     }
     const sella_train_options options = training_of(plan, run);
-    sella_say(talk, SELLA_LEVEL_INFO, "%s, seed %llu: %s%s%s", run->row->label, (unsigned long long)run->seed,
-              run->state == SELLA_RUN_RESUME ? "going on" : "training", options.from ? ", stage 1 from " : "", options.from ? options.from : "");
+    sella_say(talk, SELLA_LEVEL_INFO, "%s, seed %llu: %s%s%s", run->row->label,
+              (unsigned long long)run->seed,
+              run->state == SELLA_RUN_RESUME ? "going on" : "training",
+              options.from ? ", stage 1 from " : "", options.from ? options.from : "");
     status = sella_train(&options, talk, &json, err);
     free(json);
-    return status == SELLA_OK || status == SELLA_INTERRUPTED ? status : sella_err_prefix(err, status, "%s, seed %llu", run->row->label,
-                                                                                        (unsigned long long)run->seed);
+    return status == SELLA_OK || status == SELLA_INTERRUPTED
+               ? status
+               : sella_err_prefix(err, status, "%s, seed %llu", run->row->label,
+                                  (unsigned long long)run->seed);
 }
 
 /* predictions-test.csv; training has left those of valid. */
-static sella_status score_run(const sella_experiment_plan *plan, const sella_planned_run *run, const sella_talk *talk, sella_err *err)
+static sella_status score_run(const sella_experiment_plan *plan, const sella_planned_run *run,
+                              const sella_talk *talk, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_engine *engine = NULL;
@@ -58,7 +67,8 @@ static sella_status score_run(const sella_experiment_plan *plan, const sella_pla
     if (plan->split != SELLA_SPLIT_TEST || sella_path_exists(file)) {
         goto done;
     }
-    const bool needs_model = run->method->needs_model && !sella_settings_is(run->settings, "score", "vectors");
+    const bool needs_model =
+        run->method->needs_model && !sella_settings_is(run->settings, "score", "vectors");
     const sella_engine_options open = {.model = needs_model ? plan->options->model : NULL,
                                        .threads = plan->options->threads,
                                        .talk = talk,
@@ -101,7 +111,9 @@ static sella_status dry_one(const sella_experiment_plan *plan, int at, sella_rat
     const int before = estimated_before(plan, at);
     sella_status status = SELLA_OK;
     char *text = NULL;
-    json_t *estimate = NULL, *entry = json_pack("{s:s, s:I, s:s}", "row", run->row->key, "seed", (json_int_t)run->seed, "state", state_word[run->state]);
+    json_t *estimate = NULL,
+           *entry = json_pack("{s:s, s:I, s:s}", "row", run->row->key, "seed",
+                              (json_int_t)run->seed, "state", state_word[run->state]);
     if (!entry || json_array_append_new(list, entry) != 0) {
         return sella_err_memory(err, "a plan", 64);
     }
@@ -133,15 +145,18 @@ static sella_status left_out(const sella_experiment_plan *plan, json_t *list, se
     int count;
     const sella_experiment_row *row = sella_experiment_rows(&count);
     for (int i = 0; i < count; i++) {
-        const char *why = row[i].parts & plan->parts ? sella_experiment_left_out(plan, &row[i]) : NULL;
-        if (why && json_array_append_new(list, json_pack("{s:s, s:s}", "row", row[i].key, "why", why)) != 0) {
+        const char *why =
+            row[i].parts & plan->parts ? sella_experiment_left_out(plan, &row[i]) : NULL;
+        if (why && json_array_append_new(
+                       list, json_pack("{s:s, s:s}", "row", row[i].key, "why", why)) != 0) {
             return sella_err_memory(err, "a plan", 64);
         }
     }
     return SELLA_OK;
 }
 
-static sella_status dry_run(const sella_experiment_plan *plan, const sella_talk *talk, char **json, sella_err *err)
+static sella_status dry_run(const sella_experiment_plan *plan, const sella_talk *talk, char **json,
+                            sella_err *err)
 {
     sella_status status = SELLA_OK;
     double seconds = 0;
@@ -151,7 +166,8 @@ static sella_status dry_run(const sella_experiment_plan *plan, const sella_talk 
         SELLA_TRY(dry_one(plan, i, &rates, talk, runs, &seconds, err));
     }
     SELLA_TRY(left_out(plan, out, err));
-    object = json_pack("{s:s, s:O, s:O, s:f}", "name", plan->options->name, "runs", runs, "left_out", out, "seconds", seconds);
+    object = json_pack("{s:s, s:O, s:O, s:f}", "name", plan->options->name, "runs", runs,
+                       "left_out", out, "seconds", seconds);
     *json = object ? sella_json_line(object) : NULL;
     status = *json ? SELLA_OK : sella_err_memory(err, "a plan", 256);
 done:
@@ -163,52 +179,71 @@ done:
 
 /* ---- the page ---- */
 
-static json_t *row_json(const sella_experiment_plan *plan, const sella_runs *runs, const sella_experiment_row *row)
+static json_t *row_json(const sella_experiment_plan *plan, const sella_runs *runs,
+                        const sella_experiment_row *row)
 {
     const int group = sella_experiment_group(runs, row);
     const bool there = group >= 0 && sella_runs_scored(runs, group, plan->split) > 0;
-    const sella_mean auc = there ? sella_runs_mean(runs, group, plan->split, SELLA_OF_AUC) : sella_mean_of(NULL, 0);
-    const sella_mean uauc = there ? sella_runs_mean(runs, group, plan->split, SELLA_OF_UAUC) : sella_mean_of(NULL, 0);
+    const sella_mean auc =
+        there ? sella_runs_mean(runs, group, plan->split, SELLA_OF_AUC) : sella_mean_of(NULL, 0);
+    const sella_mean uauc =
+        there ? sella_runs_mean(runs, group, plan->split, SELLA_OF_UAUC) : sella_mean_of(NULL, 0);
     const char *why = sella_experiment_left_out(plan, row);
-    const char *state = there ? "complete" : !why ? "missing" : strncmp(why, "not built", 9) == 0 ? "not built" : "no model";
-    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:o}", "row", row->key, "label", row->label, "method", row->method, "state", state,
-                     "seeds", there ? sella_runs_scored(runs, group, plan->split) : 0, "auc", sella_json_real(auc.mean), "auc_sd",
-                     sella_json_real(auc.sd), "uauc", sella_json_real(uauc.mean), "uauc_sd", sella_json_real(uauc.sd));
+    const char *state = there                               ? "complete"
+                        : !why                              ? "missing"
+                        : strncmp(why, "not built", 9) == 0 ? "not built"
+                                                            : "no model";
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:o}", "row", row->key, "label",
+                     row->label, "method", row->method, "state", state, "seeds",
+                     there ? sella_runs_scored(runs, group, plan->split) : 0, "auc",
+                     sella_json_real(auc.mean), "auc_sd", sella_json_real(auc.sd), "uauc",
+                     sella_json_real(uauc.mean), "uauc_sd", sella_json_real(uauc.sd));
 }
 
 /* How many rows the language-model stages saw, and the evaluation. */
 static void tell_samples(sella_report_page *page, const sella_experiment_plan *plan)
 {
     sella_html *h = &page->html;
-    const int64_t all = plan->dataset->split[SELLA_SPLIT_TRAIN].rows, scored = plan->dataset->split[plan->split].rows;
+    const int64_t all = plan->dataset->split[SELLA_SPLIT_TRAIN].rows,
+                  scored = plan->dataset->split[plan->split].rows;
     for (int i = 0; i < plan->count; i++) {
-        const int64_t train = sella_settings_int(plan->run[i].settings, "train.rows"), eval = sella_settings_int(plan->run[i].settings, "eval.rows");
+        const int64_t train = sella_settings_int(plan->run[i].settings, "train.rows"),
+                      eval = sella_settings_int(plan->run[i].settings, "eval.rows");
         const double minutes = sella_settings_real(plan->run[i].settings, "budget.minutes");
         if (i + 1 == plan->count) {
             sella_html_raw(h, "<p class=\"note\">");
             if (minutes > 0) {
-                sella_html_format(h, "Each language-model run had %.0f minutes; the rows that this gave are in its configuration. ", minutes);
+                sella_html_format(h,
+                                  "Each language-model run had %.0f minutes; the rows that this "
+                                  "gave are in its configuration. ",
+                                  minutes);
             } else if (train > 0 && train < all) {
-                sella_html_format(h, "Language-model stages saw a seeded sample of <b>%lld of the %lld</b> train rows; collaborative stages all. ",
+                sella_html_format(h,
+                                  "Language-model stages saw a seeded sample of <b>%lld of the "
+                                  "%lld</b> train rows; collaborative stages all. ",
                                   (long long)train, (long long)all);
             } else {
                 sella_html_format(h, "All stages saw all %lld train rows. ", (long long)all);
             }
             if (eval > 0 && eval < scored) {
-                sella_html_format(h, "Figures are of a seeded sample of <b>%lld of the %lld</b> %s rows.", (long long)eval, (long long)scored,
-                                  sella_split_name(plan->split));
+                sella_html_format(
+                    h, "Figures are of a seeded sample of <b>%lld of the %lld</b> %s rows.",
+                    (long long)eval, (long long)scored, sella_split_name(plan->split));
             } else {
-                sella_html_format(h, "Figures are of all %lld %s rows.", (long long)scored, sella_split_name(plan->split));
+                sella_html_format(h, "Figures are of all %lld %s rows.", (long long)scored,
+                                  sella_split_name(plan->split));
             }
             if (plan->split == SELLA_SPLIT_VALID) {
-                sella_html_raw(h, " Valid also decides when to stop, so that these figures flatter; published ones are of test.");
+                sella_html_raw(h, " Valid also decides when to stop, so that these figures "
+                                  "flatter; published ones are of test.");
             }
             sella_html_raw(h, "</p>\n");
         }
     }
 }
 
-static sella_status write_page(const sella_experiment_plan *plan, const sella_talk *talk, int trained, char **json, sella_err *err)
+static sella_status write_page(const sella_experiment_plan *plan, const sella_talk *talk,
+                               int trained, char **json, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_runs runs = {0};
@@ -224,7 +259,8 @@ static sella_status write_page(const sella_experiment_plan *plan, const sella_ta
     if (plan->count > 0 || sella_path_is_dir(below)) {
         SELLA_TRY(sella_runs_read(&path, 1, talk, &runs, err));
     }
-    snprintf(title, sizeof title, "SeLLa-Rec experiments on %.200s, %s rows", plan->dataset->name, sella_split_name(plan->split));
+    snprintf(title, sizeof title, "SeLLa-Rec experiments on %.200s, %s rows", plan->dataset->name,
+             sella_split_name(plan->split));
     SELLA_TRY(sella_report_start(&page, &runs, plan->options->output, title, talk, err));
     tell_samples(&page, plan);
     SELLA_TRY(sella_experiment_tables(&page, plan, err));
@@ -265,7 +301,8 @@ done:
     return status;
 }
 
-sella_status sella_experiment(const sella_experiment_options *options, const sella_talk *talk, char **json, sella_err *err)
+sella_status sella_experiment(const sella_experiment_options *options, const sella_talk *talk,
+                              char **json, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_dataset *dataset = NULL;
@@ -273,7 +310,8 @@ sella_status sella_experiment(const sella_experiment_options *options, const sel
     int trained = 0;
     *json = NULL;
     if (!options || !options->dataset) {
-        return sella_err_set(err, SELLA_ARG, "an experiment needs a name, a data set and a folder to write");
+        return sella_err_set(err, SELLA_ARG,
+                             "an experiment needs a name, a data set and a folder to write");
     }
     SELLA_TRY(sella_dataset_open(options->dataset, &dataset, err));
     SELLA_TRY(sella_experiment_plan_make(options, dataset, talk, &plan, err));

@@ -1,5 +1,6 @@
-/* experiment_attention.c - figure 8 of the paper: where the language model looks in the prompt of one user and item
- * (engine/experiment_part.h). The attention itself comes from sella_engine_explain.
+/* experiment_attention.c - figure 8 of the paper: where the language model looks in the prompt of
+ * one user and item (engine/experiment_part.h). The attention itself comes from
+ * sella_engine_explain.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -11,9 +12,16 @@
 #include "eval/figures.h"
 #include "sella/engine.h"
 
-enum { LAYERS_MOST = 64, MARKS_MOST = 48, NAME_BYTES = 64, LINES = 26 /* of names beside a map */, TOKENS_MOST = 4096 };
+enum {
+    LAYERS_MOST = 64,
+    MARKS_MOST = 48,
+    NAME_BYTES = 64,
+    LINES = 26 /* of names beside a map */,
+    TOKENS_MOST = 4096
+};
 
-/* Whom it is about: the ones asked for, or the first liked row of the split whose user training knows and who has liked before. */
+/* Whom it is about: the ones asked for, or the first liked row of the split whose user training
+ * knows and who has liked before. */
 static void choose(const sella_experiment_plan *plan, const char **user, const char **item)
 {
     const sella_dataset *d = plan->dataset;
@@ -22,7 +30,9 @@ static void choose(const sella_experiment_plan *plan, const char **user, const c
     *item = plan->options->item;
     for (int64_t r = 0; r < split->rows && (!*user || !*item); r++) {
         const char *id = d->user_id[split->user_n[r]];
-        const bool fits = !*user ? split->user_n[r] < d->train_users && split->history_count_n[r] >= 5 : strcmp(*user, id) == 0;
+        const bool fits = !*user
+                              ? split->user_n[r] < d->train_users && split->history_count_n[r] >= 5
+                              : strcmp(*user, id) == 0;
         if (split->label_n[r] && fits) {
             *user = id;
             *item = *item ? *item : d->item_id[split->item_n[r]];
@@ -70,8 +80,10 @@ static void mark_parts(const json_t *parts, int T, marks *out)
     const json_t *part;
     json_array_foreach(parts, i, part)
     {
-        const char *what = json_string_value(json_object_get(part, "part")), *text = json_string_value(json_object_get(part, "text"));
-        const json_int_t first = json_integer_value(json_object_get(part, "first")), last = json_integer_value(json_object_get(part, "last"));
+        const char *what = json_string_value(json_object_get(part, "part")),
+                   *text = json_string_value(json_object_get(part, "text"));
+        const json_int_t first = json_integer_value(json_object_get(part, "first")),
+                         last = json_integer_value(json_object_get(part, "last"));
         char label[NAME_BYTES];
         if (!what || first < 0 || last < first || last >= T) {
             continue;
@@ -95,12 +107,14 @@ static void mark_parts(const json_t *parts, int T, marks *out)
 static sella_status read_map(const json_t *rows, int T, float *weight, sella_err *err)
 {
     if (json_array_size(rows) != (size_t)T) {
-        return sella_err_set(err, SELLA_STATE, "an attention map has %zu rows; expected %d", json_array_size(rows), T);
+        return sella_err_set(err, SELLA_STATE, "an attention map has %zu rows; expected %d",
+                             json_array_size(rows), T);
     }
     for (int t = 0; t < T; t++) {
         const json_t *row = json_array_get(rows, (size_t)t);
         for (int k = 0; k < T; k++) {
-            weight[(size_t)t * (size_t)T + (size_t)k] = (float)json_number_value(json_array_get(row, (size_t)k));
+            weight[(size_t)t * (size_t)T + (size_t)k] =
+                (float)json_number_value(json_array_get(row, (size_t)k));
         }
     }
     return SELLA_OK;
@@ -109,38 +123,46 @@ static sella_status read_map(const json_t *rows, int T, float *weight, sella_err
 /* The answer's attention to each part in each layer. */
 static void table_of_parts(sella_report_page *page, const json_t *explained)
 {
-    const json_t *parts = json_object_get(explained, "parts"), *attention = json_object_get(explained, "attention");
-    const json_t *layers = json_object_get(attention, "layers"), *sums = json_object_get(attention, "from_answer"), *part, *layer;
+    const json_t *parts = json_object_get(explained, "parts"),
+                 *attention = json_object_get(explained, "attention");
+    const json_t *layers = json_object_get(attention, "layers"),
+                 *sums = json_object_get(attention, "from_answer"), *part, *layer;
     sella_html *h = &page->html;
     size_t i, k;
     sella_html_raw(h, "<div class=\"wide\"><table>\n<thead><tr><th>part of the prompt</th>");
     json_array_foreach(layers, k, layer)
     {
-        sella_html_format(h, "<th class=\"n\">layer %lld</th>", (long long)json_integer_value(layer));
+        sella_html_format(h, "<th class=\"n\">layer %lld</th>",
+                          (long long)json_integer_value(layer));
     }
     sella_html_raw(h, "</tr></thead>\n<tbody>\n");
     json_array_foreach(parts, i, part)
     {
-        const char *what = json_string_value(json_object_get(part, "part")), *text = json_string_value(json_object_get(part, "text"));
+        const char *what = json_string_value(json_object_get(part, "part")),
+                   *text = json_string_value(json_object_get(part, "text"));
         sella_html_raw(h, "<tr><th>");
         sella_html_text(h, what ? what : "");
         sella_html_raw(h, " <small>");
         sella_html_text(h, text ? text : "");
         sella_html_raw(h, "</small></th>");
         for (k = 0; k < json_array_size(layers); k++) {
-            sella_html_figure(h, json_number_value(json_array_get(json_array_get(sums, k), i)), NAN, "");
+            sella_html_figure(h, json_number_value(json_array_get(json_array_get(sums, k), i)), NAN,
+                              "");
         }
         sella_html_raw(h, "</tr>\n");
     }
-    sella_html_raw(h, "</tbody></table></div>\n<p class=\"soft\">What the answer position takes from each part, mean over heads; a column sums to 1.</p>\n");
+    sella_html_raw(h, "</tbody></table></div>\n<p class=\"soft\">What the answer position takes "
+                      "from each part, mean over heads; a column sums to 1.</p>\n");
 }
 
 static sella_status draw(sella_report_page *page, const json_t *explained, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    const json_t *attention = json_object_get(explained, "attention"), *layers = json_object_get(attention, "layers");
+    const json_t *attention = json_object_get(explained, "attention"),
+                 *layers = json_object_get(attention, "layers");
     const json_t *means = json_object_get(attention, "head_mean");
-    const size_t K = json_array_size(layers), T = json_array_size(json_object_get(explained, "tokens"));
+    const size_t K = json_array_size(layers),
+                 T = json_array_size(json_object_get(explained, "tokens"));
     sella_attention_map map[LAYERS_MOST];
     char title[LAYERS_MOST][32], caption[700], name[200];
     const char *mark_name[MARKS_MOST];
@@ -151,7 +173,9 @@ static sella_status draw(sella_report_page *page, const json_t *explained, sella
         return SELLA_MEMORY;
     }
     if (K == 0 || K > LAYERS_MOST || T == 0 || T > TOKENS_MOST) {
-        SELLA_TRY(sella_err_set(err, SELLA_UNSUPPORTED, "figure 8: %zu layers of %zu tokens; expected up to %d and %d", K, T, LAYERS_MOST, TOKENS_MOST));
+        SELLA_TRY(sella_err_set(err, SELLA_UNSUPPORTED,
+                                "figure 8: %zu layers of %zu tokens; expected up to %d and %d", K,
+                                T, LAYERS_MOST, TOKENS_MOST));
     }
     weight = sella_alloc(K * T * T, sizeof *weight, "attention maps", err);
     if (!weight) {
@@ -159,19 +183,25 @@ static sella_status draw(sella_report_page *page, const json_t *explained, sella
     }
     for (size_t k = 0; k < K; k++) {
         SELLA_TRY(read_map(json_array_get(means, k), (int)T, weight + k * T * T, err));
-        snprintf(title[k], sizeof title[k], "layer %lld", (long long)json_integer_value(json_array_get(layers, k)));
+        snprintf(title[k], sizeof title[k], "layer %lld",
+                 (long long)json_integer_value(json_array_get(layers, k)));
         map[k] = (sella_attention_map){title[k], weight + k * T * T};
     }
     mark_parts(json_object_get(explained, "parts"), (int)T, named);
     for (int m = 0; m < named->count; m++) {
         mark_name[m] = named->name[m];
     }
-    SELLA_TRY(sella_figure_maps(page->figures, "fig8", map, (int)K, (int)T, named->place, mark_name, named->count, &drawn, err));
-    const char *user = json_string_value(json_object_get(explained, "user")), *item = json_string_value(json_object_get(explained, "item"));
+    SELLA_TRY(sella_figure_maps(page->figures, "fig8", map, (int)K, (int)T, named->place, mark_name,
+                                named->count, &drawn, err));
+    const char *user = json_string_value(json_object_get(explained, "user")),
+               *item = json_string_value(json_object_get(explained, "item"));
     const char *movie = json_string_value(json_object_get(explained, "title"));
     cut(movie ? movie : "", name, sizeof name);
-    snprintf(caption, sizeof caption, "User %.100s, item %.100s (%s), score %.4f. Mean over heads; a row is what one token takes from each token before it.",
-             user ? user : "-", item ? item : "-", name, json_number_value(json_object_get(explained, "score")));
+    snprintf(caption, sizeof caption,
+             "User %.100s, item %.100s (%s), score %.4f. Mean over heads; a row is what one token "
+             "takes from each token before it.",
+             user ? user : "-", item ? item : "-", name,
+             json_number_value(json_object_get(explained, "score")));
     sella_html_raw(&page->html, "<h2>Figure 8. Attention</h2>\n");
     sella_report_picture(page, "fig8", drawn, caption);
     table_of_parts(page, explained);
@@ -181,7 +211,8 @@ done:
     return status;
 }
 
-sella_status sella_experiment_attention(sella_report_page *page, const sella_experiment_plan *plan, sella_err *err)
+sella_status sella_experiment_attention(sella_report_page *page, const sella_experiment_plan *plan,
+                                        sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_engine *engine = NULL;
@@ -195,10 +226,15 @@ sella_status sella_experiment_attention(sella_report_page *page, const sella_exp
     }
     choose(plan, &user, &item);
     if (!user || !item) {
-        return sella_err_set(err, SELLA_MISSING, "figure 8: no row of the %s part is liked by such a user; name one with --user and --item",
+        return sella_err_set(err, SELLA_MISSING,
+                             "figure 8: no row of the %s part is liked by such a user; name one "
+                             "with --user and --item",
                              sella_split_name(plan->split));
     }
-    const sella_engine_options open = {.model = plan->options->model, .threads = plan->options->threads, .talk = page->talk, .weights = plan->options->weights};
+    const sella_engine_options open = {.model = plan->options->model,
+                                       .threads = plan->options->threads,
+                                       .talk = page->talk,
+                                       .weights = plan->options->weights};
     const sella_request request = {.user = user, .history_count = -1};
     const sella_explain_options options = {.without = nothing, .without_count = 0};
     SELLA_TRY(sella_engine_open(sella_runs_first(page->runs, group)->path, &open, &engine, err));
@@ -207,7 +243,9 @@ sella_status sella_experiment_attention(sella_report_page *page, const sella_exp
     if (json_is_object(json_object_get(explained, "attention"))) {
         SELLA_TRY(draw(page, explained, err));
     } else {
-        sella_html_raw(&page->html, "<h2>Figure 8. Attention</h2>\n<p class=\"note\">This run scores without the language model: it has no attention.</p>\n");
+        sella_html_raw(&page->html,
+                       "<h2>Figure 8. Attention</h2>\n<p class=\"note\">This run scores without "
+                       "the language model: it has no attention.</p>\n");
     }
 done:
     json_decref(explained);

@@ -1,7 +1,9 @@
-/* experiment_figures.c - figures 5 to 7 of the paper from the runs of an experiment (engine/experiment_part.h).
+/* experiment_figures.c - figures 5 to 7 of the paper from the runs of an experiment
+ * (engine/experiment_part.h).
  *
- * Figures 6 and 7 compare the two vectors of every item that occurs in train after stage 2: Proj(q_i) and s_i (docs/math.md), of the
- * run `sella` and of the same with align.weight=0, first seed. Both are scaled to length 1 before t-SNE: what is aligned is their cosine.
+ * Figures 6 and 7 compare the two vectors of every item that occurs in train after stage 2:
+ * Proj(q_i) and s_i (docs/math.md), of the run `sella` and of the same with align.weight=0, first
+ * seed. Both are scaled to length 1 before t-SNE: what is aligned is their cosine.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -17,15 +19,18 @@
 
 /* ---- figure 5 ---- */
 
-static sella_status figure5(sella_report_page *page, const sella_experiment_plan *plan, sella_err *err)
+static sella_status figure5(sella_report_page *page, const sella_experiment_plan *plan,
+                            sella_err *err)
 {
-    static const sella_figure_of shown[SELLA_BARS] = {SELLA_OF_WARM_AUC, SELLA_OF_COLD_AUC, SELLA_OF_WARM_UAUC, SELLA_OF_COLD_UAUC};
+    static const sella_figure_of shown[SELLA_BARS] = {SELLA_OF_WARM_AUC, SELLA_OF_COLD_AUC,
+                                                      SELLA_OF_WARM_UAUC, SELLA_OF_COLD_UAUC};
     int count, n = 0, methods = 0;
     const sella_experiment_row *row = sella_experiment_rows(&count);
     sella_bar bar[32];
     bool drawn;
     for (int i = 0; i < count && n < 32; i++) {
-        const int group = row[i].parts & SELLA_PART_FIG5 ? sella_experiment_group(page->runs, &row[i]) : -1;
+        const int group =
+            row[i].parts & SELLA_PART_FIG5 ? sella_experiment_group(page->runs, &row[i]) : -1;
         if (group < 0 || sella_runs_scored(page->runs, group, plan->split) == 0) {
             continue;
         }
@@ -44,8 +49,10 @@ static sella_status figure5(sella_report_page *page, const sella_experiment_plan
     sella_html_raw(&page->html, "<h2>Figure 5. Warm and cold rows</h2>\n");
     const sella_status status = sella_figure_bars(page->figures, "fig5", bar, n, &drawn, err);
     if (status == SELLA_OK) {
-        sella_report_picture(page, "fig5", drawn, "AUC and UAUC on rows whose user and item both occur in train, and on the others. "
-                                                  "Whiskers: standard deviation over seeds. The axis does not begin at 0.");
+        sella_report_picture(
+            page, "fig5", drawn,
+            "AUC and UAUC on rows whose user and item both occur in train, and on the others. "
+            "Whiskers: standard deviation over seeds. The axis does not begin at 0.");
     }
     return status;
 }
@@ -79,11 +86,13 @@ static void unit(float *row, int L)
 }
 
 /* Tables of a stage-2 folder: items [I, C], semantic [I, L], Proj. */
-static sella_status read_tables(const char *dir, sella_param_table *tables, sella_projection *projection, sella_err *err)
+static sella_status read_tables(const char *dir, sella_param_table *tables,
+                                sella_projection *projection, sella_err *err)
 {
     sella_status status = SELLA_OK;
     int64_t items, C, semantic, L, hidden, width;
-    char *collab = sella_path_join(dir, "collab.safetensors", NULL), *proj = sella_path_join(dir, "projection.safetensors", NULL);
+    char *collab = sella_path_join(dir, "collab.safetensors", NULL),
+         *proj = sella_path_join(dir, "projection.safetensors", NULL);
     if (!collab || !proj) {
         SELLA_TRY(sella_err_memory(err, "a path", strlen(dir)));
     }
@@ -91,12 +100,15 @@ static sella_status read_tables(const char *dir, sella_param_table *tables, sell
     SELLA_TRY(sella_tensors_shape(collab, "semantic.weight", &semantic, &L, err));
     SELLA_TRY(sella_tensors_shape(proj, "proj.0.weight", &hidden, &width, err));
     if (items != semantic || width != C || C > INT32_MAX || L > INT32_MAX || hidden > INT32_MAX) {
-        SELLA_TRY(sella_err_set(err, SELLA_SHAPE, "%s: item.weight, semantic.weight and proj.0.weight do not fit together", dir));
+        SELLA_TRY(sella_err_set(
+            err, SELLA_SHAPE,
+            "%s: item.weight, semantic.weight and proj.0.weight do not fit together", dir));
     }
     SELLA_TRY(sella_param_add(tables, "item.weight", items, C, err));
     SELLA_TRY(sella_param_add(tables, "semantic.weight", semantic, L, err));
     SELLA_TRY(sella_tensors_read(collab, &tables, 1, err));
-    SELLA_TRY(sella_projection_init((int)C, (int)hidden, (int)L, false, SELLA_WARM_RANDOM, 0, projection, err));
+    SELLA_TRY(sella_projection_init((int)C, (int)hidden, (int)L, false, SELLA_WARM_RANDOM, 0,
+                                    projection, err));
     sella_param_table *projections = &projection->table;
     SELLA_TRY(sella_tensors_read(proj, &projections, 1, err));
 done:
@@ -105,11 +117,13 @@ done:
     return status;
 }
 
-static sella_status project(const sella_projection *p, const sella_param_table *tables, const int32_t *item_n, int N, embeddings *out, sella_err *err)
+static sella_status project(const sella_projection *p, const sella_param_table *tables,
+                            const int32_t *item_n, int N, embeddings *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const size_t C = (size_t)p->C, L = (size_t)p->L, n = (size_t)N;
-    float *x = sella_alloc(n * C, sizeof *x, "item vectors", err), *hidden = sella_alloc(2 * n * (size_t)p->hidden, sizeof *hidden, "item vectors", err);
+    float *x = sella_alloc(n * C, sizeof *x, "item vectors", err),
+          *hidden = sella_alloc(2 * n * (size_t)p->hidden, sizeof *hidden, "item vectors", err);
     *out = (embeddings){.N = N, .L = p->L};
     out->both = sella_alloc(2 * n * L, sizeof *out->both, "item vectors", err);
     out->cosine = sella_alloc(n, sizeof *out->cosine, "item vectors", err);
@@ -118,7 +132,8 @@ static sella_status project(const sella_projection *p, const sella_param_table *
     }
     for (size_t i = 0; i < n; i++) {
         memcpy(x + i * C, tables->param[0].data + (size_t)item_n[i] * C, C * sizeof *x);
-        memcpy(out->both + (n + i) * L, tables->param[1].data + (size_t)item_n[i] * L, L * sizeof *x);
+        memcpy(out->both + (n + i) * L, tables->param[1].data + (size_t)item_n[i] * L,
+               L * sizeof *x);
     }
     sella_proj_forward(p, out->both, x, N, hidden, hidden + n * (size_t)p->hidden);
     for (size_t i = 0; i < 2 * n; i++) {
@@ -135,11 +150,14 @@ done:
     return status;
 }
 
-/* Path of stage 2's folder in the first complete run of the row, free(); NULL when there is none. */
+/* Path of stage 2's folder in the first complete run of the row, free(); NULL when there is
+ * none. */
 static char *stage2_folder(const sella_runs *runs, const char *key)
 {
     const int group = sella_experiment_group(runs, sella_experiment_find(key));
-    char *dir = group >= 0 ? sella_path_join(sella_runs_first(runs, group)->path, "stages", "align", NULL) : NULL;
+    char *dir = group >= 0
+                    ? sella_path_join(sella_runs_first(runs, group)->path, "stages", "align", NULL)
+                    : NULL;
     if (dir && !sella_path_is_dir(dir)) {
         free(dir);
         return NULL;
@@ -147,7 +165,8 @@ static char *stage2_folder(const sella_runs *runs, const char *key)
     return dir;
 }
 
-static sella_status embeddings_read(const char *dir, const int32_t *item_n, int N, embeddings *out, sella_err *err)
+static sella_status embeddings_read(const char *dir, const int32_t *item_n, int N, embeddings *out,
+                                    sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_param_table tables;
@@ -157,7 +176,8 @@ static sella_status embeddings_read(const char *dir, const int32_t *item_n, int 
     SELLA_TRY(read_tables(dir, &tables, &projection, err));
     for (int i = 0; i < N; i++) {
         if (item_n[i] >= tables.param[0].shape[0]) {
-            SELLA_TRY(sella_err_set(err, SELLA_SHAPE, "%s: has %lld items, the data set more", dir, (long long)tables.param[0].shape[0]));
+            SELLA_TRY(sella_err_set(err, SELLA_SHAPE, "%s: has %lld items, the data set more", dir,
+                                    (long long)tables.param[0].shape[0]));
         }
     }
     SELLA_TRY(project(&projection, &tables, item_n, N, out, err));
@@ -171,7 +191,8 @@ done:
 }
 
 /* Items of train rows, ascending. */
-static sella_status train_items(const sella_dataset *dataset, int32_t **item_n, int *N, sella_err *err)
+static sella_status train_items(const sella_dataset *dataset, int32_t **item_n, int *N,
+                                sella_err *err)
 {
     const sella_split *train = &dataset->split[SELLA_SPLIT_TRAIN];
     uint8_t *seen = sella_alloc((size_t)dataset->items, 1, "items", err);
@@ -195,9 +216,11 @@ static sella_status train_items(const sella_dataset *dataset, int32_t **item_n, 
 
 enum { WITH, WITHOUT, SIDES };
 static const char *const side_row[SIDES] = {"sella", "noalign"};
-static const char *const side_title[SIDES] = {"with contrastive learning", "without contrastive learning"};
+static const char *const side_title[SIDES] = {"with contrastive learning",
+                                              "without contrastive learning"};
 
-static sella_status figure6(sella_report_page *page, const embeddings *side, const char *const *id_n, sella_err *err)
+static sella_status figure6(sella_report_page *page, const embeddings *side,
+                            const char *const *id_n, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_panel panel[SIDES];
@@ -212,13 +235,16 @@ static sella_status figure6(sella_report_page *page, const embeddings *side, con
         if (!y[s]) {
             SELLA_TRY(SELLA_MEMORY);
         }
-        SELLA_TRY(sella_tsne(side[s].both, 2 * N, side[s].L, &options, y[s], &kl[s], page->talk, err));
+        SELLA_TRY(
+            sella_tsne(side[s].both, 2 * N, side[s].L, &options, y[s], &kl[s], page->talk, err));
         panel[s] = (sella_panel){side_title[s], y[s], y[s] + 2 * (size_t)N};
     }
     SELLA_TRY(sella_figure_points(page->figures, "fig6", panel, SIDES, id_n, N, &drawn, err));
     snprintf(caption, sizeof caption,
-             "t-SNE of the two vectors of each of the %d items of train after stage 2, each scaled to length 1; one map for each side "
-             "(divergence %.3f with, %.3f without). Only near and far within a map mean something.", N, kl[WITH], kl[WITHOUT]);
+             "t-SNE of the two vectors of each of the %d items of train after stage 2, each scaled "
+             "to length 1; one map for each side (divergence %.3f with, %.3f without). Only near "
+             "and far within a map mean something.",
+             N, kl[WITH], kl[WITHOUT]);
     sella_html_raw(&page->html, "<h2>Figure 6. The two embeddings of the items</h2>\n");
     sella_report_picture(page, "fig6", drawn, caption);
 done:
@@ -241,18 +267,22 @@ static sella_status figure7(sella_report_page *page, const embeddings *side, sel
             mean[s] += side[s].cosine[i] / side[s].N;
         }
     }
-    const sella_status status = sella_figure_areas(page->figures, "fig7", spread, SIDES, &drawn, err);
+    const sella_status status =
+        sella_figure_areas(page->figures, "fig7", spread, SIDES, &drawn, err);
     if (status != SELLA_OK) {
         return status;
     }
-    snprintf(caption, sizeof caption, "Share of items by the cosine of their two vectors, in %d bins, one distribution stacked on the other. Mean %.3f with, %.3f without.",
+    snprintf(caption, sizeof caption,
+             "Share of items by the cosine of their two vectors, in %d bins, one distribution "
+             "stacked on the other. Mean %.3f with, %.3f without.",
              SELLA_COSINE_BINS, mean[WITH], mean[WITHOUT]);
     sella_html_raw(&page->html, "<h2>Figure 7. How near the two embeddings are</h2>\n");
     sella_report_picture(page, "fig7", drawn, caption);
     return SELLA_OK;
 }
 
-static sella_status figures6and7(sella_report_page *page, const sella_experiment_plan *plan, sella_err *err)
+static sella_status figures6and7(sella_report_page *page, const sella_experiment_plan *plan,
+                                 sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_dataset *d = plan->dataset;
@@ -294,7 +324,8 @@ done:
     return status;
 }
 
-sella_status sella_experiment_figures(sella_report_page *page, const sella_experiment_plan *plan, sella_err *err)
+sella_status sella_experiment_figures(sella_report_page *page, const sella_experiment_plan *plan,
+                                      sella_err *err)
 {
     sella_status status = SELLA_OK;
     SELLA_TRY(figure5(page, plan, err));

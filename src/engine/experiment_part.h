@@ -1,7 +1,8 @@
-/* experiment_part.h - the parts of an experiment: its rows, the plan of runs, the sections of its page.
+/* experiment_part.h - the parts of an experiment: its rows, the plan of runs, the sections of its
+ * page.
  *
- * Does:     experiment.c plans, trains and scores; experiment_tables.c and experiment_figures.c make the page from what is in
- *           DIR/runs.
+ * Does:     experiment.c plans, trains and scores; experiment_tables.c and experiment_figures.c
+ *           make the page from what is in DIR/runs.
  * Memory:   a sella_experiment_plan owns its runs; rows are constants.
  * Threads:  one object per thread.
  * Paper:    section 5.
@@ -46,7 +47,11 @@ bool sella_experiment_control(const sella_experiment_row *row);
 /* 0 when the name is unknown. */
 unsigned sella_experiment_parts(const char *name);
 
-typedef enum sella_run_state { SELLA_RUN_COMPLETE, SELLA_RUN_RESUME, SELLA_RUN_TRAIN } sella_run_state;
+typedef enum sella_run_state {
+    SELLA_RUN_COMPLETE,
+    SELLA_RUN_RESUME,
+    SELLA_RUN_TRAIN
+} sella_run_state;
 
 typedef struct sella_planned_run {
     const sella_experiment_row *row;
@@ -71,21 +76,28 @@ typedef struct sella_experiment_plan {
 } sella_experiment_plan;
 
 /* Rows, settings and states, all checked; nothing is written. */
-sella_status sella_experiment_plan_make(const sella_experiment_options *options, const sella_dataset *dataset, const sella_talk *talk,
+sella_status sella_experiment_plan_make(const sella_experiment_options *options,
+                                        const sella_dataset *dataset, const sella_talk *talk,
                                         sella_experiment_plan *out, sella_err *err);
 void sella_experiment_plan_release(sella_experiment_plan *plan);
-/* Why a row of the parts asked for is not in the plan: "not built in this version", "needs --model"; NULL when it is. */
-const char *sella_experiment_left_out(const sella_experiment_plan *plan, const sella_experiment_row *row);
+/* Why a row of the parts asked for is not in the plan: "not built in this version", "needs
+ * --model"; NULL when it is. */
+const char *sella_experiment_left_out(const sella_experiment_plan *plan,
+                                      const sella_experiment_row *row);
 
 /* ---- the page ---- */
 
 /* Group of the runs that belong to the row, or -1. */
 int sella_experiment_group(const sella_runs *runs, const sella_experiment_row *row);
-/* Tables 2 to 6, those that were asked for or that something is there for; also as DIR/tables/NAME.csv. */
-sella_status sella_experiment_tables(sella_report_page *page, const sella_experiment_plan *plan, sella_err *err);
+/* Tables 2 to 6, those that were asked for or that something is there for; also as
+ * DIR/tables/NAME.csv. */
+sella_status sella_experiment_tables(sella_report_page *page, const sella_experiment_plan *plan,
+                                     sella_err *err);
 /* Figures 5 to 8 likewise. */
-sella_status sella_experiment_figures(sella_report_page *page, const sella_experiment_plan *plan, sella_err *err);
+sella_status sella_experiment_figures(sella_report_page *page, const sella_experiment_plan *plan,
+                                      sella_err *err);
 /* Figure 8 of the run `sella`, first seed; nothing when it is not there. */
-sella_status sella_experiment_attention(sella_report_page *page, const sella_experiment_plan *plan, sella_err *err);
+sella_status sella_experiment_attention(sella_report_page *page, const sella_experiment_plan *plan,
+                                        sella_err *err);
 
 #endif

@@ -1,4 +1,5 @@
-/* explain.c - how one score comes about: terms of the logit, attention over the prompt's parts, scores with something taken out. */
+/* explain.c - how one score comes about: terms of the logit, attention over the prompt's parts,
+ * scores with something taken out. */
 #include <strings.h>
 
 #include "base/arena.h"
@@ -39,10 +40,12 @@ static sella_status check_text(const char *what, const char *text, sella_err *er
     const size_t bytes = text != NULL ? strlen(text) : 0;
     return bytes == 0 || sella_utf8_valid(text, bytes) == bytes
                ? SELLA_OK
-               : sella_err_set(err, SELLA_ARG, "%s is not UTF-8 text (byte %zu)", what, sella_utf8_valid(text, bytes) + 1);
+               : sella_err_set(err, SELLA_ARG, "%s is not UTF-8 text (byte %zu)", what,
+                               sella_utf8_valid(text, bytes) + 1);
 }
 
-static sella_status check_texts(const sella_request *request, const char *item, const sella_explain_options *options, sella_err *err)
+static sella_status check_texts(const sella_request *request, const char *item,
+                                const sella_explain_options *options, sella_err *err)
 {
     sella_status status = SELLA_OK;
     SELLA_TRY(check_text("the user", request->user, err));
@@ -74,7 +77,8 @@ static sella_status mark_entries(const work *w, const char *name, uint8_t *wante
     int found = 0;
     for (int pass = 0; pass < 2 && found == 0; pass++) {
         for (int32_t j = w->start; j < count; j++) {
-            const bool same = pass == 0 ? item >= 0 && w->who.history_n[j] == item : strcasecmp(entry_title(w, j), name) == 0;
+            const bool same = pass == 0 ? item >= 0 && w->who.history_n[j] == item
+                                        : strcasecmp(entry_title(w, j), name) == 0;
             found += same;
             wanted[j - w->start] |= same;
         }
@@ -84,9 +88,11 @@ static sella_status mark_entries(const work *w, const char *name, uint8_t *wante
     }
     if (w->start == count) {
         return sella_err_set(err, SELLA_MISSING, "'%s' cannot be taken out: %s", name,
-                             count == 0 ? "the history is empty" : "this score does not read the history");
+                             count == 0 ? "the history is empty"
+                                        : "this score does not read the history");
     }
-    const char **title_n = sella_alloc((size_t)(count - w->start), sizeof *title_n, "titles of a history", err);
+    const char **title_n =
+        sella_alloc((size_t)(count - w->start), sizeof *title_n, "titles of a history", err);
     if (title_n == NULL) {
         return SELLA_MEMORY;
     }
@@ -94,8 +100,11 @@ static sella_status mark_entries(const work *w, const char *name, uint8_t *wante
         title_n[j - w->start] = entry_title(w, j);
     }
     const int near = sella_text_nearest(name, title_n, (size_t)(count - w->start));
-    sella_err_set(err, SELLA_MISSING, "'%s' cannot be taken out: it is not among the %d titles of the history that the score reads%s%s%s", name,
-                  (int)(count - w->start), near >= 0 ? "; the nearest is '" : "", near >= 0 ? title_n[near] : "", near >= 0 ? "'" : "");
+    sella_err_set(err, SELLA_MISSING,
+                  "'%s' cannot be taken out: it is not among the %d titles of the history that the "
+                  "score reads%s%s%s",
+                  name, (int)(count - w->start), near >= 0 ? "; the nearest is '" : "",
+                  near >= 0 ? title_n[near] : "", near >= 0 ? "'" : "");
     free(title_n);
     return SELLA_MISSING;
 }
@@ -105,7 +114,8 @@ static sella_status choose_variants(work *w, const sella_explain_options *option
 {
     sella_status status = SELLA_OK;
     const sella_inside_ops *inside = w->engine->scorer->inside;
-    const sella_slot_set slots = inside != NULL && inside->slots != NULL ? inside->slots(w->engine->scorer) : 0;
+    const sella_slot_set slots =
+        inside != NULL && inside->slots != NULL ? inside->slots(w->engine->scorer) : 0;
     const int32_t count = w->who.count - w->start;
     int titles = 0;
     uint8_t *wanted = sella_alloc((size_t)count, 1, "titles to take out", err);
@@ -120,11 +130,15 @@ static sella_status choose_variants(work *w, const sella_explain_options *option
         titles += wanted[j];
     }
     if (titles > LEFT_OUT_MOST) {
-        SELLA_TRY(sella_err_set(err, SELLA_ARG, "the score reads %d titles of the history, of which at most %d can be taken out one by one: name some",
+        SELLA_TRY(sella_err_set(err, SELLA_ARG,
+                                "the score reads %d titles of the history, of which at most %d can "
+                                "be taken out one by one: name some",
                                 titles, LEFT_OUT_MOST));
     }
-    w->variant_n = sella_alloc((size_t)titles + SELLA_SLOTS, sizeof *w->variant_n, "what is taken out", err);
-    w->logit_n = sella_alloc((size_t)titles + SELLA_SLOTS, sizeof *w->logit_n, "what is taken out", err);
+    w->variant_n =
+        sella_alloc((size_t)titles + SELLA_SLOTS, sizeof *w->variant_n, "what is taken out", err);
+    w->logit_n =
+        sella_alloc((size_t)titles + SELLA_SLOTS, sizeof *w->logit_n, "what is taken out", err);
     if (w->variant_n == NULL || w->logit_n == NULL) {
         SELLA_TRY(SELLA_MEMORY);
     }
@@ -151,13 +165,16 @@ static sella_status choose_layers(work *w, const sella_explain_options *options,
 {
     sella_status status = SELLA_OK;
     const sella_inside_ops *inside = w->engine->scorer->inside;
-    const int all = inside != NULL && inside->layers != NULL ? inside->layers(w->engine->scorer) : 0;
+    const int all =
+        inside != NULL && inside->layers != NULL ? inside->layers(w->engine->scorer) : 0;
     uint8_t *wanted = NULL;
     if (all == 0) {
         return options->layer_k == NULL && !options->heads
                    ? SELLA_OK
-                   : sella_err_set(err, SELLA_ARG, "%s ('%s') scores without a language model: it has no attention to show", w->engine->run->path,
-                                   w->engine->run->method);
+                   : sella_err_set(
+                         err, SELLA_ARG,
+                         "%s ('%s') scores without a language model: it has no attention to show",
+                         w->engine->run->path, w->engine->run->method);
     }
     wanted = sella_alloc((size_t)all, 1, "layers", err);
     w->layer_k = sella_alloc((size_t)all, sizeof *w->layer_k, "layers", err);
@@ -167,7 +184,9 @@ static sella_status choose_layers(work *w, const sella_explain_options *options,
     wanted[all - 1] = wanted[all > 1 ? 1 : 0] = options->layer_k == NULL;
     for (int i = 0; options->layer_k != NULL && i < options->layers; i++) {
         if (options->layer_k[i] < 1 || options->layer_k[i] > all) {
-            SELLA_TRY(sella_err_set(err, SELLA_ARG, "layer %d is not in the language model; expected 1 to %d", options->layer_k[i], all));
+            SELLA_TRY(sella_err_set(err, SELLA_ARG,
+                                    "layer %d is not in the language model; expected 1 to %d",
+                                    options->layer_k[i], all));
         }
         wanted[options->layer_k[i] - 1] = 1;
     }
@@ -227,7 +246,9 @@ static json_t *without_json(const work *w)
         if (entry >= 0) {
             const int32_t item = w->who.history_n[entry];
             json_object_set_new(object, "entry", json_integer(entry));
-            json_object_set_new(object, "item", item >= 0 ? json_string(w->engine->run->item_id[item]) : json_null());
+            json_object_set_new(object, "item",
+                                item >= 0 ? json_string(w->engine->run->item_id[item])
+                                          : json_null());
             json_object_set_new(object, "title", json_string(entry_title(w, entry)));
         }
         json_object_set_new(object, "score", sella_json_real(score));
@@ -252,9 +273,11 @@ static sella_status tokens_json(const work *w, json_t *tokens, json_t *soft, sel
         json_t *text = NULL;
         if (rows->slot[t] != SELLA_SLOT_NONE) {
             text = json_string(slot_text(rows->slot[t]));
-            json_array_append_new(soft, json_pack("{s:s, s:i}", "slot", name[rows->slot[t]], "position", t));
+            json_array_append_new(
+                soft, json_pack("{s:s, s:i}", "slot", name[rows->slot[t]], "position", t));
         } else {
-            sella_status status = sella_token_text(sella_backbone_tokenizer(w->engine->backbone), rows->token + t, 1, &text, err);
+            sella_status status = sella_token_text(sella_backbone_tokenizer(w->engine->backbone),
+                                                   rows->token + t, 1, &text, err);
             if (status != SELLA_OK) {
                 return status;
             }
@@ -279,7 +302,8 @@ static sella_status parts_json(const work *w, json_t *parts, sella_err *err)
         if (rows->slot[part->first] != SELLA_SLOT_NONE) {
             text = json_string(slot_text(rows->slot[part->first]));
         } else {
-            sella_status status = sella_token_text(sella_backbone_tokenizer(w->engine->backbone), rows->token + part->first,
+            sella_status status = sella_token_text(sella_backbone_tokenizer(w->engine->backbone),
+                                                   rows->token + part->first,
                                                    part->last - part->first + 1, &text, err);
             if (status != SELLA_OK) {
                 return status;
@@ -336,7 +360,8 @@ static json_t *attention_json(const work *w)
     return object;
 }
 
-static sella_status explanation_json(const work *w, const sella_request *request, char **json, sella_err *err)
+static sella_status explanation_json(const work *w, const sella_request *request, char **json,
+                                     sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_run *run = w->engine->run;
@@ -349,7 +374,8 @@ static sella_status explanation_json(const work *w, const sella_request *request
         SELLA_TRY(tokens_json(w, tokens, soft, err));
         SELLA_TRY(parts_json(w, parts, err));
     }
-    json_object_set_new(object, "user", request->user != NULL ? json_string(request->user) : json_null());
+    json_object_set_new(object, "user",
+                        request->user != NULL ? json_string(request->user) : json_null());
     json_object_set_new(object, "known", json_boolean(w->query.user >= 0));
     json_object_set_new(object, "item", json_string(run->item_id[w->query.item]));
     json_object_set_new(object, "title", json_string(run->title[w->query.item]));
@@ -357,7 +383,9 @@ static sella_status explanation_json(const work *w, const sella_request *request
     json_object_set_new(object, "score", sella_json_real(sella_sigmoid(w->logit_n[0])));
     json_object_set_new(object, "logit", sella_json_real(w->logit_n[0]));
     json_object_set_new(object, "terms", terms_json(&w->terms));
-    json_object_set_new(object, "history", json_pack("{s:i, s:i}", "titles", (int)w->who.count, "read", (int)(w->who.count - w->start)));
+    json_object_set_new(object, "history",
+                        json_pack("{s:i, s:i}", "titles", (int)w->who.count, "read",
+                                  (int)(w->who.count - w->start)));
     json_object_set(object, "parts", parts);
     json_object_set(object, "tokens", tokens);
     json_object_set(object, "soft", soft);
@@ -377,7 +405,8 @@ done:
 
 /* ---- the call ---- */
 
-sella_status sella_engine_explain(sella_engine *engine, const sella_request *request, const char *item, const sella_explain_options *options,
+sella_status sella_engine_explain(sella_engine *engine, const sella_request *request,
+                                  const char *item, const sella_explain_options *options,
                                   char **json, sella_err *err)
 {
     static const sella_explain_options usual = {0};
@@ -397,12 +426,14 @@ sella_status sella_engine_explain(sella_engine *engine, const sella_request *req
     w.query = sella_engine_query(&w.who, w.query.item);
     w.start = sella_inside_history_start(engine->scorer, &w.query);
     SELLA_TRY(choose_variants(&w, options, err));
-    SELLA_TRY(sella_variants_score(engine->scorer, &w.query, w.variant_n, w.N, w.logit_n, sella_engine_scoring_talk(engine), err));
+    SELLA_TRY(sella_variants_score(engine->scorer, &w.query, w.variant_n, w.N, w.logit_n,
+                                   sella_engine_scoring_talk(engine), err));
     if (inside != NULL && inside->terms != NULL) {
         SELLA_TRY(inside->terms(engine->scorer, &w.query, w.logit_n[0], &w.terms, err));
     }
     if (inside != NULL && inside->view != NULL) {
-        SELLA_TRY(inside->view(engine->scorer, &w.query, w.layer_k, w.K, options->heads != 0, &w.view, err));
+        SELLA_TRY(inside->view(engine->scorer, &w.query, w.layer_k, w.K, options->heads != 0,
+                               &w.view, err));
     }
     SELLA_TRY(explanation_json(&w, request, json, err));
 done:

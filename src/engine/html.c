@@ -12,33 +12,47 @@
 enum { PICTURE_MOST = 8 << 20 };
 
 static const char style[] =
-    ":root{color-scheme:light dark;--ink:#1c2330;--soft:#5a6475;--line:#d9dee7;--paper:#fff;--band:#f4f6fa;--mark:#0b63a5}"
-    "@media (prefers-color-scheme:dark){:root{--ink:#e4e8ef;--soft:#9aa5b5;--line:#353d4a;--paper:#14181f;--band:#1c222c;"
-    "--mark:#7cc0f5}figure svg{filter:invert(.9) hue-rotate(180deg)}}"
-    "*{box-sizing:border-box}html{-webkit-text-size-adjust:100%}"
-    "body{margin:0 auto;max-width:66rem;padding:1.2rem 1rem 3rem;font:16px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,"
-    "'DejaVu Sans',sans-serif;color:var(--ink);background:var(--paper)}"
-    "h1{font-size:1.7rem;line-height:1.2;margin:.4rem 0 .2rem}h2{font-size:1.2rem;margin:2.2rem 0 .5rem;padding-top:.6rem;"
-    "border-top:1px solid var(--line)}h3{font-size:1rem;margin:1.4rem 0 .3rem}p{margin:.5rem 0;max-width:52rem}"
-    ".soft,figcaption{color:var(--soft);font-size:.875rem}"
-    ".wide{overflow-x:auto;margin:.6rem 0}table{border-collapse:collapse;font-size:.9rem;min-width:100%}"
-    "th,td{padding:.3rem .6rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:baseline;white-space:nowrap}"
-    "thead th{border-bottom:2px solid var(--line);font-weight:600}.n{text-align:right;font-variant-numeric:tabular-nums}"
-    "thead th.n{text-align:right}thead th.c{text-align:center}tbody tr:nth-child(even){background:var(--band)}"
-    "tr.group th{background:var(--paper);color:var(--soft);font-weight:600;padding-top:.8rem}"
-    "tr.control td,tr.control th{font-style:italic}.best{font-weight:700;color:var(--mark)}.second{text-decoration:underline}"
-    ".published{color:var(--soft)}small{color:var(--soft);font-size:.8em}.sd{color:var(--soft);font-size:.8em;display:block}"
-    "figure{margin:1rem 0;overflow-x:auto}figure svg{width:100%;height:auto;min-width:min(100%,30rem);display:block}"
-    "a{color:var(--mark)}code{font-size:.9em;overflow-wrap:anywhere}"
-    "details{margin:.5rem 0;border:1px solid var(--line);border-radius:.4rem;padding:.4rem .8rem}summary{cursor:pointer}"
-    "dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1rem;font-size:.9rem;margin:.5rem 0}dt{color:var(--soft)}"
-    "dd{margin:0;overflow-wrap:anywhere}.note{border-left:3px solid var(--mark);padding:.2rem .8rem;background:var(--band)}"
-    ".columns{columns:18rem;font-size:.85rem}.columns div{break-inside:avoid;overflow-wrap:anywhere}"
-    "@media (max-width:40rem){body{padding:.8rem .7rem 2rem;font-size:15px}h1{font-size:1.35rem}th,td{padding:.25rem .4rem}"
-    "dl{grid-template-columns:1fr}dd{margin-bottom:.3rem}}"
-    "@media print{:root{--ink:#000;--paper:#fff;--band:#f4f4f4;--soft:#444;--line:#bbb;--mark:#000}body{max-width:none;padding:0;"
-    "font-size:10pt}.wide,figure{overflow:visible}figure svg{filter:none;min-width:0}h2{break-after:avoid}"
-    "table,figure{break-inside:avoid}th,td{padding:.15rem .35rem;font-size:8pt;white-space:normal}}";
+    ":root{color-scheme:light "
+    "dark;--ink:#1c2330;--soft:#5a6475;--line:#d9dee7;--paper:#fff;--band:#f4f6fa;--mark:#0b63a5}@"
+    "media "
+    "(prefers-color-scheme:dark){:root{--ink:#e4e8ef;--soft:#9aa5b5;--line:#353d4a;--paper:#14181f;"
+    "--band:#1c222c;--mark:#7cc0f5}figure svg{filter:invert(.9) "
+    "hue-rotate(180deg)}}*{box-sizing:border-box}html{-webkit-text-size-adjust:100%}body{margin:0 "
+    "auto;max-width:66rem;padding:1.2rem 1rem 3rem;font:16px/1.5 system-ui,-apple-system,'Segoe "
+    "UI',Roboto,'DejaVu "
+    "Sans',sans-serif;color:var(--ink);background:var(--paper)}h1{font-size:1.7rem;line-height:1.2;"
+    "margin:.4rem 0 .2rem}h2{font-size:1.2rem;margin:2.2rem 0 "
+    ".5rem;padding-top:.6rem;border-top:1px solid var(--line)}h3{font-size:1rem;margin:1.4rem 0 "
+    ".3rem}p{margin:.5rem "
+    "0;max-width:52rem}.soft,figcaption{color:var(--soft);font-size:.875rem}.wide{overflow-x:auto;"
+    "margin:.6rem "
+    "0}table{border-collapse:collapse;font-size:.9rem;min-width:100%}th,td{padding:.3rem "
+    ".6rem;border-bottom:1px solid "
+    "var(--line);text-align:left;vertical-align:baseline;white-space:nowrap}thead "
+    "th{border-bottom:2px solid "
+    "var(--line);font-weight:600}.n{text-align:right;font-variant-numeric:tabular-nums}thead "
+    "th.n{text-align:right}thead th.c{text-align:center}tbody "
+    "tr:nth-child(even){background:var(--band)}tr.group "
+    "th{background:var(--paper);color:var(--soft);font-weight:600;padding-top:.8rem}tr.control "
+    "td,tr.control "
+    "th{font-style:italic}.best{font-weight:700;color:var(--mark)}.second{text-decoration:"
+    "underline}.published{color:var(--soft)}small{color:var(--soft);font-size:.8em}.sd{color:var(--"
+    "soft);font-size:.8em;display:block}figure{margin:1rem 0;overflow-x:auto}figure "
+    "svg{width:100%;height:auto;min-width:min(100%,30rem);display:block}a{color:var(--mark)}code{"
+    "font-size:.9em;overflow-wrap:anywhere}details{margin:.5rem 0;border:1px solid "
+    "var(--line);border-radius:.4rem;padding:.4rem "
+    ".8rem}summary{cursor:pointer}dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem "
+    "1rem;font-size:.9rem;margin:.5rem "
+    "0}dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}.note{border-left:3px solid "
+    "var(--mark);padding:.2rem "
+    ".8rem;background:var(--band)}.columns{columns:18rem;font-size:.85rem}.columns "
+    "div{break-inside:avoid;overflow-wrap:anywhere}@media (max-width:40rem){body{padding:.8rem "
+    ".7rem 2rem;font-size:15px}h1{font-size:1.35rem}th,td{padding:.25rem "
+    ".4rem}dl{grid-template-columns:1fr}dd{margin-bottom:.3rem}}@media "
+    "print{:root{--ink:#000;--paper:#fff;--band:#f4f4f4;--soft:#444;--line:#bbb;--mark:#000}body{"
+    "max-width:none;padding:0;font-size:10pt}.wide,figure{overflow:visible}figure "
+    "svg{filter:none;min-width:0}h2{break-after:avoid}table,figure{break-inside:avoid}th,td{"
+    "padding:.15rem .35rem;font-size:8pt;white-space:normal}}";
 
 void sella_html_raw(sella_html *html, const char *markup)
 {
@@ -55,7 +69,9 @@ void sella_html_format(sella_html *html, const char *fmt, ...)
     const int n = vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     if (n < 0 || (size_t)n >= sizeof text) {
-        html->status = html->status ? html->status : sella_err_set(html->err, SELLA_STATE, "a line of the page is too long");
+        html->status =
+            html->status ? html->status
+                         : sella_err_set(html->err, SELLA_STATE, "a line of the page is too long");
         return;
     }
     sella_html_raw(html, text);
@@ -70,7 +86,11 @@ void sella_html_text(sella_html *html, const char *text)
         }
         text += plain;
         if (*text) {
-            sella_html_raw(html, *text == '&' ? "&amp;" : *text == '<' ? "&lt;" : *text == '>' ? "&gt;" : *text == '"' ? "&quot;" : "&#39;");
+            sella_html_raw(html, *text == '&'   ? "&amp;"
+                                 : *text == '<' ? "&lt;"
+                                 : *text == '>' ? "&gt;"
+                                 : *text == '"' ? "&quot;"
+                                                : "&#39;");
             text++;
         }
     }
@@ -81,8 +101,8 @@ void sella_html_begin(sella_html *html, const char *title, sella_err *err)
     *html = (sella_html){.err = err};
     sella_html_raw(html, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
                          "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
-                         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
-                         "img-src data:\">\n<title>");
+                         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src "
+                         "'none'; style-src 'unsafe-inline'; img-src data:\">\n<title>");
     sella_html_text(html, title);
     sella_html_raw(html, "</title>\n<style>");
     sella_html_raw(html, style);
@@ -97,7 +117,9 @@ void sella_html_figure(sella_html *html, double mean, double sd, const char *cla
     if (!isfinite(mean)) {
         sella_html_format(html, "<td class=\"n%s%s\">-</td>", space, class_name);
     } else if (isfinite(sd)) {
-        sella_html_format(html, "<td class=\"n%s%s\">%.4f<span class=\"sd\">&plusmn; %.4f</span></td>", space, class_name, mean, sd);
+        sella_html_format(html,
+                          "<td class=\"n%s%s\">%.4f<span class=\"sd\">&plusmn; %.4f</span></td>",
+                          space, class_name, mean, sd);
     } else {
         sella_html_format(html, "<td class=\"n%s%s\">%.4f</td>", space, class_name, mean);
     }
@@ -109,22 +131,27 @@ static bool handler(const char *at)
     if (!strchr(" \t\r\n/\"'", *at) || strncasecmp(at + 1, "on", 2) != 0) {
         return false;
     }
-    const char *end = at + 1 + strspn(at + 1, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
+    const char *end =
+        at + 1 + strspn(at + 1, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
     return end[strspn(end, " \t\r\n")] == '=';
 }
 
-/* Shapes and text only: nothing that runs, loads or links outside. The folder may have come from elsewhere. */
+/* Shapes and text only: nothing that runs, loads or links outside. The folder may have come from
+ * elsewhere. */
 static bool harmless(const char *svg)
 {
-    static const char *const refused[] = {"<script", "<foreignObject", "<iframe", "<style", "<a ", "<set", "<animate",
-                                          "<!ENTITY", "<handler", "javascript:", "http-equiv"};
+    static const char *const refused[] = {"<script",  "<foreignObject", "<iframe",   "<style",
+                                          "<a ",      "<set",           "<animate",  "<!ENTITY",
+                                          "<handler", "javascript:",    "http-equiv"};
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         if (strcasestr(svg, refused[i])) {
             return false;
         }
     }
-    for (const char *at = svg; (at = strcasestr(at, "href=")); at += 5) { // inside the picture, or a bitmap that it brings
-        if ((at[5] != '\'' && at[5] != '"') || (at[6] != '#' && strncmp(at + 6, "data:image/png;base64,", 22) != 0)) {
+    /* inside the picture, or a bitmap that it brings */
+    for (const char *at = svg; (at = strcasestr(at, "href=")); at += 5) {
+        if ((at[5] != '\'' && at[5] != '"') ||
+            (at[6] != '#' && strncmp(at + 6, "data:image/png;base64,", 22) != 0)) {
             return false;
         }
     }
@@ -154,9 +181,11 @@ static char *picture_text(const char *dir, const char *name, bool *refused)
     char *path = sella_path_join(dir, file, NULL);
     *refused = false;
     if (path && sella_map_open(path, &map, NULL) == SELLA_OK) {
-        const uint8_t *from = map.size < PICTURE_MOST && map.size > 0 ? memmem(map.data, map.size, "<svg", 4) : NULL;
+        const uint8_t *from =
+            map.size < PICTURE_MOST && map.size > 0 ? memmem(map.data, map.size, "<svg", 4) : NULL;
         const size_t bytes = from ? map.size - (size_t)(from - map.data) : 0;
-        if (from && sella_utf8_valid((const char *)from, bytes) == bytes && !memchr(from, 0, bytes)) {
+        if (from && sella_utf8_valid((const char *)from, bytes) == bytes &&
+            !memchr(from, 0, bytes)) {
             text = strndup((const char *)from, bytes);
         }
         if (!text || !harmless(text)) {
@@ -170,7 +199,8 @@ static char *picture_text(const char *dir, const char *name, bool *refused)
     return text;
 }
 
-void sella_html_picture(sella_html *html, const char *dir, const char *folder, const char *name, const char *caption)
+void sella_html_picture(sella_html *html, const char *dir, const char *folder, const char *name,
+                        const char *caption)
 {
     bool refused;
     char *svg = picture_text(dir, name, &refused);
@@ -184,14 +214,19 @@ void sella_html_picture(sella_html *html, const char *dir, const char *folder, c
     if (svg) {
         sella_html_raw(html, svg);
     } else if (refused) {
-        sella_html_raw(html, "<p class=\"note\">The picture holds more than shapes and text and is left out.</p>");
+        sella_html_raw(
+            html,
+            "<p class=\"note\">The picture holds more than shapes and text and is left out.</p>");
     } else {
-        sella_html_raw(html, "<p class=\"note\">Not drawn: gnuplot is not installed. Its data and script are beside this page.</p>");
+        sella_html_raw(html, "<p class=\"note\">Not drawn: gnuplot is not installed. Its data and "
+                             "script are beside this page.</p>");
     }
     free(svg);
     sella_html_raw(html, "\n<figcaption>");
     sella_html_text(html, caption);
-    sella_html_format(html, " Data: <a href=\"%s/%s.csv\">%s.csv</a>, script: <a href=\"%s/%s.gp\">%s.gp</a>.</figcaption>\n</figure>\n",
+    sella_html_format(html,
+                      " Data: <a href=\"%s/%s.csv\">%s.csv</a>, script: <a "
+                      "href=\"%s/%s.gp\">%s.gp</a>.</figcaption>\n</figure>\n",
                       folder, name, name, folder, name, name);
 }
 

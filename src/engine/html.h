@@ -1,7 +1,8 @@
 /* html.h - building one self-contained page.
  *
- * Does:     sella_html_begin -> raw markup, escaped texts, numbers -> sella_html_save. Everything that comes from data goes
- *           through sella_html_text. The first failure sticks, so that calls need no checks between them.
+ * Does:     sella_html_begin -> raw markup, escaped texts, numbers -> sella_html_save. Everything
+ *           that comes from data goes through sella_html_text. The first failure sticks, so that
+ *           calls need no checks between them.
  * Memory:   a sella_html owns its text: release it.
  * Threads:  one object per thread.
  */
@@ -28,10 +29,12 @@ void sella_html_format(sella_html *html, const char *fmt, ...) SELLA_PRINTF(2, 3
 void sella_html_text(sella_html *html, const char *text);
 /* <td class="n ...">.7351 ± .0021</td>; a dash when mean is not finite; sd NaN: none. */
 void sella_html_figure(sella_html *html, double mean, double sd, const char *class_name);
-/* DIR/NAME.svg as a figure with a caption and links to its data; a sentence when the picture is not there, or holds
- * more than shapes and text. */
-void sella_html_picture(sella_html *html, const char *dir, const char *folder, const char *name, const char *caption);
-/* End of the page, written atomically; releases the text in every case. Returns the first failure. */
+/* DIR/NAME.svg as a figure with a caption and links to its data; a sentence when the picture is not
+ * there, or holds more than shapes and text. */
+void sella_html_picture(sella_html *html, const char *dir, const char *folder, const char *name,
+                        const char *caption);
+/* End of the page, written atomically; releases the text in every case. Returns the first
+ * failure. */
 sella_status sella_html_save(sella_html *html, const char *path);
 
 #endif

@@ -60,7 +60,8 @@ static void add_meta(void *user, const char *key, const char *value)
     json_object_set_new(user, key, json_string(value));
 }
 
-sella_status sella_inspect_tensors_of(const char *path, json_t *list, json_t *meta, int64_t *values, sella_err *err)
+sella_status sella_inspect_tensors_of(const char *path, json_t *list, json_t *meta, int64_t *values,
+                                      sella_err *err)
 {
     sella_safetensors *file = NULL;
     sella_status status = sella_safetensors_open(path, &file, err);
@@ -111,20 +112,23 @@ sella_status sella_inspect_gguf(const char *path, json_t **out, sella_err *err)
         char text[META_SHOWN];
         const sella_span key = sella_gguf_key(file, i, text, sizeof text);
         json_t *name = sella_inspect_string(key.data, key.bytes);
-        json_object_set_new(meta, json_string_value(name), sella_inspect_string(text, strlen(text)));
+        json_object_set_new(meta, json_string_value(name),
+                            sella_inspect_string(text, strlen(text)));
         json_decref(name);
     }
     for (int i = 0; i < sella_gguf_count(file); i++) {
         values += sella_inspect_tensor(sella_gguf_at(file, i), list);
     }
     sella_gguf_close(file);
-    /* A GGUF need not be a model that can be run here: then the reason stands in place of the architecture. */
+    /* A GGUF need not be a model that can be run here: then the reason stands in place of the
+     * architecture. */
     sella_err why = {0};
     if (sella_inspect_shape(path, &model, &why) == SELLA_OK) {
         json_object_set_new(object, "model", model);
     } else {
         json_object_set_new(object, "model", json_null());
-        json_object_set_new(object, "model_unsupported", sella_inspect_string(why.text, strlen(why.text)));
+        json_object_set_new(object, "model_unsupported",
+                            sella_inspect_string(why.text, strlen(why.text)));
     }
     json_object_set_new(object, "metadata", meta);
     json_object_set_new(object, "values", json_integer(values));
@@ -195,7 +199,9 @@ static sella_status inspect_folder(const char *path, json_t **out, sella_err *er
             return kinds[i].part(path, out, err);
         }
     }
-    return sella_err_set(err, SELLA_FORMAT, "%s: not a run, data set, adapter or model folder (no run.json, dataset.json, adapter_config.json, config.json)",
+    return sella_err_set(err, SELLA_FORMAT,
+                         "%s: not a run, data set, adapter or model folder (no run.json, "
+                         "dataset.json, adapter_config.json, config.json)",
                          path);
 }
 
@@ -208,7 +214,8 @@ static sella_status inspect_file(const char *path, json_t **out, sella_err *err)
     }
     char head[9] = {0};
     const size_t size = map.size;
-    memcpy(head, map.size > 0 ? (const char *)map.data : "", map.size < sizeof head ? map.size : sizeof head);
+    memcpy(head, map.size > 0 ? (const char *)map.data : "",
+           map.size < sizeof head ? map.size : sizeof head);
     sella_map_close(&map);
     if (memcmp(head, "GGUF", 4) == 0 || memcmp(head, "FUGG", 4) == 0) {
         return sella_inspect_gguf(path, out, err);
@@ -219,7 +226,8 @@ static sella_status inspect_file(const char *path, json_t **out, sella_err *err)
     if (size > 8 && head[8] == '{') {
         return sella_inspect_safetensors(path, out, err);
     }
-    return sella_err_set(err, SELLA_FORMAT, "%s: not a safetensors, GGUF or npy file by its first bytes", path);
+    return sella_err_set(err, SELLA_FORMAT,
+                         "%s: not a safetensors, GGUF or npy file by its first bytes", path);
 }
 
 sella_status sella_inspect(const char *path, char **json, sella_err *err)
@@ -229,7 +237,8 @@ sella_status sella_inspect(const char *path, char **json, sella_err *err)
     if (path == NULL) {
         return sella_err_set(err, SELLA_ARG, "a path is needed");
     }
-    sella_status status = sella_path_is_dir(path) ? inspect_folder(path, &object, err) : inspect_file(path, &object, err);
+    sella_status status = sella_path_is_dir(path) ? inspect_folder(path, &object, err)
+                                                  : inspect_file(path, &object, err);
     if (status != SELLA_OK) {
         return status;
     }

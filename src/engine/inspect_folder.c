@@ -150,7 +150,8 @@ sella_status sella_inspect_dataset(const char *path, json_t **out, sella_err *er
     json_object_set_new(object, "history_entries", json_integer(dataset->history_total));
     json_object_set_new(object, "checksum", json_string(dataset->checksum));
     for (int i = 0; i < SELLA_SPLITS; i++) {
-        json_object_set_new(splits, sella_split_name((sella_split_id)i), json_integer(dataset->split[i].rows));
+        json_object_set_new(splits, sella_split_name((sella_split_id)i),
+                            json_integer(dataset->split[i].rows));
     }
     json_object_set(object, "rows", splits);
     json_object_set(object, "dataset.json", document);

@@ -26,8 +26,10 @@ json_t *sella_inspect_start(const char *kind, const char *path);
 json_t *sella_inspect_string(const char *data, size_t bytes);
 /* Append {"name","type","shape","bytes"}; returns the number of values. */
 int64_t sella_inspect_tensor(const sella_tensor *tensor, json_t *list);
-/* Append every tensor of one safetensors file to list, its metadata to meta (NULL: not wanted) and its values to *values. */
-sella_status sella_inspect_tensors_of(const char *path, json_t *list, json_t *meta, int64_t *values, sella_err *err);
+/* Append every tensor of one safetensors file to list, its metadata to meta (NULL: not wanted) and
+ * its values to *values. */
+sella_status sella_inspect_tensors_of(const char *path, json_t *list, json_t *meta, int64_t *values,
+                                      sella_err *err);
 /* What backbone/backbone.h reads from a model's headers: family, sizes, parameters. */
 sella_status sella_inspect_shape(const char *path, json_t **out, sella_err *err);
 

@@ -1,4 +1,5 @@
-/* inspect_run.c - what a run was told, what each stage left, and Table 1 of the paper: which component a stage trains and which it leaves alone. */
+/* inspect_run.c - what a run was told, what each stage left, and Table 1 of the paper: which
+ * component a stage trains and which it leaves alone. */
 #include "base/file.h"
 #include "base/json.h"
 #include "engine/inspect_part.h"
@@ -6,7 +7,10 @@
 #include "methods/run.h"
 
 /* Stages in the order in which they can follow each other; others come behind, by name. */
-static const char *const stage_order[] = {"fit", "itembias", "bias", "mf", "lightgcn", "sasrec", "text", "contrast", "din", "stage1", "distil", "align", "stage2", "stage3", "prompt4nr", "personprompt", "collm", "codes", "binllm"};
+static const char *const stage_order[] = {
+    "fit",       "itembias",     "bias",   "mf",     "lightgcn", "sasrec", "text",
+    "contrast",  "din",          "stage1", "distil", "align",    "stage2", "stage3",
+    "prompt4nr", "personprompt", "collm",  "codes",  "binllm"};
 
 static bool known_stage(const char *name)
 {
@@ -93,8 +97,10 @@ static int component_of(const char *tensor)
     return COMPONENTS - 1;
 }
 
-/* Add the values of the tensors of RUN/name to their components, or all to `all` when that is >= 0; a file that is not there holds none. */
-static sella_status count_file(const sella_run *run, const char *name, int all, int64_t *value_c, sella_err *err)
+/* Add the values of the tensors of RUN/name to their components, or all to `all` when that is >= 0;
+ * a file that is not there holds none. */
+static sella_status count_file(const sella_run *run, const char *name, int all, int64_t *value_c,
+                               sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_safetensors *file = NULL;
@@ -125,10 +131,12 @@ static sella_status count_components(const sella_run *run, int64_t *value_c, sel
 {
     sella_status status = SELLA_OK;
     json_t *shape = NULL;
-    const bool here = run->model_path != NULL && sella_inspect_shape(run->model_path, &shape, NULL) == SELLA_OK;
+    const bool here =
+        run->model_path != NULL && sella_inspect_shape(run->model_path, &shape, NULL) == SELLA_OK;
     memset(value_c, 0, COMPONENTS * sizeof *value_c);
     value_c[0] = here ? json_integer_value(json_object_get(shape, "parameters")) : -1;
-    SELLA_TRY(count_file(run, "adapter/adapter_model.safetensors", component_of("adapter"), value_c, err));
+    SELLA_TRY(count_file(run, "adapter/adapter_model.safetensors", component_of("adapter"), value_c,
+                         err));
     SELLA_TRY(count_file(run, "collab.safetensors", -1, value_c, err));
     SELLA_TRY(count_file(run, "projection.safetensors", -1, value_c, err));
 done:
@@ -136,8 +144,10 @@ done:
     return status;
 }
 
-/* Note "trained" or "frozen" for the component of every tensor that a stage's record lists under `key`; "partly" when a component has both. */
-static sella_status note_stage(const sella_run *run, const json_t *stage, const char *key, json_t *const *stages_c, json_t *const *tensors_c, sella_err *err)
+/* Note "trained" or "frozen" for the component of every tensor that a stage's record lists under
+ * `key`; "partly" when a component has both. */
+static sella_status note_stage(const sella_run *run, const json_t *stage, const char *key,
+                               json_t *const *stages_c, json_t *const *tensors_c, sella_err *err)
 {
     const char *stage_name = json_string_value(json_object_get(stage, "stage"));
     size_t i;
@@ -145,18 +155,24 @@ static sella_status note_stage(const sella_run *run, const json_t *stage, const 
     json_array_foreach(json_object_get(stage, key), i, name) {
         const char *tensor = json_string_value(name);
         if (tensor == NULL || stage_name == NULL) {
-            return sella_err_set(err, SELLA_FORMAT, "%s/stages: a done.json lists something else than names under '%s'", run->path, key);
+            return sella_err_set(
+                err, SELLA_FORMAT,
+                "%s/stages: a done.json lists something else than names under '%s'", run->path,
+                key);
         }
         const int c = component_of(tensor);
         const char *before = json_string_value(json_object_get(stages_c[c], stage_name));
-        json_object_set_new(stages_c[c], stage_name, json_string(before == NULL || strcmp(before, key) == 0 ? key : "partly"));
+        json_object_set_new(
+            stages_c[c], stage_name,
+            json_string(before == NULL || strcmp(before, key) == 0 ? key : "partly"));
         json_object_set_new(tensors_c[c], tensor, json_true()); /* a set */
     }
     return SELLA_OK;
 }
 
 /* Table 1: every component that some stage knows. */
-static sella_status run_components(const sella_run *run, const json_t *stages, json_t *components, sella_err *err)
+static sella_status run_components(const sella_run *run, const json_t *stages, json_t *components,
+                                   sella_err *err)
 {
     sella_status status = SELLA_OK;
     int64_t value_c[COMPONENTS];
@@ -185,7 +201,8 @@ static sella_status run_components(const sella_run *run, const json_t *stages, j
         }
         json_object_set_new(entry, "component", json_string(component_table[c].name));
         json_object_set_new(entry, "title", json_string(component_table[c].title));
-        json_object_set_new(entry, "parameters", value_c[c] >= 0 ? json_integer(value_c[c]) : json_null());
+        json_object_set_new(entry, "parameters",
+                            value_c[c] >= 0 ? json_integer(value_c[c]) : json_null());
         json_object_set(entry, "stages", stages_c[c]);
         json_object_set_new(entry, "tensors", names);
         json_array_append_new(components, entry);
@@ -204,7 +221,8 @@ static sella_status add_result(const sella_run *run, json_t *object, sella_err *
     sella_status status = SELLA_OK;
     if (run->complete) {
         char *path = sella_run_file(run, "result.json");
-        status = path != NULL ? sella_json_load(path, (size_t)16 << 20, &result, err) : sella_err_memory(err, "a path", 0);
+        status = path != NULL ? sella_json_load(path, (size_t)16 << 20, &result, err)
+                              : sella_err_memory(err, "a path", 0);
         free(path);
     }
     json_object_set_new(object, "result", result != NULL ? result : json_null());

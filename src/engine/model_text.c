@@ -1,4 +1,5 @@
-/* model_text.c - one text through a bare backbone: its ids, the next token's logits, the last hidden state. */
+/* model_text.c - one text through a bare backbone: its ids, the next token's logits, the last
+ * hidden state. */
 #include "backbone/backbone.h"
 #include "backbone/pass.h"
 #include "base/arena.h"
@@ -10,7 +11,8 @@
 enum { TOP = 10 };
 
 /* hidden out [C]: state of the last of the ids after the final norm. */
-static sella_status run_ids(const sella_backbone *backbone, const sella_ids *ids, float *hidden, sella_err *err)
+static sella_status run_ids(const sella_backbone *backbone, const sella_ids *ids, float *hidden,
+                            sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_rows rows;
@@ -32,7 +34,8 @@ done:
 }
 
 /* The ten highest logits, ties by id. */
-static sella_status top_json(const sella_backbone *backbone, const float *logit_v, json_t *top, sella_err *err)
+static sella_status top_json(const sella_backbone *backbone, const float *logit_v, json_t *top,
+                             sella_err *err)
 {
     const int V = sella_backbone_shape(backbone)->V;
     int32_t best[TOP];
@@ -49,7 +52,8 @@ static sella_status top_json(const sella_backbone *backbone, const float *logit_
     }
     for (int i = 0; i < n; i++) {
         json_t *text = NULL;
-        sella_status status = sella_token_text(sella_backbone_tokenizer(backbone), &best[i], 1, &text, err);
+        sella_status status =
+            sella_token_text(sella_backbone_tokenizer(backbone), &best[i], 1, &text, err);
         if (status != SELLA_OK) {
             return status;
         }
@@ -67,13 +71,16 @@ static sella_status check_list(const char *list, sella_err *err)
 {
     const size_t bytes = strlen(list);
     if (bytes == 0 || list[0] == ',' || list[bytes - 1] == ',' || strstr(list, ",,") != NULL) {
-        return sella_err_set(err, SELLA_ARG, "logits-of '%s' holds an empty text; expected texts between commas", list);
+        return sella_err_set(err, SELLA_ARG,
+                             "logits-of '%s' holds an empty text; expected texts between commas",
+                             list);
     }
     return SELLA_OK;
 }
 
 /* {text: logit of its first token} for a list of texts between commas. */
-static sella_status logits_of_json(const sella_backbone *backbone, const float *logit_v, const char *list, json_t *out, sella_err *err)
+static sella_status logits_of_json(const sella_backbone *backbone, const float *logit_v,
+                                   const char *list, json_t *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_ids ids = {0};
@@ -81,12 +88,15 @@ static sella_status logits_of_json(const sella_backbone *backbone, const float *
         const char *comma = strchr(at, ',');
         const size_t bytes = comma != NULL ? (size_t)(comma - at) : strlen(at);
         ids.count = 0;
-        SELLA_TRY(sella_tokenizer_encode(sella_backbone_tokenizer(backbone), at, bytes, true, &ids, err));
+        SELLA_TRY(
+            sella_tokenizer_encode(sella_backbone_tokenizer(backbone), at, bytes, true, &ids, err));
         if (ids.count == 0) {
-            SELLA_TRY(sella_err_set(err, SELLA_ARG, "logits-of: '%.*s' has no token in this model", (int)bytes, at));
+            SELLA_TRY(sella_err_set(err, SELLA_ARG, "logits-of: '%.*s' has no token in this model",
+                                    (int)bytes, at));
         }
         json_t *key = json_stringn(at, bytes);
-        json_object_set_new(out, json_string_value(key), sella_json_real((double)logit_v[ids.id[0]]));
+        json_object_set_new(out, json_string_value(key),
+                            sella_json_real((double)logit_v[ids.id[0]]));
         json_decref(key);
         if (comma == NULL) {
             break;
@@ -99,7 +109,8 @@ done:
 }
 
 /* The whole object, once hidden state and logits are known. */
-static sella_status text_json(const sella_backbone *backbone, const sella_ids *ids, const float *hidden, const float *logit_v, const char *logits_of,
+static sella_status text_json(const sella_backbone *backbone, const sella_ids *ids,
+                              const float *hidden, const float *logit_v, const char *logits_of,
                               char **json, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -142,7 +153,8 @@ done:
     return status;
 }
 
-sella_status sella_model_text(const char *model, const char *text, const char *logits_of, const char *weights, const sella_talk *talk, char **json,
+sella_status sella_model_text(const char *model, const char *text, const char *logits_of,
+                              const char *weights, const sella_talk *talk, char **json,
                               sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -162,12 +174,14 @@ sella_status sella_model_text(const char *model, const char *text, const char *l
     SELLA_TRY(sella_weights_of(weights, &how, err));
     SELLA_TRY(sella_backbone_open_as(model, how, talk, &backbone, err));
     const sella_backbone_config *shape = sella_backbone_shape(backbone);
-    SELLA_TRY(sella_tokenizer_encode(sella_backbone_tokenizer(backbone), text, strlen(text), true, &ids, err));
+    SELLA_TRY(sella_tokenizer_encode(sella_backbone_tokenizer(backbone), text, strlen(text), true,
+                                     &ids, err));
     if (ids.count == 0) {
         SELLA_TRY(sella_err_set(err, SELLA_ARG, "the text is empty; expected at least one token"));
     }
     if (shape->context > 0 && ids.count > shape->context) {
-        SELLA_TRY(sella_err_set(err, SELLA_ARG, "the text has %d tokens; %s was made for %lld", ids.count, model, (long long)shape->context));
+        SELLA_TRY(sella_err_set(err, SELLA_ARG, "the text has %d tokens; %s was made for %lld",
+                                ids.count, model, (long long)shape->context));
     }
     hidden = sella_alloc((size_t)shape->C, sizeof *hidden, "a hidden state", err);
     logit_v = sella_alloc((size_t)shape->V, sizeof *logit_v, "the logits", err);

@@ -7,12 +7,16 @@
 
 sella_known sella_known_data(int64_t train_users, int64_t items)
 {
-    return train_users == 740 && items == 3255 ? SELLA_KNOWN_ML1M : train_users == 22854 && items == 34153 ? SELLA_KNOWN_BOOK : SELLA_KNOWN_NONE;
+    return train_users == 740 && items == 3255      ? SELLA_KNOWN_ML1M
+           : train_users == 22854 && items == 34153 ? SELLA_KNOWN_BOOK
+                                                    : SELLA_KNOWN_NONE;
 }
 
 const char *sella_known_name(sella_known data)
 {
-    return data == SELLA_KNOWN_ML1M ? "MovieLens-1M" : data == SELLA_KNOWN_BOOK ? "Amazon-Book" : "";
+    return data == SELLA_KNOWN_ML1M   ? "MovieLens-1M"
+           : data == SELLA_KNOWN_BOOK ? "Amazon-Book"
+                                      : "";
 }
 
 #define NONE {{NAN, NAN}, {NAN, NAN}}
@@ -56,14 +60,16 @@ const double sella_published_step0[SELLA_KNOWN][3] = {{.7421, .7393, .7283}, {.8
 
 const char sella_published_caveats[] =
     "<h3>How to read the published figures</h3>\n<ul>\n"
-    "<li>They are of the <b>test</b> rows, one seed, with backbones of 7 billion weights (Qwen2-7B in the SeLLa-Rec paper, Vicuna-7B "
-    "in CoLLM's).</li>\n"
-    "<li>UAUC on MovieLens-1M test is a mean over 224 users, 51 of them on cold rows: differences below about .01 from one seed mean "
-    "nothing.</li>\n"
-    "<li>The evaluator in the SeLLa-Rec authors' public code pairs answers with rows by searching the tokens of a whole batch; a title "
-    "that begins with &ldquo;Yes&rdquo; or &ldquo;No&rdquo; shifts the rest of the batch. A simulation on the test rows of "
-    "MovieLens-1M moves AUC by about +.004 and UAUC by about +.04. It also leaves out rows without history and evaluates on test "
-    "while training. Its language-model rows are therefore not clean targets.</li>\n"
-    "<li>The published MF has no biases. <code>bias</code>, user and item biases alone, is the control to beat: on MovieLens-1M valid "
-    "AUC .742, UAUC .689.</li>\n"
-    "<li>Users and items of the published Table 2 are the largest id + 1, so one more than there are.</li>\n</ul>\n";
+    "<li>They are of the <b>test</b> rows, one seed, with backbones of 7 billion weights (Qwen2-7B "
+    "in the SeLLa-Rec paper, Vicuna-7B in CoLLM's).</li>\n"
+    "<li>UAUC on MovieLens-1M test is a mean over 224 users, 51 of them on cold rows: differences "
+    "below about .01 from one seed mean nothing.</li>\n"
+    "<li>The evaluator in the SeLLa-Rec authors' public code pairs answers with rows by searching "
+    "the tokens of a whole batch; a title that begins with &ldquo;Yes&rdquo; or &ldquo;No&rdquo; "
+    "shifts the rest of the batch. A simulation on the test rows of MovieLens-1M moves AUC by "
+    "about +.004 and UAUC by about +.04. It also leaves out rows without history and evaluates on "
+    "test while training. Its language-model rows are therefore not clean targets.</li>\n"
+    "<li>The published MF has no biases. <code>bias</code>, user and item biases alone, is the "
+    "control to beat: on MovieLens-1M valid AUC .742, UAUC .689.</li>\n"
+    "<li>Users and items of the published Table 2 are the largest id + 1, so one more than there "
+    "are.</li>\n</ul>\n";

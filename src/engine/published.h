@@ -1,4 +1,5 @@
-/* published.h - what the papers print for MovieLens-1M and Amazon-Book on the split that all of them use, test rows.
+/* published.h - what the papers print for MovieLens-1M and Amazon-Book on the split that all of
+ * them use, test rows.
  *
  * Does:     Constants with their source; NaN: not printed.
  * Threads:  constants.
@@ -9,14 +10,20 @@
 
 #include <stdint.h>
 
-typedef enum sella_known { SELLA_KNOWN_NONE = -1, SELLA_KNOWN_ML1M = 0, SELLA_KNOWN_BOOK = 1, SELLA_KNOWN = 2 } sella_known;
+typedef enum sella_known {
+    SELLA_KNOWN_NONE = -1,
+    SELLA_KNOWN_ML1M = 0,
+    SELLA_KNOWN_BOOK = 1,
+    SELLA_KNOWN = 2
+} sella_known;
 
 /* By the users of train and the catalogue, which the published splits fix. */
 sella_known sella_known_data(int64_t train_users, int64_t items);
 const char *sella_known_name(sella_known data);
 
-/* AUC and UAUC of a system, key as in the rows of experiments ("mf", "sella-warm", ...); sella: table 3 or 5 of the
- * SeLLa-Rec paper, collm: table of the CoLLM paper (its own backbone). 0 when there is none. */
+/* AUC and UAUC of a system, key as in the rows of experiments ("mf", "sella-warm", ...); sella:
+ * table 3 or 5 of the SeLLa-Rec paper, collm: table of the CoLLM paper (its own backbone). 0 when
+ * there is none. */
 typedef struct sella_published {
     const char *key;
     double sella[SELLA_KNOWN][2];

@@ -1,8 +1,8 @@
-/* rank.c - the best items of a catalogue in two steps: retrieval by vectors, then the run's own score of the best of them within a time
- * limit (sella/service.h).
+/* rank.c - the best items of a catalogue in two steps: retrieval by vectors, then the run's own
+ * score of the best of them within a time limit (sella/service.h).
  *
- * Easy to get wrong: a tie in the logit is broken by catalogue order, and the order of rescored and other candidates is not one order of
- * scores: a retrieval score is no score of the run.
+ * Easy to get wrong: a tie in the logit is broken by catalogue order, and the order of rescored and
+ * other candidates is not one order of scores: a retrieval score is no score of the run.
  */
 #include "sella/service.h"
 
@@ -13,7 +13,9 @@
 #include "kernels/activation.h"
 #include "methods/score_all.h"
 
-enum { STEP = 8 }; /* candidates that arrive together when somebody waits for them: the products of fewer rows are slow */
+/* candidates that arrive together when somebody waits for them: the products of fewer rows are
+ * slow */
+enum { STEP = 8 };
 
 typedef struct ranking {
     sella_engine *engine;
@@ -35,13 +37,18 @@ static sella_status check_options(const sella_rank_options *o, sella_err *err)
         return sella_err_set(err, SELLA_ARG, "k is %d; expected at least 1 recommendation", o->k);
     }
     if (o->n < 0 || o->m < 0 || (o->m > 0 && o->exclude_n == NULL)) {
-        return sella_err_set(err, SELLA_ARG, "%d candidates and %d exclusions are announced; expected lists of at least 0", o->n, o->m);
+        return sella_err_set(
+            err, SELLA_ARG,
+            "%d candidates and %d exclusions are announced; expected lists of at least 0", o->n,
+            o->m);
     }
     if (o->retrieve_k < 0) {
-        return sella_err_set(err, SELLA_ARG, "retrieve_k is %d; expected 0 (the default) or more", o->retrieve_k);
+        return sella_err_set(err, SELLA_ARG, "retrieve_k is %d; expected 0 (the default) or more",
+                             o->retrieve_k);
     }
     if (!(o->budget_ms >= 0 && o->budget_ms <= 1e9)) {
-        return sella_err_set(err, SELLA_ARG, "budget_ms is %g; expected 0 (no limit) to 1e9", o->budget_ms);
+        return sella_err_set(err, SELLA_ARG, "budget_ms is %g; expected 0 (no limit) to 1e9",
+                             o->budget_ms);
     }
     return SELLA_OK;
 }
@@ -59,14 +66,16 @@ static sella_status retrieve(ranking *r, sella_err *err)
     if (scorer->serving != NULL && scorer->serving->scan != NULL) {
         SELLA_TRY(scorer->serving->scan(scorer, &who, r->item_n, r->found, r->logit_n, err));
     } else if (engine->backbone == NULL) {
-        r->query_n = sella_alloc((size_t)r->found, sizeof *r->query_n, "the queries of a request", err);
+        r->query_n =
+            sella_alloc((size_t)r->found, sizeof *r->query_n, "the queries of a request", err);
         if (r->query_n == NULL) {
             return SELLA_MEMORY;
         }
         for (int i = 0; i < r->found; i++) {
             r->query_n[i] = sella_engine_query(&r->who, r->item_n[i]);
         }
-        SELLA_TRY(sella_score_all(scorer, r->query_n, r->found, r->logit_n, "scoring", NULL, 0.0, NULL, err));
+        SELLA_TRY(sella_score_all(scorer, r->query_n, r->found, r->logit_n, "scoring", NULL, 0.0,
+                                  NULL, err));
     } else {
         for (int i = 0; i < r->found; i++) { /* the logit of (count + 1/2) / (users + 1) */
             const double liked = engine->liked_i[r->item_n[i]] + 0.5;
@@ -83,7 +92,8 @@ done:
     return status;
 }
 
-static sella_ranked place_of(const ranking *r, const sella_place *place, double retrieved, int rescored)
+static sella_ranked place_of(const ranking *r, const sella_place *place, double retrieved,
+                             int rescored)
 {
     const sella_run *run = r->engine->run;
     return (sella_ranked){.item = run->item_id[place->item],
@@ -105,16 +115,21 @@ static int take_batch(void *user, int64_t first, int64_t count)
         }
     }
     r->rescored = (int)(first + count);
-    return r->options->arrived != NULL && r->options->arrived(r->options->user, arrived, (int)count);
+    return r->options->arrived != NULL &&
+           r->options->arrived(r->options->user, arrived, (int)count);
 }
 
 /* The run's own score of the best retrieved, until the time is over or nobody wants more. */
 static sella_status rescore(ranking *r, sella_err *err)
 {
     sella_scorer *scorer = r->engine->scorer;
-    const sella_until until = {.end = r->end, .step = r->options->arrived != NULL ? STEP : 0, .scored = take_batch, .user = r};
+    const sella_until until = {.end = r->end,
+                               .step = r->options->arrived != NULL ? STEP : 0,
+                               .scored = take_batch,
+                               .user = r};
     int64_t done;
-    r->query_n = sella_alloc((size_t)r->retrieve, sizeof *r->query_n, "the queries of a request", err);
+    r->query_n =
+        sella_alloc((size_t)r->retrieve, sizeof *r->query_n, "the queries of a request", err);
     r->best_n = sella_alloc((size_t)r->retrieve, sizeof *r->best_n, "the ranking", err);
     if (r->query_n == NULL || r->best_n == NULL) {
         return SELLA_MEMORY;
@@ -122,7 +137,8 @@ static sella_status rescore(ranking *r, sella_err *err)
     for (int i = 0; i < r->retrieve; i++) {
         r->query_n[i] = sella_engine_query(&r->who, r->by_n[i].item);
     }
-    return scorer->serving->score_until(scorer, r->query_n, r->retrieve, &until, r->logit_n, &done, err);
+    return scorer->serving->score_until(scorer, r->query_n, r->retrieve, &until, r->logit_n, &done,
+                                        err);
 }
 
 /* Retrieval logit of a rescored item. */
@@ -141,8 +157,9 @@ static void answer(const ranking *r, int whole, sella_ranked *out, int *count)
     const int k = r->options->k;
     *count = r->found < k ? r->found : k;
     for (int i = 0; i < *count; i++) {
-        out[i] = i < r->rescored ? place_of(r, &r->best_n[i], retrieved_logit(r, r->best_n[i].item), 1)
-                                 : place_of(r, &r->by_n[i], r->by_n[i].logit, whole);
+        out[i] = i < r->rescored
+                     ? place_of(r, &r->best_n[i], retrieved_logit(r, r->best_n[i].item), 1)
+                     : place_of(r, &r->by_n[i], r->by_n[i].logit, whole);
     }
 }
 
@@ -156,8 +173,9 @@ static int tell_first(const ranking *r, int whole, sella_ranked *out, int *count
     return r->options->retrieved(r->options->user, out, *count) == 0;
 }
 
-sella_status sella_engine_rank(sella_engine *engine, const sella_request *request, const sella_rank_options *options, sella_ranked *out,
-                               int *count, sella_err *err)
+sella_status sella_engine_rank(sella_engine *engine, const sella_request *request,
+                               const sella_rank_options *options, sella_ranked *out, int *count,
+                               sella_err *err)
 {
     sella_status status = SELLA_OK;
     ranking r = {.engine = engine, .options = options, .who = {.user = -1}};
@@ -172,11 +190,13 @@ sella_status sella_engine_rank(sella_engine *engine, const sella_request *reques
     if (r.item_n == NULL || r.logit_n == NULL || r.by_n == NULL) {
         SELLA_TRY(SELLA_MEMORY);
     }
-    SELLA_TRY(sella_engine_choose(engine, &r.who, options->candidate_n, options->n, options->exclude_n, options->m, options->include_seen,
-                                  r.item_n, &r.found, err));
+    SELLA_TRY(sella_engine_choose(engine, &r.who, options->candidate_n, options->n,
+                                  options->exclude_n, options->m, options->include_seen, r.item_n,
+                                  &r.found, err));
     SELLA_TRY(retrieve(&r, err));
     const int wanted = tell_first(&r, engine->backbone == NULL, out, count);
-    if (wanted && engine->backbone != NULL && r.found > 0) { /* every scorer with a language model scores until a time (methods/scorer.h) */
+    /* every scorer with a language model scores until a time (methods/scorer.h) */
+    if (wanted && engine->backbone != NULL && r.found > 0) {
         const int usual = options->candidate_n != NULL      ? r.found
                           : options->k > SELLA_RETRIEVE_K ? options->k
                                                           : SELLA_RETRIEVE_K;

@@ -9,7 +9,8 @@
 #include "base/rng.h"
 #include "eval/ranking.h"
 
-/* BLOCK: candidates that are scored together, of as many cases as they take: rows of one case share a prefix tree, and
+/* BLOCK: candidates that are scored together, of as many cases as they take: rows of one case share
+ *        a prefix tree, and
  * several cases fill a batch of the language model. PIECE: of a larger case so many at a time. */
 enum { BLOCK = 2048, PIECE = 8192 };
 
@@ -93,7 +94,8 @@ static int64_t mark(ranker *r, const rank_case *c)
             relevant++;
         }
     }
-    for (int64_t j = c->begin; j < c->end; j++) { // likes that are not asked for would be wrong negatives
+    /* likes that are not asked for would be wrong negatives */
+    for (int64_t j = c->begin; j < c->end; j++) {
         const int64_t row = r->order[j].row;
         if (r->split->label_n[row] && r->state_i[r->split->item_n[row]] == ITEM_FREE) {
             r->state_i[r->split->item_n[row]] = ITEM_KNOWN;
@@ -132,7 +134,8 @@ static sella_status find_cases(ranker *r, const int64_t *index_k, int64_t k, sel
     r->state_i = sella_alloc(items, 1, "candidates of a ranking", err);
     r->free_k = sella_alloc(items, sizeof *r->free_k, "candidates of a ranking", err);
     r->item_i = sella_alloc(items, sizeof *r->item_i, "candidates of a ranking", err);
-    if (!r->order || !r->taken_n || !r->cases || !r->row_c || !r->state_i || !r->free_k || !r->item_i) {
+    if (!r->order || !r->taken_n || !r->cases || !r->row_c || !r->state_i || !r->free_k ||
+        !r->item_i) {
         return SELLA_MEMORY;
     }
     for (int32_t i = 0; i < r->dataset->items; i++) {
@@ -147,7 +150,8 @@ static sella_status find_cases(ranker *r, const int64_t *index_k, int64_t k, sel
     }
     for (int64_t begin = 0, end; begin < r->split->rows; begin = end) {
         bool any = false;
-        for (end = begin; end < r->split->rows && r->order[end].user == r->order[begin].user; end++) {
+        for (end = begin; end < r->split->rows && r->order[end].user == r->order[begin].user;
+             end++) {
             any = any || r->taken_n[r->order[end].row];
         }
         if (any && !r->options->per_row) {
@@ -177,7 +181,8 @@ static sella_status make_room(ranker *r, sella_err *err)
     return r->query_n && r->relevant_n && r->logit_n && r->end_c ? SELLA_OK : SELLA_MEMORY;
 }
 
-static void add_candidate(ranker *r, const sella_query *base, int64_t group, int32_t item, bool relevant)
+static void add_candidate(ranker *r, const sella_query *base, int64_t group, int32_t item,
+                          bool relevant)
 {
     sella_query *q = &r->query_n[r->N];
     *q = *base;
@@ -187,7 +192,8 @@ static void add_candidate(ranker *r, const sella_query *base, int64_t group, int
     r->relevant_n[r->N++] = relevant;
 }
 
-/* Append a case's candidates to the block: relevant ones in catalogue order, then the others, all or drawn. */
+/* Append a case's candidates to the block: relevant ones in catalogue order, then the others, all
+ * or drawn. */
 static void add_case(ranker *r, const rank_case *c, const sella_query *base)
 {
     int64_t others = 0;
@@ -199,11 +205,14 @@ static void add_case(ranker *r, const rank_case *c, const sella_query *base)
             r->free_k[others++] = i;
         }
     }
-    const sella_rng rng = {r->options->seed, SELLA_STREAM_RANKING, (uint32_t)r->split->user_n[c->row],
+    const sella_rng rng = {r->options->seed, SELLA_STREAM_RANKING,
+                           (uint32_t)r->split->user_n[c->row],
                            r->options->per_row ? (uint32_t)c->row : 0};
     for (int64_t j = 0; j < c->candidates - c->relevant; j++) {
-        if (c->candidates - c->relevant < others) { // the first of a permutation: more negatives hold fewer ones
-            const int64_t at = j + (int64_t)sella_rng_below(&rng, (uint64_t)j, (uint64_t)(others - j));
+        /* the first of a permutation: more negatives hold fewer ones */
+        if (c->candidates - c->relevant < others) {
+            const int64_t at =
+                j + (int64_t)sella_rng_below(&rng, (uint64_t)j, (uint64_t)(others - j));
             const int32_t swap = r->free_k[at];
             r->free_k[at] = r->free_k[j];
             r->free_k[j] = swap;
@@ -213,27 +222,29 @@ static void add_case(ranker *r, const rank_case *c, const sella_query *base)
     r->end_c[r->block_cases++] = r->N;
 }
 
-static sella_status score_block(ranker *r, sella_ranking *ranking, sella_progress *progress, double *done,
-                                sella_err *err)
+static sella_status score_block(ranker *r, sella_ranking *ranking, sella_progress *progress,
+                                double *done, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_scorer *scorer = r->engine->scorer;
     const sella_talk *talk = r->engine->talk;
     sella_talk quiet =
-        talk ? (sella_talk){.line = talk->line, .stop = talk->stop, .user = talk->user} : (sella_talk){0};
+        talk ? (sella_talk){.line = talk->line, .stop = talk->stop, .user = talk->user}
+             : (sella_talk){0};
     for (int64_t first = 0; first < r->N; first += PIECE) {
         const int64_t n = r->N - first < PIECE ? r->N - first : PIECE;
         if (sella_stop_wanted(talk)) {
             status = sella_err_set(err, SELLA_INTERRUPTED, "the ranking was stopped");
             goto done;
         }
-        SELLA_TRY(scorer->ops->score(scorer, r->query_n + first, n, r->logit_n + first, &quiet, err));
+        SELLA_TRY(
+            scorer->ops->score(scorer, r->query_n + first, n, r->logit_n + first, &quiet, err));
         *done += (double)n;
         sella_progress_step(progress, *done, NULL);
     }
     for (int64_t c = 0, first = 0; c < r->block_cases; first = r->end_c[c++]) {
-        SELLA_TRY(
-            sella_ranking_case(ranking, r->logit_n + first, r->relevant_n + first, r->end_c[c] - first, err));
+        SELLA_TRY(sella_ranking_case(ranking, r->logit_n + first, r->relevant_n + first,
+                                     r->end_c[c] - first, err));
     }
     r->N = r->block_cases = 0;
 done:
@@ -248,7 +259,8 @@ static sella_status rank_all(ranker *r, sella_ranking *ranking, sella_err *err)
     sella_progress progress;
     double done = 0;
     SELLA_TRY(make_room(r, err));
-    SELLA_TRY(sella_queries_from_split(r->engine->run, r->dataset, r->id, r->row_c, r->count, &base_c, &pool, err));
+    SELLA_TRY(sella_queries_from_split(r->engine->run, r->dataset, r->id, r->row_c, r->count,
+                                       &base_c, &pool, err));
     sella_progress_start(&progress, r->engine->talk, "ranking", "candidates", r->total, 0);
     for (int64_t c = 0; c < r->count; c++) {
         add_case(r, &r->cases[c], &base_c[c]);
@@ -271,29 +283,36 @@ static json_t *ranking_json(const ranker *r, const sella_ranking *ranking)
     json_t *at = json_array();
     for (int c = 0; c < ranking->cutoffs; c++) {
         const sella_ranking_figures f = sella_ranking_mean(ranking, c);
-        json_array_append_new(at, json_pack("{s:i, s:o, s:o, s:o, s:o}", "k", ranking->at_k[c], "ndcg",
-                                            sella_json_real(f.ndcg), "recall", sella_json_real(f.recall), "mrr",
-                                            sella_json_real(f.mrr), "hit_rate", sella_json_real(f.hit_rate)));
+        json_array_append_new(
+            at, json_pack("{s:i, s:o, s:o, s:o, s:o}", "k", ranking->at_k[c], "ndcg",
+                          sella_json_real(f.ndcg), "recall", sella_json_real(f.recall), "mrr",
+                          sella_json_real(f.mrr), "hit_rate", sella_json_real(f.hit_rate)));
     }
-    return json_pack("{s:s, s:o, s:o, s:s, s:I, s:I, s:I, s:o, s:o}", "candidates", sampled ? "sampled" : "full",
-                     "negatives", sampled ? json_integer(o->negatives) : json_null(), "seed",
-                     sampled ? json_integer((json_int_t)o->seed) : json_null(), "per", o->per_row ? "row" : "user",
-                     "cases", (json_int_t)ranking->cases, "skipped", (json_int_t)r->skipped, "relevant",
-                     (json_int_t)ranking->relevant, "candidates_mean",
-                     sella_json_real((double)ranking->candidates / cases), "at", at);
+    return json_pack(
+        "{s:s, s:o, s:o, s:s, s:I, s:I, s:I, s:o, s:o}", "candidates", sampled ? "sampled" : "full",
+        "negatives", sampled ? json_integer(o->negatives) : json_null(), "seed",
+        sampled ? json_integer((json_int_t)o->seed) : json_null(), "per",
+        o->per_row ? "row" : "user", "cases", (json_int_t)ranking->cases, "skipped",
+        (json_int_t)r->skipped, "relevant", (json_int_t)ranking->relevant, "candidates_mean",
+        sella_json_real((double)ranking->candidates / cases), "at", at);
 }
 
-sella_status sella_rank_split(const sella_engine *engine, const sella_dataset *dataset, sella_split_id split,
-                               const int64_t *index_k, int64_t k, const sella_ranking_options *options, json_t **out,
-                               sella_err *err)
+sella_status sella_rank_split(const sella_engine *engine, const sella_dataset *dataset,
+                              sella_split_id split, const int64_t *index_k, int64_t k,
+                              const sella_ranking_options *options, json_t **out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_ranking ranking;
-    ranker r = {.engine = engine, .dataset = dataset, .id = split, .split = &dataset->split[split], .options = options};
+    ranker r = {.engine = engine,
+                .dataset = dataset,
+                .id = split,
+                .split = &dataset->split[split],
+                .options = options};
     *out = NULL;
     SELLA_TRY(sella_ranking_init(&ranking, options->at_k, options->at_count, err));
     if (options->negatives < 0) {
-        status = sella_err_set(err, SELLA_ARG, "%d negatives of a ranking; expected 1 or more, or 0 for all",
+        status = sella_err_set(err, SELLA_ARG,
+                               "%d negatives of a ranking; expected 1 or more, or 0 for all",
                                options->negatives);
         goto done;
     }

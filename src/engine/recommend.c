@@ -5,7 +5,8 @@
 #include "methods/score_all.h"
 
 /* Logits of item rows item_n [n] for one resolved request. */
-static sella_status score_items(sella_engine *engine, const sella_resolved *who, const int32_t *item_n, int n, double *logit_n, sella_err *err)
+static sella_status score_items(sella_engine *engine, const sella_resolved *who,
+                                const int32_t *item_n, int n, double *logit_n, sella_err *err)
 {
     if (n == 0) {
         return SELLA_OK;
@@ -17,19 +18,23 @@ static sella_status score_items(sella_engine *engine, const sella_resolved *who,
     for (int i = 0; i < n; i++) {
         query_n[i] = sella_engine_query(who, item_n[i]);
     }
-    sella_status status = sella_score_all(engine->scorer, query_n, n, logit_n, "scoring", NULL, 0.0, sella_engine_scoring_talk(engine), err);
+    sella_status status = sella_score_all(engine->scorer, query_n, n, logit_n, "scoring", NULL, 0.0,
+                                          sella_engine_scoring_talk(engine), err);
     free(query_n);
     return status;
 }
 
-sella_status sella_engine_find_item(const sella_engine *engine, const char *id, int32_t *item, sella_err *err)
+sella_status sella_engine_find_item(const sella_engine *engine, const char *id, int32_t *item,
+                                    sella_err *err)
 {
     *item = id != NULL ? sella_run_find_item(engine->run, id) : -1;
     return *item >= 0 ? SELLA_OK
-                      : sella_err_set(err, SELLA_MISSING, "item '%s' is not in the catalogue of %s", id != NULL ? id : "(null)", engine->run->path);
+                      : sella_err_set(err, SELLA_MISSING, "item '%s' is not in the catalogue of %s",
+                                      id != NULL ? id : "(null)", engine->run->path);
 }
 
-sella_status sella_engine_score(sella_engine *engine, const sella_request *request, const char *const *item_k, int k, double *score_k, sella_err *err)
+sella_status sella_engine_score(sella_engine *engine, const sella_request *request,
+                                const char *const *item_k, int k, double *score_k, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_resolved who = {.user = -1};
@@ -55,8 +60,10 @@ done:
     return status;
 }
 
-sella_status sella_engine_choose(const sella_engine *engine, const sella_resolved *who, const char *const *candidate_n, int n,
-                                 const char *const *exclude_n, int m, int include_seen, int32_t *item_n, int *count, sella_err *err)
+sella_status sella_engine_choose(const sella_engine *engine, const sella_resolved *who,
+                                 const char *const *candidate_n, int n,
+                                 const char *const *exclude_n, int m, int include_seen,
+                                 int32_t *item_n, int *count, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const int32_t items = engine->run->items;
@@ -101,8 +108,9 @@ int sella_place_compare(const void *a, const void *b)
     return (x->item > y->item) - (x->item < y->item);
 }
 
-sella_status sella_engine_recommend(sella_engine *engine, const sella_request *request, const char *const *candidate_n, int n, int k,
-                                    int include_seen, sella_recommendation *out, int *count, sella_err *err)
+sella_status sella_engine_recommend(sella_engine *engine, const sella_request *request,
+                                    const char *const *candidate_n, int n, int k, int include_seen,
+                                    sella_recommendation *out, int *count, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_run *run = engine->run;
@@ -122,7 +130,8 @@ sella_status sella_engine_recommend(sella_engine *engine, const sella_request *r
     if (item_n == NULL || logit_n == NULL || rank_n == NULL) {
         SELLA_TRY(SELLA_MEMORY);
     }
-    SELLA_TRY(sella_engine_choose(engine, &who, candidate_n, n, NULL, 0, include_seen, item_n, &found, err));
+    SELLA_TRY(sella_engine_choose(engine, &who, candidate_n, n, NULL, 0, include_seen, item_n,
+                                  &found, err));
     SELLA_TRY(score_items(engine, &who, item_n, found, logit_n, err));
     for (int i = 0; i < found; i++) {
         rank_n[i] = (sella_place){.logit = logit_n[i], .item = item_n[i]};

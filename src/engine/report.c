@@ -1,4 +1,5 @@
-/* report.c - the page: figures table, published figures, configuration, environment (sella/report.h). */
+/* report.c - the page: figures table, published figures, configuration, environment
+ * (sella/report.h). */
 #include "sella/report.h"
 
 #include <math.h>
@@ -10,8 +11,8 @@
 #include "engine/report_part.h"
 #include "sella/system.h"
 
-sella_status sella_report_start(sella_report_page *page, const sella_runs *runs, const char *output, const char *title,
-                                const sella_talk *talk, sella_err *err)
+sella_status sella_report_start(sella_report_page *page, const sella_runs *runs, const char *output,
+                                const char *title, const sella_talk *talk, sella_err *err)
 {
     sella_status status = SELLA_OK;
     *page = (sella_report_page){.runs = runs, .talk = talk};
@@ -27,23 +28,27 @@ done:
     return status;
 }
 
-void sella_report_picture(sella_report_page *page, const char *name, bool drawn, const char *caption)
+void sella_report_picture(sella_report_page *page, const char *name, bool drawn,
+                          const char *caption)
 {
     json_array_append_new(page->names, json_string(name));
     page->missing = page->missing || !drawn;
     sella_html_picture(&page->html, page->figures, "figures", name, caption);
 }
 
-static sella_status end_json(const sella_report_page *page, const char *file, char **json, sella_err *err)
+static sella_status end_json(const sella_report_page *page, const char *file, char **json,
+                             sella_err *err)
 {
-    json_t *object = json_pack("{s:s, s:i, s:i, s:O, s:b}", "page", file, "runs", page->runs->count, "methods", page->runs->groups,
-                               "figures", page->names, "drawn", !page->missing);
+    json_t *object =
+        json_pack("{s:s, s:i, s:i, s:O, s:b}", "page", file, "runs", page->runs->count, "methods",
+                  page->runs->groups, "figures", page->names, "drawn", !page->missing);
     *json = object ? sella_json_line(object) : NULL;
     json_decref(object);
     return *json ? SELLA_OK : sella_err_memory(err, "a report", 256);
 }
 
-sella_status sella_report_end(sella_report_page *page, sella_status status, char **json, sella_err *err)
+sella_status sella_report_end(sella_report_page *page, sella_status status, char **json,
+                              sella_err *err)
 {
     char *file = page->output ? sella_path_join(page->output, "index.html", NULL) : NULL;
     if (status == SELLA_OK && !file) {
@@ -53,7 +58,9 @@ sella_status sella_report_end(sella_report_page *page, sella_status status, char
         status = sella_html_save(&page->html, file);
     }
     if (status == SELLA_OK && page->missing) {
-        sella_say(page->talk, SELLA_LEVEL_WARN, "gnuplot is not installed: %s/figures holds data and scripts, no pictures", page->output);
+        sella_say(page->talk, SELLA_LEVEL_WARN,
+                  "gnuplot is not installed: %s/figures holds data and scripts, no pictures",
+                  page->output);
     }
     if (status == SELLA_OK && json) {
         status = end_json(page, file, json, err);
@@ -83,7 +90,8 @@ static int ranking(const sella_runs *runs, sella_split_id split, int *order, int
             const double auc = sella_runs_mean(runs, g, split, SELLA_OF_AUC).mean;
             int at = n++;
             for (; at > 0; at--) {
-                const double before = sella_runs_mean(runs, order[at - 1], split, SELLA_OF_AUC).mean;
+                const double before =
+                    sella_runs_mean(runs, order[at - 1], split, SELLA_OF_AUC).mean;
                 if (!(auc > before) && !(isnan(before) && isfinite(auc))) {
                     break;
                 }
@@ -150,8 +158,9 @@ static void tell_samples(sella_report_page *page, sella_split_id split, const in
 
 static void table_row(sella_report_page *page, int group, sella_split_id split)
 {
-    static const sella_figure_of shown[] = {SELLA_OF_AUC, SELLA_OF_UAUC, SELLA_OF_LOGLOSS, SELLA_OF_WARM_AUC, SELLA_OF_WARM_UAUC,
-                                            SELLA_OF_COLD_AUC, SELLA_OF_COLD_UAUC};
+    static const sella_figure_of shown[] = {
+        SELLA_OF_AUC,       SELLA_OF_UAUC,     SELLA_OF_LOGLOSS,  SELLA_OF_WARM_AUC,
+        SELLA_OF_WARM_UAUC, SELLA_OF_COLD_AUC, SELLA_OF_COLD_UAUC};
     const sella_run_facts *run = sella_runs_first(page->runs, group);
     const sella_run_facts *scored = scored_of(page->runs, group, split);
     const sella_figures *counts = &scored->metrics[split].all;
@@ -180,23 +189,30 @@ static void split_table(sella_report_page *page, sella_split_id split, const int
 {
     sella_html *h = &page->html;
     bool sampled = false, control = false;
-    sella_html_format(h, "<h2>Figures on the %s rows</h2>\n<div class=\"wide\"><table>\n", sella_split_name(split));
-    sella_html_raw(h, "<thead><tr><th>run</th><th class=\"n\">AUC</th><th class=\"n\">UAUC</th><th class=\"n\">logloss</th>"
-                      "<th class=\"n\">warm AUC</th><th class=\"n\">warm UAUC</th><th class=\"n\">cold AUC</th><th class=\"n\">cold UAUC</th>"
-                      "<th class=\"n\">seeds</th><th class=\"n\">rows</th><th class=\"n\">users</th><th class=\"n\">skipped</th></tr></thead>\n<tbody>\n");
+    sella_html_format(h, "<h2>Figures on the %s rows</h2>\n<div class=\"wide\"><table>\n",
+                      sella_split_name(split));
+    sella_html_raw(h, "<thead><tr><th>run</th><th class=\"n\">AUC</th><th class=\"n\">UAUC</th><th "
+                      "class=\"n\">logloss</th><th class=\"n\">warm AUC</th><th class=\"n\">warm "
+                      "UAUC</th><th class=\"n\">cold AUC</th><th class=\"n\">cold UAUC</th><th "
+                      "class=\"n\">seeds</th><th class=\"n\">rows</th><th "
+                      "class=\"n\">users</th><th class=\"n\">skipped</th></tr></thead>\n<tbody>\n");
     for (int i = 0; i < n; i++) {
         table_row(page, order[i], split);
         sampled = sampled || !same_rows(page->runs, order[i], order[0], split);
         control = control || strcmp(sella_runs_first(page->runs, order[i])->method, "bias") == 0;
     }
-    sella_html_raw(h, "</tbody></table></div>\n<p class=\"soft\">Best AUC first. &plusmn;: standard deviation over seeds. UAUC: unweighted mean "
-                      "over users with both labels; the others are skipped. Warm: user and item both occur in train.</p>\n");
+    sella_html_raw(h,
+                   "</tbody></table></div>\n<p class=\"soft\">Best AUC first. &plusmn;: standard "
+                   "deviation over seeds. UAUC: unweighted mean over users with both labels; the "
+                   "others are skipped. Warm: user and item both occur in train.</p>\n");
     tell_samples(page, split, order, n);
     if (sampled) {
-        sella_html_raw(h, "<p class=\"note\">Not all runs were scored on the same rows (samples): their figures do not compare.</p>\n");
+        sella_html_raw(h, "<p class=\"note\">Not all runs were scored on the same rows (samples): "
+                          "their figures do not compare.</p>\n");
     }
     if (!control) {
-        sella_html_raw(h, "<p class=\"note\">The control <code>bias</code> is not among these runs; no method means much without it beside.</p>\n");
+        sella_html_raw(h, "<p class=\"note\">The control <code>bias</code> is not among these "
+                          "runs; no method means much without it beside.</p>\n");
     }
 }
 
@@ -213,7 +229,9 @@ void sella_report_tables(sella_report_page *page)
     }
     free(order);
     if (!any) {
-        sella_html_raw(&page->html, "<p class=\"note\">No run here is complete: there are no figures yet.</p>\n");
+        sella_html_raw(
+            &page->html,
+            "<p class=\"note\">No run here is complete: there are no figures yet.</p>\n");
     }
 }
 
@@ -232,7 +250,8 @@ sella_known sella_report_known(const sella_runs *runs)
     return known;
 }
 
-static void published_row(sella_report_page *page, int group, sella_split_id split, sella_known known, const sella_published *row)
+static void published_row(sella_report_page *page, int group, sella_split_id split,
+                          sella_known known, const sella_published *row)
 {
     sella_html *h = &page->html;
     const sella_mean auc = sella_runs_mean(page->runs, group, split, SELLA_OF_AUC);
@@ -263,16 +282,24 @@ void sella_report_published(sella_report_page *page)
         const sella_run_facts *run = sella_runs_first(page->runs, g);
         const sella_published *row = sella_published_find(run->label);
         row = row ? row : sella_published_find(run->method);
-        const sella_split_id split = sella_runs_scored(page->runs, g, SELLA_SPLIT_TEST) ? SELLA_SPLIT_TEST : SELLA_SPLIT_VALID;
+        const sella_split_id split = sella_runs_scored(page->runs, g, SELLA_SPLIT_TEST)
+                                         ? SELLA_SPLIT_TEST
+                                         : SELLA_SPLIT_VALID;
         if (!row || sella_runs_scored(page->runs, g, split) == 0) {
             continue;
         }
         if (!any) {
-            sella_html_format(h, "<h2>Beside the published figures: %s</h2>\n<div class=\"wide\"><table>\n<thead><tr><th rowspan=\"2\">run</th>"
-                                 "<th rowspan=\"2\">our rows</th><th class=\"c\" colspan=\"2\">here</th><th class=\"c\" colspan=\"2\">SeLLa-Rec paper</th>"
-                                 "<th class=\"c\" colspan=\"2\">CoLLM paper</th></tr><tr>", sella_known_name(known));
-            sella_html_raw(h, "<th class=\"n\">AUC</th><th class=\"n\">UAUC</th><th class=\"n\">AUC</th><th class=\"n\">UAUC</th>"
-                              "<th class=\"n\">AUC</th><th class=\"n\">UAUC</th></tr></thead>\n<tbody>\n");
+            sella_html_format(h,
+                              "<h2>Beside the published figures: %s</h2>\n<div "
+                              "class=\"wide\"><table>\n<thead><tr><th rowspan=\"2\">run</th><th "
+                              "rowspan=\"2\">our rows</th><th class=\"c\" "
+                              "colspan=\"2\">here</th><th class=\"c\" colspan=\"2\">SeLLa-Rec "
+                              "paper</th><th class=\"c\" colspan=\"2\">CoLLM paper</th></tr><tr>",
+                              sella_known_name(known));
+            sella_html_raw(h,
+                           "<th class=\"n\">AUC</th><th class=\"n\">UAUC</th><th "
+                           "class=\"n\">AUC</th><th class=\"n\">UAUC</th><th "
+                           "class=\"n\">AUC</th><th class=\"n\">UAUC</th></tr></thead>\n<tbody>\n");
             any = true;
         }
         published_row(page, g, split, known, row);
@@ -296,7 +323,8 @@ static void pair(sella_html *h, const char *name, const char *text)
 
 static void scalar(sella_html *h, const json_t *value)
 {
-    char *text = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
+    char *text =
+        json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
     sella_html_text(h, json_is_string(value) ? json_string_value(value) : text ? text : "");
     free(text);
 }
@@ -307,7 +335,8 @@ static void seeds_of(const sella_runs *runs, int group, char *text, size_t room)
     text[0] = '\0';
     for (int i = 0; i < runs->count && used + 24 < room; i++) {
         if (runs->run[i].group == group) {
-            used += (size_t)snprintf(text + used, room - used, "%s%lld%s", used ? ", " : "", (long long)runs->run[i].seed,
+            used += (size_t)snprintf(text + used, room - used, "%s%lld%s", used ? ", " : "",
+                                     (long long)runs->run[i].seed,
                                      runs->run[i].result ? "" : " (unfinished)");
         }
     }
@@ -330,9 +359,11 @@ static void group_configuration(sella_report_page *page, int group)
     sella_html_raw(h, "</small></summary>\n<dl>");
     pair(h, "folder", run->path);
     pair(h, "seeds", seeds);
-    pair(h, "data set", json_string_value(json_object_get(json_object_get(run->document, "dataset"), "path")));
+    pair(h, "data set",
+         json_string_value(json_object_get(json_object_get(run->document, "dataset"), "path")));
     pair(h, "checksum", run->checksum);
-    pair(h, "model", json_string_value(json_object_get(json_object_get(run->document, "model"), "path")));
+    pair(h, "model",
+         json_string_value(json_object_get(json_object_get(run->document, "model"), "path")));
     pair(h, "fingerprint", run->fingerprint);
     pair(h, "stages from", json_string_value(json_object_get(run->document, "from")));
     json_object_foreach(json_object_get(run->document, "decided"), key, value)
@@ -368,17 +399,18 @@ void sella_report_environment(sella_report_page *page)
     sella_html *h = &page->html;
     sella_system system;
     sella_system_report(&system);
-    sella_html_raw(h, "<h2>Environment</h2>\n<p class=\"soft\">Of the machine that wrote this page; each run's own versions are in its run.json.</p>\n<dl>");
+    sella_html_raw(h, "<h2>Environment</h2>\n<p class=\"soft\">Of the machine that wrote this "
+                      "page; each run's own versions are in its run.json.</p>\n<dl>");
     pair(h, "sella", SELLA_VERSION);
     pair(h, "processor", system.cpu);
     pair(h, "features", system.features);
     pair(h, "BLAS", system.blas);
-    sella_html_format(h, "<dt>cores</dt><dd>%d</dd><dt>memory</dt><dd>%.1f GiB</dd></dl>\n", system.cores,
-                      (double)system.memory_total / 1073741824.0);
+    sella_html_format(h, "<dt>cores</dt><dd>%d</dd><dt>memory</dt><dd>%.1f GiB</dd></dl>\n",
+                      system.cores, (double)system.memory_total / 1073741824.0);
 }
 
-sella_status sella_report(const char *const *path, int count, const char *output, const sella_talk *talk, char **json,
-                          sella_err *err)
+sella_status sella_report(const char *const *path, int count, const char *output,
+                          const sella_talk *talk, char **json, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_runs runs;
@@ -391,7 +423,8 @@ sella_status sella_report(const char *const *path, int count, const char *output
         return status;
     }
     SELLA_TRY(sella_report_start(&page, &runs, output, "sella report", talk, err));
-    sella_html_format(&page.html, "<p class=\"soft\">%d runs of %d configurations.</p>\n", runs.count, runs.groups);
+    sella_html_format(&page.html, "<p class=\"soft\">%d runs of %d configurations.</p>\n",
+                      runs.count, runs.groups);
     sella_report_tables(&page);
     sella_report_published(&page);
     SELLA_TRY(sella_report_curves(&page, err));

@@ -1,8 +1,8 @@
 /* report_curves.c - learning curves from the runs' metrics.jsonl (engine/report_part.h).
  *
- * A record with a loss is a point of the training curve of its stage, one with a metric a point of the curve on valid;
- * x is the step. Of each configuration the first seed is drawn. Records that are no objects end the reading of a file:
- * a run that was killed may have half a line at its end.
+ * A record with a loss is a point of the training curve of its stage, one with a metric a point of
+ * the curve on valid; x is the step. Of each configuration the first seed is drawn. Records that
+ * are no objects end the reading of a file: a run that was killed may have half a line at its end.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -57,7 +57,9 @@ static curve *curve_of(kinds *all, const char *stage, bool metric, int group)
 {
     kind *found = NULL;
     for (int k = 0; k < all->count && !found; k++) {
-        found = all->kind[k].metric == metric && strcmp(all->kind[k].stage, stage) == 0 ? &all->kind[k] : NULL;
+        found = all->kind[k].metric == metric && strcmp(all->kind[k].stage, stage) == 0
+                    ? &all->kind[k]
+                    : NULL;
     }
     if (!found) {
         if (all->count == 2 * STAGES_MOST) {
@@ -107,7 +109,8 @@ static sella_status add_record(kinds *all, const json_t *record, int group, sell
     for (int metric = 0; metric < 2; metric++) {
         const json_t *value = json_object_get(record, metric ? "metric" : "loss");
         curve *to = json_is_number(value) ? curve_of(all, stage, metric, group) : NULL;
-        const sella_status status = to ? curve_add(to, json_number_value(step), json_number_value(value), err) : SELLA_OK;
+        const sella_status status =
+            to ? curve_add(to, json_number_value(step), json_number_value(value), err) : SELLA_OK;
         if (status != SELLA_OK) {
             return status;
         }
@@ -155,13 +158,17 @@ static sella_status draw(sella_report_page *page, const kind *k, sella_err *err)
     char name[64], caption[256];
     bool drawn;
     for (int c = 0; c < k->curves; c++) {
-        line[c] = (sella_curve){sella_runs_first(page->runs, k->curve[c].group)->label, k->curve[c].x, k->curve[c].y, k->curve[c].count};
+        line[c] = (sella_curve){sella_runs_first(page->runs, k->curve[c].group)->label,
+                                k->curve[c].x, k->curve[c].y, k->curve[c].count};
     }
     snprintf(name, sizeof name, "curve-%s-%s", k->stage, k->metric ? "valid" : "loss");
-    snprintf(caption, sizeof caption, k->metric ? "Stage %s: the metric on valid that decides when to stop." : "Stage %s: training loss.",
+    snprintf(caption, sizeof caption,
+             k->metric ? "Stage %s: the metric on valid that decides when to stop."
+                       : "Stage %s: training loss.",
              k->stage);
-    const sella_status status = sella_figure_curves(page->figures, name, "step", k->metric ? "valid metric" : "loss", line, k->curves,
-                                                    &drawn, err);
+    const sella_status status =
+        sella_figure_curves(page->figures, name, "step", k->metric ? "valid metric" : "loss", line,
+                            k->curves, &drawn, err);
     if (status == SELLA_OK) {
         sella_report_picture(page, name, drawn, caption);
     }
@@ -186,7 +193,8 @@ sella_status sella_report_curves(sella_report_page *page, sella_err *err)
         }
         if (points > 1) {
             if (!any) {
-                sella_html_raw(&page->html, "<h2>Learning curves</h2>\n<p class=\"soft\">Of each configuration the first seed.</p>\n");
+                sella_html_raw(&page->html, "<h2>Learning curves</h2>\n<p class=\"soft\">Of each "
+                                            "configuration the first seed.</p>\n");
                 any = true;
             }
             SELLA_TRY(draw(page, &all->kind[k], err));

@@ -21,10 +21,11 @@ typedef struct sella_report_page {
 } sella_report_page;
 
 /* Folders, head of the page. */
-sella_status sella_report_start(sella_report_page *page, const sella_runs *runs, const char *output, const char *title,
-                                const sella_talk *talk, sella_err *err);
+sella_status sella_report_start(sella_report_page *page, const sella_runs *runs, const char *output,
+                                const char *title, const sella_talk *talk, sella_err *err);
 /* Note the figure DIR/figures/NAME and set its picture and caption. */
-void sella_report_picture(sella_report_page *page, const char *name, bool drawn, const char *caption);
+void sella_report_picture(sella_report_page *page, const char *name, bool drawn,
+                          const char *caption);
 
 /* The table of figures of every split that some run has scores of; each with a heading. */
 void sella_report_tables(sella_report_page *page);
@@ -36,7 +37,8 @@ void sella_report_configuration(sella_report_page *page);
 void sella_report_environment(sella_report_page *page);
 
 /* Close, write OUTPUT/index.html; *json as sella_report says. Releases the page in every case. */
-sella_status sella_report_end(sella_report_page *page, sella_status status, char **json, sella_err *err);
+sella_status sella_report_end(sella_report_page *page, sella_status status, char **json,
+                              sella_err *err);
 
 /* Which published data set the runs are about; NONE when they are mixed or of another. */
 sella_known sella_report_known(const sella_runs *runs);

@@ -57,7 +57,8 @@ static char *label_of(const char *path)
     return strdup(path);
 }
 
-static sella_status load_beside(const char *path, const char *name, bool needed, json_t **out, sella_err *err)
+static sella_status load_beside(const char *path, const char *name, bool needed, json_t **out,
+                                sella_err *err)
 {
     sella_status status = SELLA_OK;
     char *file = sella_path_join(path, name, NULL);
@@ -200,7 +201,8 @@ done:
 static sella_status add_run(sella_runs *runs, const char *path, sella_err *err)
 {
     if (runs->count == RUNS_MOST) {
-        return sella_err_set(err, SELLA_ARG, "more than %d runs are too many for one report", RUNS_MOST);
+        return sella_err_set(err, SELLA_ARG, "more than %d runs are too many for one report",
+                             RUNS_MOST);
     }
     if (runs->count == runs->room) {
         const int room = runs->room ? 2 * runs->room : 16;
@@ -225,7 +227,8 @@ static bool is_run(const char *path)
 }
 
 /* Runs at or below path, by name. */
-static sella_status search(sella_runs *runs, const char *path, int depth, const sella_talk *talk, sella_err *err)
+static sella_status search(sella_runs *runs, const char *path, int depth, const sella_talk *talk,
+                           sella_err *err)
 {
     sella_status status = SELLA_OK;
     char **name = NULL;
@@ -262,8 +265,10 @@ done:
 static bool same_group(const sella_run_facts *a, const sella_run_facts *b)
 {
     return strcmp(a->method, b->method) == 0 && strcmp(a->preset, b->preset) == 0 &&
-           strcmp(a->checksum, b->checksum) == 0 && strcmp(a->fingerprint, b->fingerprint) == 0 && a->seed != b->seed &&
-           json_equal(json_object_get(a->document, "settings"), json_object_get(b->document, "settings"));
+           strcmp(a->checksum, b->checksum) == 0 && strcmp(a->fingerprint, b->fingerprint) == 0 &&
+           a->seed != b->seed &&
+           json_equal(json_object_get(a->document, "settings"),
+                      json_object_get(b->document, "settings"));
 }
 
 /* Put run i to an earlier one's group that lacks its seed, or open a group. */
@@ -273,7 +278,8 @@ static void group_run(sella_runs *runs, int i)
     for (int k = 0; k < runs->count && run->group < 0; k++) {
         bool fits = runs->run[k].group >= 0 && same_group(run, &runs->run[k]);
         for (int other = 0; other < runs->count && fits; other++) {
-            fits = runs->run[other].group != runs->run[k].group || runs->run[other].seed != run->seed;
+            fits =
+                runs->run[other].group != runs->run[k].group || runs->run[other].seed != run->seed;
         }
         run->group = fits ? runs->run[k].group : -1;
     }
@@ -292,7 +298,8 @@ static void group_runs(sella_runs *runs)
     }
 }
 
-sella_status sella_runs_read(const char *const *path_n, int n, const sella_talk *talk, sella_runs *out, sella_err *err)
+sella_status sella_runs_read(const char *const *path_n, int n, const sella_talk *talk,
+                             sella_runs *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     *out = (sella_runs){0};
@@ -300,7 +307,9 @@ sella_status sella_runs_read(const char *const *path_n, int n, const sella_talk 
         const int before = out->count;
         SELLA_TRY(search(out, path_n[i], 0, talk, err));
         if (out->count == before) {
-            status = sella_err_set(err, SELLA_MISSING, "%s: holds no run that can be read (a folder with run.json)", path_n[i]);
+            status = sella_err_set(err, SELLA_MISSING,
+                                   "%s: holds no run that can be read (a folder with run.json)",
+                                   path_n[i]);
             goto done;
         }
     }
@@ -352,7 +361,8 @@ sella_mean sella_mean_of(const double *value_n, int n)
     return (sella_mean){mean, count > 1 ? sqrt(square / (count - 1)) : NAN, count};
 }
 
-sella_mean sella_runs_mean(const sella_runs *runs, int group, sella_split_id split, sella_figure_of which)
+sella_mean sella_runs_mean(const sella_runs *runs, int group, sella_split_id split,
+                           sella_figure_of which)
 {
     double value[64];
     int n = 0;

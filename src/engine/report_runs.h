@@ -1,5 +1,5 @@
-/* report_runs.h - the runs that a report is about: found, read, their figures taken from their prediction files, seeds of
- * one method together.
+/* report_runs.h - the runs that a report is about: found, read, their figures taken from their
+ * prediction files, seeds of one method together.
  *
  * Does:     sella_runs_read finds every folder with a run.json at or below the given paths. Runs
  *           that differ in their seed alone are one group with mean and standard deviation. Figures
@@ -35,14 +35,21 @@ typedef struct sella_run_facts {
     int group;
 } sella_run_facts;
 
-/* Mean and standard deviation (n - 1; NaN below 2 values) of one figure over a group's runs that have it. */
+/* Mean and standard deviation (n - 1; NaN below 2 values) of one figure over a group's runs that
+ * have it. */
 typedef struct sella_mean {
     double mean, sd;
     int count;
 } sella_mean;
 
 typedef enum sella_figure_of {
-    SELLA_OF_AUC, SELLA_OF_UAUC, SELLA_OF_LOGLOSS, SELLA_OF_WARM_AUC, SELLA_OF_WARM_UAUC, SELLA_OF_COLD_AUC, SELLA_OF_COLD_UAUC,
+    SELLA_OF_AUC,
+    SELLA_OF_UAUC,
+    SELLA_OF_LOGLOSS,
+    SELLA_OF_WARM_AUC,
+    SELLA_OF_WARM_UAUC,
+    SELLA_OF_COLD_AUC,
+    SELLA_OF_COLD_UAUC,
     SELLA_OF_COUNT
 } sella_figure_of;
 
@@ -52,14 +59,17 @@ typedef struct sella_runs {
     int groups;
 } sella_runs;
 
-/* paths [n]: runs, or folders with runs in them (at most 4 levels). A run below a folder that cannot be read is left out
- * with a warning; one named itself is an error. SELLA_MISSING when there is none. */
-sella_status sella_runs_read(const char *const *path_n, int n, const sella_talk *talk, sella_runs *out, sella_err *err);
+/* paths [n]: runs, or folders with runs in them (at most 4 levels). A run below a folder that
+ * cannot be read is left out with a warning; one named itself is an error. SELLA_MISSING when there
+ * is none. */
+sella_status sella_runs_read(const char *const *path_n, int n, const sella_talk *talk,
+                             sella_runs *out, sella_err *err);
 void sella_runs_release(sella_runs *runs);
 
 /* First complete run of a group, or first. */
 const sella_run_facts *sella_runs_first(const sella_runs *runs, int group);
-sella_mean sella_runs_mean(const sella_runs *runs, int group, sella_split_id split, sella_figure_of which);
+sella_mean sella_runs_mean(const sella_runs *runs, int group, sella_split_id split,
+                           sella_figure_of which);
 /* How many runs of the group have predictions of this split. */
 int sella_runs_scored(const sella_runs *runs, int group, sella_split_id split);
 

@@ -1,7 +1,8 @@
 /* score_file.c - the rows of a CSV file with a score behind each.
  *
- * Two passes over the same bytes: the first resolves every name, so that a bad line 900,000 is told before anything is written; the second resolves again and
- * scores in chunks, so that memory does not grow with the file.
+ * Two passes over the same bytes: the first resolves every name, so that a bad line 900,000 is told
+ * before anything is written; the second resolves again and scores in chunks, so that memory does
+ * not grow with the file.
  */
 #include <inttypes.h>
 
@@ -51,7 +52,8 @@ static void pairs_release(pairs *p)
     free(p->logit_n);
 }
 
-static sella_status pairs_open(pairs *p, sella_engine *engine, const char *name, const char *data, size_t bytes, sella_err *err)
+static sella_status pairs_open(pairs *p, sella_engine *engine, const char *name, const char *data,
+                               size_t bytes, sella_err *err)
 {
     sella_status status = SELLA_OK;
     *p = (pairs){.engine = engine};
@@ -61,7 +63,9 @@ static sella_status pairs_open(pairs *p, sella_engine *engine, const char *name,
     p->history_column = sella_delimited_column(&p->table, "history");
     p->title_column = sella_delimited_column(&p->table, "title");
     if (sella_delimited_column(&p->table, "score") >= 0) {
-        SELLA_TRY(sella_err_set(err, SELLA_FORMAT, "%s:1: there is a column 'score' already; a second one would be ambiguous", name));
+        SELLA_TRY(sella_err_set(
+            err, SELLA_FORMAT,
+            "%s:1: there is a column 'score' already; a second one would be ambiguous", name));
     }
     p->pair_n = sella_alloc(CHUNK, sizeof *p->pair_n, "the rows to score", err);
     p->query_n = sella_alloc(CHUNK, sizeof *p->query_n, "the rows to score", err);
@@ -89,7 +93,8 @@ static sella_status history_push(pairs *p, int32_t item, sella_err *err)
         const size_t capacity = p->history_capacity == 0 ? 1024 : 2 * p->history_capacity;
         int32_t *grown = realloc(p->history_pool, capacity * sizeof *grown);
         if (grown == NULL) {
-            return sella_err_memory(err, "the histories of rows to score", capacity * sizeof *grown);
+            return sella_err_memory(err, "the histories of rows to score",
+                                    capacity * sizeof *grown);
         }
         p->history_pool = grown;
         p->history_capacity = capacity;
@@ -143,8 +148,10 @@ static sella_status resolve_item(pairs *p, pair *row, sella_err *err)
         return SELLA_OK;
     }
     if (p->title_column < 0 || p->table.field_n[p->title_column].bytes == 0) {
-        SELLA_TRY(sella_err_set(err, SELLA_MISSING, "item '%s' is not in the catalogue of %s; a column 'title' would let it be scored by its text", text,
-                                p->engine->run->path));
+        SELLA_TRY(sella_err_set(err, SELLA_MISSING,
+                                "item '%s' is not in the catalogue of %s; a column 'title' would "
+                                "let it be scored by its text",
+                                text, p->engine->run->path));
     }
     SELLA_TRY(field_text(p, p->title_column, &text, err));
     row->title_at = p->text.size;
@@ -177,8 +184,11 @@ static sella_status resolve_row(pairs *p, const char *start, sella_err *err)
         SELLA_TRY(history_split(p, p->field.data, row, err));
         row->recorded = false;
     }
-    /* Rows of a known user may share a prefix; unseen ones only when nothing is known of them either. */
-    row->group = row->user >= 0 ? row->user : row->recorded ? p->engine->run->users : p->engine->run->users + 1 + p->count;
+    /* Rows of a known user may share a prefix; unseen ones only when nothing is known of them
+     * either. */
+    row->group = row->user >= 0  ? row->user
+                 : row->recorded ? p->engine->run->users
+                                 : p->engine->run->users + 1 + p->count;
     p->count++;
 done:
     if (status != SELLA_OK && status != SELLA_MEMORY) {
@@ -229,7 +239,8 @@ static sella_status chunk_score(pairs *p, int64_t part, int64_t parts, sella_err
     if (parts > 1) {
         snprintf(what, sizeof what, "scoring, part %" PRId64 " of %" PRId64, part, parts);
     }
-    return sella_score_all(p->engine->scorer, p->query_n, p->count, p->logit_n, what, NULL, 0.0, sella_engine_scoring_talk(p->engine), err);
+    return sella_score_all(p->engine->scorer, p->query_n, p->count, p->logit_n, what, NULL, 0.0,
+                           sella_engine_scoring_talk(p->engine), err);
 }
 
 typedef struct output {
@@ -271,15 +282,18 @@ static sella_status write_rows(const pairs *p, output *out, sella_err *err)
     sella_status status = SELLA_OK;
     for (int i = 0; i < p->count; i++) {
         SELLA_TRY(sella_text_append(&out->buffer, p->pair_n[i].raw, p->pair_n[i].raw_bytes, err));
-        SELLA_TRY(sella_text_format(&out->buffer, err, "%c%.9g\n", p->table.delimiter, sella_sigmoid(p->logit_n[i])));
+        SELLA_TRY(sella_text_format(&out->buffer, err, "%c%.9g\n", p->table.delimiter,
+                                    sella_sigmoid(p->logit_n[i])));
     }
     SELLA_TRY(output_flush(out, err));
 done:
     return status;
 }
 
-sella_status sella_engine_score_csv(sella_engine *engine, const char *name, const char *data, size_t bytes,
-                                    int (*write)(void *user, const char *data, size_t bytes), void *user, sella_err *err)
+sella_status sella_engine_score_csv(sella_engine *engine, const char *name, const char *data,
+                                    size_t bytes,
+                                    int (*write)(void *user, const char *data, size_t bytes),
+                                    void *user, sella_err *err)
 {
     sella_status status = SELLA_OK;
     pairs p = {0};
@@ -297,7 +311,8 @@ sella_status sella_engine_score_csv(sella_engine *engine, const char *name, cons
     SELLA_TRY(write_header(&p, data, &out, err));
     for (int64_t part = 1; more; part++) {
         if (sella_stop_wanted(engine->talk)) {
-            SELLA_TRY(sella_err_set(err, SELLA_INTERRUPTED, "%s: interrupted near line %" PRId64, name, p.table.line));
+            SELLA_TRY(sella_err_set(err, SELLA_INTERRUPTED, "%s: interrupted near line %" PRId64,
+                                    name, p.table.line));
         }
         SELLA_TRY(chunk_read(&p, &more, err));
         if (p.count > 0) {
@@ -316,7 +331,8 @@ static int to_writer(void *user, const char *data, size_t bytes)
     return sella_write_bytes(user, data, bytes, NULL) != SELLA_OK;
 }
 
-sella_status sella_engine_score_file(sella_engine *engine, const char *pairs_csv, const char *output_path, sella_err *err)
+sella_status sella_engine_score_file(sella_engine *engine, const char *pairs_csv,
+                                     const char *output_path, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_map map = {0};
@@ -326,9 +342,11 @@ sella_status sella_engine_score_file(sella_engine *engine, const char *pairs_csv
     }
     SELLA_TRY(sella_map_open(pairs_csv, &map, err));
     SELLA_TRY(sella_write_open(output_path, &writer, err));
-    status = sella_engine_score_csv(engine, pairs_csv, (const char *)map.data, map.size, to_writer, writer, err);
+    status = sella_engine_score_csv(engine, pairs_csv, (const char *)map.data, map.size, to_writer,
+                                    writer, err);
     if (status != SELLA_OK) {
-        sella_write_bytes(writer, NULL, 0, err); // names the file and the reason when it was the writing that failed
+        /* names the file and the reason when it was the writing that failed */
+        sella_write_bytes(writer, NULL, 0, err);
         goto done;
     }
     sella_writer *finished = writer;

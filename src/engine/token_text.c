@@ -1,7 +1,8 @@
 /* token_text.c - tokens as text that JSON can hold (engine/token_text.h). */
 #include "engine/token_text.h"
 
-sella_status sella_token_text(const sella_tokenizer *tokenizer, const int32_t *id_n, int n, json_t **out, sella_err *err)
+sella_status sella_token_text(const sella_tokenizer *tokenizer, const int32_t *id_n, int n,
+                              json_t **out, sella_err *err)
 {
     static const char replacement[] = "\xEF\xBF\xBD";
     sella_text raw = {0};

@@ -1,8 +1,8 @@
 /* bootstrap.c - intervals by drawing users with replacement (eval/metrics.h).
  *
- * Draw d gives user u the number of times that u comes up in as many drawings as there are users; the drawing k
- * of draw d is a pure function of (seed, d, k), so draws run in parallel and are the same for any number of
- * threads.
+ * Draw d gives user u the number of times that u comes up in as many drawings as there are users;
+ * the drawing k of draw d is a pure function of (seed, d, k), so draws run in parallel and are the
+ * same for any number of threads.
  */
 #include <math.h>
 
@@ -51,10 +51,10 @@ static void draw_users(uint64_t seed, int draw, int32_t users, int32_t *weight)
     }
 }
 
-/* auc_d, uauc_d out [draws]: figures of a, or differences a - b when b is given (its users are numbered as
- * a's). */
-static sella_status draw_all(const sella_ranked *a, const sella_ranked *b, int draws, uint64_t seed, double *auc_d,
-                             double *uauc_d, sella_err *err)
+/* auc_d, uauc_d out [draws]: figures of a, or differences a - b when b is given (its users are
+ * numbered as a's). */
+static sella_status draw_all(const sella_ranked *a, const sella_ranked *b, int draws, uint64_t seed,
+                             double *auc_d, double *uauc_d, sella_err *err)
 {
     bool memory = true;
     const int32_t users = a->users;
@@ -76,16 +76,19 @@ static sella_status draw_all(const sella_ranked *a, const sella_ranked *b, int d
         }
         free(weight);
     }
-    return memory ? SELLA_OK : sella_err_memory(err, "bootstrap weights", (size_t)users * sizeof(int32_t));
+    return memory ? SELLA_OK
+                  : sella_err_memory(err, "bootstrap weights", (size_t)users * sizeof(int32_t));
 }
 
-static sella_status intervals(const sella_ranked *a, const sella_ranked *b, int draws, uint64_t seed,
-                              sella_interval *auc, sella_interval *uauc, sella_err *err)
+static sella_status intervals(const sella_ranked *a, const sella_ranked *b, int draws,
+                              uint64_t seed, sella_interval *auc, sella_interval *uauc,
+                              sella_err *err)
 {
     sella_status status = SELLA_OK;
     double *auc_d = NULL, *uauc_d = NULL;
     if (draws < 1 || draws > SELLA_DRAWS_MAX) {
-        return sella_err_set(err, SELLA_ARG, "%d bootstrap draws; expected 1 to %d", draws, SELLA_DRAWS_MAX);
+        return sella_err_set(err, SELLA_ARG, "%d bootstrap draws; expected 1 to %d", draws,
+                             SELLA_DRAWS_MAX);
     }
     auc_d = sella_alloc((size_t)draws, sizeof *auc_d, "bootstrap draws", err);
     uauc_d = sella_alloc((size_t)draws, sizeof *uauc_d, "bootstrap draws", err);
@@ -102,8 +105,9 @@ done:
     return status;
 }
 
-sella_status sella_bootstrap(const int32_t *user_n, const uint8_t *label_n, const double *score_n, int64_t N,
-                             int draws, uint64_t seed, sella_interval *auc, sella_interval *uauc, sella_err *err)
+sella_status sella_bootstrap(const int32_t *user_n, const uint8_t *label_n, const double *score_n,
+                             int64_t N, int draws, uint64_t seed, sella_interval *auc,
+                             sella_interval *uauc, sella_err *err)
 {
     sella_ranked ranked;
     sella_status status = sella_ranked_fill(user_n, label_n, score_n, NULL, N, &ranked, err);
@@ -114,9 +118,9 @@ sella_status sella_bootstrap(const int32_t *user_n, const uint8_t *label_n, cons
     return status;
 }
 
-sella_status sella_bootstrap_paired(const int32_t *user_n, const uint8_t *label_n, const double *a_n,
-                                    const double *b_n, int64_t N, int draws, uint64_t seed, sella_comparison *out,
-                                    sella_err *err)
+sella_status sella_bootstrap_paired(const int32_t *user_n, const uint8_t *label_n,
+                                    const double *a_n, const double *b_n, int64_t N, int draws,
+                                    uint64_t seed, sella_comparison *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_ranked a = {0}, b = {0};

@@ -30,8 +30,8 @@ static const char look[] =
     "c1 = 0x0072b2; c2 = 0xe69f00; c3 = 0x009e73; c4 = 0xcc79a7\n"
     "c5 = 0x56b4e9; c6 = 0xd55e00; c7 = 0x8a8a00; c8 = 0x555555\n";
 
-sella_status sella_plot_init(sella_plot *plot, const char *dir, const char *name, int width, int height,
-                             sella_err *err)
+sella_status sella_plot_init(sella_plot *plot, const char *dir, const char *name, int width,
+                             int height, sella_err *err)
 {
     *plot = (sella_plot){.dir = dir, .name = name, .width = width, .height = height};
     return sella_text_format(&plot->script, err,
@@ -56,7 +56,8 @@ sella_status sella_plot_field(sella_plot *plot, const char *text, char after, se
         if (byte == '"') {
             status = sella_text_append(&plot->csv, "''", 2, err);
         } else if (byte == '\\') {
-            status = sella_text_append(&plot->csv, "\xe2\x88\x96", 3, err); // U+2216: gnuplot reads \n as a line break
+            /* U+2216: gnuplot reads \n as a line break */
+            status = sella_text_append(&plot->csv, "\xe2\x88\x96", 3, err);
         } else {
             status = sella_text_append(&plot->csv, byte < 32 || byte == 127 ? " " : c, 1, err);
         }
@@ -78,15 +79,17 @@ sella_status sella_plot_quote(sella_plot *plot, const char *text, sella_err *err
     sella_status status = sella_text_append(&plot->script, "'", 1, err);
     for (const char *c = text; *c && status == SELLA_OK; c++) {
         const unsigned char byte = (unsigned char)*c;
-        status = byte == '\'' ? sella_text_append(&plot->script, "''", 2, err)
-                              : sella_text_append(&plot->script, byte < 32 || byte == 127 ? " " : c, 1, err);
+        status = byte == '\''
+                     ? sella_text_append(&plot->script, "''", 2, err)
+                     : sella_text_append(&plot->script, byte < 32 || byte == 127 ? " " : c, 1, err);
     }
     return status == SELLA_OK ? sella_text_append(&plot->script, "'", 1, err) : status;
 }
 
 /* ---- the other program ---- */
 
-/* What it says on standard error until it ends, the first room - 1 bytes; killed when it takes too long. */
+/* What it says on standard error until it ends, the first room - 1 bytes; killed when it takes too
+ * long. */
 static bool listen_to(int fd, pid_t child, char *said, size_t room)
 {
     const double end = sella_now() + SECONDS_MOST;
@@ -125,8 +128,10 @@ static int start(const char *dir, char *script, int said, pid_t *child)
         return result;
     }
     result = posix_spawn_file_actions_addchdir_np(&actions, dir);
-    result = result ? result : posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    result = result ? result : posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+    result =
+        result ? result : posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    result =
+        result ? result : posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
     result = result ? result : posix_spawn_file_actions_adddup2(&actions, said, 2);
     result = result ? result : posix_spawnp(child, program, &actions, NULL, argv, environ);
     posix_spawn_file_actions_destroy(&actions);
@@ -147,7 +152,9 @@ static sella_status run(const sella_plot *plot, bool *drawn, sella_err *err)
     if (failed) {
         close(pipe_fd[0]);
         *drawn = false;
-        return failed == ENOENT ? SELLA_OK : sella_err_set(err, SELLA_IO, "gnuplot did not start: %s", strerror(failed));
+        return failed == ENOENT
+                   ? SELLA_OK
+                   : sella_err_set(err, SELLA_IO, "gnuplot did not start: %s", strerror(failed));
     }
     const bool in_time = listen_to(pipe_fd[0], child, said, sizeof said);
     close(pipe_fd[0]);
@@ -157,12 +164,14 @@ static sella_status run(const sella_plot *plot, bool *drawn, sella_err *err)
     if (*drawn) {
         return SELLA_OK;
     }
-    return in_time ? sella_err_set(err, SELLA_IO, "gnuplot failed on %s/%s: %s", plot->dir, script, said)
-                   : sella_err_set(err, SELLA_IO, "gnuplot took more than %d s for %s/%s", SECONDS_MOST, plot->dir,
-                                   script);
+    return in_time ? sella_err_set(err, SELLA_IO, "gnuplot failed on %s/%s: %s", plot->dir, script,
+                                   said)
+                   : sella_err_set(err, SELLA_IO, "gnuplot took more than %d s for %s/%s",
+                                   SECONDS_MOST, plot->dir, script);
 }
 
-static sella_status save(const sella_plot *plot, const char *ending, const sella_text *text, sella_err *err)
+static sella_status save(const sella_plot *plot, const char *ending, const sella_text *text,
+                         sella_err *err)
 {
     char name[160];
     snprintf(name, sizeof name, "%s%s", plot->name, ending);
@@ -170,8 +179,9 @@ static sella_status save(const sella_plot *plot, const char *ending, const sella
     if (!path) {
         return sella_err_memory(err, "a path", strlen(plot->dir));
     }
-    const sella_status status = text ? sella_write_file(path, text->data ? text->data : "", text->size, err)
-                                     : sella_path_remove(path, err);
+    const sella_status status =
+        text ? sella_write_file(path, text->data ? text->data : "", text->size, err)
+             : sella_path_remove(path, err);
     free(path);
     return status;
 }

@@ -34,7 +34,8 @@ static double dot(const double *a, const double *b, size_t C)
     return sum;
 }
 
-/* v without its parts along the `count` directions found before, of length 1; false when nothing is left. */
+/* v without its parts along the `count` directions found before, of length 1; false when nothing is
+ * left. */
 static bool orthonormal(double *v, const double *found, int count, size_t C)
 {
     for (int k = 0; k < count; k++) {

@@ -25,17 +25,20 @@ static sella_status read_rows(const char *path, sella_predictions *out, sella_er
 static sella_status draws_check(int draws, int least, sella_err *err)
 {
     if (draws < least || draws > SELLA_DRAWS_MAX) {
-        return sella_err_set(err, SELLA_ARG, "%d bootstrap draws; expected %d to %d", draws, least, SELLA_DRAWS_MAX);
+        return sella_err_set(err, SELLA_ARG, "%d bootstrap draws; expected %d to %d", draws, least,
+                             SELLA_DRAWS_MAX);
     }
     return SELLA_OK;
 }
 
-static sella_status metrics_of(const sella_predictions *p, int draws, uint64_t seed, sella_metrics *out, sella_err *err)
+static sella_status metrics_of(const sella_predictions *p, int draws, uint64_t seed,
+                               sella_metrics *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     uint8_t *cold = NULL;
     *out = (sella_metrics){.auc_ci = {NAN, NAN}, .uauc_ci = {NAN, NAN}, .draws = draws};
-    SELLA_TRY(sella_figures_compute(p->user_code, p->label, p->score, NULL, p->count, &out->all, err));
+    SELLA_TRY(
+        sella_figures_compute(p->user_code, p->label, p->score, NULL, p->count, &out->all, err));
     if (p->warm) {
         out->has_warm = 1;
         cold = sella_alloc((size_t)p->count, 1, "a subset of rows", err);
@@ -46,19 +49,22 @@ static sella_status metrics_of(const sella_predictions *p, int draws, uint64_t s
         for (int64_t i = 0; i < p->count; i++) {
             cold[i] = !p->warm[i];
         }
-        SELLA_TRY(sella_figures_compute(p->user_code, p->label, p->score, p->warm, p->count, &out->warm, err));
-        SELLA_TRY(sella_figures_compute(p->user_code, p->label, p->score, cold, p->count, &out->cold, err));
+        SELLA_TRY(sella_figures_compute(p->user_code, p->label, p->score, p->warm, p->count,
+                                        &out->warm, err));
+        SELLA_TRY(sella_figures_compute(p->user_code, p->label, p->score, cold, p->count,
+                                        &out->cold, err));
     }
     if (draws > 0) {
-        SELLA_TRY(sella_bootstrap(p->user_code, p->label, p->score, p->count, draws, seed, &out->auc_ci,
-                                  &out->uauc_ci, err));
+        SELLA_TRY(sella_bootstrap(p->user_code, p->label, p->score, p->count, draws, seed,
+                                  &out->auc_ci, &out->uauc_ci, err));
     }
 done:
     free(cold);
     return status;
 }
 
-sella_status sella_metrics_file(const char *path, int draws, uint64_t seed, sella_metrics *out, sella_err *err)
+sella_status sella_metrics_file(const char *path, int draws, uint64_t seed, sella_metrics *out,
+                                sella_err *err)
 {
     sella_predictions p = {0};
     sella_status status = draws_check(draws, 0, err);
@@ -68,8 +74,8 @@ sella_status sella_metrics_file(const char *path, int draws, uint64_t seed, sell
     return status;
 }
 
-sella_status sella_metrics_csv(const char *name, const char *data, size_t bytes, int draws, uint64_t seed,
-                               sella_metrics *out, sella_err *err)
+sella_status sella_metrics_csv(const char *name, const char *data, size_t bytes, int draws,
+                               uint64_t seed, sella_metrics *out, sella_err *err)
 {
     sella_predictions p = {0};
     sella_status status = draws_check(draws, 0, err);
@@ -84,10 +90,12 @@ sella_status sella_metrics_csv(const char *name, const char *data, size_t bytes,
 
 static bool same_row(const sella_predictions *a, int64_t i, const sella_predictions *b, int64_t j)
 {
-    return a->label[i] == b->label[j] && strcmp(a->user[i], b->user[j]) == 0 && strcmp(a->item[i], b->item[j]) == 0;
+    return a->label[i] == b->label[j] && strcmp(a->user[i], b->user[j]) == 0 &&
+           strcmp(a->item[i], b->item[j]) == 0;
 }
 
-/* First place where the files differ row by row; count when one has more rows, -1 when all are the same. */
+/* First place where the files differ row by row; count when one has more rows, -1 when all are the
+ * same. */
 static int64_t first_difference(const sella_predictions *a, const sella_predictions *b)
 {
     const int64_t least = a->count < b->count ? a->count : b->count;
@@ -109,7 +117,8 @@ typedef struct pairs {
 static size_t pair_slot(const pairs *all, const char *user, const char *item)
 {
     size_t at =
-        (size_t)sella_hash_bytes(item, strlen(item), sella_hash_bytes(user, strlen(user), 0)) & (all->slots - 1);
+        (size_t)sella_hash_bytes(item, strlen(item), sella_hash_bytes(user, strlen(user), 0)) &
+        (all->slots - 1);
     for (; all->slot[at] != 0; at = (at + 1) & (all->slots - 1)) {
         const int64_t row = all->slot[at] - 1;
         if (strcmp(all->p->user[row], user) == 0 && strcmp(all->p->item[row], item) == 0) {
@@ -141,7 +150,8 @@ static sella_status pairs_init(pairs *all, const sella_predictions *p, bool *uni
 
 /* partner [a->count]: the row of b that is a's row i, for files in different order. */
 static sella_status match_rows(const char *path_a, const sella_predictions *a, const char *path_b,
-                               const sella_predictions *b, int64_t first, int64_t *partner, sella_err *err)
+                               const sella_predictions *b, int64_t first, int64_t *partner,
+                               sella_err *err)
 {
     sella_status status = SELLA_OK;
     pairs of_a = {0}, of_b = {0};
@@ -152,37 +162,41 @@ static sella_status match_rows(const char *path_a, const sella_predictions *a, c
         const bool a_ends = first >= a->count, b_ends = first >= b->count;
         const char *path = a_ends ? path_b : path_a;
         const int64_t line = a_ends ? b->line[first] : a->line[first];
-        status = sella_err_set(
-            err, SELLA_STATE,
-            "%s:%lld: the row (user '%.80s', item '%.80s') %s %s%s; some pairs of user and item occur twice, so rows "
-            "cannot be matched in another order",
-            path, (long long)line, a_ends ? b->user[first] : a->user[first], a_ends ? b->item[first] : a->item[first],
-            a_ends || b_ends ? "has no partner:" : "is another than on that line of", a_ends ? path_a : path_b,
-            a_ends || b_ends ? " ends before" : "");
+        status =
+            sella_err_set(err, SELLA_STATE,
+                          "%s:%lld: the row (user '%.80s', item '%.80s') %s %s%s; some pairs of "
+                          "user and item occur twice, so rows cannot be matched in another order",
+                          path, (long long)line, a_ends ? b->user[first] : a->user[first],
+                          a_ends ? b->item[first] : a->item[first],
+                          a_ends || b_ends ? "has no partner:" : "is another than on that line of",
+                          a_ends ? path_a : path_b, a_ends || b_ends ? " ends before" : "");
         goto done;
     }
     for (int64_t i = 0; i < a->count; i++) {
         const int64_t row = of_b.slot[pair_slot(&of_b, a->user[i], a->item[i])] - 1;
         if (row < 0) {
-            status = sella_err_set(err, SELLA_STATE,
-                                   "%s:%lld: user '%.80s', item '%.80s' is not in %s; expected the same rows", path_a,
-                                   (long long)a->line[i], a->user[i], a->item[i], path_b);
+            status = sella_err_set(
+                err, SELLA_STATE,
+                "%s:%lld: user '%.80s', item '%.80s' is not in %s; expected the same rows", path_a,
+                (long long)a->line[i], a->user[i], a->item[i], path_b);
             goto done;
         }
         if (a->label[i] != b->label[row]) {
-            status = sella_err_set(err, SELLA_STATE,
-                                   "%s:%lld: the label of user '%.80s', item '%.80s' is %d, but %d in %s:%lld",
-                                   path_a, (long long)a->line[i], a->user[i], a->item[i], a->label[i], b->label[row],
-                                   path_b, (long long)b->line[row]);
+            status = sella_err_set(
+                err, SELLA_STATE,
+                "%s:%lld: the label of user '%.80s', item '%.80s' is %d, but %d in %s:%lld", path_a,
+                (long long)a->line[i], a->user[i], a->item[i], a->label[i], b->label[row], path_b,
+                (long long)b->line[row]);
             goto done;
         }
         partner[i] = row;
     }
     for (int64_t i = 0; b->count > a->count && i < b->count; i++) {
         if (of_a.slot[pair_slot(&of_a, b->user[i], b->item[i])] == 0) {
-            status = sella_err_set(err, SELLA_STATE,
-                                   "%s:%lld: user '%.80s', item '%.80s' is not in %s; expected the same rows", path_b,
-                                   (long long)b->line[i], b->user[i], b->item[i], path_a);
+            status = sella_err_set(
+                err, SELLA_STATE,
+                "%s:%lld: user '%.80s', item '%.80s' is not in %s; expected the same rows", path_b,
+                (long long)b->line[i], b->user[i], b->item[i], path_a);
             goto done;
         }
     }
@@ -215,8 +229,8 @@ sella_status sella_compare_files(const char *path_a, const char *path_b, int dra
             score[i] = b.score[partner[i]];
         }
     }
-    status = sella_bootstrap_paired(a.user_code, a.label, a.score, score ? score : b.score, a.count, draws, seed, out,
-                                    err);
+    status = sella_bootstrap_paired(a.user_code, a.label, a.score, score ? score : b.score, a.count,
+                                    draws, seed, out, err);
 done:
     free(partner);
     free(score);
@@ -229,9 +243,9 @@ done:
 
 static json_t *interval_json(const sella_interval *interval)
 {
-    return isnan(interval->low)
-               ? json_null()
-               : json_pack("[o, o]", sella_json_real(interval->low), sella_json_real(interval->high));
+    return isnan(interval->low) ? json_null()
+                                : json_pack("[o, o]", sella_json_real(interval->low),
+                                            sella_json_real(interval->high));
 }
 
 static sella_status line_of(json_t *object, char **json, sella_err *err)
@@ -243,7 +257,8 @@ static sella_status line_of(json_t *object, char **json, sella_err *err)
 
 sella_status sella_metrics_json(const sella_metrics *metrics, char **json, sella_err *err)
 {
-    json_t *object = sella_figures_object(NULL, NULL, NULL, &metrics->all, metrics->has_warm ? &metrics->warm : NULL,
+    json_t *object = sella_figures_object(NULL, NULL, NULL, &metrics->all,
+                                          metrics->has_warm ? &metrics->warm : NULL,
                                           metrics->has_warm ? &metrics->cold : NULL);
     if (object) {
         json_object_set_new(object, "auc_ci", interval_json(&metrics->auc_ci));
@@ -254,10 +269,11 @@ sella_status sella_metrics_json(const sella_metrics *metrics, char **json, sella
 
 sella_status sella_comparison_json(const sella_comparison *c, char **json, sella_err *err)
 {
-    return line_of(json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:i}", "rows", (json_int_t)c->rows, "users",
-                             (json_int_t)c->users, "auc_a", sella_json_real(c->auc_a), "auc_b",
-                             sella_json_real(c->auc_b), "auc_diff", sella_json_real(c->auc_diff), "auc_ci",
-                             interval_json(&c->auc_ci), "uauc_diff", sella_json_real(c->uauc_diff), "uauc_ci",
-                             interval_json(&c->uauc_ci), "draws", c->draws),
+    return line_of(json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:i}", "rows",
+                             (json_int_t)c->rows, "users", (json_int_t)c->users, "auc_a",
+                             sella_json_real(c->auc_a), "auc_b", sella_json_real(c->auc_b),
+                             "auc_diff", sella_json_real(c->auc_diff), "auc_ci",
+                             interval_json(&c->auc_ci), "uauc_diff", sella_json_real(c->uauc_diff),
+                             "uauc_ci", interval_json(&c->uauc_ci), "draws", c->draws),
                    json, err);
 }

@@ -1,7 +1,8 @@
 /* predictions.c - prediction files (eval/predictions.h).
  *
- * The reader walks the mapped file once. Every field is copied without its quotes into one pool: a field and
- * its NUL never take more than the field and its separator did in the file, so the pool needs the file's size.
+ * The reader walks the mapped file once. Every field is copied without its quotes into one pool: a
+ * field and its NUL never take more than the field and its separator did in the file, so the pool
+ * needs the file's size.
  */
 #include "eval/predictions.h"
 
@@ -33,7 +34,8 @@ static sella_status quoted_field(csv *c, sella_err *err)
     c->at++;
     for (;;) {
         if (c->at == c->end) {
-            return sella_err_set(err, SELLA_FORMAT, "%s:%lld: a quoted field is not closed", c->path, (long long)open);
+            return sella_err_set(err, SELLA_FORMAT, "%s:%lld: a quoted field is not closed",
+                                 c->path, (long long)open);
         }
         if (*c->at == '"') {
             if (c->at + 1 < c->end && c->at[1] == '"') {
@@ -47,9 +49,10 @@ static sella_status quoted_field(csv *c, sella_err *err)
         *c->pool++ = *c->at++;
     }
     if (c->at < c->end && *c->at != ',' && *c->at != '\n' && *c->at != '\r') {
-        return sella_err_set(err, SELLA_FORMAT,
-                             "%s:%lld: text follows a closing quote; expected a comma or the line's end", c->path,
-                             (long long)c->line);
+        return sella_err_set(
+            err, SELLA_FORMAT,
+            "%s:%lld: text follows a closing quote; expected a comma or the line's end", c->path,
+            (long long)c->line);
     }
     return SELLA_OK;
 }
@@ -60,8 +63,9 @@ static sella_status plain_field(csv *c, sella_err *err)
            !(*c->at == '\r' && (c->at + 1 == c->end || c->at[1] == '\n'));
          c->at++) {
         if (*c->at == '"' || *c->at == '\r') {
-            return sella_err_set(err, SELLA_FORMAT, "%s:%lld: %s inside a field without quotes", c->path,
-                                 (long long)c->line, *c->at == '"' ? "a quote" : "a carriage return");
+            return sella_err_set(err, SELLA_FORMAT, "%s:%lld: %s inside a field without quotes",
+                                 c->path, (long long)c->line,
+                                 *c->at == '"' ? "a quote" : "a carriage return");
         }
         *c->pool++ = *c->at;
     }
@@ -78,18 +82,19 @@ static sella_status next_row(csv *c, sella_err *err)
     }
     for (;;) {
         if (c->fields == COLUMNS_MAX) {
-            return sella_err_set(err, SELLA_FORMAT, "%s:%lld: more than %d columns", c->path, (long long)c->row_line,
-                                 COLUMNS_MAX);
+            return sella_err_set(err, SELLA_FORMAT, "%s:%lld: more than %d columns", c->path,
+                                 (long long)c->row_line, COLUMNS_MAX);
         }
         char *start = c->pool;
-        const sella_status status = c->at < c->end && *c->at == '"' ? quoted_field(c, err) : plain_field(c, err);
+        const sella_status status =
+            c->at < c->end && *c->at == '"' ? quoted_field(c, err) : plain_field(c, err);
         if (status != SELLA_OK) {
             return status;
         }
         const size_t bytes = (size_t)(c->pool - start);
         if (memchr(start, '\0', bytes) || sella_utf8_valid(start, bytes) != bytes) {
-            return sella_err_set(err, SELLA_FORMAT, "%s:%lld: column %d is not valid UTF-8 text", c->path,
-                                 (long long)c->row_line, c->fields + 1);
+            return sella_err_set(err, SELLA_FORMAT, "%s:%lld: column %d is not valid UTF-8 text",
+                                 c->path, (long long)c->row_line, c->fields + 1);
         }
         *c->pool++ = '\0';
         c->field[c->fields] = start;
@@ -105,7 +110,8 @@ static sella_status next_row(csv *c, sella_err *err)
             c->at++;
             c->line++;
         } else if (c->at < c->end) {
-            return sella_err_set(err, SELLA_FORMAT, "%s:%lld: a carriage return without a line feed", c->path,
+            return sella_err_set(err, SELLA_FORMAT,
+                                 "%s:%lld: a carriage return without a line feed", c->path,
                                  (long long)c->line);
         }
         return SELLA_OK;
@@ -151,7 +157,8 @@ static sella_status codes_grow(codes *c, sella_err *err)
 }
 
 /* *known is true when the id was there before. */
-static sella_status codes_find(codes *c, char *id, size_t bytes, int32_t *code, bool *known, sella_err *err)
+static sella_status codes_find(codes *c, char *id, size_t bytes, int32_t *code, bool *known,
+                               sella_err *err)
 {
     if ((size_t)c->count + 1 > c->slots / 2) {
         const sella_status status = codes_grow(c, err);
@@ -187,15 +194,17 @@ static sella_status header_read(csv *c, int column[KNOWN], sella_err *err)
         for (int f = 0; f < c->fields; f++) {
             if (strcmp(c->field[f], known_name[k]) == 0) {
                 if (column[k] >= 0) {
-                    return sella_err_set(err, SELLA_FORMAT, "%s:1: column '%s' is there twice", c->path, known_name[k]);
+                    return sella_err_set(err, SELLA_FORMAT, "%s:1: column '%s' is there twice",
+                                         c->path, known_name[k]);
                 }
                 column[k] = f;
             }
         }
         if (column[k] < 0 && k != WARM) {
-            return sella_err_set(err, SELLA_FORMAT,
-                                 "%s:1: there is no column '%s'; expected user,item,label,score and optionally warm",
-                                 c->path, known_name[k]);
+            return sella_err_set(
+                err, SELLA_FORMAT,
+                "%s:1: there is no column '%s'; expected user,item,label,score and optionally warm",
+                c->path, known_name[k]);
         }
     }
     return SELLA_OK;
@@ -205,18 +214,20 @@ static sella_status flag_read(const csv *c, int f, const char *name, uint8_t *ou
 {
     const char *text = c->field[f];
     if (c->bytes[f] != 1 || (text[0] != '0' && text[0] != '1')) {
-        return sella_err_set(err, SELLA_FORMAT, "%s:%lld: %s '%.40s' is not 0 or 1", c->path, (long long)c->row_line,
-                             name, text);
+        return sella_err_set(err, SELLA_FORMAT, "%s:%lld: %s '%.40s' is not 0 or 1", c->path,
+                             (long long)c->row_line, name, text);
     }
     *out = text[0] == '1';
     return SELLA_OK;
 }
 
-static sella_status id_read(csv *c, int f, const char *name, codes *all, char **id, int32_t *code, sella_err *err)
+static sella_status id_read(csv *c, int f, const char *name, codes *all, char **id, int32_t *code,
+                            sella_err *err)
 {
     bool known;
     if (c->bytes[f] == 0) {
-        return sella_err_set(err, SELLA_FORMAT, "%s:%lld: %s is empty", c->path, (long long)c->row_line, name);
+        return sella_err_set(err, SELLA_FORMAT, "%s:%lld: %s is empty", c->path,
+                             (long long)c->row_line, name);
     }
     const sella_status status = codes_find(all, c->field[f], c->bytes[f], code, &known, err);
     if (status == SELLA_OK) {
@@ -251,8 +262,8 @@ static sella_status grow(sella_predictions *p, int64_t *capacity, bool warm, sel
     return ok ? SELLA_OK : sella_err_memory(err, "predictions", (size_t)n * sizeof *p->score);
 }
 
-static sella_status rows_read(csv *c, const int column[KNOWN], sella_predictions *p, codes *users, codes *items,
-                              sella_err *err)
+static sella_status rows_read(csv *c, const int column[KNOWN], sella_predictions *p, codes *users,
+                              codes *items, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const int fields = c->fields;
@@ -263,7 +274,8 @@ static sella_status rows_read(csv *c, const int column[KNOWN], sella_predictions
             break;
         }
         if (c->fields != fields) {
-            status = sella_err_set(err, SELLA_FORMAT, "%s:%lld: %d columns; expected %d as in the header", c->path,
+            status = sella_err_set(err, SELLA_FORMAT,
+                                   "%s:%lld: %d columns; expected %d as in the header", c->path,
                                    (long long)c->row_line, c->fields, fields);
             goto done;
         }
@@ -278,8 +290,8 @@ static sella_status rows_read(csv *c, const int column[KNOWN], sella_predictions
         SELLA_TRY(id_read(c, column[USER], "user", users, &p->user[n], &p->user_code[n], err));
         SELLA_TRY(id_read(c, column[ITEM], "item", items, &p->item[n], &p->item_code[n], err));
         SELLA_TRY(flag_read(c, column[LABEL], "label", &p->label[n], err));
-        status = sella_parse_real(c->field[column[SCORE]], c->bytes[column[SCORE]], -1e300, 1e300, "score",
-                                  &p->score[n], err);
+        status = sella_parse_real(c->field[column[SCORE]], c->bytes[column[SCORE]], -1e300, 1e300,
+                                  "score", &p->score[n], err);
         if (status != SELLA_OK) {
             status = sella_err_prefix(err, status, "%s:%lld", c->path, (long long)c->row_line);
             goto done;
@@ -294,8 +306,8 @@ done:
     return status;
 }
 
-sella_status sella_predictions_parse(const char *where, const char *data, size_t bytes, sella_predictions *out,
-                                     sella_err *err)
+sella_status sella_predictions_parse(const char *where, const char *data, size_t bytes,
+                                     sella_predictions *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     codes users = {0}, items = {0};
@@ -369,8 +381,9 @@ done:
     return status;
 }
 
-sella_status sella_predictions_write(const char *path, const char *const *user_id, const char *const *item_id,
-                                     const uint8_t *label_n, const double *score_n, const uint8_t *warm_n, int64_t N,
+sella_status sella_predictions_write(const char *path, const char *const *user_id,
+                                     const char *const *item_id, const uint8_t *label_n,
+                                     const double *score_n, const uint8_t *warm_n, int64_t N,
                                      sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -379,8 +392,9 @@ sella_status sella_predictions_write(const char *path, const char *const *user_i
     SELLA_TRY(sella_write_format(writer, err, "user,item,label,score%s\n", warm_n ? ",warm" : ""));
     for (int64_t i = 0; i < N; i++) {
         if (!isfinite(score_n[i])) {
-            status = sella_err_set(err, SELLA_DIVERGED, "%s: the score of row %lld is not finite (%g)", path,
-                                   (long long)i + 1, score_n[i]);
+            status =
+                sella_err_set(err, SELLA_DIVERGED, "%s: the score of row %lld is not finite (%g)",
+                              path, (long long)i + 1, score_n[i]);
             goto done;
         }
         SELLA_TRY(sella_csv_field_write(writer, user_id[i], err));

@@ -1,8 +1,9 @@
 /* ranked.c - sorted rows and their AUC (eval/ranked.h).
  *
- * AUC is the share of pairs (positive, negative) in the right order, a tie counting one half. Walking up the
- * scores, a group of equal scores with p positives and n negatives adds p * (negatives below + n / 2). All
- * counts are whole numbers (twice the sum is kept), so the only rounding is the division at the end.
+ * AUC is the share of pairs (positive, negative) in the right order, a tie counting one half.
+ * Walking up the scores, a group of equal scores with p positives and n negatives adds p *
+ * (negatives below + n / 2). All counts are whole numbers (twice the sum is kept), so the only
+ * rounding is the division at the end.
  */
 #include "eval/ranked.h"
 
@@ -37,7 +38,9 @@ double sella_ranked_auc(const sella_ranked_row *sorted, int64_t rows, const int3
         positives += p;
         negatives += n;
     }
-    return positives == 0 || negatives == 0 ? NAN : (double)twice / (2.0 * (double)positives * (double)negatives);
+    return positives == 0 || negatives == 0
+               ? NAN
+               : (double)twice / (2.0 * (double)positives * (double)negatives);
 }
 
 double sella_ranked_uauc(const sella_ranked *ranked, const int32_t *weight, int64_t *used)
@@ -76,7 +79,8 @@ static sella_status users_fill(sella_ranked *r, sella_err *err)
         r->user_auc[r->users] = sella_ranked_auc(r->by_score + start, end - start, NULL);
         for (int64_t i = start; i < end; i++) {
             r->by_score[i].user =
-                r->users; // after the comparison above: codes ascend, so no later user equals it by chance
+                /* after the comparison above: codes ascend, so no later user equals it by chance */
+                r->users;
         }
         r->users++;
         start = end;
@@ -85,12 +89,14 @@ static sella_status users_fill(sella_ranked *r, sella_err *err)
 }
 
 sella_status sella_ranked_fill(const int32_t *user_n, const uint8_t *label_n, const double *score_n,
-                               const uint8_t *subset_n, int64_t N, sella_ranked *out, sella_err *err)
+                               const uint8_t *subset_n, int64_t N, sella_ranked *out,
+                               sella_err *err)
 {
     sella_status status = SELLA_OK;
     *out = (sella_ranked){0};
     if (N < 0 || N > INT32_MAX) {
-        return sella_err_set(err, SELLA_ARG, "%lld rows; expected 0 to %d", (long long)N, INT32_MAX);
+        return sella_err_set(err, SELLA_ARG, "%lld rows; expected 0 to %d", (long long)N,
+                             INT32_MAX);
     }
     out->by_score = sella_alloc((size_t)N, sizeof *out->by_score, "rows to sort", err);
     if (!out->by_score) {
@@ -101,16 +107,17 @@ sella_status sella_ranked_fill(const int32_t *user_n, const uint8_t *label_n, co
             continue;
         }
         if (!isfinite(score_n[i])) {
-            status = sella_err_set(err, SELLA_DIVERGED, "the score of row %lld is not finite (%g)", (long long)i + 1,
-                                   score_n[i]);
+            status = sella_err_set(err, SELLA_DIVERGED, "the score of row %lld is not finite (%g)",
+                                   (long long)i + 1, score_n[i]);
             goto done;
         }
         if (label_n[i] > 1) {
-            status = sella_err_set(err, SELLA_ARG, "the label of row %lld is %d; expected 0 or 1", (long long)i + 1,
-                                   label_n[i]);
+            status = sella_err_set(err, SELLA_ARG, "the label of row %lld is %d; expected 0 or 1",
+                                   (long long)i + 1, label_n[i]);
             goto done;
         }
-        out->by_score[out->rows++] = (sella_ranked_row){score_n[i], user_n ? user_n[i] : 0, label_n[i]};
+        out->by_score[out->rows++] =
+            (sella_ranked_row){score_n[i], user_n ? user_n[i] : 0, label_n[i]};
     }
     qsort(out->by_score, (size_t)out->rows, sizeof *out->by_score, compare_user);
     SELLA_TRY(users_fill(out, err));

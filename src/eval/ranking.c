@@ -1,8 +1,9 @@
 /* ranking.c - ranking figures of scored candidates (eval/ranking.h).
  *
- * Only the places of relevant candidates matter, and these follow from counting: p(j) = 1 + candidates with a larger
- * score + irrelevant ones with an equal score + relevant ones with an equal score that come before j. So nothing but the
- * relevant scores is sorted, and each candidate is looked up in them: O(N log R).
+ * Only the places of relevant candidates matter, and these follow from counting: p(j) = 1 +
+ * candidates with a larger score + irrelevant ones with an equal score + relevant ones with an
+ * equal score that come before j. So nothing but the relevant scores is sorted, and each candidate
+ * is looked up in them: O(N log R).
  */
 #include "eval/ranking.h"
 
@@ -11,15 +12,18 @@
 
 #include "base/arena.h"
 
-sella_status sella_ranking_init(sella_ranking *ranking, const int *at_k, int cutoffs, sella_err *err)
+sella_status sella_ranking_init(sella_ranking *ranking, const int *at_k, int cutoffs,
+                                sella_err *err)
 {
     *ranking = (sella_ranking){.cutoffs = cutoffs};
     if (cutoffs < 1 || cutoffs > SELLA_CUTOFFS_MAX) {
-        return sella_err_set(err, SELLA_ARG, "%d cutoffs of a ranking; expected 1 to %d", cutoffs, SELLA_CUTOFFS_MAX);
+        return sella_err_set(err, SELLA_ARG, "%d cutoffs of a ranking; expected 1 to %d", cutoffs,
+                             SELLA_CUTOFFS_MAX);
     }
     for (int c = 0; c < cutoffs; c++) {
         if (at_k[c] < 1) {
-            return sella_err_set(err, SELLA_ARG, "a ranking cut off at %d; expected 1 or more", at_k[c]);
+            return sella_err_set(err, SELLA_ARG, "a ranking cut off at %d; expected 1 or more",
+                                 at_k[c]);
         }
         ranking->at_k[c] = at_k[c];
     }
@@ -48,10 +52,11 @@ static int64_t count_larger(const double *sorted_r, int64_t R, double score)
 }
 
 /* place_r out [R] ascending places of the relevant ones. before_r scratch [R + 1], zero. */
-static void find_places(const double *score_n, const uint8_t *relevant_n, int64_t N, const double *sorted_r, int64_t R,
-                        int64_t *before_r, int64_t *place_r)
+static void find_places(const double *score_n, const uint8_t *relevant_n, int64_t N,
+                        const double *sorted_r, int64_t R, int64_t *before_r, int64_t *place_r)
 {
-    // An irrelevant candidate stands before every relevant one whose score is not larger than its own.
+    /* An irrelevant candidate stands before every relevant one whose score is not larger than its
+     * own. */
     for (int64_t n = 0; n < N; n++) {
         if (!relevant_n[n]) {
             before_r[count_larger(sorted_r, R, score_n[n])]++;
@@ -83,15 +88,16 @@ static sella_ranking_figures figures_at(int k, const int64_t *place_r, int64_t R
     return f;
 }
 
-sella_status sella_ranking_case(sella_ranking *ranking, const double *score_n, const uint8_t *relevant_n, int64_t N,
-                                sella_err *err)
+sella_status sella_ranking_case(sella_ranking *ranking, const double *score_n,
+                                const uint8_t *relevant_n, int64_t N, sella_err *err)
 {
     sella_status status = SELLA_OK;
     double *sorted = NULL;
     int64_t *before = NULL, R = 0;
     for (int64_t n = 0; n < N; n++) {
         if (!isfinite(score_n[n])) {
-            return sella_err_set(err, SELLA_DIVERGED, "the score of candidate %lld is not finite", (long long)n);
+            return sella_err_set(err, SELLA_DIVERGED, "the score of candidate %lld is not finite",
+                                 (long long)n);
         }
         R += relevant_n[n];
     }

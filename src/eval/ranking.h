@@ -1,13 +1,14 @@
-/* ranking.h - how well scores put a user's liked items before other candidates: NDCG@K, Recall@K, MRR@K, HitRate@K.
+/* ranking.h - how well scores put a user's liked items before other candidates: NDCG@K, Recall@K,
+ * MRR@K, HitRate@K.
  *
- * Does:     A case is one list of candidates with scores, some of them relevant. sella_ranking_init -> sella_ranking_case
- *           for each case -> sella_ranking_mean. Candidates are ordered by score, descending; of equal scores those that
- *           are not relevant come first, so that a method that cannot tell candidates apart gains nothing from it. With
- *           p(j) the place (from 1) of relevant candidate j, R their number, and J(K) those with p(j) <= K:
- *             NDCG@K    sum over J(K) of 1 / log2(p(j) + 1), divided by sum over p = 1 .. min(K, R) of 1 / log2(p + 1)
- *             Recall@K  |J(K)| / R
- *             MRR@K     1 / (smallest p(j)), 0 when that is larger than K
- *             HitRate@K 1 when J(K) is not empty, else 0
+ * Does:     A case is one list of candidates with scores, some of them relevant. sella_ranking_init
+ *           -> sella_ranking_case for each case -> sella_ranking_mean. Candidates are ordered by
+ *           score, descending; of equal scores those that are not relevant come first, so that a
+ *           method that cannot tell candidates apart gains nothing from it. With p(j) the place
+ *           (from 1) of relevant candidate j, R their number, and J(K) those with p(j) <= K:
+ *             NDCG@K    sum over J(K) of 1 / log2(p(j) + 1), divided by sum over p = 1 .. min(K, R)
+ *             of 1 / log2(p + 1) Recall@K  |J(K)| / R MRR@K     1 / (smallest p(j)), 0 when that is
+ *             larger than K HitRate@K 1 when J(K) is not empty, else 0
  *           Figures are unweighted means over cases.
  * Memory:   plain values.
  * Threads:  one object per thread.
@@ -33,8 +34,10 @@ typedef struct sella_ranking {
     sella_ranking_figures sum[SELLA_CUTOFFS_MAX];
 } sella_ranking;
 
-/* at_k in [cutoffs] 1 or more each. SELLA_ARG for a number that is not, none, or more than SELLA_CUTOFFS_MAX. */
-sella_status sella_ranking_init(sella_ranking *ranking, const int *at_k, int cutoffs, sella_err *err);
+/* at_k in [cutoffs] 1 or more each. SELLA_ARG for a number that is not, none, or more than
+ * SELLA_CUTOFFS_MAX. */
+sella_status sella_ranking_init(sella_ranking *ranking, const int *at_k, int cutoffs,
+                                sella_err *err);
 
 /* Add one case.
  *
@@ -42,8 +45,8 @@ sella_status sella_ranking_init(sella_ranking *ranking, const int *at_k, int cut
  *   relevant_n in [N] 0 or 1, at least one 1
  *
  * Returns: SELLA_OK; SELLA_DIVERGED when a score is not finite; SELLA_MEMORY. */
-sella_status sella_ranking_case(sella_ranking *ranking, const double *score_n, const uint8_t *relevant_n, int64_t N,
-                                sella_err *err);
+sella_status sella_ranking_case(sella_ranking *ranking, const double *score_n,
+                                const uint8_t *relevant_n, int64_t N, sella_err *err);
 
 /* The figures at at_k[cutoff]; NaN when there were no cases. */
 sella_ranking_figures sella_ranking_mean(const sella_ranking *ranking, int cutoff);

@@ -36,7 +36,8 @@ static bool any_real(const json_t *const *object_n, int n)
 }
 
 /* The same member, or element, of every object. NULL in part_n where one lacks it. */
-static void take_part(const json_t *const *object_n, int n, const char *key, size_t at, const json_t **part_n)
+static void take_part(const json_t *const *object_n, int n, const char *key, size_t at,
+                      const json_t **part_n)
 {
     for (int i = 0; i < n; i++) {
         part_n[i] = key ? json_object_get(object_n[i], key) : json_array_get(object_n[i], at);

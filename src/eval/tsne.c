@@ -41,7 +41,8 @@ sella_status sella_tsne_field_new(int N, double theta, sella_tsne_field **out, s
     field->N = N;
     field->theta = theta;
     field->threads = theta > 0 || N < PARALLEL ? 1 : sella_threads();
-    field->force = sella_alloc((size_t)field->threads * 2 * (size_t)N, sizeof *field->force, "forces", err);
+    field->force =
+        sella_alloc((size_t)field->threads * 2 * (size_t)N, sizeof *field->force, "forces", err);
     field->part = sella_alloc((size_t)field->threads, sizeof *field->part, "forces", err);
     if (!field->force || !field->part) {
         SELLA_TRY(SELLA_MEMORY);
@@ -66,7 +67,8 @@ void sella_tsne_field_free(sella_tsne_field *field)
     }
 }
 
-/* All pairs: ranges against ranges, dealt out to the threads in turn, each with forces of its own; then their sum. Who
+/* All pairs: ranges against ranges, dealt out to the threads in turn, each with forces of its own;
+ *            then their sum. Who
  * computes what is fixed, so the rounding is. */
 static double repel_all(const sella_tsne_field *field, const float *x, const float *y)
 {
@@ -82,7 +84,8 @@ static double repel_all(const sella_tsne_field *field, const float *x, const flo
         for (int a = 0; a < ranges; a++) {
             for (int b = a; b < ranges; b++) {
                 if (turn++ % threads == t) {
-                    const int i1 = (a + 1) * TILE < N ? (a + 1) * TILE : N, j1 = (b + 1) * TILE < N ? (b + 1) * TILE : N;
+                    const int i1 = (a + 1) * TILE < N ? (a + 1) * TILE : N,
+                              j1 = (b + 1) * TILE < N ? (b + 1) * TILE : N;
                     sum += sella_repulsion(&plane, a * TILE, i1, b * TILE, j1);
                 }
             }
@@ -101,9 +104,9 @@ static double repel_all(const sella_tsne_field *field, const float *x, const flo
     return Z;
 }
 
-sella_status sella_tsne_gradient(sella_tsne_field *field, const sella_affinity *p, double exaggeration,
-                                 const float *plane_x, const float *plane_y, float *gx, float *gy, double *Z,
-                                 sella_err *err)
+sella_status sella_tsne_gradient(sella_tsne_field *field, const sella_affinity *p,
+                                 double exaggeration, const float *plane_x, const float *plane_y,
+                                 float *gx, float *gy, double *Z, sella_err *err)
 {
     const int N = field->N;
     float *fx = field->force, *fy = fx + N;
@@ -133,8 +136,8 @@ sella_status sella_tsne_gradient(sella_tsne_field *field, const sella_affinity *
     return SELLA_OK;
 }
 
-double sella_tsne_divergence(const sella_affinity *p, const float *plane_x, const float *plane_y, double Z,
-                             double *scratch)
+double sella_tsne_divergence(const sella_affinity *p, const float *plane_x, const float *plane_y,
+                             double Z, double *scratch)
 {
     const int N = p->N;
     double sum = 0;
@@ -188,7 +191,8 @@ static void descent_move(descent *d, float rate, float momentum)
 {
     const size_t n = 2 * (size_t)d->N;
     for (size_t i = 0; i < n; i++) {
-        const float g = d->gradient[i], gain = g * d->step[i] < 0 ? d->gain[i] + 0.2f : d->gain[i] * 0.8f;
+        const float g = d->gradient[i],
+                    gain = g * d->step[i] < 0 ? d->gain[i] + 0.2f : d->gain[i] * 0.8f;
         d->gain[i] = gain < 0.01f ? 0.01f : gain;
         d->step[i] = momentum * d->step[i] - rate * d->gain[i] * g;
         d->y[i] += d->step[i];
@@ -228,8 +232,8 @@ static void start_random(uint64_t seed, descent *d)
     }
 }
 
-static sella_status descend(descent *d, sella_tsne_field *field, const sella_affinity *p, int iterations, double *kl,
-                            const sella_talk *talk, sella_err *err)
+static sella_status descend(descent *d, sella_tsne_field *field, const sella_affinity *p,
+                            int iterations, double *kl, const sella_talk *talk, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const size_t N = (size_t)d->N;
@@ -240,23 +244,26 @@ static sella_status descend(descent *d, sella_tsne_field *field, const sella_aff
     sella_progress_start(&progress, talk, "t-SNE", "steps", iterations, 0);
     for (int step = 0; step < iterations; step++) {
         const bool early = step < EXAGGERATED;
-        SELLA_TRY(sella_tsne_gradient(field, p, early ? EXAGGERATION : 1.0, d->y, d->y + N, d->gradient,
-                                      d->gradient + N, &Z, err));
+        SELLA_TRY(sella_tsne_gradient(field, p, early ? EXAGGERATION : 1.0, d->y, d->y + N,
+                                      d->gradient, d->gradient + N, &Z, err));
         descent_move(d, rate, early ? 0.5f : 0.8f);
         if ((step + 1) % REPORT == 0) {
             sella_progress_step(&progress, step + 1, NULL);
             if (sella_stop_wanted(talk)) {
-                status = sella_err_set(err, SELLA_INTERRUPTED, "t-SNE was interrupted at step %d of %d", step + 1,
-                                       iterations);
+                status =
+                    sella_err_set(err, SELLA_INTERRUPTED, "t-SNE was interrupted at step %d of %d",
+                                  step + 1, iterations);
                 goto done;
             }
         }
     }
     sella_progress_end(&progress);
-    SELLA_TRY(sella_tsne_gradient(field, p, 1.0, d->y, d->y + N, d->gradient, d->gradient + N, &Z, err));
+    SELLA_TRY(
+        sella_tsne_gradient(field, p, 1.0, d->y, d->y + N, d->gradient, d->gradient + N, &Z, err));
     *kl = sella_tsne_divergence(p, d->y, d->y + N, Z, d->scratch);
     if (!isfinite(*kl)) {
-        status = sella_err_set(err, SELLA_DIVERGED, "t-SNE: the divergence is not finite after %d steps", iterations);
+        status = sella_err_set(err, SELLA_DIVERGED,
+                               "t-SNE: the divergence is not finite after %d steps", iterations);
     }
 done:
     return status;
@@ -265,28 +272,32 @@ done:
 static sella_status check(const float *x, int N, int C, const sella_tsne_options *o, sella_err *err)
 {
     if (N < 4 || C < 1) {
-        return sella_err_set(err, SELLA_ARG, "t-SNE: %d points of %d dimensions; expected 4 or more points", N, C);
+        return sella_err_set(err, SELLA_ARG,
+                             "t-SNE: %d points of %d dimensions; expected 4 or more points", N, C);
     }
     if (!(o->perplexity >= 1) || !(o->perplexity < N)) {
-        return sella_err_set(err, SELLA_ARG, "t-SNE: perplexity %g; expected 1 to less than the %d points",
+        return sella_err_set(err, SELLA_ARG,
+                             "t-SNE: perplexity %g; expected 1 to less than the %d points",
                              o->perplexity, N);
     }
-    if (o->neighbours < 1 || o->neighbours >= N || o->iterations < 1 || !(o->theta > 0) || !(o->theta <= 1)) {
-        return sella_err_set(err, SELLA_ARG,
-                             "t-SNE: %d neighbours, %d steps, theta %g; expected 1 to %d, 1 or more, above 0 to 1",
-                             o->neighbours, o->iterations, o->theta, N - 1);
+    if (o->neighbours < 1 || o->neighbours >= N || o->iterations < 1 || !(o->theta > 0) ||
+        !(o->theta <= 1)) {
+        return sella_err_set(
+            err, SELLA_ARG,
+            "t-SNE: %d neighbours, %d steps, theta %g; expected 1 to %d, 1 or more, above 0 to 1",
+            o->neighbours, o->iterations, o->theta, N - 1);
     }
     for (size_t i = 0; i < (size_t)N * (size_t)C; i++) {
         if (!isfinite(x[i])) {
-            return sella_err_set(err, SELLA_DIVERGED, "t-SNE: value %zu of point %zu is not finite", i % (size_t)C,
-                                 i / (size_t)C);
+            return sella_err_set(err, SELLA_DIVERGED, "t-SNE: value %zu of point %zu is not finite",
+                                 i % (size_t)C, i / (size_t)C);
         }
     }
     return SELLA_OK;
 }
 
-sella_status sella_tsne(const float *x, int N, int C, const sella_tsne_options *options, float *y, double *kl,
-                        const sella_talk *talk, sella_err *err)
+sella_status sella_tsne(const float *x, int N, int C, const sella_tsne_options *options, float *y,
+                        double *kl, const sella_talk *talk, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_tsne_options o = options ? *options : (sella_tsne_options){0};
@@ -315,7 +326,8 @@ sella_status sella_tsne(const float *x, int N, int C, const sella_tsne_options *
     } else {
         SELLA_TRY(start_pca(centred, C, &d, err));
     }
-    const bool tree = o.method == SELLA_TSNE_TREE || (o.method == SELLA_TSNE_AUTO && N > SELLA_TSNE_EXACT_MOST);
+    const bool tree =
+        o.method == SELLA_TSNE_TREE || (o.method == SELLA_TSNE_AUTO && N > SELLA_TSNE_EXACT_MOST);
     SELLA_TRY(sella_tsne_field_new(N, tree ? o.theta : 0, &field, err));
     SELLA_TRY(descend(&d, field, &p, o.iterations, &divergence, talk, err));
     for (size_t i = 0; i < (size_t)N; i++) {

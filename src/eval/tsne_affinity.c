@@ -1,4 +1,5 @@
-/* tsne_affinity.c - exact nearest neighbours, widths by bisection, the symmetric sum (eval/tsne_affinity.h). */
+/* tsne_affinity.c - exact nearest neighbours, widths by bisection, the symmetric sum
+ * (eval/tsne_affinity.h). */
 #include "eval/tsne_affinity.h"
 
 #include <float.h>
@@ -78,7 +79,8 @@ static double exact_distance(const float *a, const float *b, int C)
     return sum;
 }
 
-/* p_k = exp(-beta (distance_k - least)) / sum with entropy log(perplexity), by bisection on beta. */
+/* p_k = exp(-beta (distance_k - least)) / sum with entropy log(perplexity), by bisection on
+ * beta. */
 static void conditional(const double *distance_k, int count, double perplexity, double *p_k)
 {
     double low = 0, high = INFINITY, least = INFINITY, mean = 0;
@@ -116,7 +118,8 @@ static void conditional(const double *distance_k, int count, double perplexity, 
     }
 }
 
-/* One block of rows: distances by a product, then each row's neighbours and their p, by ascending number. */
+/* One block of rows: distances by a product, then each row's neighbours and their p, by ascending
+ * number. */
 typedef struct search {
     const float *x;
     const float *square_n; /* |x|^2 */
@@ -155,8 +158,8 @@ static void search_all(const search *s)
 {
     for (int i0 = 0; i0 < s->N; i0 += BLOCK) {
         const int rows = s->N - i0 < BLOCK ? s->N - i0 : BLOCK;
-        sella_gemm(false, true, rows, s->N, s->C, 1.0f, s->x + (size_t)i0 * (size_t)s->C, s->C, s->x, s->C, 0.0f,
-                   s->product, s->N);
+        sella_gemm(false, true, rows, s->N, s->C, 1.0f, s->x + (size_t)i0 * (size_t)s->C, s->C,
+                   s->x, s->C, 0.0f, s->product, s->N);
 #pragma omp parallel for schedule(static)
         for (int b = 0; b < rows; b++) {
             search_row(s, i0 + b, b);
@@ -191,7 +194,8 @@ static void transpose(const search *s, int64_t *start, pair *out)
 }
 
 /* Merge row i's neighbours and those that name it; out NULL only counts. */
-static int64_t merge_row(const search *s, const int64_t *start, const pair *named, int i, sella_affinity *out)
+static int64_t merge_row(const search *s, const int64_t *start, const pair *named, int i,
+                         sella_affinity *out)
 {
     const size_t row = (size_t)i * (size_t)s->count;
     int64_t a = 0, b = start[i], at = out ? out->start[i] : 0;
@@ -244,14 +248,19 @@ done:
     return status;
 }
 
-sella_status sella_affinity_fill(const float *x, int N, int C, int neighbours, double perplexity, sella_affinity *out,
-                                 sella_err *err)
+sella_status sella_affinity_fill(const float *x, int N, int C, int neighbours, double perplexity,
+                                 sella_affinity *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const size_t n = (size_t)N, k = (size_t)neighbours;
     *out = (sella_affinity){0};
     float *square_n = sella_alloc(n, sizeof *square_n, "lengths", err);
-    search s = {.x = x, .square_n = square_n, .N = N, .C = C, .count = neighbours, .perplexity = perplexity};
+    search s = {.x = x,
+                .square_n = square_n,
+                .N = N,
+                .C = C,
+                .count = neighbours,
+                .perplexity = perplexity};
     s.product = sella_alloc(BLOCK * n, sizeof *s.product, "distances", err);
     s.heap = sella_alloc(BLOCK * k, sizeof *s.heap, "neighbours", err);
     s.work = sella_alloc(BLOCK * 2 * k, sizeof *s.work, "neighbours", err);

@@ -64,8 +64,10 @@ void sella_tsne_tree_free(sella_tsne_tree *tree)
     }
 }
 
-/* Sort order[begin .. end) by quadrant around (cx, cy), keeping the order inside each; bound [5] are the cuts. */
-static void divide(sella_tsne_tree *tree, int32_t begin, int32_t end, double cx, double cy, int32_t bound[5])
+/* Sort order[begin .. end) by quadrant around (cx, cy), keeping the order inside each; bound [5]
+ * are the cuts. */
+static void divide(sella_tsne_tree *tree, int32_t begin, int32_t end, double cx, double cy,
+                   int32_t bound[5])
 {
     int32_t count[4] = {0}, at[4];
     for (int32_t k = begin; k < end; k++) {
@@ -99,8 +101,8 @@ static sella_status cell_add(sella_tsne_tree *tree, sella_err *err)
     return SELLA_OK;
 }
 
-static sella_status build(sella_tsne_tree *tree, int32_t begin, int32_t end, double cx, double cy, double side,
-                          int depth, sella_err *err)
+static sella_status build(sella_tsne_tree *tree, int32_t begin, int32_t end, double cx, double cy,
+                          double side, int depth, sella_err *err)
 {
     sella_status status = cell_add(tree, err);
     if (status != SELLA_OK) {
@@ -113,7 +115,8 @@ static sella_status build(sella_tsne_tree *tree, int32_t begin, int32_t end, dou
         y += (double)tree->y[tree->order[k]];
     }
     const double n = (double)(end - begin);
-    tree->cells[self] = (cell){.x = (float)(x / n), .y = (float)(y / n), .begin = begin, .end = end};
+    tree->cells[self] =
+        (cell){.x = (float)(x / n), .y = (float)(y / n), .begin = begin, .end = end};
     if (end - begin > 1 && depth < DEPTH_MOST) {
         int32_t bound[5];
         tree->cells[self].side = (float)side;
@@ -134,7 +137,8 @@ static sella_status build(sella_tsne_tree *tree, int32_t begin, int32_t end, dou
 }
 
 /* Walk the cells for the point at place `place` of the order. */
-static void walk(const sella_tsne_tree *tree, int32_t place, float theta2, float *fx, float *fy, double *weight)
+static void walk(const sella_tsne_tree *tree, int32_t place, float theta2, float *fx, float *fy,
+                 double *weight)
 {
     const int32_t i = tree->order[place];
     const float x = tree->x[i], y = tree->y[i];
@@ -160,8 +164,8 @@ static void walk(const sella_tsne_tree *tree, int32_t place, float theta2, float
     weight[i] = sum;
 }
 
-sella_status sella_tsne_tree_forces(sella_tsne_tree *tree, const float *x, const float *y, double theta, float *fx,
-                                    float *fy, double *Z, sella_err *err)
+sella_status sella_tsne_tree_forces(sella_tsne_tree *tree, const float *x, const float *y,
+                                    double theta, float *fx, float *fy, double *Z, sella_err *err)
 {
     const int N = tree->N;
     float low_x = x[0], high_x = x[0], low_y = y[0], high_y = y[0];
@@ -176,8 +180,9 @@ sella_status sella_tsne_tree_forces(sella_tsne_tree *tree, const float *x, const
     tree->y = y;
     tree->count = 0;
     const double width = (double)high_x - (double)low_x, height = (double)high_y - (double)low_y;
-    const sella_status status = build(tree, 0, N, ((double)low_x + (double)high_x) / 2,
-                                      ((double)low_y + (double)high_y) / 2, fmax(fmax(width, height), 1e-30), 0, err);
+    const sella_status status =
+        build(tree, 0, N, ((double)low_x + (double)high_x) / 2,
+              ((double)low_y + (double)high_y) / 2, fmax(fmax(width, height), 1e-30), 0, err);
     if (status != SELLA_OK) {
         return status;
     }

@@ -1,8 +1,9 @@
 /* gguf.c - the GGUF container: header, metadata table, tensor table.
  *
- * Every length in the file is compared with what is left of the file before it is used, so that neither a count of 2^60 nor an
- * offset past the end gets further than one sentence; counts are bounded by the smallest size an element can have on disk.
- * Easy to get wrong: dimensions are stored fastest first; offsets count from the aligned end of the tensor table, not of the file.
+ * Every length in the file is compared with what is left of the file before it is used, so that
+ * neither a count of 2^60 nor an offset past the end gets further than one sentence; counts are
+ * bounded by the smallest size an element can have on disk. Easy to get wrong: dimensions are
+ * stored fastest first; offsets count from the aligned end of the tensor table, not of the file.
  */
 #include "formats/gguf.h"
 
@@ -21,7 +22,8 @@ enum {
     GGUF_ALIGN_MAX = 1 << 20
 };
 
-/* Types of tensors by their number in the file; name NULL = a number that was never used or was withdrawn. */
+/* Types of tensors by their number in the file; name NULL = a number that was never used or was
+ * withdrawn. */
 static const struct {
     const char *name;
     uint16_t block; /* values */
@@ -74,7 +76,8 @@ struct sella_gguf {
 
 static sella_status cut_short(const sella_gguf_cursor *c, const char *what, sella_err *err)
 {
-    return sella_err_set(err, SELLA_FORMAT, "%s: the file ends at byte %llu inside %s", c->path, (unsigned long long)c->size, what);
+    return sella_err_set(err, SELLA_FORMAT, "%s: the file ends at byte %llu inside %s", c->path,
+                         (unsigned long long)c->size, what);
 }
 
 static sella_status take_u32(sella_gguf_cursor *c, const char *what, uint32_t *out, sella_err *err)
@@ -97,7 +100,8 @@ static sella_status take_u64(sella_gguf_cursor *c, const char *what, uint64_t *o
     return SELLA_OK;
 }
 
-static sella_status take_string(sella_gguf_cursor *c, const char *what, sella_span *out, sella_err *err)
+static sella_status take_string(sella_gguf_cursor *c, const char *what, sella_span *out,
+                                sella_err *err)
 {
     uint64_t bytes = 0;
     uint64_t place = c->at;
@@ -106,8 +110,10 @@ static sella_status take_string(sella_gguf_cursor *c, const char *what, sella_sp
         return status;
     }
     if (bytes > c->size - c->at) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: byte %llu: a text (%s) should take %llu bytes but %llu are left", c->path,
-                             (unsigned long long)place, what, (unsigned long long)bytes, (unsigned long long)(c->size - c->at));
+        return sella_err_set(err, SELLA_FORMAT,
+                             "%s: byte %llu: a text (%s) should take %llu bytes but %llu are left",
+                             c->path, (unsigned long long)place, what, (unsigned long long)bytes,
+                             (unsigned long long)(c->size - c->at));
     }
     *out = (sella_span){(const char *)c->data + c->at, (size_t)bytes};
     c->at += bytes;
@@ -120,12 +126,16 @@ static sella_status skip_array(sella_gguf_cursor *c, const sella_gguf_value *v, 
     uint64_t size = sella_gguf_type_bytes(v->element);
     uint64_t least = size > 0 ? size : 8; /* a text has at least its length */
     if (v->element == SELLA_GGUF_ARRAY) {
-        return sella_err_set(err, SELLA_UNSUPPORTED, "%s: key '%.*s' is an array of arrays; expected an array of numbers or texts", c->path,
-                             (int)v->key.bytes, v->key.data);
+        return sella_err_set(
+            err, SELLA_UNSUPPORTED,
+            "%s: key '%.*s' is an array of arrays; expected an array of numbers or texts", c->path,
+            (int)v->key.bytes, v->key.data);
     }
     if (v->count > (c->size - c->at) / least) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: key '%.*s' should hold %llu values but %llu bytes are left", c->path,
-                             (int)v->key.bytes, v->key.data, (unsigned long long)v->count, (unsigned long long)(c->size - c->at));
+        return sella_err_set(err, SELLA_FORMAT,
+                             "%s: key '%.*s' should hold %llu values but %llu bytes are left",
+                             c->path, (int)v->key.bytes, v->key.data, (unsigned long long)v->count,
+                             (unsigned long long)(c->size - c->at));
     }
     if (size > 0) {
         c->at += v->count * size;
@@ -147,15 +157,18 @@ static sella_status read_value(sella_gguf_cursor *c, sella_gguf_value *v, sella_
     uint32_t type = 0;
     uint64_t place = c->at;
     SELLA_TRY(take_string(c, "a metadata key", &v->key, err));
-    if (v->key.bytes == 0 || v->key.bytes > GGUF_KEY_MAX || memchr(v->key.data, 0, v->key.bytes) != NULL ||
+    if (v->key.bytes == 0 || v->key.bytes > GGUF_KEY_MAX ||
+        memchr(v->key.data, 0, v->key.bytes) != NULL ||
         sella_utf8_valid(v->key.data, v->key.bytes) != v->key.bytes) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: byte %llu: a metadata key is not a UTF-8 text of 1 to %d bytes", c->path,
-                             (unsigned long long)place, GGUF_KEY_MAX);
+        return sella_err_set(err, SELLA_FORMAT,
+                             "%s: byte %llu: a metadata key is not a UTF-8 text of 1 to %d bytes",
+                             c->path, (unsigned long long)place, GGUF_KEY_MAX);
     }
     SELLA_TRY(take_u32(c, "a metadata type", &type, err));
     if (type > SELLA_GGUF_TYPE_LAST) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: key '%.*s' has the unknown type %u; expected 0 to %d", c->path, (int)v->key.bytes,
-                             v->key.data, type, SELLA_GGUF_TYPE_LAST);
+        return sella_err_set(err, SELLA_FORMAT,
+                             "%s: key '%.*s' has the unknown type %u; expected 0 to %d", c->path,
+                             (int)v->key.bytes, v->key.data, type, SELLA_GGUF_TYPE_LAST);
     }
     v->type = (sella_gguf_type)type;
     v->count = 1;
@@ -163,8 +176,9 @@ static sella_status read_value(sella_gguf_cursor *c, sella_gguf_value *v, sella_
         SELLA_TRY(take_u32(c, "the type of an array", &type, err));
         SELLA_TRY(take_u64(c, "the length of an array", &v->count, err));
         if (type > SELLA_GGUF_TYPE_LAST) {
-            return sella_err_set(err, SELLA_FORMAT, "%s: key '%.*s' is an array of the unknown type %u", c->path, (int)v->key.bytes,
-                                 v->key.data, type);
+            return sella_err_set(err, SELLA_FORMAT,
+                                 "%s: key '%.*s' is an array of the unknown type %u", c->path,
+                                 (int)v->key.bytes, v->key.data, type);
         }
         v->element = (sella_gguf_type)type;
         v->data = c->data + c->at;
@@ -198,16 +212,19 @@ static int compare_keys(const void *a, const void *b, void *value)
     return compare_spans(v[*(const int *)a].key, v[*(const int *)b].key);
 }
 
-static sella_status read_metadata(sella_gguf *file, sella_gguf_cursor *c, uint64_t count, sella_err *err)
+static sella_status read_metadata(sella_gguf *file, sella_gguf_cursor *c, uint64_t count,
+                                  sella_err *err)
 {
     sella_status status = SELLA_OK;
     if (count > (c->size - c->at) / GGUF_KV_MIN || count > GGUF_COUNT_MAX) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: %llu metadata keys cannot be in the %llu bytes that are left", c->path,
-                             (unsigned long long)count, (unsigned long long)(c->size - c->at));
+        return sella_err_set(
+            err, SELLA_FORMAT, "%s: %llu metadata keys cannot be in the %llu bytes that are left",
+            c->path, (unsigned long long)count, (unsigned long long)(c->size - c->at));
     }
     file->value_count = (int)count;
     file->value = sella_alloc((size_t)count, sizeof *file->value, c->path, err);
-    file->by_key = file->value == NULL ? NULL : sella_alloc((size_t)count, sizeof *file->by_key, c->path, err);
+    file->by_key =
+        file->value == NULL ? NULL : sella_alloc((size_t)count, sizeof *file->by_key, c->path, err);
     if (file->by_key == NULL) {
         return SELLA_MEMORY;
     }
@@ -219,15 +236,18 @@ static sella_status read_metadata(sella_gguf *file, sella_gguf_cursor *c, uint64
     for (int i = 1; i < file->value_count; i++) {
         sella_span key = file->value[file->by_key[i]].key;
         if (compare_spans(key, file->value[file->by_key[i - 1]].key) == 0) {
-            return sella_err_set(err, SELLA_FORMAT, "%s: key '%.*s' is there twice", c->path, (int)key.bytes, key.data);
+            return sella_err_set(err, SELLA_FORMAT, "%s: key '%.*s' is there twice", c->path,
+                                 (int)key.bytes, key.data);
         }
     }
 done:
     return status;
 }
 
-/* Name, dimensions, type and offset of one tensor; the data pointer follows when the data's start is known. */
-static sella_status read_tensor(sella_gguf_cursor *c, sella_tensor *t, char **names, uint64_t *offset, sella_err *err)
+/* Name, dimensions, type and offset of one tensor; the data pointer follows when the data's start
+ * is known. */
+static sella_status read_tensor(sella_gguf_cursor *c, sella_tensor *t, char **names,
+                                uint64_t *offset, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_span name;
@@ -237,23 +257,26 @@ static sella_status read_tensor(sella_gguf_cursor *c, sella_tensor *t, char **na
     SELLA_TRY(sella_tensor_name(name.data, name.bytes, names, &t->name, c->path, err));
     SELLA_TRY(take_u32(c, "a tensor's rank", &rank, err));
     if (rank > SELLA_TENSOR_RANK_MAX) {
-        return sella_err_set(err, SELLA_UNSUPPORTED, "%s: tensor '%s' has %u dimensions; expected at most %d", c->path, t->name, rank,
-                             SELLA_TENSOR_RANK_MAX);
+        return sella_err_set(err, SELLA_UNSUPPORTED,
+                             "%s: tensor '%s' has %u dimensions; expected at most %d", c->path,
+                             t->name, rank, SELLA_TENSOR_RANK_MAX);
     }
     t->rank = (int)rank;
     for (int i = t->rank - 1; i >= 0; i--) {
         uint64_t d = 0;
         SELLA_TRY(take_u64(c, "a tensor's shape", &d, err));
         if (d > INT64_MAX) {
-            return sella_err_set(err, SELLA_FORMAT, "%s: tensor '%s' has an impossible dimension of %llu", c->path, t->name,
-                                 (unsigned long long)d);
+            return sella_err_set(err, SELLA_FORMAT,
+                                 "%s: tensor '%s' has an impossible dimension of %llu", c->path,
+                                 t->name, (unsigned long long)d);
         }
         t->shape[i] = (int64_t)d;
     }
     SELLA_TRY(take_u32(c, "a tensor's type", &type, err));
     SELLA_TRY(take_u64(c, "a tensor's offset", offset, err));
     if (type >= TYPE_COUNT || types[type].name == NULL) {
-        return sella_err_set(err, SELLA_UNSUPPORTED, "%s: tensor '%s' has the unknown type %u", c->path, t->name, type);
+        return sella_err_set(err, SELLA_UNSUPPORTED, "%s: tensor '%s' has the unknown type %u",
+                             c->path, t->name, type);
     }
     t->type_name = types[type].name;
     t->readable = types[type].readable;
@@ -261,12 +284,15 @@ static sella_status read_tensor(sella_gguf_cursor *c, sella_tensor *t, char **na
     SELLA_TRY(sella_tensor_values(t, &values, c->path, err));
     uint64_t row = t->rank == 0 ? 1 : (uint64_t)t->shape[t->rank - 1];
     if (row % types[type].block != 0) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: tensor '%s' of type %s has rows of %llu values; expected a multiple of %d", c->path,
-                             t->name, t->type_name, (unsigned long long)row, types[type].block);
+        return sella_err_set(
+            err, SELLA_FORMAT,
+            "%s: tensor '%s' of type %s has rows of %llu values; expected a multiple of %d",
+            c->path, t->name, t->type_name, (unsigned long long)row, types[type].block);
     }
     blocks = values / types[type].block;
     if (__builtin_mul_overflow(blocks, (uint64_t)types[type].bytes, &t->bytes)) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: tensor '%s' is larger than any file", c->path, t->name);
+        return sella_err_set(err, SELLA_FORMAT, "%s: tensor '%s' is larger than any file", c->path,
+                             t->name);
     }
 done:
     return status;
@@ -282,25 +308,31 @@ static sella_status read_alignment(const sella_gguf *file, uint64_t *alignment, 
         }
     }
     if (value < 1 || value > GGUF_ALIGN_MAX || (value & (value - 1)) != 0) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: general.alignment is %lld; expected a power of two up to %d", file->map.path,
-                             (long long)value, GGUF_ALIGN_MAX);
+        return sella_err_set(err, SELLA_FORMAT,
+                             "%s: general.alignment is %lld; expected a power of two up to %d",
+                             file->map.path, (long long)value, GGUF_ALIGN_MAX);
     }
     *alignment = (uint64_t)value;
     return SELLA_OK;
 }
 
-static sella_status read_tensors(sella_gguf *file, sella_gguf_cursor *c, uint64_t count, sella_err *err)
+static sella_status read_tensors(sella_gguf *file, sella_gguf_cursor *c, uint64_t count,
+                                 sella_err *err)
 {
     sella_status status = SELLA_OK;
     uint64_t *offset = NULL;
     uint64_t alignment = 0;
     if (count > (c->size - c->at) / GGUF_TENSOR_MIN || count > GGUF_COUNT_MAX) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: %llu tensors cannot be in the %llu bytes that are left", c->path,
+        return sella_err_set(err, SELLA_FORMAT,
+                             "%s: %llu tensors cannot be in the %llu bytes that are left", c->path,
                              (unsigned long long)count, (unsigned long long)(c->size - c->at));
     }
     SELLA_TRY(read_alignment(file, &alignment, err));
-    /* A name takes as much of the file as of the pool, less its length of 8 bytes: what is left bounds all names. */
-    uint64_t pool = c->size - c->at < count * (SELLA_TENSOR_NAME_MAX + 1) ? c->size - c->at : count * (SELLA_TENSOR_NAME_MAX + 1);
+    /* A name takes as much of the file as of the pool, less its length of 8 bytes: what is left
+     * bounds all names. */
+    uint64_t pool = c->size - c->at < count * (SELLA_TENSOR_NAME_MAX + 1)
+                        ? c->size - c->at
+                        : count * (SELLA_TENSOR_NAME_MAX + 1);
     SELLA_TRY(sella_tensor_table_init(&file->table, (int)count, (size_t)pool, c->path, err));
     offset = sella_alloc((size_t)count, sizeof *offset, c->path, err);
     if (offset == NULL) {
@@ -311,21 +343,27 @@ static sella_status read_tensors(sella_gguf *file, sella_gguf_cursor *c, uint64_
         SELLA_TRY(read_tensor(c, &file->table.tensor[i], &names, &offset[i], err));
     }
     uint64_t start = (c->at + alignment - 1) / alignment * alignment;
-    start = start < c->size ? start : c->size; /* a file without tensor data may end before the padding */
+    /* a file without tensor data may end before the padding */
+    start = start < c->size ? start : c->size;
     for (uint64_t i = 0; i < count; i++) {
         sella_tensor *t = &file->table.tensor[i];
         if (offset[i] % alignment != 0) {
-            SELLA_TRY(sella_err_set(err, SELLA_FORMAT, "%s: tensor '%s' starts at %llu, which is not a multiple of the alignment %llu", c->path,
-                                    t->name, (unsigned long long)offset[i], (unsigned long long)alignment));
+            SELLA_TRY(sella_err_set(
+                err, SELLA_FORMAT,
+                "%s: tensor '%s' starts at %llu, which is not a multiple of the alignment %llu",
+                c->path, t->name, (unsigned long long)offset[i], (unsigned long long)alignment));
         }
         if (offset[i] > c->size - start || t->bytes > c->size - start - offset[i]) {
-            SELLA_TRY(sella_err_set(err, SELLA_FORMAT, "%s: tensor '%s' needs %llu bytes from %llu on but the data has only %llu", c->path,
-                                    t->name, (unsigned long long)t->bytes, (unsigned long long)offset[i],
-                                    (unsigned long long)(c->size - start)));
+            SELLA_TRY(sella_err_set(
+                err, SELLA_FORMAT,
+                "%s: tensor '%s' needs %llu bytes from %llu on but the data has only %llu", c->path,
+                t->name, (unsigned long long)t->bytes, (unsigned long long)offset[i],
+                (unsigned long long)(c->size - start)));
         }
         t->data = c->data + start + offset[i];
     }
-    SELLA_TRY(sella_tensor_table_index(&file->table, c->data + start, c->size - start, false, c->path, err));
+    SELLA_TRY(sella_tensor_table_index(&file->table, c->data + start, c->size - start, false,
+                                       c->path, err));
 done:
     free(offset);
     return status;
@@ -338,15 +376,18 @@ static sella_status read_file(sella_gguf *file, sella_err *err)
     uint32_t version = 0;
     uint64_t tensors = 0, keys = 0;
     if (c.size < 4 || memcmp(c.data, "GGUF", 4) != 0) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: this is not a GGUF file: it does not begin with GGUF", c.path);
+        return sella_err_set(err, SELLA_FORMAT,
+                             "%s: this is not a GGUF file: it does not begin with GGUF", c.path);
     }
     c.at = 4;
     SELLA_TRY(take_u32(&c, "the header", &version, err));
     if (version != 0 && (version & 0xffff) == 0) {
-        return sella_err_set(err, SELLA_UNSUPPORTED, "%s: this GGUF file is big-endian; expected little-endian", c.path);
+        return sella_err_set(err, SELLA_UNSUPPORTED,
+                             "%s: this GGUF file is big-endian; expected little-endian", c.path);
     }
     if (version < 2 || version > 3) {
-        return sella_err_set(err, SELLA_UNSUPPORTED, "%s: GGUF version %u; expected 2 or 3", c.path, version);
+        return sella_err_set(err, SELLA_UNSUPPORTED, "%s: GGUF version %u; expected 2 or 3", c.path,
+                             version);
     }
     SELLA_TRY(take_u64(&c, "the header", &tensors, err));
     SELLA_TRY(take_u64(&c, "the header", &keys, err));

@@ -1,6 +1,7 @@
 /* gguf.h - reading of GGUF version 2 and 3 files, mapped.
  *
- * Does:     Metadata keys with typed getters, tensors with types and offsets, all validated against the file's size before use.
+ * Does:     Metadata keys with typed getters, tensors with types and offsets, all validated against
+ *           the file's size before use.
  * Memory:   strings and tensor data are borrowed, valid until sella_gguf_close.
  * Threads:  one handle may be read by many.
  */
@@ -30,16 +31,24 @@ const sella_tensor *sella_gguf_at(const sella_gguf *file, int index);
 const sella_tensor *sella_gguf_find(const sella_gguf *file, const char *name);
 
 bool sella_gguf_has(const sella_gguf *file, const char *key);
-/* SELLA_MISSING when absent, SELLA_FORMAT when of another type; any integer width converts to int64 when it fits. */
+/* SELLA_MISSING when absent, SELLA_FORMAT when of another type; any integer width converts to int64
+ * when it fits. */
 sella_status sella_gguf_int(const sella_gguf *file, const char *key, int64_t *out, sella_err *err);
-sella_status sella_gguf_real(const sella_gguf *file, const char *key, double *out, sella_err *err); /* f32, f64 or integer */
+/* f32, f64 or integer */
+sella_status sella_gguf_real(const sella_gguf *file, const char *key, double *out, sella_err *err);
 sella_status sella_gguf_bool(const sella_gguf *file, const char *key, bool *out, sella_err *err);
-sella_status sella_gguf_string(const sella_gguf *file, const char *key, sella_span *out, sella_err *err);
-/* Arrays: count, then elements. `out` [count] is allocated here (free()); spans borrow from the mapping. */
-sella_status sella_gguf_strings(const sella_gguf *file, const char *key, sella_span **out, int64_t *count, sella_err *err);
-sella_status sella_gguf_ints(const sella_gguf *file, const char *key, int32_t **out, int64_t *count, sella_err *err);
-sella_status sella_gguf_reals(const sella_gguf *file, const char *key, float **out, int64_t *count, sella_err *err);
-/* Key names in file order, for `inspect`; value printed short into text [bytes] ("[49152 strings]" for arrays). */
+sella_status sella_gguf_string(const sella_gguf *file, const char *key, sella_span *out,
+                               sella_err *err);
+/* Arrays: count, then elements. `out` [count] is allocated here (free()); spans borrow from the
+ *         mapping. */
+sella_status sella_gguf_strings(const sella_gguf *file, const char *key, sella_span **out,
+                                int64_t *count, sella_err *err);
+sella_status sella_gguf_ints(const sella_gguf *file, const char *key, int32_t **out, int64_t *count,
+                             sella_err *err);
+sella_status sella_gguf_reals(const sella_gguf *file, const char *key, float **out, int64_t *count,
+                              sella_err *err);
+/* Key names in file order, for `inspect`; value printed short into text [bytes] ("[49152 strings]"
+ * for arrays). */
 int sella_gguf_key_count(const sella_gguf *file);
 sella_span sella_gguf_key(const sella_gguf *file, int index, char *text, size_t bytes);
 

@@ -10,10 +10,12 @@ static const struct {
     const char *name; /* plural noun */
     uint64_t bytes;
 } scalars[] = {
-    [SELLA_GGUF_U8] = {"bytes", 1},        [SELLA_GGUF_I8] = {"integers", 1},     [SELLA_GGUF_U16] = {"integers", 2},
-    [SELLA_GGUF_I16] = {"integers", 2},    [SELLA_GGUF_U32] = {"integers", 4},    [SELLA_GGUF_I32] = {"integers", 4},
-    [SELLA_GGUF_F32] = {"reals", 4},       [SELLA_GGUF_BOOL] = {"yes/no values", 1}, [SELLA_GGUF_STRING] = {"strings", 0},
-    [SELLA_GGUF_ARRAY] = {"arrays", 0},    [SELLA_GGUF_U64] = {"integers", 8},    [SELLA_GGUF_I64] = {"integers", 8},
+    [SELLA_GGUF_U8] = {"bytes", 1},       [SELLA_GGUF_I8] = {"integers", 1},
+    [SELLA_GGUF_U16] = {"integers", 2},   [SELLA_GGUF_I16] = {"integers", 2},
+    [SELLA_GGUF_U32] = {"integers", 4},   [SELLA_GGUF_I32] = {"integers", 4},
+    [SELLA_GGUF_F32] = {"reals", 4},      [SELLA_GGUF_BOOL] = {"yes/no values", 1},
+    [SELLA_GGUF_STRING] = {"strings", 0}, [SELLA_GGUF_ARRAY] = {"arrays", 0},
+    [SELLA_GGUF_U64] = {"integers", 8},   [SELLA_GGUF_I64] = {"integers", 8},
     [SELLA_GGUF_F64] = {"reals", 8},
 };
 
@@ -76,17 +78,23 @@ bool sella_gguf_has(const sella_gguf *file, const char *key)
     return sella_gguf_value_find(file, key) != NULL;
 }
 
-static sella_status wrong(const sella_gguf *file, const sella_gguf_value *v, const char *expected, sella_err *err)
+static sella_status wrong(const sella_gguf *file, const sella_gguf_value *v, const char *expected,
+                          sella_err *err)
 {
-    return sella_err_set(err, SELLA_FORMAT, "%s: key '%.*s' has %s%s; expected %s", sella_gguf_path(file), (int)v->key.bytes, v->key.data,
+    return sella_err_set(err, SELLA_FORMAT, "%s: key '%.*s' has %s%s; expected %s",
+                         sella_gguf_path(file), (int)v->key.bytes, v->key.data,
                          v->type == SELLA_GGUF_ARRAY ? "an array of " : "a value of type ",
-                         scalars[v->type == SELLA_GGUF_ARRAY ? v->element : v->type].name, expected);
+                         scalars[v->type == SELLA_GGUF_ARRAY ? v->element : v->type].name,
+                         expected);
 }
 
-static sella_status find(const sella_gguf *file, const char *key, const sella_gguf_value **out, sella_err *err)
+static sella_status find(const sella_gguf *file, const char *key, const sella_gguf_value **out,
+                         sella_err *err)
 {
     *out = sella_gguf_value_find(file, key);
-    return *out != NULL ? SELLA_OK : sella_err_set(err, SELLA_MISSING, "%s: key '%s' is missing", sella_gguf_path(file), key);
+    return *out != NULL ? SELLA_OK
+                        : sella_err_set(err, SELLA_MISSING, "%s: key '%s' is missing",
+                                        sella_gguf_path(file), key);
 }
 
 sella_status sella_gguf_int(const sella_gguf *file, const char *key, int64_t *out, sella_err *err)
@@ -135,7 +143,8 @@ sella_status sella_gguf_bool(const sella_gguf *file, const char *key, bool *out,
     return SELLA_OK;
 }
 
-sella_status sella_gguf_string(const sella_gguf *file, const char *key, sella_span *out, sella_err *err)
+sella_status sella_gguf_string(const sella_gguf *file, const char *key, sella_span *out,
+                               sella_err *err)
 {
     const sella_gguf_value *v;
     sella_status status = find(file, key, &v, err);
@@ -150,7 +159,8 @@ sella_status sella_gguf_string(const sella_gguf *file, const char *key, sella_sp
 }
 
 /* An array, and room for its elements of `size` bytes each. */
-static sella_status find_array(const sella_gguf *file, const char *key, size_t size, const sella_gguf_value **v, void **out, int64_t *count,
+static sella_status find_array(const sella_gguf *file, const char *key, size_t size,
+                               const sella_gguf_value **v, void **out, int64_t *count,
                                sella_err *err)
 {
     *out = NULL;
@@ -167,7 +177,8 @@ static sella_status find_array(const sella_gguf *file, const char *key, size_t s
     return *out != NULL ? SELLA_OK : SELLA_MEMORY;
 }
 
-sella_status sella_gguf_strings(const sella_gguf *file, const char *key, sella_span **out, int64_t *count, sella_err *err)
+sella_status sella_gguf_strings(const sella_gguf *file, const char *key, sella_span **out,
+                                int64_t *count, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_gguf_value *v;
@@ -190,7 +201,8 @@ done:
     return status;
 }
 
-sella_status sella_gguf_ints(const sella_gguf *file, const char *key, int32_t **out, int64_t *count, sella_err *err)
+sella_status sella_gguf_ints(const sella_gguf *file, const char *key, int32_t **out, int64_t *count,
+                             sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_gguf_value *v;
@@ -203,9 +215,11 @@ sella_status sella_gguf_ints(const sella_gguf *file, const char *key, int32_t **
     int32_t *values = room;
     for (int64_t i = 0; i < *count; i++) {
         int64_t value = 0;
-        if (!integer_at(v->data + (uint64_t)i * scalars[v->element].bytes, v->element, &value) || value < INT32_MIN || value > INT32_MAX) {
-            SELLA_TRY(sella_err_set(err, SELLA_FORMAT, "%s: key '%s': element %lld does not fit in 32 bits", sella_gguf_path(file), key,
-                                    (long long)i));
+        if (!integer_at(v->data + (uint64_t)i * scalars[v->element].bytes, v->element, &value) ||
+            value < INT32_MIN || value > INT32_MAX) {
+            SELLA_TRY(sella_err_set(err, SELLA_FORMAT,
+                                    "%s: key '%s': element %lld does not fit in 32 bits",
+                                    sella_gguf_path(file), key, (long long)i));
         }
         values[i] = (int32_t)value;
     }
@@ -216,7 +230,8 @@ done:
     return status;
 }
 
-sella_status sella_gguf_reals(const sella_gguf *file, const char *key, float **out, int64_t *count, sella_err *err)
+sella_status sella_gguf_reals(const sella_gguf *file, const char *key, float **out, int64_t *count,
+                              sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_gguf_value *v;
@@ -230,8 +245,9 @@ sella_status sella_gguf_reals(const sella_gguf *file, const char *key, float **o
     for (int64_t i = 0; i < *count; i++) {
         values[i] = (float)real_at(v->data + (uint64_t)i * scalars[v->element].bytes, v->element);
         if (!isfinite(values[i])) {
-            SELLA_TRY(sella_err_set(err, SELLA_FORMAT, "%s: key '%s': element %lld is not a finite 32-bit real", sella_gguf_path(file), key,
-                                    (long long)i));
+            SELLA_TRY(sella_err_set(err, SELLA_FORMAT,
+                                    "%s: key '%s': element %lld is not a finite 32-bit real",
+                                    sella_gguf_path(file), key, (long long)i));
         }
     }
     *out = values;
@@ -241,7 +257,8 @@ done:
     return status;
 }
 
-/* A text with control characters and broken UTF-8 as '?', cut at a character's end with "..." when it does not fit. */
+/* A text with control characters and broken UTF-8 as '?', cut at a character's end with "..." when
+ * it does not fit. */
 static void print_span(sella_span span, char *text, size_t bytes)
 {
     size_t n = 0;
@@ -250,7 +267,8 @@ static void print_span(sella_span span, char *text, size_t bytes)
     for (size_t i = 0; i < span.bytes;) {
         unsigned char c = (unsigned char)span.data[i];
         size_t width = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
-        bool good = i + width <= span.bytes && sella_utf8_valid(span.data + i, width) == width && c >= 0x20 && c != 0x7f;
+        bool good = i + width <= span.bytes && sella_utf8_valid(span.data + i, width) == width &&
+                    c >= 0x20 && c != 0x7f;
         width = good ? width : 1;
         if (n + width > room) {
             break;
@@ -289,7 +307,8 @@ sella_span sella_gguf_key(const sella_gguf *file, int index, char *text, size_t 
             snprintf(text, bytes, "%llu", (unsigned long long)sella_gguf_u64(v->data));
         }
     } else {
-        snprintf(text, bytes, v->type == SELLA_GGUF_F32 ? "%.9g" : "%.17g", real_at(v->data, v->type));
+        snprintf(text, bytes, v->type == SELLA_GGUF_F32 ? "%.9g" : "%.17g",
+                 real_at(v->data, v->type));
     }
     return v->key;
 }

@@ -1,7 +1,8 @@
-/* gguf_value.h - one metadata entry of a GGUF file, shared by the reader (gguf.c) and the getters (gguf_value.c).
+/* gguf_value.h - one metadata entry of a GGUF file, shared by the reader (gguf.c) and the getters
+ * (gguf_value.c).
  *
- * Layout:   `data` points at the checked bytes of the value in the mapping: a scalar, a text with its length, or the first
- *           element of an array.
+ * Layout:   `data` points at the checked bytes of the value in the mapping: a scalar, a text with
+ *           its length, or the first element of an array.
  * Memory:   everything is borrowed from the mapping.
  * Threads:  pure.
  * Not here: the getters that others use (formats/gguf.h).
@@ -51,6 +52,7 @@ uint32_t sella_gguf_u32(const uint8_t *p); /* little-endian, unaligned */
 uint64_t sella_gguf_u64(const uint8_t *p);
 
 const sella_gguf_value *sella_gguf_value_at(const sella_gguf *file, int index);
-const sella_gguf_value *sella_gguf_value_find(const sella_gguf *file, const char *key); /* NULL when absent */
+/* NULL when absent */
+const sella_gguf_value *sella_gguf_value_find(const sella_gguf *file, const char *key);
 
 #endif

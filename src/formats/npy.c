@@ -1,7 +1,8 @@
 /* npy.c - reading and writing of .npy version 1.0.
  *
- * The header is a Python dictionary literal with the three keys 'descr', 'fortran_order' and 'shape' in any order. Only what
- * numpy itself writes for plain types is accepted, so the reader below knows single-quoted words, True/False and one tuple.
+ * The header is a Python dictionary literal with the three keys 'descr', 'fortran_order' and
+ * 'shape' in any order. Only what numpy itself writes for plain types is accepted, so the reader
+ * below knows single-quoted words, True/False and one tuple.
  */
 #include "formats/npy.h"
 
@@ -19,8 +20,10 @@ static const struct {
     int64_t size;
     const char *name;
 } npy_types[] = {
-    [SELLA_NPY_U8] = {"|u1", 1, "unsigned 8-bit integers"}, [SELLA_NPY_I32] = {"<i4", 4, "32-bit integers"},
-    [SELLA_NPY_I64] = {"<i8", 8, "64-bit integers"},        [SELLA_NPY_F32] = {"<f4", 4, "32-bit reals"},
+    [SELLA_NPY_U8] = {"|u1", 1, "unsigned 8-bit integers"},
+    [SELLA_NPY_I32] = {"<i4", 4, "32-bit integers"},
+    [SELLA_NPY_I64] = {"<i8", 8, "64-bit integers"},
+    [SELLA_NPY_F32] = {"<f4", 4, "32-bit reals"},
     [SELLA_NPY_F64] = {"<f8", 8, "64-bit reals"},
 };
 
@@ -59,7 +62,9 @@ static bool npy_take(npy_cursor *c, const char *text)
 
 static sella_status npy_bad(const npy_cursor *c, const char *expected, sella_err *err)
 {
-    return sella_err_set(err, SELLA_FORMAT, "%s: the npy header does not read as numpy writes it; expected %s", c->path, expected);
+    return sella_err_set(err, SELLA_FORMAT,
+                         "%s: the npy header does not read as numpy writes it; expected %s",
+                         c->path, expected);
 }
 
 /* 'word' into text [bytes]. */
@@ -93,12 +98,15 @@ static sella_status npy_shape(npy_cursor *c, npy_header *h, sella_err *err)
             c->at++;
         }
         int64_t value = 0;
-        sella_status status = sella_parse_int(start, (size_t)(c->at - start), 0, INT64_MAX, "dimension", &value, err);
+        sella_status status =
+            sella_parse_int(start, (size_t)(c->at - start), 0, INT64_MAX, "dimension", &value, err);
         if (status != SELLA_OK) {
             return sella_err_prefix(err, status, "%s: npy header", c->path);
         }
         if (h->rank == 2) {
-            return sella_err_set(err, SELLA_SHAPE, "%s: the array has more than two dimensions; expected one or two", c->path);
+            return sella_err_set(err, SELLA_SHAPE,
+                                 "%s: the array has more than two dimensions; expected one or two",
+                                 c->path);
         }
         h->shape[h->rank++] = value;
         if (!npy_take(c, ",")) {
@@ -108,7 +116,10 @@ static sella_status npy_shape(npy_cursor *c, npy_header *h, sella_err *err)
             break;
         }
     }
-    return h->rank > 0 ? SELLA_OK : sella_err_set(err, SELLA_SHAPE, "%s: the array has no dimensions; expected one or two", c->path);
+    return h->rank > 0
+               ? SELLA_OK
+               : sella_err_set(err, SELLA_SHAPE,
+                               "%s: the array has no dimensions; expected one or two", c->path);
 }
 
 static sella_status npy_dictionary(npy_cursor *c, npy_header *h, sella_err *err)
@@ -147,32 +158,40 @@ static sella_status npy_dictionary(npy_cursor *c, npy_header *h, sella_err *err)
     }
     npy_blanks(c);
     if (c->at != c->end || !h->has_descr || !h->has_fortran || !h->has_shape) {
-        return npy_bad(c, "the keys descr, fortran_order and shape, once each, and nothing after", err);
+        return npy_bad(c, "the keys descr, fortran_order and shape, once each, and nothing after",
+                       err);
     }
 done:
     return status;
 }
 
-static sella_status npy_check(const npy_header *h, sella_npy_type want, const sella_map *map, size_t data_start, sella_err *err)
+static sella_status npy_check(const npy_header *h, sella_npy_type want, const sella_map *map,
+                              size_t data_start, sella_err *err)
 {
     if (strcmp(h->descr, npy_types[want].descr) != 0) {
-        return sella_err_set(err, SELLA_SHAPE, "%s: the array's type is '%s'; expected '%s' (%s)", map->path, h->descr,
-                             npy_types[want].descr, npy_types[want].name);
+        return sella_err_set(err, SELLA_SHAPE, "%s: the array's type is '%s'; expected '%s' (%s)",
+                             map->path, h->descr, npy_types[want].descr, npy_types[want].name);
     }
     if (h->fortran) {
-        return sella_err_set(err, SELLA_SHAPE, "%s: the array is stored in Fortran order; expected C order", map->path);
+        return sella_err_set(err, SELLA_SHAPE,
+                             "%s: the array is stored in Fortran order; expected C order",
+                             map->path);
     }
     int64_t bytes = 0;
-    if (__builtin_mul_overflow(h->shape[0], h->shape[1], &bytes) || __builtin_mul_overflow(bytes, npy_types[want].size, &bytes) ||
+    if (__builtin_mul_overflow(h->shape[0], h->shape[1], &bytes) ||
+        __builtin_mul_overflow(bytes, npy_types[want].size, &bytes) ||
         (uint64_t)bytes != map->size - data_start) {
-        return sella_err_set(err, SELLA_FORMAT,
-                             "%s: %zu bytes follow the header; expected %lld x %lld values of %lld bytes", map->path,
-                             map->size - data_start, (long long)h->shape[0], (long long)h->shape[1], (long long)npy_types[want].size);
+        return sella_err_set(
+            err, SELLA_FORMAT,
+            "%s: %zu bytes follow the header; expected %lld x %lld values of %lld bytes", map->path,
+            map->size - data_start, (long long)h->shape[0], (long long)h->shape[1],
+            (long long)npy_types[want].size);
     }
     return SELLA_OK;
 }
 
-static sella_status npy_type_find(const char *descr, const char *path, sella_npy_type *out, sella_err *err)
+static sella_status npy_type_find(const char *descr, const char *path, sella_npy_type *out,
+                                  sella_err *err)
 {
     for (size_t i = 0; i < sizeof npy_types / sizeof *npy_types; i++) {
         if (strcmp(descr, npy_types[i].descr) == 0) {
@@ -180,11 +199,13 @@ static sella_status npy_type_find(const char *descr, const char *path, sella_npy
             return SELLA_OK;
         }
     }
-    return sella_err_set(err, SELLA_UNSUPPORTED, "%s: the array's type is '%s'; expected |u1, <i4, <i8, <f4 or <f8", path, descr);
+    return sella_err_set(err, SELLA_UNSUPPORTED,
+                         "%s: the array's type is '%s'; expected |u1, <i4, <i8, <f4 or <f8", path,
+                         descr);
 }
 
-/* Values that do not begin at a multiple of their size are copied to where they do. numpy aligns to 64 bytes, before 1.14 to 16, other
- * writers as they like. */
+/* Values that do not begin at a multiple of their size are copied to where they do. numpy aligns to
+ * 64 bytes, before 1.14 to 16, other writers as they like. */
 static sella_status npy_place(sella_npy *npy, size_t data_start, sella_err *err)
 {
     const size_t bytes = npy->map.size - data_start;
@@ -202,7 +223,8 @@ static sella_status npy_place(sella_npy *npy, size_t data_start, sella_err *err)
 }
 
 /* want NULL: the type that the header names. */
-static sella_status npy_open_as(const char *path, const sella_npy_type *want, sella_npy *out, sella_err *err)
+static sella_status npy_open_as(const char *path, const sella_npy_type *want, sella_npy *out,
+                                sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_map map = {0};
@@ -210,17 +232,23 @@ static sella_status npy_open_as(const char *path, const sella_npy_type *want, se
     *out = (sella_npy){0};
     SELLA_TRY(sella_map_open(path, &map, err));
     if (map.size < NPY_PREAMBLE || memcmp(map.data, "\x93NUMPY", 6) != 0) {
-        SELLA_TRY(sella_err_set(err, SELLA_FORMAT, "%s: this is not an npy file: it does not begin with \\x93NUMPY", path));
+        SELLA_TRY(sella_err_set(err, SELLA_FORMAT,
+                                "%s: this is not an npy file: it does not begin with \\x93NUMPY",
+                                path));
     }
     if (map.data[6] != 1 || map.data[7] != 0) {
-        SELLA_TRY(sella_err_set(err, SELLA_UNSUPPORTED, "%s: npy version %d.%d; expected 1.0", path, map.data[6], map.data[7]));
+        SELLA_TRY(sella_err_set(err, SELLA_UNSUPPORTED, "%s: npy version %d.%d; expected 1.0", path,
+                                map.data[6], map.data[7]));
     }
     size_t header = (size_t)map.data[8] | (size_t)map.data[9] << 8;
     if (header > map.size - NPY_PREAMBLE) {
-        SELLA_TRY(sella_err_set(err, SELLA_FORMAT, "%s: the npy header should take %zu bytes but the file ends after %zu", path, header,
-                                map.size - NPY_PREAMBLE));
+        SELLA_TRY(
+            sella_err_set(err, SELLA_FORMAT,
+                          "%s: the npy header should take %zu bytes but the file ends after %zu",
+                          path, header, map.size - NPY_PREAMBLE));
     }
-    npy_cursor cursor = {(const char *)map.data + NPY_PREAMBLE, (const char *)map.data + NPY_PREAMBLE + header, path};
+    npy_cursor cursor = {(const char *)map.data + NPY_PREAMBLE,
+                         (const char *)map.data + NPY_PREAMBLE + header, path};
     SELLA_TRY(npy_dictionary(&cursor, &h, err));
     sella_npy_type type = SELLA_NPY_U8;
     if (want != NULL) {
@@ -264,7 +292,8 @@ void sella_npy_close(sella_npy *npy)
     }
 }
 
-sella_status sella_npy_write(const char *path, sella_npy_type type, const void *data, int64_t rows, int64_t cols, sella_err *err)
+sella_status sella_npy_write(const char *path, sella_npy_type type, const void *data, int64_t rows,
+                             int64_t cols, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_writer *writer = NULL;
@@ -272,7 +301,8 @@ sella_status sella_npy_write(const char *path, sella_npy_type type, const void *
     int64_t bytes = 0;
     if (rows < 0 || cols < 0 || __builtin_mul_overflow(rows, cols == 0 ? 1 : cols, &bytes) ||
         __builtin_mul_overflow(bytes, npy_types[type].size, &bytes)) {
-        return sella_err_set(err, SELLA_ARG, "%s: cannot write an array of %lld x %lld values", path, (long long)rows, (long long)cols);
+        return sella_err_set(err, SELLA_ARG, "%s: cannot write an array of %lld x %lld values",
+                             path, (long long)rows, (long long)cols);
     }
     char shape[64];
     if (cols == 0) {
@@ -282,7 +312,8 @@ sella_status sella_npy_write(const char *path, sella_npy_type type, const void *
     }
     memset(head, ' ', sizeof head);
     memcpy(head, "\x93NUMPY\x01\x00", 8);
-    int n = snprintf(head + NPY_PREAMBLE, sizeof head - NPY_PREAMBLE, "{'descr': '%s', 'fortran_order': False, 'shape': %s, }",
+    int n = snprintf(head + NPY_PREAMBLE, sizeof head - NPY_PREAMBLE,
+                     "{'descr': '%s', 'fortran_order': False, 'shape': %s, }",
                      npy_types[type].descr, shape);
     head[NPY_PREAMBLE + n] = ' '; /* over the terminator */
     size_t total = ((size_t)(NPY_PREAMBLE + n) + 1 + NPY_ALIGN - 1) / NPY_ALIGN * NPY_ALIGN;

@@ -15,12 +15,15 @@ static const struct {
     bool readable;
     sella_dtype dtype;
 } types[] = {
-    {"F32", 4, true, SELLA_DTYPE_F32},      {"F16", 2, true, SELLA_DTYPE_F16},      {"BF16", 2, true, SELLA_DTYPE_BF16},
-    {"F64", 8, false, SELLA_DTYPE_F32},     {"I64", 8, false, SELLA_DTYPE_F32},     {"I32", 4, false, SELLA_DTYPE_F32},
-    {"I16", 2, false, SELLA_DTYPE_F32},     {"I8", 1, false, SELLA_DTYPE_F32},      {"U64", 8, false, SELLA_DTYPE_F32},
-    {"U32", 4, false, SELLA_DTYPE_F32},     {"U16", 2, false, SELLA_DTYPE_F32},     {"U8", 1, false, SELLA_DTYPE_F32},
-    {"BOOL", 1, false, SELLA_DTYPE_F32},    {"F8_E4M3", 1, false, SELLA_DTYPE_F32}, {"F8_E5M2", 1, false, SELLA_DTYPE_F32},
-    {"F8_E8M0", 1, false, SELLA_DTYPE_F32}, {"C64", 8, false, SELLA_DTYPE_F32},
+    {"F32", 4, true, SELLA_DTYPE_F32},      {"F16", 2, true, SELLA_DTYPE_F16},
+    {"BF16", 2, true, SELLA_DTYPE_BF16},    {"F64", 8, false, SELLA_DTYPE_F32},
+    {"I64", 8, false, SELLA_DTYPE_F32},     {"I32", 4, false, SELLA_DTYPE_F32},
+    {"I16", 2, false, SELLA_DTYPE_F32},     {"I8", 1, false, SELLA_DTYPE_F32},
+    {"U64", 8, false, SELLA_DTYPE_F32},     {"U32", 4, false, SELLA_DTYPE_F32},
+    {"U16", 2, false, SELLA_DTYPE_F32},     {"U8", 1, false, SELLA_DTYPE_F32},
+    {"BOOL", 1, false, SELLA_DTYPE_F32},    {"F8_E4M3", 1, false, SELLA_DTYPE_F32},
+    {"F8_E5M2", 1, false, SELLA_DTYPE_F32}, {"F8_E8M0", 1, false, SELLA_DTYPE_F32},
+    {"C64", 8, false, SELLA_DTYPE_F32},
 };
 
 struct sella_safetensors {
@@ -39,7 +42,8 @@ static uint64_t read_u64(const uint8_t *p)
     return value;
 }
 
-static sella_status read_shape(const json_t *entry, sella_tensor *t, const char *path, sella_err *err)
+static sella_status read_shape(const json_t *entry, sella_tensor *t, const char *path,
+                               sella_err *err)
 {
     const json_t *shape = json_object_get(entry, "shape");
     size_t rank = json_array_size(shape);
@@ -47,22 +51,25 @@ static sella_status read_shape(const json_t *entry, sella_tensor *t, const char 
         return sella_err_set(err, SELLA_FORMAT, "%s: tensor '%s' has no shape", path, t->name);
     }
     if (rank > SELLA_TENSOR_RANK_MAX) {
-        return sella_err_set(err, SELLA_UNSUPPORTED, "%s: tensor '%s' has %zu dimensions; expected at most %d", path, t->name, rank,
-                             SELLA_TENSOR_RANK_MAX);
+        return sella_err_set(err, SELLA_UNSUPPORTED,
+                             "%s: tensor '%s' has %zu dimensions; expected at most %d", path,
+                             t->name, rank, SELLA_TENSOR_RANK_MAX);
     }
     t->rank = (int)rank;
     for (size_t i = 0; i < rank; i++) {
         const json_t *d = json_array_get(shape, i);
         if (!json_is_integer(d) || json_integer_value(d) < 0) {
-            return sella_err_set(err, SELLA_FORMAT, "%s: tensor '%s': dimension %zu is not a whole number >= 0", path, t->name, i);
+            return sella_err_set(err, SELLA_FORMAT,
+                                 "%s: tensor '%s': dimension %zu is not a whole number >= 0", path,
+                                 t->name, i);
         }
         t->shape[i] = json_integer_value(d);
     }
     return SELLA_OK;
 }
 
-static sella_status read_tensor(const json_t *entry, const uint8_t *data, uint64_t data_bytes, sella_tensor *t, const char *path,
-                                sella_err *err)
+static sella_status read_tensor(const json_t *entry, const uint8_t *data, uint64_t data_bytes,
+                                sella_tensor *t, const char *path, sella_err *err)
 {
     const char *type = json_string_value(json_object_get(entry, "dtype"));
     size_t k = 0;
@@ -70,7 +77,8 @@ static sella_status read_tensor(const json_t *entry, const uint8_t *data, uint64
         k++;
     }
     if (k == sizeof types / sizeof *types) {
-        return sella_err_set(err, SELLA_UNSUPPORTED, "%s: tensor '%s' has the unknown type '%.40s'", path, t->name, type ? type : "");
+        return sella_err_set(err, SELLA_UNSUPPORTED, "%s: tensor '%s' has the unknown type '%.40s'",
+                             path, t->name, type ? type : "");
     }
     t->type_name = types[k].name;
     t->readable = types[k].readable;
@@ -85,17 +93,22 @@ static sella_status read_tensor(const json_t *entry, const uint8_t *data, uint64
     }
     const json_t *range = json_object_get(entry, "data_offsets");
     const json_t *first = json_array_get(range, 0), *last = json_array_get(range, 1);
-    if (json_array_size(range) != 2 || !json_is_integer(first) || !json_is_integer(last) || json_integer_value(first) < 0 ||
-        json_integer_value(last) < json_integer_value(first) || (uint64_t)json_integer_value(last) > data_bytes) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: tensor '%s': data_offsets are not two places within the %llu bytes of data", path,
-                             t->name, (unsigned long long)data_bytes);
+    if (json_array_size(range) != 2 || !json_is_integer(first) || !json_is_integer(last) ||
+        json_integer_value(first) < 0 || json_integer_value(last) < json_integer_value(first) ||
+        (uint64_t)json_integer_value(last) > data_bytes) {
+        return sella_err_set(
+            err, SELLA_FORMAT,
+            "%s: tensor '%s': data_offsets are not two places within the %llu bytes of data", path,
+            t->name, (unsigned long long)data_bytes);
     }
     uint64_t need = 0;
     t->data = data + json_integer_value(first);
     t->bytes = (uint64_t)(json_integer_value(last) - json_integer_value(first));
     if (__builtin_mul_overflow(values, types[k].bytes, &need) || need != t->bytes) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: tensor '%s' has %llu bytes; its shape holds %llu values of type %s", path, t->name,
-                             (unsigned long long)t->bytes, (unsigned long long)values, t->type_name);
+        return sella_err_set(
+            err, SELLA_FORMAT,
+            "%s: tensor '%s' has %llu bytes; its shape holds %llu values of type %s", path, t->name,
+            (unsigned long long)t->bytes, (unsigned long long)values, t->type_name);
     }
     return SELLA_OK;
 }
@@ -105,11 +118,14 @@ static sella_status check_meta(const sella_safetensors *file, sella_err *err)
     const char *key;
     json_t *value;
     if (file->meta != NULL && !json_is_object(file->meta)) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: __metadata__ is not a map of texts", file->map.path);
+        return sella_err_set(err, SELLA_FORMAT, "%s: __metadata__ is not a map of texts",
+                             file->map.path);
     }
     json_object_foreach((json_t *)file->meta, key, value) {
         if (!json_is_string(value)) {
-            return sella_err_set(err, SELLA_FORMAT, "%s: the value of __metadata__ '%.80s' is not a text", file->map.path, key);
+            return sella_err_set(err, SELLA_FORMAT,
+                                 "%s: the value of __metadata__ '%.80s' is not a text",
+                                 file->map.path, key);
         }
     }
     return SELLA_OK;
@@ -120,19 +136,24 @@ static sella_status read_header(sella_safetensors *file, sella_err *err)
     sella_status status = SELLA_OK;
     const char *path = file->map.path;
     if (file->map.size < 8) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: the file has %zu bytes; a safetensors file has at least 8", path, file->map.size);
+        return sella_err_set(err, SELLA_FORMAT,
+                             "%s: the file has %zu bytes; a safetensors file has at least 8", path,
+                             file->map.size);
     }
     uint64_t length = read_u64(file->map.data);
     if (length > HEADER_MAX || length > file->map.size - 8) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: the header should take %llu bytes; expected at most %zu", path,
-                             (unsigned long long)length, file->map.size - 8 < HEADER_MAX ? file->map.size - 8 : (size_t)HEADER_MAX);
+        return sella_err_set(
+            err, SELLA_FORMAT, "%s: the header should take %llu bytes; expected at most %zu", path,
+            (unsigned long long)length,
+            file->map.size - 8 < HEADER_MAX ? file->map.size - 8 : (size_t)HEADER_MAX);
     }
     const uint8_t *data = file->map.data + 8 + length;
     uint64_t data_bytes = file->map.size - 8 - length;
     if (length == 0 || file->map.data[8] != '{') {
         return sella_err_set(err, SELLA_FORMAT, "%s: the header is not a JSON object", path);
     }
-    SELLA_TRY(sella_json_parse((const char *)file->map.data + 8, (size_t)length, path, &file->header, err));
+    SELLA_TRY(sella_json_parse((const char *)file->map.data + 8, (size_t)length, path,
+                               &file->header, err));
     if (!json_is_object(file->header)) {
         return sella_err_set(err, SELLA_FORMAT, "%s: the header is not a JSON object", path);
     }
@@ -207,7 +228,9 @@ const char *sella_safetensors_meta(const sella_safetensors *file, const char *ke
     return json_string_value(json_object_get(file->meta, key));
 }
 
-void sella_safetensors_meta_each(const sella_safetensors *file, void (*each)(void *user, const char *key, const char *value), void *user)
+void sella_safetensors_meta_each(const sella_safetensors *file,
+                                 void (*each)(void *user, const char *key, const char *value),
+                                 void *user)
 {
     const char *key;
     json_t *value;
@@ -217,34 +240,43 @@ void sella_safetensors_meta_each(const sella_safetensors *file, void (*each)(voi
 }
 
 /* One entry of the header; *offset advances past the tensor's data. */
-static sella_status describe(json_t *header, const sella_tensor_out *t, uint64_t *offset, const char *path, sella_err *err)
+static sella_status describe(json_t *header, const sella_tensor_out *t, uint64_t *offset,
+                             const char *path, sella_err *err)
 {
     sella_tensor shape = {.name = t->name, .rank = t->rank};
     uint64_t values = 0, end = 0;
-    if (t->rank < 0 || t->rank > SELLA_TENSOR_RANK_MAX || json_object_get(header, t->name) != NULL) {
-        return sella_err_set(err, SELLA_ARG, "%s: tensor '%s' has rank %d or is there twice", path, t->name, t->rank);
+    if (t->rank < 0 || t->rank > SELLA_TENSOR_RANK_MAX ||
+        json_object_get(header, t->name) != NULL) {
+        return sella_err_set(err, SELLA_ARG, "%s: tensor '%s' has rank %d or is there twice", path,
+                             t->name, t->rank);
     }
     memcpy(shape.shape, t->shape, sizeof shape.shape);
     sella_status status = sella_tensor_values(&shape, &values, path, err);
     if (status != SELLA_OK) {
         return status;
     }
-    if (__builtin_mul_overflow(values, sizeof(float), &end) || __builtin_add_overflow(end, *offset, &end) || end > INT64_MAX) {
-        return sella_err_set(err, SELLA_ARG, "%s: tensor '%s' is too large to write", path, t->name);
+    if (__builtin_mul_overflow(values, sizeof(float), &end) ||
+        __builtin_add_overflow(end, *offset, &end) || end > INT64_MAX) {
+        return sella_err_set(err, SELLA_ARG, "%s: tensor '%s' is too large to write", path,
+                             t->name);
     }
     json_t *dims = json_array();
     for (int i = 0; dims != NULL && i < t->rank; i++) {
         json_array_append_new(dims, json_integer(t->shape[i]));
     }
-    json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", "F32", "shape", dims, "data_offsets", (json_int_t)*offset, (json_int_t)end);
+    json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", "F32", "shape", dims, "data_offsets",
+                              (json_int_t)*offset, (json_int_t)end);
     if (json_object_set_new(header, t->name, entry) != 0) {
-        return sella_err_set(err, SELLA_ARG, "%s: the tensor name '%.80s' is not valid UTF-8, or memory is out", path, t->name);
+        return sella_err_set(err, SELLA_ARG,
+                             "%s: the tensor name '%.80s' is not valid UTF-8, or memory is out",
+                             path, t->name);
     }
     *offset = end;
     return SELLA_OK;
 }
 
-static sella_status write_header(sella_writer *writer, const json_t *header, const char *path, sella_err *err)
+static sella_status write_header(sella_writer *writer, const json_t *header, const char *path,
+                                 sella_err *err)
 {
     sella_status status = SELLA_OK;
     uint8_t length[8];
@@ -256,7 +288,9 @@ static sella_status write_header(sella_writer *writer, const json_t *header, con
     size_t bytes = strlen(text);
     size_t padded = (8 + bytes + ALIGN - 1) / ALIGN * ALIGN - 8; /* blanks are part of the header */
     if (padded > HEADER_MAX) {
-        SELLA_TRY(sella_err_set(err, SELLA_ARG, "%s: the header takes %zu bytes; expected at most %d", path, padded, HEADER_MAX));
+        SELLA_TRY(sella_err_set(err, SELLA_ARG,
+                                "%s: the header takes %zu bytes; expected at most %d", path, padded,
+                                HEADER_MAX));
     }
     memset(blanks, ' ', sizeof blanks);
     for (int i = 0; i < 8; i++) {
@@ -270,8 +304,8 @@ done:
     return status;
 }
 
-sella_status sella_safetensors_write(const char *path, const sella_tensor_out *tensors, int count, const char *const *meta,
-                                     sella_err *err)
+sella_status sella_safetensors_write(const char *path, const sella_tensor_out *tensors, int count,
+                                     const char *const *meta, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_writer *writer = NULL;
@@ -282,8 +316,11 @@ sella_status sella_safetensors_write(const char *path, const sella_tensor_out *t
         SELLA_TRY(sella_err_memory(err, path, 0));
     }
     for (int i = 0; meta != NULL && meta[i] != NULL; i += 2) {
-        if (meta[i + 1] == NULL || json_object_set_new(notes, meta[i], json_string(meta[i + 1])) != 0) {
-            SELLA_TRY(sella_err_set(err, SELLA_ARG, "%s: the value of metadata '%.80s' is missing or not valid UTF-8", path, meta[i]));
+        if (meta[i + 1] == NULL ||
+            json_object_set_new(notes, meta[i], json_string(meta[i + 1])) != 0) {
+            SELLA_TRY(sella_err_set(
+                err, SELLA_ARG, "%s: the value of metadata '%.80s' is missing or not valid UTF-8",
+                path, meta[i]));
         }
     }
     json_object_set(header, "__metadata__", notes);

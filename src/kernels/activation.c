@@ -17,7 +17,8 @@ void sella_swiglu_forward(float *y, int ldy, const float *gu, int ldgu, int N, i
     }
 }
 
-void sella_swiglu_backward(float *dgu, int lddgu, const float *dy, int lddy, const float *gu, int ldgu, int N, int F)
+void sella_swiglu_backward(float *dgu, int lddgu, const float *dy, int lddy, const float *gu,
+                           int ldgu, int N, int F)
 {
     const sella_fast *fast = sella_fast_best();
 #pragma omp parallel for schedule(static) if (N > 1)

@@ -1,18 +1,21 @@
 /* activation.h - SwiGLU, GELU (erf form), sigmoid, and small element-wise helpers.
  *
- * Layout:   row-major f32. Gate and up of SwiGLU stand in one row [2F] (one GEMM makes both): gate first.
- * Threads:  internally parallel over rows; helpers are vectorised. The vector exp is exact to 2 ulp and has the same bits with AVX2 and AVX-512;
- *           without either it is libm's.
+ * Layout:   row-major f32. Gate and up of SwiGLU stand in one row [2F] (one GEMM makes both): gate
+ *           first.
+ * Threads:  internally parallel over rows; helpers are vectorised. The vector exp is exact to 2 ulp
+ *           and has the same bits with AVX2 and AVX-512; without either it is libm's.
  */
 #ifndef SELLA_KERNELS_ACTIVATION_H
 #define SELLA_KERNELS_ACTIVATION_H
 
 #include <stddef.h>
 
-/* y[n, f] = silu(gu[n, f]) * gu[n, F + f].   y out [N, F] row stride ldy; gu in [N, 2F] row stride ldgu. */
+/* y[n, f] = silu(gu[n, f]) * gu[n, F + f].   y out [N, F] row stride ldy; gu in [N, 2F] row stride
+ * ldgu. */
 void sella_swiglu_forward(float *y, int ldy, const float *gu, int ldgu, int N, int F);
 /* dgu out [N, 2F] (may alias gu); dy in [N, F]; gu in as forward. */
-void sella_swiglu_backward(float *dgu, int lddgu, const float *dy, int lddy, const float *gu, int ldgu, int N, int F);
+void sella_swiglu_backward(float *dgu, int lddgu, const float *dy, int lddy, const float *gu,
+                           int ldgu, int N, int F);
 
 /* GELU with erf (paper eq 7): y may alias x. backward: dx = dy * gelu'(x), dx may alias dy. */
 void sella_gelu_forward(float *y, const float *x, size_t n);

@@ -1,12 +1,14 @@
-/* attention.c - attention over a forest of segments: which keys a tile of queries sees, and who works on which tile.
+/* attention.c - attention over a forest of segments: which keys a tile of queries sees, and who
+ * works on which tile.
  *
- * In depth-first order the tokens that see token j are exactly j .. e_j - 1, where e_j ends the subtree of j's segment. So a tile of
- * queries needs the path from its first query to the root (a few ranges of older tokens) and the tokens between its queries; and the
- * queries that see a key are a range of the tile.
+ * In depth-first order the tokens that see token j are exactly j .. e_j - 1, where e_j ends the
+ * subtree of j's segment. So a tile of queries needs the path from its first query to the root (a
+ * few ranges of older tokens) and the tokens between its queries; and the queries that see a key
+ * are a range of the tile.
  *
- * Backward sums dk and dv without races and in an order that the number of threads does not change: tokens are cut into chunks; a
- * chunk's queries add to the rows of its own tokens directly and to a partial copy of the older rows on its path, and the copies are
- * added in the order of the chunks.
+ * Backward sums dk and dv without races and in an order that the number of threads does not change:
+ * tokens are cut into chunks; a chunk's queries add to the rows of its own tokens directly and to a
+ * partial copy of the older rows on its path, and the copies are added in the order of the chunks.
  */
 #include "kernels/attention.h"
 
@@ -83,7 +85,8 @@ static layout layout_make(const sella_attention_shape *shape, const sella_attent
     at.partial = at.offsets + aligned(CHUNKS + 1);
     at.workers_at = at.partial + aligned(at.rows * 2 * D * (size_t)shape->G);
     at.lists = aligned(5 * T);
-    at.worker = at.lists + aligned(size->forward_work > size->backward_work ? size->forward_work : size->backward_work);
+    at.worker = at.lists + aligned(size->forward_work > size->backward_work ? size->forward_work
+                                                                            : size->backward_work);
     at.total = at.workers_at + (size_t)at.workers * at.worker;
     return at;
 }
@@ -111,7 +114,8 @@ static int first_query(const int32_t *query, int n, int token)
 }
 
 /* The tokens before query[0] that it sees, ascending, with the ranges of queries that see them. */
-static void list_path(key_list *list, const sella_attention_shape *shape, const int32_t *query, int n)
+static void list_path(key_list *list, const sella_attention_shape *shape, const int32_t *query,
+                      int n)
 {
     int s = segment_of(shape, query[0]), end = query[0];
     int at = list->count = path_length(shape, query[0]);
@@ -129,10 +133,12 @@ static void list_path(key_list *list, const sella_attention_shape *shape, const 
 }
 
 /* Adds the tokens from query[0] to query[n - 1] that some query sees. */
-static void list_between(key_list *list, const sella_attention_shape *shape, const int32_t *query, int n)
+static void list_between(key_list *list, const sella_attention_shape *shape, const int32_t *query,
+                         int n)
 {
     int low = 0;
-    for (int s = segment_of(shape, query[0]); s < shape->S && shape->start_s[s] <= query[n - 1]; s++) {
+    for (int s = segment_of(shape, query[0]); s < shape->S && shape->start_s[s] <= query[n - 1];
+         s++) {
         const int high = first_query(query, n, shape->start_s[shape->subtree_s[s]]);
         const int from = shape->start_s[s] < query[0] ? query[0] : shape->start_s[s];
         for (int j = from; j < shape->start_s[s + 1] && j <= query[n - 1]; j++) {
@@ -167,10 +173,16 @@ static int query_token(const call *c, int n)
     return c->query_n == NULL ? n : c->query_n[n];
 }
 
-/* Cut the queries into tiles; a tile never crosses a chunk, so that backward can use the same ones. */
-static call call_make(const sella_attention_shape *shape, const sella_fast *fast, const int32_t *query_n, int N, float *scratch)
+/* Cut the queries into tiles; a tile never crosses a chunk, so that backward can use the same
+ * ones. */
+static call call_make(const sella_attention_shape *shape, const sella_fast *fast,
+                      const int32_t *query_n, int N, float *scratch)
 {
-    call c = {.shape = shape, .fast = fast, .query_n = query_n, .N = query_n == NULL ? shape->T : N, .scratch = scratch};
+    call c = {.shape = shape,
+              .fast = fast,
+              .query_n = query_n,
+              .N = query_n == NULL ? shape->T : N,
+              .scratch = scratch};
     fast->attention_size(&c.size, shape->D, shape->H / shape->G);
     assert(c.size.queries <= TILE_MAX && shape->H % shape->G == 0);
     c.at = layout_make(shape, &c.size);
@@ -237,7 +249,8 @@ static key_list worker_lists(const call *c, float *worker)
 }
 
 /* Fill in the queries and keys of tile number i. query has TILE_MAX places. */
-static void tile_fill(sella_attention_tile *tile, key_list *list, int32_t *query, const call *c, int i)
+static void tile_fill(sella_attention_tile *tile, key_list *list, int32_t *query, const call *c,
+                      int i)
 {
     const int from = c->tile[i], n = c->tile[i + 1] - from;
     for (int j = 0; j < n; j++) {
@@ -279,7 +292,8 @@ static void clear_rows(float *x, int ld, int from, int to, int C)
 static float *chunk_partial(const call *c, int g, int chunk)
 {
     const int32_t *offset = (const int32_t *)(const void *)(c->scratch + c->at.offsets);
-    return c->scratch + c->at.partial + ((size_t)g * c->at.rows + (size_t)offset[chunk]) * 2 * (size_t)c->shape->D;
+    return c->scratch + c->at.partial +
+           ((size_t)g * c->at.rows + (size_t)offset[chunk]) * 2 * (size_t)c->shape->D;
 }
 
 /* All queries of one chunk and one key head. */
@@ -290,7 +304,8 @@ static void backward_chunk(const call *c, const tensors *x, int chunk, int g)
     int32_t query[TILE_MAX], *slot_of = (int32_t *)(void *)worker + 4 * (size_t)shape->T;
     sella_attention_tile tile = tile_make(c, x, g, worker);
     key_list list = worker_lists(c, worker);
-    const int start = chunk * c->at.chunk, end = shape->T - start < c->at.chunk ? shape->T : start + c->at.chunk;
+    const int start = chunk * c->at.chunk,
+              end = shape->T - start < c->at.chunk ? shape->T : start + c->at.chunk;
     clear_rows(tile.dk, x->lddk, start, end, shape->D);
     clear_rows(tile.dv, x->lddv, start, end, shape->D);
     if (c->query_n != NULL) { /* otherwise every row is overwritten */
@@ -362,9 +377,10 @@ size_t sella_attention_scratch_with(const sella_fast *fast, const sella_attentio
     return at.total;
 }
 
-void sella_attention_forward_with(const sella_fast *fast, float *o, int ldo, float *lse, const float *q, int ldq, const float *k, int ldk,
-                                  const float *v, int ldv, const int32_t *query_n, int N, const sella_attention_shape *shape,
-                                  float *scratch)
+void sella_attention_forward_with(const sella_fast *fast, float *o, int ldo, float *lse,
+                                  const float *q, int ldq, const float *k, int ldk, const float *v,
+                                  int ldv, const int32_t *query_n, int N,
+                                  const sella_attention_shape *shape, float *scratch)
 {
     if (!tiled(fast, shape)) {
         sella_attention_forward_plain(o, ldo, lse, q, ldq, k, ldk, v, ldv, query_n, N, shape);
@@ -374,7 +390,8 @@ void sella_attention_forward_with(const sella_fast *fast, float *o, int ldo, flo
         return;
     }
     const call c = call_make(shape, fast, query_n, N, scratch);
-    const tensors x = {.q = q, .k = k, .v = v, .o = o, .lse = lse, .ldq = ldq, .ldk = ldk, .ldv = ldv, .ldo = ldo};
+    const tensors x = {
+        .q = q, .k = k, .v = v, .o = o, .lse = lse, .ldq = ldq, .ldk = ldk, .ldv = ldv, .ldo = ldo};
     const int tasks = c.tiles * shape->G;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(c.at.workers)
     for (int task = 0; task < tasks; task++) {
@@ -382,21 +399,39 @@ void sella_attention_forward_with(const sella_fast *fast, float *o, int ldo, flo
     }
 }
 
-void sella_attention_backward_with(const sella_fast *fast, float *dq, int lddq, float *dk, int lddk, float *dv, int lddv, const float *do_,
-                                   int lddo, const float *o, int ldo, const float *lse, const float *q, int ldq, const float *k, int ldk,
-                                   const float *v, int ldv, const int32_t *query_n, int N, const sella_attention_shape *shape,
-                                   float *scratch)
+void sella_attention_backward_with(const sella_fast *fast, float *dq, int lddq, float *dk, int lddk,
+                                   float *dv, int lddv, const float *do_, int lddo, const float *o,
+                                   int ldo, const float *lse, const float *q, int ldq,
+                                   const float *k, int ldk, const float *v, int ldv,
+                                   const int32_t *query_n, int N,
+                                   const sella_attention_shape *shape, float *scratch)
 {
     if (!tiled(fast, shape)) {
-        sella_attention_backward_plain(dq, lddq, dk, lddk, dv, lddv, do_, lddo, o, ldo, lse, q, ldq, k, ldk, v, ldv, query_n, N, shape);
+        sella_attention_backward_plain(dq, lddq, dk, lddk, dv, lddv, do_, lddo, o, ldo, lse, q, ldq,
+                                       k, ldk, v, ldv, query_n, N, shape);
         return;
     }
     if (shape->T == 0) {
         return;
     }
     const call c = call_make(shape, fast, query_n, N, scratch);
-    const tensors x = {.q = q, .k = k, .v = v, .do_ = do_, .o = (float *)(uintptr_t)o, .lse = (float *)(uintptr_t)lse, .dq = dq, .dk = dk,
-                       .dv = dv, .ldq = ldq, .ldk = ldk, .ldv = ldv, .lddo = lddo, .ldo = ldo, .lddq = lddq, .lddk = lddk, .lddv = lddv};
+    const tensors x = {.q = q,
+                       .k = k,
+                       .v = v,
+                       .do_ = do_,
+                       .o = (float *)(uintptr_t)o,
+                       .lse = (float *)(uintptr_t)lse,
+                       .dq = dq,
+                       .dk = dk,
+                       .dv = dv,
+                       .ldq = ldq,
+                       .ldk = ldk,
+                       .ldv = ldv,
+                       .lddo = lddo,
+                       .ldo = ldo,
+                       .lddq = lddq,
+                       .lddk = lddk,
+                       .lddv = lddv};
     int32_t *offset = (int32_t *)(void *)(scratch + c.at.offsets);
     for (int chunk = 0, rows = 0; chunk < c.at.chunks; chunk++) {
         offset[chunk] = rows;
@@ -416,16 +451,20 @@ void sella_attention_backward_with(const sella_fast *fast, float *dq, int lddq, 
     }
 }
 
-void sella_attention_forward(float *o, int ldo, float *lse, const float *q, int ldq, const float *k, int ldk, const float *v, int ldv,
-                             const int32_t *query_n, int N, const sella_attention_shape *shape, float *scratch)
+void sella_attention_forward(float *o, int ldo, float *lse, const float *q, int ldq, const float *k,
+                             int ldk, const float *v, int ldv, const int32_t *query_n, int N,
+                             const sella_attention_shape *shape, float *scratch)
 {
-    sella_attention_forward_with(sella_fast_best(), o, ldo, lse, q, ldq, k, ldk, v, ldv, query_n, N, shape, scratch);
+    sella_attention_forward_with(sella_fast_best(), o, ldo, lse, q, ldq, k, ldk, v, ldv, query_n, N,
+                                 shape, scratch);
 }
 
-void sella_attention_backward(float *dq, int lddq, float *dk, int lddk, float *dv, int lddv, const float *do_, int lddo, const float *o, int ldo,
-                              const float *lse, const float *q, int ldq, const float *k, int ldk, const float *v, int ldv,
-                              const int32_t *query_n, int N, const sella_attention_shape *shape, float *scratch)
+void sella_attention_backward(float *dq, int lddq, float *dk, int lddk, float *dv, int lddv,
+                              const float *do_, int lddo, const float *o, int ldo, const float *lse,
+                              const float *q, int ldq, const float *k, int ldk, const float *v,
+                              int ldv, const int32_t *query_n, int N,
+                              const sella_attention_shape *shape, float *scratch)
 {
-    sella_attention_backward_with(sella_fast_best(), dq, lddq, dk, lddk, dv, lddv, do_, lddo, o, ldo, lse, q, ldq, k, ldk, v, ldv, query_n, N,
-                                  shape, scratch);
+    sella_attention_backward_with(sella_fast_best(), dq, lddq, dk, lddk, dv, lddv, do_, lddo, o,
+                                  ldo, lse, q, ldq, k, ldk, v, ldv, query_n, N, shape, scratch);
 }

@@ -1,10 +1,13 @@
-/* attention_body.h - attention of one tile, over the vectors of simd.h: included by the files that have the flags.
+/* attention_body.h - attention of one tile, over the vectors of simd.h: included by the files that
+ * have the flags.
  *
- * Everything between the packed queries and the keys is held transposed: rows (query token, head) run along the vector, so that the
- * softmax needs no sum across lanes, keys and values are read where they stand (as broadcast scalars), and a key's mask is a range
- * of lanes. Key blocks of KEYS; the products work on MR x 2 vectors of the result.
+ * Everything between the packed queries and the keys is held transposed: rows (query token, head)
+ * run along the vector, so that the softmax needs no sum across lanes, keys and values are read
+ * where they stand (as broadcast scalars), and a key's mask is a range of lanes. Key blocks of
+ * KEYS; the products work on MR x 2 vectors of the result.
  *
- * Easy to get wrong: parts of S that no row sees are not computed, so the softmax pass writes zeros there before they are read.
+ * Easy to get wrong: parts of S that no row sees are not computed, so the softmax pass writes zeros
+ * there before they are read.
  */
 #ifndef SELLA_KERNELS_ATTENTION_BODY_H
 #define SELLA_KERNELS_ATTENTION_BODY_H
@@ -25,8 +28,8 @@ enum { FORWARD_KEYS = 128, BACKWARD_KEYS = 64, KEYS_MAX = 128, ROWS = SELLA_ATTE
 /* ---- products ---- */
 
 /* c_m[0 .. nv W) = or += sum_k a_m[k] b[k, :]; the last vector has `tail` lanes. */
-SELLA_INLINE void dot_tile(int mr, int nv, int K, const float *const *a, const float *b, int ldb, float *const *c, size_t at, int tail,
-                           int add)
+SELLA_INLINE void dot_tile(int mr, int nv, int K, const float *const *a, const float *b, int ldb,
+                           float *const *c, size_t at, int tail, int add)
 {
     vf sum[8][2];
     UNROLL for (int m = 0; m < mr; m++) {
@@ -59,7 +62,8 @@ SELLA_INLINE void dot_tile(int mr, int nv, int K, const float *const *a, const f
 }
 
 /* c[m, :] += sum_k a_k[m] b[k, :] */
-SELLA_INLINE void sum_tile(int mr, int nv, int K, const float *const *a, int m0, const float *b, int ldb, float *c, int ldc)
+SELLA_INLINE void sum_tile(int mr, int nv, int K, const float *const *a, int m0, const float *b,
+                           int ldb, float *c, int ldc)
 {
     vf sum[8][2];
     UNROLL for (int m = 0; m < mr; m++) {
@@ -108,14 +112,16 @@ SELLA_INLINE int tile_rows(int left)
         break;            \
     }
 
-static void dot_pair(int mr, int K, const float *const *a, const float *b, int ldb, float *const *c, size_t at, int add)
+static void dot_pair(int mr, int K, const float *const *a, const float *b, int ldb, float *const *c,
+                     size_t at, int add)
 {
 #define CALL(rows) dot_tile(rows, 2, K, a, b, ldb, c, at, W, add)
     BY_ROWS(mr, CALL)
 #undef CALL
 }
 
-static void dot_single(int mr, int K, const float *const *a, const float *b, int ldb, float *const *c, size_t at, int tail, int add)
+static void dot_single(int mr, int K, const float *const *a, const float *b, int ldb,
+                       float *const *c, size_t at, int tail, int add)
 {
 #define CALL(rows) dot_tile(rows, 1, K, a, b, ldb, c, at, tail, add)
     BY_ROWS(mr, CALL)
@@ -123,7 +129,8 @@ static void dot_single(int mr, int K, const float *const *a, const float *b, int
 }
 
 /* [M, nv W] of the second product. */
-static void sum_panel(int nv, int M, int K, const float *const *a, const float *b, int ldb, float *c, int ldc)
+static void sum_panel(int nv, int M, int K, const float *const *a, const float *b, int ldb,
+                      float *c, int ldc)
 {
     for (int m = 0, mr; m < M; m += mr) {
         mr = tile_rows(M - m);
@@ -142,8 +149,10 @@ static void sum_panel(int nv, int M, int K, const float *const *a, const float *
 
 /* ---- rows in and out ---- */
 
-/* Where the tile's rows stand in a tensor of token rows; rows from R to RP repeat the last one (no key is seen from there). */
-static void row_pointers(const sella_attention_tile *t, const float **row, const float *x, int ld, int RP)
+/* Where the tile's rows stand in a tensor of token rows; rows from R to RP repeat the last one (no
+ * key is seen from there). */
+static void row_pointers(const sella_attention_tile *t, const float **row, const float *x, int ld,
+                         int RP)
 {
     int r = 0;
     for (int i = 0; i < t->queries; i++) {
@@ -157,7 +166,8 @@ static void row_pointers(const sella_attention_tile *t, const float **row, const
     }
 }
 
-/* Ask for the rows before they are needed, all at once: packing them one after the other would wait for each. */
+/* Ask for the rows before they are needed, all at once: packing them one after the other would wait
+ * for each. */
 static void fetch(const float *const *row, int R, int D)
 {
     for (int r = 0; r < R; r++) {
@@ -167,9 +177,10 @@ static void fetch(const float *const *row, int R, int D)
     }
 }
 
-/* xt [D, RP] = factor * rows, transposed. RP is a multiple of 8. packed [RP, DP] gets the rows as they are unless it is NULL, with
- * zeros from D to DP. */
-static void pack(float *xt, int RP, float *packed, int DP, const float *const *row, int D, float factor)
+/* xt [D, RP] = factor * rows, transposed. RP is a multiple of 8. packed [RP, DP] gets the rows as
+ * they are unless it is NULL, with zeros from D to DP. */
+static void pack(float *xt, int RP, float *packed, int DP, const float *const *row, int D,
+                 float factor)
 {
     const __m256 by = _mm256_set1_ps(factor);
     for (int r = 0; r < RP; r += 8) {
@@ -267,7 +278,8 @@ SELLA_INLINE void group_range(const key_block *block, int j, int mr, int *low, i
 }
 
 /* st [count, RP] = a_j . xt[:, row], where rows see the key at all. a: the block's k or v rows. */
-static void block_scores(const key_block *block, float *st, int RP, const float *const *a, const float *xt, int D)
+static void block_scores(const key_block *block, float *st, int RP, const float *const *a,
+                         const float *xt, int D)
 {
     for (int j = 0, mr; j < block->count; j += mr) {
         mr = tile_rows(block->count - j);
@@ -290,7 +302,8 @@ static void block_scores(const key_block *block, float *st, int RP, const float 
 }
 
 /* xt [D, RP] += a_j^T pt, by panels of rows, each with the keys that it sees. */
-static void block_sum(const key_block *block, const float *pt, int RP, const float *const *a, float *xt, int D)
+static void block_sum(const key_block *block, const float *pt, int RP, const float *const *a,
+                      float *xt, int D)
 {
     for (int r = 0; r < RP; r += 2 * W) {
         const int nv = RP - r >= 2 * W ? 2 : 1;
@@ -302,13 +315,15 @@ static void block_sum(const key_block *block, const float *pt, int RP, const flo
             to--;
         }
         if (from < to) {
-            sum_panel(nv, D, to - from, a + from, pt + (size_t)from * (size_t)RP + r, RP, xt + r, RP);
+            sum_panel(nv, D, to - from, a + from, pt + (size_t)from * (size_t)RP + r, RP, xt + r,
+                      RP);
         }
     }
 }
 
 /* c_j [D] += sum over rows of pt[j, row] x[row, :]. */
-static void block_rows(const key_block *block, const float *pt, int RP, const float *x, int DP, float *const *c, int D)
+static void block_rows(const key_block *block, const float *pt, int RP, const float *x, int DP,
+                       float *const *c, int D)
 {
     for (int j = 0, mr; j < block->count; j += mr) {
         mr = tile_rows(block->count - j);
@@ -323,7 +338,8 @@ static void block_rows(const key_block *block, const float *pt, int RP, const fl
             dot_pair(mr, high - low, a, x + (size_t)low * (size_t)DP + d, DP, c + j, (size_t)d, 1);
         }
         for (; d < D; d += W) {
-            dot_single(mr, high - low, a, x + (size_t)low * (size_t)DP + d, DP, c + j, (size_t)d, D - d < W ? D - d : W, 1);
+            dot_single(mr, high - low, a, x + (size_t)low * (size_t)DP + d, DP, c + j, (size_t)d,
+                       D - d < W ? D - d : W, 1);
         }
     }
 }
@@ -347,9 +363,10 @@ static void tile_size(sella_attention_size *size, int D, int ratio)
 
 static const float hidden = -1e30f; /* a score that no row has */
 
-/* Online softmax of W rows from r on: st becomes exp(st - top), top and total move on. Returns false when no row saw a key;
- * *shrink is what older sums have to be multiplied by. */
-SELLA_INLINE int softmax_rows(const key_block *block, float *st, int RP, int r, float *top_r, float *total_r, vf *shrink)
+/* Online softmax of W rows from r on: st becomes exp(st - top), top and total move on. Returns
+ * false when no row saw a key; *shrink is what older sums have to be multiplied by. */
+SELLA_INLINE int softmax_rows(const key_block *block, float *st, int RP, int r, float *top_r,
+                              float *total_r, vf *shrink)
 {
     vf top = v_load(top_r + r);
     const vf before = top;
@@ -410,7 +427,8 @@ static void tile_forward(const sella_attention_tile *t)
         for (int r = 0; r < RP; r += W) {
             vf shrink;
             if (!softmax_rows(&block, st, RP, r, top, total, &shrink)) {
-                for (int j = 0; j < block.count; j++) { /* a neighbour in the same panel may read it */
+                /* a neighbour in the same panel may read it */
+                for (int j = 0; j < block.count; j++) {
                     v_store(st + (size_t)j * (size_t)RP + r, v_zero());
                 }
             } else if (from > 0) {
@@ -428,14 +446,16 @@ static void tile_forward(const sella_attention_tile *t)
     row_pointers(t, row, t->o, t->ldo, RP);
     unpack((float *const *)(uintptr_t)row, ot, RP, inverse, R, D);
     for (int r = 0; r < R && t->lse != NULL; r++) {
-        t->lse[(size_t)t->query[r / t->ratio] * (size_t)t->ldlse + (size_t)(r % t->ratio)] = top[r] + logf(total[r]);
+        t->lse[(size_t)t->query[r / t->ratio] * (size_t)t->ldlse + (size_t)(r % t->ratio)] =
+            top[r] + logf(total[r]);
     }
 }
 
 /* ---- backward ---- */
 
 /* delta_r = do_r . o_r, and the rows' lse. */
-static void row_sums(const sella_attention_tile *t, float *delta, float *lse, int RP, const float *const *do_row, const float *const *o_row)
+static void row_sums(const sella_attention_tile *t, float *delta, float *lse, int RP,
+                     const float *const *do_row, const float *const *o_row)
 {
     const int R = t->queries * t->ratio, D = t->D;
     for (int r = 0; r < R; r++) {
@@ -460,7 +480,8 @@ static void row_sums(const sella_attention_tile *t, float *delta, float *lse, in
 }
 
 /* pt: scores -> probabilities; dst: do . v -> gradient of the scaled scores, p (do . v - delta). */
-static void block_gradient(const key_block *block, float *pt, float *dst, int RP, const float *lse, const float *delta)
+static void block_gradient(const key_block *block, float *pt, float *dst, int RP, const float *lse,
+                           const float *delta)
 {
     for (int j = 0; j < block->count; j++) {
         const int low = block->low[j], high = block->high[j];
@@ -485,9 +506,12 @@ static void block_gradient(const key_block *block, float *pt, float *dst, int RP
 static void tile_backward(const sella_attention_tile *t)
 {
     const int D = t->D, R = t->queries * t->ratio, RP = padded(R), DP = padded(D);
-    const size_t columns = (size_t)D * (size_t)RP, rows = (size_t)DP * (size_t)RP, scores = (size_t)BACKWARD_KEYS * (size_t)RP;
-    float *qt = t->work, *dot = qt + columns, *dqt = dot + columns, *q = dqt + columns, *d_o = q + rows;
-    float *pt = d_o + rows, *dst = pt + scores, *lse = dst + scores, *delta = lse + RP, *factor = delta + RP;
+    const size_t columns = (size_t)D * (size_t)RP, rows = (size_t)DP * (size_t)RP,
+                 scores = (size_t)BACKWARD_KEYS * (size_t)RP;
+    float *qt = t->work, *dot = qt + columns, *dqt = dot + columns, *q = dqt + columns,
+          *d_o = q + rows;
+    float *pt = d_o + rows, *dst = pt + scores, *lse = dst + scores, *delta = lse + RP,
+          *factor = delta + RP;
     key_block block;
     const float *row[ROWS], *do_row[ROWS], *o_row[ROWS];
     row_pointers(t, row, t->q, t->ldq, RP);
@@ -506,8 +530,10 @@ static void tile_backward(const sella_attention_tile *t)
         for (int j = 0; j < block.count; j++) {
             const int slot = t->slot[from + j];
             const size_t token = (size_t)t->key[from + j];
-            dk[j] = slot < 0 ? t->dk + token * (size_t)t->lddk : t->partial + (size_t)slot * 2 * (size_t)D;
-            dv[j] = slot < 0 ? t->dv + token * (size_t)t->lddv : t->partial + ((size_t)slot * 2 + 1) * (size_t)D;
+            dk[j] = slot < 0 ? t->dk + token * (size_t)t->lddk
+                             : t->partial + (size_t)slot * 2 * (size_t)D;
+            dv[j] = slot < 0 ? t->dv + token * (size_t)t->lddv
+                             : t->partial + ((size_t)slot * 2 + 1) * (size_t)D;
         }
         block_scores(&block, pt, RP, block.k, qt, D);
         block_scores(&block, dst, RP, block.v, dot, D);

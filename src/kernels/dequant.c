@@ -10,10 +10,12 @@ static const struct {
     int block;    /* values */
     size_t bytes; /* of a block */
 } dtype_table[SELLA_DTYPE_COUNT] = {
-    [SELLA_DTYPE_F32] = {"F32", 1, 4},    [SELLA_DTYPE_F16] = {"F16", 1, 2},    [SELLA_DTYPE_BF16] = {"BF16", 1, 2},
-    [SELLA_DTYPE_Q8_0] = {"Q8_0", 32, 34}, [SELLA_DTYPE_Q4_0] = {"Q4_0", 32, 18}, [SELLA_DTYPE_Q4_1] = {"Q4_1", 32, 20},
-    [SELLA_DTYPE_Q5_0] = {"Q5_0", 32, 22}, [SELLA_DTYPE_Q5_1] = {"Q5_1", 32, 24}, [SELLA_DTYPE_Q4_K] = {"Q4_K", 256, 144},
-    [SELLA_DTYPE_Q5_K] = {"Q5_K", 256, 176}, [SELLA_DTYPE_Q6_K] = {"Q6_K", 256, 210},
+    [SELLA_DTYPE_F32] = {"F32", 1, 4},       [SELLA_DTYPE_F16] = {"F16", 1, 2},
+    [SELLA_DTYPE_BF16] = {"BF16", 1, 2},     [SELLA_DTYPE_Q8_0] = {"Q8_0", 32, 34},
+    [SELLA_DTYPE_Q4_0] = {"Q4_0", 32, 18},   [SELLA_DTYPE_Q4_1] = {"Q4_1", 32, 20},
+    [SELLA_DTYPE_Q5_0] = {"Q5_0", 32, 22},   [SELLA_DTYPE_Q5_1] = {"Q5_1", 32, 24},
+    [SELLA_DTYPE_Q4_K] = {"Q4_K", 256, 144}, [SELLA_DTYPE_Q5_K] = {"Q5_K", 256, 176},
+    [SELLA_DTYPE_Q6_K] = {"Q6_K", 256, 210},
 };
 
 static bool dtype_known(sella_dtype dtype)
@@ -42,7 +44,9 @@ size_t sella_dtype_size(sella_dtype dtype, uint64_t n)
         return SIZE_MAX;
     }
     const uint64_t blocks = n / (uint64_t)dtype_table[dtype].block;
-    return blocks > (SIZE_MAX - 1) / dtype_table[dtype].bytes ? SIZE_MAX : (size_t)blocks * dtype_table[dtype].bytes;
+    return blocks > (SIZE_MAX - 1) / dtype_table[dtype].bytes
+               ? SIZE_MAX
+               : (size_t)blocks * dtype_table[dtype].bytes;
 }
 
 /* ---- half precision ---- */
@@ -63,9 +67,11 @@ static uint32_t float_bits(float x)
 
 float sella_half_to_float(uint16_t h)
 {
-    const uint32_t sign = (uint32_t)(h & 0x8000u) << 16, mantissa = h & 0x3ffu, exponent = (h >> 10) & 0x1fu;
+    const uint32_t sign = (uint32_t)(h & 0x8000u) << 16, mantissa = h & 0x3ffu,
+                   exponent = (h >> 10) & 0x1fu;
     if (exponent == 0x1f) { /* infinity, or a NaN made quiet as the hardware does */
-        return float_from_bits(sign | 0x7f800000u | (mantissa << 13) | (mantissa != 0 ? 0x400000u : 0));
+        return float_from_bits(sign | 0x7f800000u | (mantissa << 13) |
+                               (mantissa != 0 ? 0x400000u : 0));
     }
     if (exponent == 0) { /* zero and subnormals: mantissa * 2^-24 is exact */
         const float x = (float)mantissa * 0x1p-24f;
@@ -83,7 +89,8 @@ uint16_t sella_float_to_half(float x)
     if (rest >= 0x477ff000u) { /* 65520 and above round to infinity */
         return (uint16_t)(sign | 0x7c00u);
     }
-    if (rest < 0x38800000u) { /* below 2^-14: adding 0.5 lets the hardware round to multiples of 2^-24, ties to even */
+    /* below 2^-14: adding 0.5 lets the hardware round to multiples of 2^-24, ties to even */
+    if (rest < 0x38800000u) {
         return (uint16_t)(sign | (float_bits(float_from_bits(rest) + 0.5f) - 0x3f000000u));
     }
     const uint32_t odd = (rest >> 13) & 1u;
@@ -133,7 +140,8 @@ static bool dequantize_q4_1(float *y, const unsigned char *from, size_t n)
 {
     bool finite = true;
     for (size_t i = 0; i < n; i += 32, from += 20) {
-        const float d = sella_half_to_float(load16(from)), m = sella_half_to_float(load16(from + 2));
+        const float d = sella_half_to_float(load16(from)),
+                    m = sella_half_to_float(load16(from + 2));
         finite = finite && finite_bits(float_bits(d)) && finite_bits(float_bits(m));
         for (int j = 0; j < 16; j++) {
             y[i + (size_t)j] = d * (float)(from[4 + j] & 15) + m;
@@ -172,7 +180,8 @@ static bool dequantize_q5_1(float *y, const unsigned char *from, size_t n)
 {
     bool finite = true;
     for (size_t i = 0; i < n; i += 32, from += 24) {
-        const float d = sella_half_to_float(load16(from)), m = sella_half_to_float(load16(from + 2));
+        const float d = sella_half_to_float(load16(from)),
+                    m = sella_half_to_float(load16(from + 2));
         finite = finite && finite_bits(float_bits(d)) && finite_bits(float_bits(m));
         for (int j = 0, a, b; j < 16; j++) {
             codes_q5(from + 4, from + 8, j, &a, &b);
@@ -183,8 +192,8 @@ static bool dequantize_q5_1(float *y, const unsigned char *from, size_t n)
     return finite;
 }
 
-/* Scale and minimum of group g of 8: the first four stand in the low 6 bits of bytes 0-3 and 4-7, the last four are split between
- * the upper 2 bits of those and the nibbles of bytes 8-11. */
+/* Scale and minimum of group g of 8: the first four stand in the low 6 bits of bytes 0-3 and 4-7,
+ * the last four are split between the upper 2 bits of those and the nibbles of bytes 8-11. */
 static void group_of_k(const unsigned char *packed, int g, int *scale, int *least)
 {
     if (g < 4) {
@@ -196,13 +205,14 @@ static void group_of_k(const unsigned char *packed, int g, int *scale, int *leas
     }
 }
 
-/* Q4_K and Q5_K: groups 2 i and 2 i + 1 are the low and the high nibbles of 32 bytes; bit g of byte j of `high` belongs to value j
- * of group g. */
+/* Q4_K and Q5_K: groups 2 i and 2 i + 1 are the low and the high nibbles of 32 bytes; bit g of byte
+ * j of `high` belongs to value j of group g. */
 static bool dequantize_q45_k(float *y, const unsigned char *from, size_t n, bool five)
 {
     bool finite = true;
     for (size_t i = 0; i < n; i += 256, from += five ? 176 : 144) {
-        const float d = sella_half_to_float(load16(from)), dmin = sella_half_to_float(load16(from + 2));
+        const float d = sella_half_to_float(load16(from)),
+                    dmin = sella_half_to_float(load16(from + 2));
         const unsigned char *high = from + 16, *low = from + (five ? 48 : 16);
         finite = finite && finite_bits(float_bits(d)) && finite_bits(float_bits(dmin));
         for (int g = 0, scale, least; g < 8; g++) {
@@ -218,8 +228,8 @@ static bool dequantize_q45_k(float *y, const unsigned char *from, size_t n, bool
     return finite;
 }
 
-/* 16 groups of 16; a half of 128 values has 64 bytes of nibbles and 32 of bit pairs; quarter q of a half has the low (q < 2) or the
- * high nibbles of 32 of them, and pair q of the others. */
+/* 16 groups of 16; a half of 128 values has 64 bytes of nibbles and 32 of bit pairs; quarter q of a
+ * half has the low (q < 2) or the high nibbles of 32 of them, and pair q of the others. */
 static bool dequantize_q6_k(float *y, const unsigned char *from, size_t n)
 {
     bool finite = true;
@@ -228,7 +238,8 @@ static bool dequantize_q6_k(float *y, const unsigned char *from, size_t n)
         finite = finite && finite_bits(float_bits(d));
         for (int g = 0; g < 16; g++) {
             const int half = g / 8, q = g / 2 % 4, first = 16 * (g % 2);
-            const unsigned char *low = from + 64 * half + 32 * (q % 2) + first, *high = from + 128 + 32 * half + first;
+            const unsigned char *low = from + 64 * half + 32 * (q % 2) + first,
+                                *high = from + 128 + 32 * half + first;
             const float dg = d * (float)(signed char)from[192 + g];
             for (int j = 0; j < 16; j++) {
                 const int code = (low[j] >> 4 * (q / 2) & 15) | (high[j] >> 2 * q & 3) << 4;
@@ -245,7 +256,8 @@ static bool dequantize_float(float *y, const unsigned char *from, sella_dtype dt
     for (size_t i = 0; i < n; i++) {
         if (dtype == SELLA_DTYPE_F32) {
             const unsigned char *b = from + 4 * i;
-            y[i] = float_from_bits(b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24);
+            y[i] = float_from_bits(b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 |
+                                   (uint32_t)b[3] << 24);
         } else if (dtype == SELLA_DTYPE_BF16) {
             y[i] = float_from_bits((uint32_t)load16(from + 2 * i) << 16);
         } else {

@@ -27,20 +27,26 @@ void sella_factor_steps_plain(const sella_factor_block *block, sella_factor_sums
             qq += q[c] * q[c];
         }
         const float z = dot + (p_tail[SELLA_FACTOR_BIAS] + q_tail[SELLA_FACTOR_BIAS] + block->b0);
-        const float e = expf(-fabsf(z)), s = (z >= 0 ? 1.0f : e) / (1.0f + e), d = s - y, dd = d * d;
-        const float p_rate = rate_of(&p_tail[SELLA_FACTOR_SQUARES], dd * qq / (float)C, block->rate);
-        const float q_rate = rate_of(&q_tail[SELLA_FACTOR_SQUARES], dd * pp / (float)C, block->rate);
+        const float e = expf(-fabsf(z)), s = (z >= 0 ? 1.0f : e) / (1.0f + e), d = s - y,
+                    dd = d * d;
+        const float p_rate =
+            rate_of(&p_tail[SELLA_FACTOR_SQUARES], dd * qq / (float)C, block->rate);
+        const float q_rate =
+            rate_of(&q_tail[SELLA_FACTOR_SQUARES], dd * pp / (float)C, block->rate);
         const float p_bias = rate_of(&p_tail[SELLA_FACTOR_BIAS_SQUARES], dd, block->bias_rate);
         const float q_bias = rate_of(&q_tail[SELLA_FACTOR_BIAS_SQUARES], dd, block->bias_rate);
         const float p_decay = p_tail[SELLA_FACTOR_DECAY], q_decay = q_tail[SELLA_FACTOR_DECAY];
-        const float p_keep = 1.0f / (1.0f + p_rate * p_decay), q_keep = 1.0f / (1.0f + q_rate * q_decay);
+        const float p_keep = 1.0f / (1.0f + p_rate * p_decay),
+                    q_keep = 1.0f / (1.0f + q_rate * q_decay);
         for (int c = 0; c < C; c++) {
             const float pc = p[c], qc = q[c];
             p[c] = p_keep * (pc - p_rate * d * qc);
             q[c] = q_keep * (qc - q_rate * d * pc);
         }
-        p_tail[SELLA_FACTOR_BIAS] = (p_tail[SELLA_FACTOR_BIAS] - p_bias * d) / (1.0f + p_bias * p_decay);
-        q_tail[SELLA_FACTOR_BIAS] = (q_tail[SELLA_FACTOR_BIAS] - q_bias * d) / (1.0f + q_bias * q_decay);
+        p_tail[SELLA_FACTOR_BIAS] =
+            (p_tail[SELLA_FACTOR_BIAS] - p_bias * d) / (1.0f + p_bias * p_decay);
+        q_tail[SELLA_FACTOR_BIAS] =
+            (q_tail[SELLA_FACTOR_BIAS] - q_bias * d) / (1.0f + q_bias * q_decay);
         sums->loss += (double)((z > 0 ? z : 0.0f) - y * z) + log1p((double)e);
         sums->slope += (double)d;
         sums->curvature += (double)(s * (1.0f - s));

@@ -1,12 +1,16 @@
-/* factor.h - stochastic gradient steps of a logistic factor model over a list of (user, item, label) entries.
+/* factor.h - stochastic gradient steps of a logistic factor model over a list of (user, item,
+ * label) entries.
  *
  * Does:     For each entry in order, with z = p.q + b_u + b_i + b_0 and d = sigmoid(z) - y:
- *             A_p += d^2 |q|^2 / C     e_p = rate / sqrt(A_p)     p <- (p - e_p d q) / (1 + e_p w_u)
- *           and the same with p and q exchanged (both from the old values), and for the two biases with 1 in the
- *           place of |q|^2 / C and of q. Adaptive rates for each row (AdaGrad with one sum a row), decay as a proximal
- *           step, which is stable for any rate. b_0 stays; what its step needs is returned.
- * Layout:   a packed row of a user or an item is width + SELLA_FACTOR_TAIL floats on a 64-byte boundary: the vector,
- *           padded with zeros to `width` (they stay zeros), then A, A of the bias, the bias, the decay w, and zeros.
+ *             A_p += d^2 |q|^2 / C     e_p = rate / sqrt(A_p)     p <- (p - e_p d q) / (1 + e_p
+ *             w_u)
+ *           and the same with p and q exchanged (both from the old values), and for the two biases
+ *           with 1 in the place of |q|^2 / C and of q. Adaptive rates for each row (AdaGrad with
+ *           one sum a row), decay as a proximal step, which is stable for any rate. b_0 stays; what
+ *           its step needs is returned.
+ * Layout:   a packed row of a user or an item is width + SELLA_FACTOR_TAIL floats on a 64-byte
+ *           boundary: the vector, padded with zeros to `width` (they stay zeros), then A, A of the
+ *           bias, the bias, the decay w, and zeros.
  * Threads:  pure; two calls may run at the same time when they share no row.
  * Paper:    Duchi et al. 2011 (AdaGrad); Chin et al. 2015 (one rate for each row).
  */

@@ -1,8 +1,10 @@
-/* factor_body.h - the steps of factor.h over the vectors of simd.h: included by the files that have the flags.
+/* factor_body.h - the steps of factor.h over the vectors of simd.h: included by the files that have
+ * the flags.
  *
- * One pass over p and q sums p.q, |p|^2 and |q|^2, so that the rates are known before the second pass writes. The four
- * rates of an entry (p, bias of p, q, bias of q) are worked out side by side in the lanes of one register, with exact
- * square roots and quotients: the same bits on every CPU of a level.
+ * One pass over p and q sums p.q, |p|^2 and |q|^2, so that the rates are known before the second
+ * pass writes. The four rates of an entry (p, bias of p, q, bias of q) are worked out side by side
+ * in the lanes of one register, with exact square roots and quotients: the same bits on every CPU
+ * of a level.
  */
 #ifndef SELLA_KERNELS_FACTOR_BODY_H
 #define SELLA_KERNELS_FACTOR_BODY_H
@@ -47,7 +49,8 @@ SELLA_INLINE __m128 three_sums(vf a, vf b, vf c)
 }
 
 /* width is a constant in the calls below where that pays. */
-SELLA_INLINE void factor_steps(const sella_factor_block *block, const size_t width, sella_factor_sums *sums)
+SELLA_INLINE void factor_steps(const sella_factor_block *block, const size_t width,
+                               sella_factor_sums *sums)
 {
     const size_t stride = width + SELLA_FACTOR_TAIL;
     const __m128 rate = _mm_setr_ps(block->rate, block->bias_rate, block->rate, block->bias_rate);
@@ -58,7 +61,8 @@ SELLA_INLINE void factor_steps(const sella_factor_block *block, const size_t wid
         double product = 1;
         for (int64_t n = from; n < to; n++) {
             const sella_factor_entry entry = block->entry[n];
-            float *p = block->user + (size_t)entry.user * stride, *q = block->item + (size_t)entry.item * stride;
+            float *p = block->user + (size_t)entry.user * stride,
+                  *q = block->item + (size_t)entry.item * stride;
             vf dot = v_zero(), pp = v_zero(), qq = v_zero();
             for (size_t c = 0; c < width; c += W) {
                 const vf a = v_load(p + c), b = v_load(q + c);
@@ -66,15 +70,19 @@ SELLA_INLINE void factor_steps(const sella_factor_block *block, const size_t wid
                 pp = v_fma(a, a, pp);
                 qq = v_fma(b, b, qq);
             }
-            const __m128 p_tail = _mm_load_ps(p + width), q_tail = _mm_load_ps(q + width); /* A, A bias, bias, decay */
-            const __m128 sum = three_sums(qq, dot, pp);                                    /* |q|^2, p.q, |p|^2, 0 */
+            /* A, A bias, bias, decay */
+            const __m128 p_tail = _mm_load_ps(p + width), q_tail = _mm_load_ps(q + width);
+            /* |q|^2, p.q, |p|^2, 0 */
+            const __m128 sum = three_sums(qq, dot, pp);
             const __m128 biases = _mm_add_ps(p_tail, q_tail);
-            const float z = _mm_cvtss_f32(_mm_add_ss(LANE_ALL(sum, 1), LANE_ALL(biases, 2))) + block->b0;
+            const float z =
+                _mm_cvtss_f32(_mm_add_ss(LANE_ALL(sum, 1), LANE_ALL(biases, 2))) + block->b0;
             const float e = v_first(v_exp(v_set1(-fabsf(z)))), y = entry.label;
             const float s = (z >= 0 ? 1.0f : e) / (1.0f + e), d = s - y;
             /* lanes: p, bias of p, q, bias of q */
             const __m128 one = _mm_set1_ps(1.0f), each = _mm_setr_ps(share, 1.0f, share, 1.0f);
-            const __m128 gradient = _mm_mul_ps(_mm_blend_ps(sum, one, 10), _mm_mul_ps(each, _mm_set1_ps(d * d)));
+            const __m128 gradient =
+                _mm_mul_ps(_mm_blend_ps(sum, one, 10), _mm_mul_ps(each, _mm_set1_ps(d * d)));
             const __m128 squares = _mm_add_ps(_mm_movelh_ps(p_tail, q_tail), gradient);
             const __m128 step = _mm_div_ps(rate, _mm_sqrt_ps(squares));
             const __m128 decay = _mm_shuffle_ps(p_tail, q_tail, _MM_SHUFFLE(3, 3, 3, 3));
@@ -82,12 +90,15 @@ SELLA_INLINE void factor_steps(const sella_factor_block *block, const size_t wid
             const __m128 move = _mm_mul_ps(keep, _mm_mul_ps(step, _mm_set1_ps(-d)));
             /* new tails: A, A bias, keep bias + move, decay */
             const __m128 old =
-                _mm_shuffle_ps(p_tail, q_tail, _MM_SHUFFLE(2, 2, 2, 2)); /* bias of p twice, of q twice */
+                /* bias of p twice, of q twice */
+                _mm_shuffle_ps(p_tail, q_tail, _MM_SHUFFLE(2, 2, 2, 2));
             const __m128 bias = _mm_fmadd_ps(keep, old, move);           /* lanes 1 and 3 count */
             _mm_store_ps(p + width,
-                         _mm_shuffle_ps(squares, _mm_unpacklo_ps(LANE_ALL(bias, 1), decay), _MM_SHUFFLE(1, 0, 1, 0)));
+                         _mm_shuffle_ps(squares, _mm_unpacklo_ps(LANE_ALL(bias, 1), decay),
+                                        _MM_SHUFFLE(1, 0, 1, 0)));
             _mm_store_ps(q + width,
-                         _mm_shuffle_ps(squares, _mm_unpackhi_ps(LANE_ALL(bias, 3), decay), _MM_SHUFFLE(1, 0, 3, 2)));
+                         _mm_shuffle_ps(squares, _mm_unpackhi_ps(LANE_ALL(bias, 3), decay),
+                                        _MM_SHUFFLE(1, 0, 3, 2)));
             const vf p_keep = v_set1(_mm_cvtss_f32(keep)), p_move = v_set1(_mm_cvtss_f32(move));
             const vf q_keep = v_set1(_mm_cvtss_f32(LANE_ALL(keep, 2))),
                      q_move = v_set1(_mm_cvtss_f32(LANE_ALL(move, 2)));

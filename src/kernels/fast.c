@@ -16,8 +16,10 @@ static float norm_forward(float *y, const float *x, const float *w, int C, float
     return r;
 }
 
-/* y_c = w_c x_c r with dr/dx_c = -r^3 x_c / C, so dx_c += r w_c dy_c - x_c r^3 / C sum_k w_k dy_k x_k. */
-static void norm_backward(float *dx, const float *dy, const float *x, const float *w, float r, int C)
+/* y_c = w_c x_c r with dr/dx_c = -r^3 x_c / C, so dx_c += r w_c dy_c - x_c r^3 / C sum_k w_k dy_k
+ * x_k. */
+static void norm_backward(float *dx, const float *dy, const float *x, const float *w, float r,
+                          int C)
 {
     double sum = 0;
     for (int c = 0; c < C; c++) {
@@ -46,7 +48,8 @@ static void swiglu_forward(float *y, const float *gate, const float *up, int F)
 }
 
 /* With s = sigmoid(g): d silu / dg = s (1 + g (1 - s)). */
-static void swiglu_backward(float *dgate, float *dup, const float *dy, const float *gate, const float *up, int F)
+static void swiglu_backward(float *dgate, float *dup, const float *dy, const float *gate,
+                            const float *up, int F)
 {
     for (int f = 0; f < F; f++) {
         const float d = dy[f], g = gate[f], u = up[f], s = 1.0f / (1.0f + expf(-g));
@@ -105,9 +108,11 @@ extern const sella_fast sella_fast_avx2, sella_fast_avx512;
 
 const sella_fast *sella_fast_level(int level)
 {
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                      __builtin_cpu_supports("f16c");
+    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
+                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+                        __builtin_cpu_supports("avx512vl");
     switch (level) {
     case 0:
         return &plain;

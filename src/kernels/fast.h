@@ -1,7 +1,8 @@
 /* fast.h - the table of inner kernels, one for each level of CPU, chosen at run time.
  *
- * Does:     The public kernels split their work over threads and call the table's entries, which are serial. Entries may be NULL in
- *           the plain table where the plain twin is a whole kernel of its own.
+ * Does:     The public kernels split their work over threads and call the table's entries, which
+ *           are serial. Entries may be NULL in the plain table where the plain twin is a whole
+ *           kernel of its own.
  * Threads:  pure; the choice is a function of the CPU alone.
  * Not here: the public contracts (norm.h, rope.h, activation.h, attention.h, lora.h).
  */
@@ -34,11 +35,15 @@ typedef struct sella_fast {
     const char *name; /* "plain", "AVX2", "AVX-512" */
 
     /* rows of [C], contiguous */
-    float (*norm_forward)(float *y, const float *x, const float *w, int C, float eps); /* returns 1 / rms */
-    void (*norm_backward)(float *dx, const float *dy, const float *x, const float *w, float r, int C);
+    /* returns 1 / rms */
+    float (*norm_forward)(float *y, const float *x, const float *w, int C, float eps);
+    void (*norm_backward)(float *dx, const float *dy, const float *x, const float *w, float r,
+                          int C);
     void (*rope_head)(float *x, int half, const float *cosine, const float *sine, float sign);
     void (*swiglu_forward)(float *y, const float *gate, const float *up, int F);
-    void (*swiglu_backward)(float *dgate, float *dup, const float *dy, const float *gate, const float *up, int F); /* may alias */
+    /* may alias */
+    void (*swiglu_backward)(float *dgate, float *dup, const float *dy, const float *gate,
+                            const float *up, int F);
     void (*gelu_forward)(float *y, const float *x, size_t n);
     void (*gelu_backward)(float *dx, const float *dy, const float *x, size_t n);
     void (*axpy)(float *y, float a, const float *x, size_t n); /* y += a x */

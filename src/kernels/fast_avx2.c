@@ -1,4 +1,5 @@
-/* fast_avx2.c - the inner kernels with 8 lanes. Compiled with AVX2, FMA and F16C; runs only where fast.c found them. */
+/* fast_avx2.c - the inner kernels with 8 lanes. Compiled with AVX2, FMA and F16C; runs only where
+ * fast.c found them. */
 #include "kernels/fast.h"
 
 #if defined(__AVX2__) && defined(__FMA__)

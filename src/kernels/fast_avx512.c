@@ -1,4 +1,5 @@
-/* fast_avx512.c - the inner kernels with 16 lanes. Compiled with AVX-512 F, DQ, BW and VL; runs only where fast.c found them. */
+/* fast_avx512.c - the inner kernels with 16 lanes. Compiled with AVX-512 F, DQ, BW and VL; runs
+ * only where fast.c found them. */
 #include "kernels/fast.h"
 
 #if defined(__AVX512F__)

@@ -1,4 +1,5 @@
-/* fast_table.h - the rows of a sella_fast made of the bodies; included inside its initialiser, twice, hence no guard. */
+/* fast_table.h - the rows of a sella_fast made of the bodies; included inside its initialiser,
+ * twice, hence no guard. */
 .norm_forward = row_norm_forward,
 .norm_backward = row_norm_backward,
 .rope_head = row_rope_head,

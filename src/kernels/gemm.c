@@ -38,9 +38,10 @@ static void gemm_clear(float *c, int ldc, int M, int N, float beta)
     }
 }
 
-/* c[rows, cols] += alpha op(a) block, where the block of op(B) is dense [depth, PLAIN_COLS] and `a` points at the first element. */
-static void gemm_block(float *c, int ldc, int rows, int cols, int depth, float alpha, const float *a, size_t step_m, size_t step_k,
-                       const float *block)
+/* c[rows, cols] += alpha op(a) block, where the block of op(B) is dense [depth, PLAIN_COLS] and `a`
+ * points at the first element. */
+static void gemm_block(float *c, int ldc, int rows, int cols, int depth, float alpha,
+                       const float *a, size_t step_m, size_t step_k, const float *block)
 {
     int m = 0;
     for (; m + 4 <= rows; m += 4) {
@@ -71,9 +72,10 @@ static void gemm_block(float *c, int ldc, int rows, int cols, int depth, float a
     }
 }
 
-/* One task: PLAIN_ROWS rows of C against all of op(B). Every element of C is summed by one thread in the order of k. */
-static void gemm_rows(int m0, int rows, bool ta, bool tb, int N, int K, float alpha, const float *a, int lda, const float *b, int ldb,
-                      float beta, float *c, int ldc)
+/* One task: PLAIN_ROWS rows of C against all of op(B). Every element of C is summed by one thread
+ *           in the order of k. */
+static void gemm_rows(int m0, int rows, bool ta, bool tb, int N, int K, float alpha, const float *a,
+                      int lda, const float *b, int ldb, float beta, float *c, int ldc)
 {
     float block[PLAIN_DEPTH * PLAIN_COLS];
     const size_t step_m = ta ? 1 : (size_t)lda, step_k = ta ? (size_t)lda : 1;
@@ -84,8 +86,9 @@ static void gemm_rows(int m0, int rows, bool ta, bool tb, int N, int K, float al
             const int depth = K - k0 < PLAIN_DEPTH ? K - k0 : PLAIN_DEPTH;
             for (int k = 0; k < depth; k++) {
                 for (int n = 0; n < cols; n++) {
-                    block[k * PLAIN_COLS + n] = tb ? b[(size_t)(n0 + n) * (size_t)ldb + (size_t)(k0 + k)]
-                                                   : b[(size_t)(k0 + k) * (size_t)ldb + (size_t)(n0 + n)];
+                    block[k * PLAIN_COLS + n] =
+                        tb ? b[(size_t)(n0 + n) * (size_t)ldb + (size_t)(k0 + k)]
+                           : b[(size_t)(k0 + k) * (size_t)ldb + (size_t)(n0 + n)];
                 }
             }
             gemm_block(c + (size_t)m0 * (size_t)ldc + n0, ldc, rows, cols, depth, alpha,
@@ -94,17 +97,18 @@ static void gemm_rows(int m0, int rows, bool ta, bool tb, int N, int K, float al
     }
 }
 
-void sella_gemm_plain(bool ta, bool tb, int M, int N, int K, float alpha, const float *a, int lda, const float *b, int ldb, float beta,
-                      float *c, int ldc)
+void sella_gemm_plain(bool ta, bool tb, int M, int N, int K, float alpha, const float *a, int lda,
+                      const float *b, int ldb, float beta, float *c, int ldc)
 {
 #pragma omp parallel for schedule(static)
     for (int m0 = 0; m0 < M; m0 += PLAIN_ROWS) {
-        gemm_rows(m0, M - m0 < PLAIN_ROWS ? M - m0 : PLAIN_ROWS, ta, tb, N, K, alpha, a, lda, b, ldb, beta, c, ldc);
+        gemm_rows(m0, M - m0 < PLAIN_ROWS ? M - m0 : PLAIN_ROWS, ta, tb, N, K, alpha, a, lda, b,
+                  ldb, beta, c, ldc);
     }
 }
 
-void sella_gemm(bool ta, bool tb, int M, int N, int K, float alpha, const float *a, int lda, const float *b, int ldb, float beta, float *c,
-                int ldc)
+void sella_gemm(bool ta, bool tb, int M, int N, int K, float alpha, const float *a, int lda,
+                const float *b, int ldb, float beta, float *c, int ldc)
 {
     assert(M >= 0 && N >= 0 && K >= 0);
     if (M == 0 || N == 0) {
@@ -116,14 +120,15 @@ void sella_gemm(bool ta, bool tb, int M, int N, int K, float alpha, const float 
     }
     assert(lda >= (ta ? M : K) && ldb >= (tb ? K : N) && ldc >= N);
     if (beta == 0.0f || beta == 1.0f) {
-        const sella_fast_product product = {ta, tb, beta != 0.0f, M, N, K, alpha, a, b, c, lda, ldb, ldc};
+        const sella_fast_product product = {ta, tb, beta != 0.0f, M,   N,  K, alpha, a,
+                                            b,  c,  lda,          ldb, ldc};
         if (sella_product(&product)) {
             return;
         }
     }
 #ifdef SELLA_BLAS_OPENBLAS
-    cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, M, N, K, alpha, a, lda, b, ldb, beta, c,
-                ldc);
+    cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, M, N,
+                K, alpha, a, lda, b, ldb, beta, c, ldc);
 #else
     sella_gemm_plain(ta, tb, M, N, K, alpha, a, lda, b, ldb, beta, c, ldc);
 #endif
@@ -146,7 +151,8 @@ float sella_dot(const float *x, const float *y, int C)
 
 /* ---- threads ---- */
 
-/* First CPU number in the sibling list of `cpu`, which names its physical core; `cpu` itself when the kernel does not say. */
+/* First CPU number in the sibling list of `cpu`, which names its physical core; `cpu` itself when
+ * the kernel does not say. */
 static int cpu_core(int cpu)
 {
     char path[96];
@@ -169,7 +175,8 @@ static int cpu_quota(void)
     double quota = 0, period = 0;
     int cpus = THREADS_MAX;
     if (file != NULL) {
-        if (fscanf(file, "%lf %lf", &quota, &period) == 2 && quota > 0 && period > 0 && quota / period < THREADS_MAX) {
+        if (fscanf(file, "%lf %lf", &quota, &period) == 2 && quota > 0 && period > 0 &&
+            quota / period < THREADS_MAX) {
             cpus = (int)ceil(quota / period);
         }
         fclose(file);
@@ -231,17 +238,19 @@ sella_status sella_blas_check(sella_err *err)
 {
     const int parallel = openblas_get_parallel(); /* 0 serial, 1 own pthread pool, 2 OpenMP */
     if (parallel == OPENBLAS_THREAD) {
-        return sella_err_set(err, SELLA_UNSUPPORTED,
-                             "the BLAS that was loaded (%s) has a thread pool of its own, which fights ours: install the OpenMP build of "
-                             "OpenBLAS (libopenblas0-openmp) or build with BLAS=none",
-                             openblas_get_config());
+        return sella_err_set(
+            err, SELLA_UNSUPPORTED,
+            "the BLAS that was loaded (%s) has a thread pool of its own, which fights ours: "
+            "install the OpenMP build of OpenBLAS (libopenblas0-openmp) or build with BLAS=none",
+            openblas_get_config());
     }
     return SELLA_OK;
 }
 
 static char blas_name[96];
 
-/* "OpenBLAS 0.3.21 ..." up to the second word, the core that was chosen, and the kind of threading. */
+/* "OpenBLAS 0.3.21 ..." up to the second word, the core that was chosen, and the kind of
+ * threading. */
 static void blas_name_fill(void)
 {
     static const char *const kind[] = {"serial", "own threads", "OpenMP"};
@@ -251,7 +260,8 @@ static void blas_name_fill(void)
     if (config[words] == ' ') {
         words += 1 + strcspn(config + words + 1, " ");
     }
-    snprintf(blas_name, sizeof blas_name, "%.*s (%s, %s)", (int)(words < 40 ? words : 40), config, openblas_get_corename(),
+    snprintf(blas_name, sizeof blas_name, "%.*s (%s, %s)", (int)(words < 40 ? words : 40), config,
+             openblas_get_corename(),
              parallel >= 0 && parallel <= 2 ? kind[parallel] : "unknown threading");
 }
 

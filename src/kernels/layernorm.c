@@ -8,7 +8,8 @@
 
 enum { COLUMNS = 16, SMALL = 16384 };
 
-void sella_layernorm_forward(float *y, float *xhat, float *r, const float *x, const float *w, const float *b, int N, int C)
+void sella_layernorm_forward(float *y, float *xhat, float *r, const float *x, const float *w,
+                             const float *b, int N, int C)
 {
 #pragma omp parallel for schedule(static) if ((size_t)N * (size_t)C > SMALL)
     for (int n = 0; n < N; n++) {
@@ -50,8 +51,8 @@ static void weights_backward(float *dw, float *db, const float *dy, const float 
 }
 
 /* g = w dy; dx = r (g - mean g - xhat mean(g xhat)) */
-void sella_layernorm_backward(float *dx, float *dw, float *db, const float *dy, const float *xhat, const float *r,
-                              const float *w, int N, int C)
+void sella_layernorm_backward(float *dx, float *dw, float *db, const float *dy, const float *xhat,
+                              const float *r, const float *w, int N, int C)
 {
 #pragma omp parallel for schedule(static) if ((size_t)N * (size_t)C > SMALL)
     for (int n = 0; n < N; n++) {
@@ -65,7 +66,8 @@ void sella_layernorm_backward(float *dx, float *dw, float *db, const float *dy, 
         mean /= (float)C;
         along /= (float)C;
         for (int c = 0; c < C; c++) {
-            dx[at + (size_t)c] += r[n] * (w[c] * dy[at + (size_t)c] - mean - xhat[at + (size_t)c] * along);
+            dx[at + (size_t)c] +=
+                r[n] * (w[c] * dy[at + (size_t)c] - mean - xhat[at + (size_t)c] * along);
         }
     }
     if (dw || db) {

@@ -10,7 +10,8 @@ double sella_bce_forward(float *dz, const float *z, const float *y, const float 
 {
     double sum = 0;
     for (int n = 0; n < N; n++) {
-        const double logit = z[n], label = y[n], weight = weight_n == NULL ? 1.0 : (double)weight_n[n];
+        const double logit = z[n], label = y[n],
+                     weight = weight_n == NULL ? 1.0 : (double)weight_n[n];
         /* softplus(z) = max(z, 0) + log(1 + exp(-|z|)) never overflows; a NaN logit stays NaN. */
         const double softplus = (logit < 0 ? 0 : logit) + log1p(exp(-fabs(logit)));
         sum += weight * (softplus - label * logit);

@@ -1,6 +1,7 @@
 /* loss.h - binary cross-entropy on logits.
  *
- * Paper:    eqs (3), (5), (11): y^ = sigmoid(z), loss = -[y log y^ + (1-y) log(1-y^)] = softplus(z) - y z.
+ * Paper:    eqs (3), (5), (11): y^ = sigmoid(z), loss = -[y log y^ + (1-y) log(1-y^)] = softplus(z)
+ *           - y z.
  */
 #ifndef SELLA_KERNELS_LOSS_H
 #define SELLA_KERNELS_LOSS_H

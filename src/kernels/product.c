@@ -20,16 +20,19 @@ bool sella_product_with(const sella_fast *fast, const sella_fast_product *produc
     }
     const int M = product->M, N = product->N;
     int parts = (double)M * N * product->K < SMALL ? 1 : sella_threads();
-    /* By rows each thread copies blocks of b for itself, by columns each reads all of a: rows while they are many. */
+    /* By rows each thread copies blocks of b for itself, by columns each reads all of a: rows while
+     * they are many. */
     const bool by_rows = M >= N || M / parts >= 128;
-    const int side = by_rows ? M : N, unit = by_rows ? ROWS : COLUMNS, units = (side + unit - 1) / unit;
+    const int side = by_rows ? M : N, unit = by_rows ? ROWS : COLUMNS,
+              units = (side + unit - 1) / unit;
     parts = parts < units ? parts : units;
 #pragma omp parallel for schedule(static) num_threads(parts) if (parts > 1)
     for (int part = 0; part < parts; part++) {
         const int from = (int)((long)units * part / parts) * unit;
         int to = (int)((long)units * (part + 1) / parts) * unit;
         to = to < side ? to : side;
-        fast->product(product, by_rows ? from : 0, by_rows ? to : M, by_rows ? 0 : from, by_rows ? N : to);
+        fast->product(product, by_rows ? from : 0, by_rows ? to : M, by_rows ? 0 : from,
+                      by_rows ? N : to);
     }
     return true;
 }
@@ -38,9 +41,11 @@ bool sella_product(const sella_fast_product *product)
 {
     const sella_fast *fast = sella_fast_best();
     const bool thin = product->M <= THIN || product->N <= THIN || product->K <= THIN;
-    const bool thick = !product->ta && product->K <= DEEPEST && product->lda % ALIAS != 0 && fast == sella_fast_level(2);
+    const bool thick = !product->ta && product->K <= DEEPEST && product->lda % ALIAS != 0 &&
+                       fast == sella_fast_level(2);
     if (fast->product == NULL || !(thin || thick)) {
-        return false; /* a transposed or deep a is better copied, as BLAS does; with AVX2 a BLAS is as fast */
+        /* a transposed or deep a is better copied, as BLAS does; with AVX2 a BLAS is as fast */
+        return false;
     }
     if (product->N <= LANES && fast == sella_fast_level(2)) {
         fast = sella_fast_level(1);

@@ -1,8 +1,9 @@
 /* product_body.h - products over the vectors of simd.h: included by the files that have the flags.
  *
- * A BLAS copies both operands first, which costs as much as the product itself when M, N or K is 8 or 16. Here a is read where it
- * stands, as broadcast scalars, and only a block of b, as deep as possible (C is written once for a depth up to DEPTH), is copied to
- * the stack: always when it is transposed, otherwise when enough rows use it.
+ * A BLAS copies both operands first, which costs as much as the product itself when M, N or K is 8
+ * or 16. Here a is read where it stands, as broadcast scalars, and only a block of b, as deep as
+ * possible (C is written once for a depth up to DEPTH), is copied to the stack: always when it is
+ * transposed, otherwise when enough rows use it.
  */
 #ifndef SELLA_KERNELS_PRODUCT_BODY_H
 #define SELLA_KERNELS_PRODUCT_BODY_H
@@ -17,7 +18,8 @@ enum { PRODUCT_ROWS = 12 }; /* of a tile: 24 sums, 2 vectors of b, 1 of a fill t
 #else
 enum { PRODUCT_ROWS = 6 };
 #endif
-enum { DEPTH = 640, BLOCK = DEPTH * 32, CACHED_ROWS = 768 }; /* of a copied block of b; its floats; rows of a for each block */
+/* of a copied block of b; its floats; rows of a for each block */
+enum { DEPTH = 640, BLOCK = DEPTH * 32, CACHED_ROWS = 768 };
 
 typedef struct product_tile {
     const float *a; /* first row, first k */
@@ -93,7 +95,11 @@ static void product_block(product_tile t, int rows, int cols)
     const float *a = t.a, *b = t.b;
     float *c = t.c;
     for (int m = 0, mr; m < rows; m += mr) {
-        mr = rows - m >= PRODUCT_ROWS ? PRODUCT_ROWS : PRODUCT_ROWS > 8 && rows - m >= 8 ? 8 : rows - m >= 4 ? 4 : rows - m >= 2 ? 2 : 1;
+        mr = rows - m >= PRODUCT_ROWS            ? PRODUCT_ROWS
+             : PRODUCT_ROWS > 8 && rows - m >= 8 ? 8
+             : rows - m >= 4                     ? 4
+             : rows - m >= 2                     ? 2
+                                                 : 1;
         t.a = a + (size_t)m * t.row;
         int n = 0;
         for (; n < cols; n += 2 * W) {
@@ -119,7 +125,8 @@ static void product_block(product_tile t, int rows, int cols)
     }
 }
 
-/* turned [depth, width] = b[n0 .. n0 + cols, k0 .. k0 + depth] transposed, columns beyond cols zero. */
+/* turned [depth, width] = b[n0 .. n0 + cols, k0 .. k0 + depth] transposed, columns beyond cols
+ * zero. */
 static void product_turn(float *turned, int width, const float *b, size_t ldb, int cols, int depth)
 {
     for (int n = 0; n < width; n += 8) {
@@ -136,7 +143,8 @@ static void product_turn(float *turned, int width, const float *b, size_t ldb, i
         }
         for (; k < depth; k++) {
             for (int i = 0; i < 8; i++) {
-                turned[(size_t)k * (size_t)width + (size_t)(n + i)] = n + i < cols ? b[(size_t)(n + i) * ldb + (size_t)k] : 0.0f;
+                turned[(size_t)k * (size_t)width + (size_t)(n + i)] =
+                    n + i < cols ? b[(size_t)(n + i) * ldb + (size_t)k] : 0.0f;
             }
         }
     }
@@ -146,14 +154,19 @@ static void product_turn(float *turned, int width, const float *b, size_t ldb, i
 static void product_copy(float *block, int width, const float *b, size_t ldb, int cols, int depth)
 {
     for (int k = 0; k < depth; k++) {
-        memcpy(block + (size_t)k * (size_t)width, b + (size_t)k * ldb, (size_t)cols * sizeof *block);
+        memcpy(block + (size_t)k * (size_t)width, b + (size_t)k * ldb,
+               (size_t)cols * sizeof *block);
     }
 }
 
-/* Rows m0 .. m1 and columns n0 .. n1 of C = alpha op(A) op(B) + (add ? C : 0), few enough rows for the L2 cache. */
+/* Rows m0 .. m1 and columns n0 .. n1 of C = alpha op(A) op(B) + (add ? C : 0), few enough rows for
+ * the L2 cache. */
 static void product_rows(const sella_fast_product *p, float *block, int m0, int m1, int n0, int n1)
 {
-    product_tile t = {.row = p->ta ? 1 : (size_t)p->lda, .step = p->ta ? (size_t)p->lda : 1, .ldc = (size_t)p->ldc, .alpha = p->alpha};
+    product_tile t = {.row = p->ta ? 1 : (size_t)p->lda,
+                      .step = p->ta ? (size_t)p->lda : 1,
+                      .ldc = (size_t)p->ldc,
+                      .alpha = p->alpha};
     const bool copied = p->tb || m1 - m0 > 2 * PRODUCT_ROWS;
     for (int k0 = 0; k0 < p->K; k0 += DEPTH) {
         t.K = p->K - k0 < DEPTH ? p->K - k0 : DEPTH;
@@ -163,7 +176,8 @@ static void product_rows(const sella_fast_product *p, float *block, int m0, int 
             const int cols = n1 - n < most ? n1 - n : most;
             t.a = p->a + (size_t)m0 * t.row + (size_t)k0 * t.step;
             t.c = p->c + (size_t)m0 * t.ldc + (size_t)n;
-            t.b = p->tb ? p->b + (size_t)n * (size_t)p->ldb + (size_t)k0 : p->b + (size_t)k0 * (size_t)p->ldb + (size_t)n;
+            t.b = p->tb ? p->b + (size_t)n * (size_t)p->ldb + (size_t)k0
+                        : p->b + (size_t)k0 * (size_t)p->ldb + (size_t)n;
             t.ldb = (size_t)p->ldb;
             if (copied) {
                 const int width = (cols + 7) / 8 * 8;

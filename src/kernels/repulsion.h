@@ -1,7 +1,8 @@
-/* repulsion.h - what points in the plane do to each other under Student's t distribution: the O(N^2) half of t-SNE.
+/* repulsion.h - what points in the plane do to each other under Student's t distribution: the
+ * O(N^2) half of t-SNE.
  *
- * Does:     With w = 1 / (1 + |y_i - y_j|^2), for every pair of a point i of one range and a point j > i of another
- *           (each pair once):
+ * Does:     With w = 1 / (1 + |y_i - y_j|^2), for every pair of a point i of one range and a point
+ *           j > i of another (each pair once):
  *             z += w     f_i += w^2 (y_i - y_j)     f_j -= w^2 (y_i - y_j)
  * Layout:   coordinates apart: x [N], y [N], forces fx [N], fy [N], f32.
  * Threads:  pure and serial; the caller splits the pairs and gives each thread its own forces.

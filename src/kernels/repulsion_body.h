@@ -1,7 +1,9 @@
-/* repulsion_body.h - the pairs of repulsion.h over the vectors of simd.h: included by the files that have the flags.
+/* repulsion_body.h - the pairs of repulsion.h over the vectors of simd.h: included by the files
+ * that have the flags.
  *
- * A tile is ROWS points i, whose coordinates and forces stay in registers, against a vector of points j, whose forces
- * are read and written once for all of them. Quotients are exact: the same bits on every CPU of a level.
+ * A tile is ROWS points i, whose coordinates and forces stay in registers, against a vector of
+ * points j, whose forces are read and written once for all of them. Quotients are exact: the same
+ * bits on every CPU of a level.
  */
 #ifndef SELLA_KERNELS_REPULSION_BODY_H
 #define SELLA_KERNELS_REPULSION_BODY_H
@@ -14,7 +16,8 @@ enum { REPULSION_ROWS = 4 };
 /* Points i .. i + rows - 1 against points j0 .. j1-1, none of which is one of them. */
 SELLA_INLINE double repulsion_tile(const int rows, const sella_plane *p, int i, int j0, int j1)
 {
-    vf xi[REPULSION_ROWS], yi[REPULSION_ROWS], fxi[REPULSION_ROWS], fyi[REPULSION_ROWS], z = v_zero();
+    vf xi[REPULSION_ROWS], yi[REPULSION_ROWS], fxi[REPULSION_ROWS], fyi[REPULSION_ROWS],
+        z = v_zero();
     const vf one = v_set1(1.0f);
     UNROLL for (int r = 0; r < rows; r++) {
         xi[r] = v_set1(p->x[i + r]);

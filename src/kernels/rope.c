@@ -7,8 +7,8 @@
 
 #include "kernels/fast.h"
 
-/* Llama 3 stretches the slow frequencies by `factor`, leaves the fast ones, and blends linearly (in original_context /
- * wavelength) between the two bounds. */
+/* Llama 3 stretches the slow frequencies by `factor`, leaves the fast ones, and blends linearly (in
+ * original_context / wavelength) between the two bounds. */
 static double rope_llama3(double inv, const sella_rope_scaling *scaling)
 {
     const double turns = scaling->original_context * inv / (2.0 * M_PI);
@@ -18,7 +18,8 @@ static double rope_llama3(double inv, const sella_rope_scaling *scaling)
     if (turns > scaling->high_freq_factor) {
         return inv;
     }
-    const double blend = (turns - scaling->low_freq_factor) / (scaling->high_freq_factor - scaling->low_freq_factor);
+    const double blend =
+        (turns - scaling->low_freq_factor) / (scaling->high_freq_factor - scaling->low_freq_factor);
     return (1.0 - blend) * inv / scaling->factor + blend * inv;
 }
 
@@ -45,7 +46,8 @@ void sella_rope_table(float *cosine, float *sine, int positions, int D, const do
     }
 }
 
-void sella_rope_apply(float *x, int ld, int T, int H, int D, const int32_t *position_t, const float *cosine, const float *sine, int inverse)
+void sella_rope_apply(float *x, int ld, int T, int H, int D, const int32_t *position_t,
+                      const float *cosine, const float *sine, int inverse)
 {
     const sella_fast *fast = sella_fast_best();
     const int half = D / 2;
@@ -54,7 +56,8 @@ void sella_rope_apply(float *x, int ld, int T, int H, int D, const int32_t *posi
     for (int t = 0; t < T; t++) {
         const size_t row = (size_t)position_t[t] * (size_t)half;
         for (int h = 0; h < H; h++) {
-            fast->rope_head(x + (size_t)t * (size_t)ld + (size_t)h * (size_t)D, half, cosine + row, sine + row, sign);
+            fast->rope_head(x + (size_t)t * (size_t)ld + (size_t)h * (size_t)D, half, cosine + row,
+                            sine + row, sign);
         }
     }
 }

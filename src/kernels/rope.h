@@ -22,7 +22,8 @@ void sella_rope_frequencies(double *inv, int D, double theta, const sella_rope_s
 /* cos and sin [positions, D/2] for positions 0 .. positions-1, computed in double. */
 void sella_rope_table(float *cosine, float *sine, int positions, int D, const double *inv);
 
-/* Rotate H heads of every token in place by its position; inverse != 0 rotates back (the backward pass of the forward one). */
-void sella_rope_apply(float *x, int ld, int T, int H, int D, const int32_t *position_t, const float *cosine,
-                      const float *sine, int inverse);
+/* Rotate H heads of every token in place by its position; inverse != 0 rotates back (the backward
+ * pass of the forward one). */
+void sella_rope_apply(float *x, int ld, int T, int H, int D, const int32_t *position_t,
+                      const float *cosine, const float *sine, int inverse);
 #endif

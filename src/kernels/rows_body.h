@@ -1,4 +1,5 @@
-/* rows_body.h - the element-wise and row kernels over the vectors of simd.h: included by the files that have the flags. */
+/* rows_body.h - the element-wise and row kernels over the vectors of simd.h: included by the files
+ * that have the flags. */
 #ifndef SELLA_KERNELS_ROWS_BODY_H
 #define SELLA_KERNELS_ROWS_BODY_H
 
@@ -7,7 +8,8 @@
 #include "kernels/simd.h"
 
 /* Vectors of a row: full ones, then one of `lanes` < W. */
-#define EACH_VECTOR(i, n, lanes) for (size_t i = 0, lanes = W; (lanes = (n) - i < W ? (n) - i : W) > 0 && i < (n); i += W)
+#define EACH_VECTOR(i, n, lanes)                                                                   \
+    for (size_t i = 0, lanes = W; (lanes = (n)-i < W ? (n)-i : W) > 0 && i < (n); i += W)
 
 SELLA_INLINE vf load_lanes(const float *x, size_t lanes)
 {
@@ -42,12 +44,14 @@ static float row_norm_forward(float *y, const float *x, const float *w, int C, f
     const float r = 1.0f / sqrtf(total / (float)C + eps);
     const vf by = v_set1(r);
     EACH_VECTOR(i, n, lanes) {
-        store_lanes(y + i, v_mul(load_lanes(w + i, lanes), v_mul(load_lanes(x + i, lanes), by)), lanes);
+        store_lanes(y + i, v_mul(load_lanes(w + i, lanes), v_mul(load_lanes(x + i, lanes), by)),
+                    lanes);
     }
     return r;
 }
 
-static void row_norm_backward(float *dx, const float *dy, const float *x, const float *w, float r, int C)
+static void row_norm_backward(float *dx, const float *dy, const float *x, const float *w, float r,
+                              int C)
 {
     const size_t n = (size_t)C;
     vf sum[2] = {v_zero(), v_zero()};
@@ -60,7 +64,8 @@ static void row_norm_backward(float *dx, const float *dy, const float *x, const 
     }
     for (; c < n; c += W) {
         const size_t lanes = n - c < W ? n - c : W;
-        sum[0] = v_fma(v_mul(load_lanes(dy + c, lanes), load_lanes(w + c, lanes)), load_lanes(x + c, lanes), sum[0]);
+        sum[0] = v_fma(v_mul(load_lanes(dy + c, lanes), load_lanes(w + c, lanes)),
+                       load_lanes(x + c, lanes), sum[0]);
     }
     const vf by = v_set1(r), back = v_set1(v_sum(v_add(sum[0], sum[1])) * r * r * r / (float)C);
     EACH_VECTOR(i, n, lanes) {
@@ -94,12 +99,14 @@ static void row_swiglu_forward(float *y, const float *gate, const float *up, int
     }
 }
 
-static void row_swiglu_backward(float *dgate, float *dup, const float *dy, const float *gate, const float *up, int F)
+static void row_swiglu_backward(float *dgate, float *dup, const float *dy, const float *gate,
+                                const float *up, int F)
 {
     EACH_VECTOR(i, (size_t)F, lanes) {
         const vf g = load_lanes(gate + i, lanes), u = load_lanes(up + i, lanes), s = sigmoid(g);
         const vf ds = v_mul(load_lanes(dy + i, lanes), s);
-        store_lanes(dgate + i, v_mul(v_mul(ds, u), v_fma(g, v_sub(v_set1(1.0f), s), v_set1(1.0f))), lanes);
+        store_lanes(dgate + i, v_mul(v_mul(ds, u), v_fma(g, v_sub(v_set1(1.0f), s), v_set1(1.0f))),
+                    lanes);
         store_lanes(dup + i, v_mul(ds, g), lanes);
     }
 }
@@ -126,7 +133,8 @@ static void row_gelu_backward(float *dx, const float *dy, const float *x, size_t
 static void row_axpy(float *y, float a, const float *x, size_t n)
 {
     EACH_VECTOR(i, n, lanes) {
-        store_lanes(y + i, v_fma(v_set1(a), load_lanes(x + i, lanes), load_lanes(y + i, lanes)), lanes);
+        store_lanes(y + i, v_fma(v_set1(a), load_lanes(x + i, lanes), load_lanes(y + i, lanes)),
+                    lanes);
     }
 }
 

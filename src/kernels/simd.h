@@ -1,8 +1,10 @@
-/* simd.h - vectors of W floats under one set of names, for the files that are compiled with AVX2 or AVX-512 flags.
+/* simd.h - vectors of W floats under one set of names, for the files that are compiled with AVX2 or
+ * AVX-512 flags.
  *
- * Does:     Lets one body (rows_body.h, attention_body.h, product_body.h) be compiled twice. vm is a mask of lanes. v_exp and v_erf are
- *           polynomials evaluated with fused multiply-adds in the same order at every width, and s_exp is their scalar twin, so
- *           that results do not depend on which of them ran.
+ * Does:     Lets one body (rows_body.h, attention_body.h, product_body.h) be compiled twice. vm is
+ *           a mask of lanes. v_exp and v_erf are polynomials evaluated with fused multiply-adds in
+ *           the same order at every width, and s_exp is their scalar twin, so that results do not
+ *           depend on which of them ran.
  * Threads:  pure.
  * Not here: which of them runs (kernels/fast.h).
  */
@@ -47,15 +49,24 @@ SELLA_INLINE vm v_lanes(int low, int high)
 SELLA_INLINE vf v_select(vm m, vf yes, vf no) { return _mm512_mask_blend_ps(m, no, yes); }
 SELLA_INLINE vm v_greater(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 /* The first n lanes; the others are 0 or not stored. */
-SELLA_INLINE vf v_load_n(const float *x, int n) { return _mm512_maskz_loadu_ps((vm)((1u << n) - 1u), x); }
-SELLA_INLINE void v_store_n(float *x, vf a, int n) { _mm512_mask_storeu_ps(x, (vm)((1u << n) - 1u), a); }
+SELLA_INLINE vf v_load_n(const float *x, int n)
+{
+    return _mm512_maskz_loadu_ps((vm)((1u << n) - 1u), x);
+}
+SELLA_INLINE void v_store_n(float *x, vf a, int n)
+{
+    _mm512_mask_storeu_ps(x, (vm)((1u << n) - 1u), a);
+}
 SELLA_INLINE vf v_sign_of(vf magnitude, vf sign)
 {
     const __m512i bit = _mm512_set1_epi32((int)0x80000000u);
-    return _mm512_castsi512_ps(
-        _mm512_or_si512(_mm512_castps_si512(magnitude), _mm512_and_si512(_mm512_castps_si512(sign), bit)));
+    return _mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(magnitude),
+                                               _mm512_and_si512(_mm512_castps_si512(sign), bit)));
 }
-SELLA_INLINE vf v_round(vf a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+SELLA_INLINE vf v_round(vf a)
+{
+    return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
 /* a 2^n for whole n, rounded once. */
 SELLA_INLINE vf v_scale2(vf a, vf n) { return _mm512_scalef_ps(a, n); }
 #else
@@ -87,33 +98,49 @@ SELLA_INLINE float v_sum(vf a)
 SELLA_INLINE vm v_lanes(int low, int high)
 {
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    const __m256i from = _mm256_cmpgt_epi32(lane, _mm256_set1_epi32(low - 1)), to = _mm256_cmpgt_epi32(_mm256_set1_epi32(high), lane);
+    const __m256i from = _mm256_cmpgt_epi32(lane, _mm256_set1_epi32(low - 1)),
+                  to = _mm256_cmpgt_epi32(_mm256_set1_epi32(high), lane);
     return _mm256_castsi256_ps(_mm256_and_si256(from, to));
 }
 SELLA_INLINE vf v_select(vm m, vf yes, vf no) { return _mm256_blendv_ps(no, yes, m); }
 SELLA_INLINE vm v_greater(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_GT_OQ); }
 /* The first n lanes; the others are 0 or not stored. */
-SELLA_INLINE vf v_load_n(const float *x, int n) { return _mm256_maskload_ps(x, _mm256_castps_si256(v_lanes(0, n))); }
-SELLA_INLINE void v_store_n(float *x, vf a, int n) { _mm256_maskstore_ps(x, _mm256_castps_si256(v_lanes(0, n)), a); }
-SELLA_INLINE vf v_sign_of(vf magnitude, vf sign) { return _mm256_or_ps(magnitude, _mm256_and_ps(sign, _mm256_set1_ps(-0.0f))); }
-SELLA_INLINE vf v_round(vf a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+SELLA_INLINE vf v_load_n(const float *x, int n)
+{
+    return _mm256_maskload_ps(x, _mm256_castps_si256(v_lanes(0, n)));
+}
+SELLA_INLINE void v_store_n(float *x, vf a, int n)
+{
+    _mm256_maskstore_ps(x, _mm256_castps_si256(v_lanes(0, n)), a);
+}
+SELLA_INLINE vf v_sign_of(vf magnitude, vf sign)
+{
+    return _mm256_or_ps(magnitude, _mm256_and_ps(sign, _mm256_set1_ps(-0.0f)));
+}
+SELLA_INLINE vf v_round(vf a)
+{
+    return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
 /* a 2^n for whole n: half of n at a time, so that only the second product can round. */
 SELLA_INLINE vf v_scale2(vf a, vf n)
 {
-    const __m256i whole = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(whole, 1), bias = _mm256_set1_epi32(127);
+    const __m256i whole = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(whole, 1),
+                  bias = _mm256_set1_epi32(127);
     const __m256i first = _mm256_slli_epi32(_mm256_add_epi32(half, bias), 23);
-    const __m256i second = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(whole, half), bias), 23);
+    const __m256i second =
+        _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(whole, half), bias), 23);
     return _mm256_mul_ps(_mm256_mul_ps(a, _mm256_castsi256_ps(first)), _mm256_castsi256_ps(second));
 }
 #endif
 
-/* exp to about 1 ulp: x = n ln 2 + r, e^r = 1 + r + r^2 p(r) with p fitted on |r| <= ln 2 / 2 (1.1e-8 relative). Below -104 it is 0,
- * above 89 infinity; NaN stays. */
+/* exp to about 1 ulp: x = n ln 2 + r, e^r = 1 + r + r^2 p(r) with p fitted on |r| <= ln 2 / 2
+ * (1.1e-8 relative). Below -104 it is 0, above 89 infinity; NaN stays. */
 SELLA_INLINE vf v_exp(vf x)
 {
     x = v_max(v_set1(-104.0f), v_min(v_set1(89.0f), x));
     const vf n = v_round(v_mul(x, v_set1(1.44269504f)));
-    vf r = v_fnma(n, v_set1(0.693145752f), x); /* the high part of ln 2 has few bits: n times it is exact */
+    /* the high part of ln 2 has few bits: n times it is exact */
+    vf r = v_fnma(n, v_set1(0.693145752f), x);
     r = v_fnma(n, v_set1(1.42860677e-6f), r);
     vf p = v_fma(v_set1(0.0013926198f), r, v_set1(0.00836319f));
     p = v_fma(p, r, v_set1(0.041666556f));
@@ -123,7 +150,8 @@ SELLA_INLINE vf v_exp(vf x)
     return v_scale2(v_add(p, v_set1(1.0f)), n);
 }
 
-/* erf to about 1e-7: x + x q(x^2) up to 1, beyond that 1 - exp(-x r(x)); both fitted with Chebyshev nodes. */
+/* erf to about 1e-7: x + x q(x^2) up to 1, beyond that 1 - exp(-x r(x)); both fitted with Chebyshev
+ * nodes. */
 SELLA_INLINE vf v_erf(vf x)
 {
     const vf a = v_min(v_set1(4.0f), v_abs(x)), s = v_mul(a, a);

@@ -17,8 +17,8 @@ static bool with_users(const char *method)
 }
 
 /* Train rows in the run's numbers. Release: free() of both. */
-static sella_status interactions_of(const sella_job *job, sella_interactions *out, int32_t **user, int32_t **item,
-                                    sella_err *err)
+static sella_status interactions_of(const sella_job *job, sella_interactions *out, int32_t **user,
+                                    int32_t **item, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_split *train = &job->dataset->split[SELLA_SPLIT_TRAIN];
@@ -30,13 +30,14 @@ static sella_status interactions_of(const sella_job *job, sella_interactions *ou
         status = SELLA_MEMORY;
         goto done;
     }
-    SELLA_TRY(
-        sella_queries_from_split(job->run, job->dataset, SELLA_SPLIT_TRAIN, NULL, train->rows, &query, &pool, err));
+    SELLA_TRY(sella_queries_from_split(job->run, job->dataset, SELLA_SPLIT_TRAIN, NULL, train->rows,
+                                       &query, &pool, err));
     for (int64_t n = 0; n < train->rows; n++) {
         (*user)[n] = query[n].user;
         (*item)[n] = query[n].item;
     }
-    *out = (sella_interactions){.rows = train->rows, .user_n = *user, .item_n = *item, .label_n = train->label_n};
+    *out = (sella_interactions){
+        .rows = train->rows, .user_n = *user, .item_n = *item, .label_n = train->label_n};
 done:
     free(query);
     free(pool);
@@ -90,8 +91,8 @@ typedef struct bias_scorer {
     sella_param_table table;
 } bias_scorer;
 
-static sella_status bias_score(sella_scorer *scorer, const sella_query *query_n, int64_t N, double *logit_n,
-                               const sella_talk *talk, sella_err *err)
+static sella_status bias_score(sella_scorer *scorer, const sella_query *query_n, int64_t N,
+                               double *logit_n, const sella_talk *talk, sella_err *err)
 {
     const sella_param_table *table = &((bias_scorer *)scorer)->table;
     const sella_param *user = sella_param_find(table, "user.bias");
@@ -101,7 +102,8 @@ static sella_status bias_score(sella_scorer *scorer, const sella_query *query_n,
     (void)err;
     for (int64_t n = 0; n < N; n++) {
         const int32_t u = query_n[n].user, i = query_n[n].item;
-        logit_n[n] = base + (user && u >= 0 ? (double)user->data[u] : 0) + (i >= 0 ? (double)item[i] : 0);
+        logit_n[n] =
+            base + (user && u >= 0 ? (double)user->data[u] : 0) + (i >= 0 ? (double)item[i] : 0);
     }
     return SELLA_OK;
 }
@@ -112,23 +114,26 @@ static int32_t bias_history_start(const sella_scorer *scorer, const sella_query 
     return query->history_count;
 }
 
-static sella_status bias_terms(sella_scorer *scorer, const sella_query *query, double logit, sella_terms *out,
-                               sella_err *err)
+static sella_status bias_terms(sella_scorer *scorer, const sella_query *query, double logit,
+                               sella_terms *out, sella_err *err)
 {
     const sella_param_table *table = &((bias_scorer *)scorer)->table;
-    const sella_param *user = sella_param_find(table, "user.bias"), *item = sella_param_find(table, "item.bias");
+    const sella_param *user = sella_param_find(table, "user.bias"),
+                      *item = sella_param_find(table, "item.bias");
     (void)logit;
     (void)err;
     *out = (sella_terms){0};
     sella_terms_add(out, "global bias", (double)sella_param_find(table, "global.bias")->data[0], 0);
     if (user) {
-        sella_terms_add(out, "user bias", query->user >= 0 ? (double)user->data[query->user] : 0, 0);
+        sella_terms_add(out, "user bias", query->user >= 0 ? (double)user->data[query->user] : 0,
+                        0);
     }
     sella_terms_add(out, "item bias", query->item >= 0 ? (double)item->data[query->item] : 0, 0);
     return SELLA_OK;
 }
 
-static const sella_inside_ops bias_inside = {.history_start = bias_history_start, .terms = bias_terms};
+static const sella_inside_ops bias_inside = {.history_start = bias_history_start,
+                                             .terms = bias_terms};
 
 static void bias_close(sella_scorer *scorer)
 {
@@ -150,7 +155,8 @@ sella_status sella_controls_open(const sella_run *run, sella_backbone *backbone,
         free(path);
         return sella_err_memory(err, "a scorer", sizeof *s);
     }
-    s->base = (sella_scorer){.ops = &bias_ops, .inside = &bias_inside, .run = run, .yes_id = -1, .no_id = -1};
+    s->base = (sella_scorer){
+        .ops = &bias_ops, .inside = &bias_inside, .run = run, .yes_id = -1, .no_id = -1};
     sella_param_table_init(&s->table);
     sella_param_table *const tables[] = {&s->table};
     if (with_users(run->method)) {
@@ -181,12 +187,15 @@ sella_status sella_controls_estimate(const sella_method *method, const sella_set
     (void)train_rows;
     (void)eval_rows;
     (void)err;
-    const size_t rows = (size_t)dataset->split[SELLA_SPLIT_TRAIN].rows, items = (size_t)dataset->items;
+    const size_t rows = (size_t)dataset->split[SELLA_SPLIT_TRAIN].rows,
+                 items = (size_t)dataset->items;
     const size_t trainable = items + 1 + (users ? (size_t)dataset->train_users : 0);
     out->rows = (int64_t)rows;
     out->trainable = (int64_t)trainable;
     out->other_flops = users ? 200.0 * 10.0 * (double)rows
-                             : 4.0 * (double)rows; // some ten Newton steps of some twenty products each
-    out->bytes = rows * (sizeof(sella_query) + 2 * sizeof(int32_t) + sizeof(double)) + trainable * 10 * sizeof(double);
+                             /* some ten Newton steps of some twenty products each */
+                             : 4.0 * (double)rows;
+    out->bytes = rows * (sizeof(sella_query) + 2 * sizeof(int32_t) + sizeof(double)) +
+                 trainable * 10 * sizeof(double);
     return SELLA_OK;
 }

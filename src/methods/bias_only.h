@@ -1,7 +1,8 @@
-/* bias_only.h - training and scoring shared by the two controls (methods/itembias.c, methods/bias.c).
+/* bias_only.h - training and scoring shared by the two controls (methods/itembias.c,
+ * methods/bias.c).
  *
- * Does:     Both leave collab.safetensors with biases alone: logit = global.bias [+ user.bias] + item.bias,
- *           unseen = 0.
+ * Does:     Both leave collab.safetensors with biases alone: logit = global.bias [+ user.bias] +
+ *           item.bias, unseen = 0.
  * Threads:  as a method's.
  */
 #ifndef SELLA_METHODS_BIAS_ONLY_H

@@ -1,11 +1,14 @@
 /* binllm.c - binary codes of users and items as text in the prompt.
  *
- *     stage "codes"    h_u, h_i in {-1, +1}^C by matrix factorisation with signs (collab/binary_mf.h),
- *                      min BCE(y, sigmoid(h_u . h_i)); the epoch with the best AUC of the signs on valid
- *     stage "binllm"   min over Theta of BCE(y, sigmoid(z)), codes as text in the slots; Theta from stage 1 (lora.start)
+ *     stage "codes"    h_u, h_i in {-1, +1}^C by matrix factorisation with signs
+ *     (collab/binary_mf.h),
+ *                      min BCE(y, sigmoid(h_u . h_i)); the epoch with the best AUC of the signs on
+ *                      valid
+ *     stage "binllm"   min over Theta of BCE(y, sigmoid(z)), codes as text in the slots; Theta from
+ *     stage 1 (lora.start)
  *
- * Rows that train does not name get the mean of those that it does, before every evaluation; users and items that are
- * no row of the tables have the code of the mean of all rows.
+ * Rows that train does not name get the mean of those that it does, before every evaluation; users
+ * and items that are no row of the tables have the code of the mean of all rows.
  *
  * Paper: section 5.1; Zhang et al. 2024; REFERENCE 5.
  */
@@ -58,10 +61,12 @@ static sella_status run_step(void *user, sella_loop_step *at, sella_err *err)
 {
     coding *f = user;
     const sella_split *train = &f->job->dataset->split[SELLA_SPLIT_TRAIN];
-    const int64_t first = at->index * f->batch, N = f->rows - first < f->batch ? f->rows - first : f->batch;
+    const int64_t first = at->index * f->batch,
+                  N = f->rows - first < f->batch ? f->rows - first : f->batch;
     (void)err;
     if (f->shuffled != at->epoch) {
-        const sella_rng rng = {.seed = f->seed, .stream = SELLA_STREAM_SHUFFLE, .a = (uint32_t)at->epoch};
+        const sella_rng rng = {
+            .seed = f->seed, .stream = SELLA_STREAM_SHUFFLE, .a = (uint32_t)at->epoch};
         for (int64_t r = 0; r < f->rows; r++) {
             f->order[r] = r;
         }
@@ -100,7 +105,8 @@ static sella_status evaluate(void *user, double *metric, json_t **record, sella_
     for (int64_t n = 0; n < f->valid_rows; n++) {
         const int32_t u = f->valid_n[n].user < 0 ? f->model.users : f->valid_n[n].user,
                       i = f->valid_n[n].item < 0 ? f->model.items : f->valid_n[n].item;
-        f->valid_score[n] = product(f->user_bit + (size_t)u * C, f->item_bit + (size_t)i * C, f->model.C);
+        f->valid_score[n] =
+            product(f->user_bit + (size_t)u * C, f->item_bit + (size_t)i * C, f->model.C);
     }
     *metric = sella_auc(f->valid_score, f->valid_label, f->valid_rows, err);
 done:
@@ -113,10 +119,10 @@ static sella_status prepare_valid(coding *f, sella_err *err)
     const sella_job *job = f->job;
     const size_t C = (size_t)f->model.C;
     int64_t *index = NULL;
-    SELLA_TRY(sella_sample_rows(job->eval_rows, SELLA_EVAL_RUN, job->run->seed, job->dataset, SELLA_SPLIT_VALID, &index,
-                                &f->valid_rows, err));
-    SELLA_TRY(sella_queries_from_split(job->run, job->dataset, SELLA_SPLIT_VALID, index, f->valid_rows, &f->valid_n,
-                                       &f->valid_pool, err));
+    SELLA_TRY(sella_sample_rows(job->eval_rows, SELLA_EVAL_RUN, job->run->seed, job->dataset,
+                                SELLA_SPLIT_VALID, &index, &f->valid_rows, err));
+    SELLA_TRY(sella_queries_from_split(job->run, job->dataset, SELLA_SPLIT_VALID, index,
+                                       f->valid_rows, &f->valid_n, &f->valid_pool, err));
     f->valid_label = sella_alloc((size_t)f->valid_rows, 1, "valid rows", err);
     f->valid_score = sella_alloc((size_t)f->valid_rows, sizeof *f->valid_score, "valid rows", err);
     f->user_bit = sella_alloc(((size_t)f->model.users + 1) * C, 1, "codes", err);
@@ -149,11 +155,13 @@ static sella_status prepare(coding *f, sella_err *err)
     f->order = sella_alloc((size_t)f->rows, sizeof *f->order, "the order of rows", err);
     f->user_n = sella_alloc(n, sizeof *f->user_n, "a batch", err);
     f->item_n = sella_alloc(n, sizeof *f->item_n, "a batch", err);
-    f->kept = sella_alloc(sella_binary_mf_scratch(&f->model, (int)f->batch), sizeof *f->kept, "a batch", err);
+    f->kept = sella_alloc(sella_binary_mf_scratch(&f->model, (int)f->batch), sizeof *f->kept,
+                          "a batch", err);
     f->z = sella_alloc(n, sizeof *f->z, "a batch", err);
     f->dz = sella_alloc(n, sizeof *f->dz, "a batch", err);
     f->y = sella_alloc(n, sizeof *f->y, "a batch", err);
-    if (!f->seen_u || !f->seen_i || !f->order || !f->user_n || !f->item_n || !f->kept || !f->z || !f->dz || !f->y) {
+    if (!f->seen_u || !f->seen_i || !f->order || !f->user_n || !f->item_n || !f->kept || !f->z ||
+        !f->dz || !f->y) {
         status = SELLA_MEMORY;
         goto done;
     }
@@ -168,15 +176,17 @@ done:
 
 static void coding_release(coding *f)
 {
-    void *const all[] = {f->seen_u, f->seen_i, f->order,      f->user_n,      f->item_n,      f->kept,     f->z,       f->dz,
-                         f->y,      f->valid_n, f->valid_pool, f->valid_label, f->valid_score, f->user_bit, f->item_bit};
+    void *const all[] = {f->seen_u,     f->seen_i,      f->order,       f->user_n,   f->item_n,
+                         f->kept,       f->z,           f->dz,          f->y,        f->valid_n,
+                         f->valid_pool, f->valid_label, f->valid_score, f->user_bit, f->item_bit};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         free(all[i]);
     }
     sella_binary_mf_release(&f->model);
 }
 
-static sella_status save(coding *f, const char *path, const sella_loop_result *result, sella_err *err)
+static sella_status save(coding *f, const char *path, const sella_loop_result *result,
+                         sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_param_table *const tables[] = {&f->model.table};
@@ -198,10 +208,12 @@ done:
     return status;
 }
 
-static sella_status init_model(const sella_run *run, uint64_t seed, sella_binary_mf *model, sella_err *err)
+static sella_status init_model(const sella_run *run, uint64_t seed, sella_binary_mf *model,
+                               sella_err *err)
 {
-    return sella_binary_mf_init(run->users, run->items, (int)sella_settings_int(run->settings, "collab.width"),
-                                sella_settings_real(run->settings, "collab.init"), seed, model, err);
+    return sella_binary_mf_init(
+        run->users, run->items, (int)sella_settings_int(run->settings, "collab.width"),
+        sella_settings_real(run->settings, "collab.init"), seed, model, err);
 }
 
 /* Stage "codes", leaving stages/codes/collab.safetensors. */
@@ -228,7 +240,8 @@ static sella_status learn_codes(const sella_job *job, const char *path, sella_er
     loop.user = &f;
     SELLA_TRY(sella_loop_run(&loop, &result, err));
     SELLA_TRY(save(&f, path, &result, err));
-    sella_say(job->talk, SELLA_LEVEL_INFO, "codes: AUC of the codes alone %.4f on valid, epoch %lld", result.best,
+    sella_say(job->talk, SELLA_LEVEL_INFO,
+              "codes: AUC of the codes alone %.4f on valid, epoch %lld", result.best,
               (long long)result.best_epoch);
     SELLA_TRY(sella_path_remove(checkpoints, err));
 done:
@@ -256,7 +269,8 @@ static sella_status encode(const void *self, sella_codes *out, sella_err *err)
         status = sella_binary_mf_codes(&c->model, user_bit, item_bit, err);
     }
     if (status == SELLA_OK) {
-        status = sella_codes_make(user_bit, c->model.users, item_bit, c->model.items, c->model.C, c->dotted, out, err);
+        status = sella_codes_make(user_bit, c->model.users, item_bit, c->model.items, c->model.C,
+                                  c->dotted, out, err);
     }
     free(user_bit);
     free(item_bit);
@@ -270,8 +284,11 @@ static bool dotted(const sella_settings *settings)
 
 static sella_features features_of(coder *c)
 {
-    return (sella_features){
-        .stage = "binllm", .train_adapter = true, .encode = encode, .coder = c, .collab = &c->model.table};
+    return (sella_features){.stage = "binllm",
+                            .train_adapter = true,
+                            .encode = encode,
+                            .coder = c,
+                            .collab = &c->model.table};
 }
 
 static sella_status binllm_train(sella_job *job, sella_err *err)
@@ -294,7 +311,8 @@ done:
     return status;
 }
 
-static sella_status binllm_open(const sella_run *run, sella_backbone *backbone, sella_scorer **out, sella_err *err)
+static sella_status binllm_open(const sella_run *run, sella_backbone *backbone, sella_scorer **out,
+                                sella_err *err)
 {
     coder c = {.dotted = dotted(run->settings)};
     sella_status status = init_model(run, 0, &c.model, err);
@@ -313,11 +331,13 @@ static sella_status binllm_check(const sella_method *method, const sella_setting
     sella_template *tmpl = NULL;
     const int64_t width = sella_settings_int(settings, "collab.width");
     if (width > SELLA_CODE_BITS_MAX) {
-        return sella_err_set(err, SELLA_ARG, "collab.width is %lld; expected at most %d bits for binllm",
+        return sella_err_set(err, SELLA_ARG,
+                             "collab.width is %lld; expected at most %d bits for binllm",
                              (long long)width, SELLA_CODE_BITS_MAX);
     }
     if (dotted(settings) && width % 8 != 0) {
-        return sella_err_set(err, SELLA_ARG, "collab.width is %lld; binllm.code=dotted needs a multiple of 8",
+        return sella_err_set(err, SELLA_ARG,
+                             "collab.width is %lld; binllm.code=dotted needs a multiple of 8",
                              (long long)width);
     }
     SELLA_TRY(sella_template_open(sella_settings_text(settings, "template"), &tmpl, err));
@@ -329,8 +349,8 @@ done:
 }
 
 /* Codes that are not learnt yet: drawn ones have the same lengths. */
-static sella_status drawn_codes(const sella_settings *settings, uint64_t seed, const sella_dataset *dataset,
-                                sella_codes *out, sella_err *err)
+static sella_status drawn_codes(const sella_settings *settings, uint64_t seed,
+                                const sella_dataset *dataset, sella_codes *out, sella_err *err)
 {
     const int width = (int)sella_settings_int(settings, "collab.width");
     const size_t users = ((size_t)dataset->train_users + 1) * (size_t)width,
@@ -343,8 +363,8 @@ static sella_status drawn_codes(const sella_settings *settings, uint64_t seed, c
     for (size_t i = 0; i < all; i++) {
         bit[i] = sella_rng_uniform(&rng, i) < 0.5f;
     }
-    const sella_status status = sella_codes_make(bit, dataset->train_users, bit + users, dataset->items, width,
-                                                 dotted(settings), out, err);
+    const sella_status status = sella_codes_make(bit, dataset->train_users, bit + users,
+                                                 dataset->items, width, dotted(settings), out, err);
     free(bit);
     return status;
 }
@@ -357,12 +377,14 @@ static sella_status binllm_estimate(const sella_method *method, const sella_sett
     (void)method;
     sella_status status = SELLA_OK;
     sella_codes codes = {0};
-    const double rows = (double)dataset->split[SELLA_SPLIT_TRAIN].rows, C = (double)sella_settings_int(settings, "collab.width"),
+    const double rows = (double)dataset->split[SELLA_SPLIT_TRAIN].rows,
+                 C = (double)sella_settings_int(settings, "collab.width"),
                  epochs = (double)sella_settings_int(settings, "collab.epochs"),
                  batch = (double)sella_settings_int(settings, "collab.batch");
     const double steps = epochs * (double)(int64_t)((rows + batch - 1) / batch),
                  values = ((double)dataset->train_users + dataset->items) * C + 2 * C * (C + 1);
-    const sella_stage_plan plan = {.tokens = 1, .refs = SELLA_REFS_USER, .codes = &codes, .adapter = true};
+    const sella_stage_plan plan = {
+        .tokens = 1, .refs = SELLA_REFS_USER, .codes = &codes, .adapter = true};
     const sella_stages_ask ask = {.settings = settings,
                                   .seed = seed,
                                   .dataset = dataset,
@@ -382,18 +404,31 @@ done:
     return status;
 }
 
-#define CODE_SETTINGS \
-    "collab.width=32", "collab.lr=1e-2", "collab.weight_decay=1e-3", "collab.batch=2048", "collab.patience=100"
+#define CODE_SETTINGS                                                                              \
+    "collab.width=32", "collab.lr=1e-2", "collab.weight_decay=1e-3", "collab.batch=2048",          \
+        "collab.patience=100"
 
-static const char *const paper[] = {SELLA_PAPER_STAGE1,     CODE_SETTINGS,          "collab.epochs=5000",
-                                    "collab.init=1",        "binllm.anneal=0.001",  "lora.start=stage1",
-                                    "stage3.lr=1e-4",       "stage3.weight_decay=1e-3", NULL};
-static const char *const usual[] = {CODE_SETTINGS, "collab.epochs=1000", "collab.init=0.1", "binllm.anneal=0.001",
-                                    "lora.start=stage1", "stage3.lr=5e-4", NULL};
+static const char *const paper[] = {SELLA_PAPER_STAGE1,
+                                    CODE_SETTINGS,
+                                    "collab.epochs=5000",
+                                    "collab.init=1",
+                                    "binllm.anneal=0.001",
+                                    "lora.start=stage1",
+                                    "stage3.lr=1e-4",
+                                    "stage3.weight_decay=1e-3",
+                                    NULL};
+static const char *const usual[] = {CODE_SETTINGS,
+                                    "collab.epochs=1000",
+                                    "collab.init=0.1",
+                                    "binllm.anneal=0.001",
+                                    "lora.start=stage1",
+                                    "stage3.lr=5e-4",
+                                    NULL};
 
 const sella_method sella_method_binllm = {
     .name = "binllm",
-    .help = "learnt binary codes of users and items as text in the prompt, and an adapter that reads them",
+    .help = "learnt binary codes of users and items as text in the prompt, and an adapter that "
+            "reads them",
     .needs_model = true,
     .reuses = true,
     .preset_paper = paper,

@@ -25,20 +25,26 @@ static void write_dotted(const uint8_t *bit, int width, char *text)
     }
 }
 
-sella_status sella_codes_make(const uint8_t *user_bit, int32_t users, const uint8_t *item_bit, int32_t items, int width,
-                              bool dotted, sella_codes *out, sella_err *err)
+sella_status sella_codes_make(const uint8_t *user_bit, int32_t users, const uint8_t *item_bit,
+                              int32_t items, int width, bool dotted, sella_codes *out,
+                              sella_err *err)
 {
-    const size_t first_item = (size_t)users + 1, all = first_item + (size_t)items + 1, bits = (size_t)width;
-    *out = (sella_codes){.users = users, .items = items, .room = dotted ? width / 8 * 4 + 1 : width + 1};
+    const size_t first_item = (size_t)users + 1, all = first_item + (size_t)items + 1,
+                 bits = (size_t)width;
+    *out = (sella_codes){
+        .users = users, .items = items, .room = dotted ? width / 8 * 4 + 1 : width + 1};
     if (dotted && width % 8 != 0) {
-        return sella_err_set(err, SELLA_ARG, "codes of %d bits have no dotted form; expected a multiple of 8", width);
+        return sella_err_set(err, SELLA_ARG,
+                             "codes of %d bits have no dotted form; expected a multiple of 8",
+                             width);
     }
     out->text = sella_alloc(all * (size_t)out->room, 1, "the texts of codes", err);
     if (!out->text) {
         return SELLA_MEMORY;
     }
     for (size_t r = 0; r < all; r++) {
-        const uint8_t *bit = r < first_item ? user_bit + r * bits : item_bit + (r - first_item) * bits;
+        const uint8_t *bit =
+            r < first_item ? user_bit + r * bits : item_bit + (r - first_item) * bits;
         (dotted ? write_dotted : write_bits)(bit, width, out->text + r * (size_t)out->room);
     }
     return SELLA_OK;

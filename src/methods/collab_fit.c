@@ -20,8 +20,8 @@
 #include "methods/sella/stages.h"
 #include "methods/tensor_file.h"
 
-/* Start of the sums of squares of sgd: about what a row gathers in its first visits once vectors have some length, so
- * that they do not leap from their small start. */
+/* Start of the sums of squares of sgd: about what a row gathers in its first visits once vectors
+ * have some length, so that they do not leap from their small start. */
 #define SQUARES 0.1
 
 enum { TRIES = 32 /* draws for one negative before a liked item is taken after all */ };
@@ -47,7 +47,8 @@ typedef struct fit {
     int64_t units;
     int64_t *order;      /* [units] of epoch `shuffled` */
     int64_t shuffled;    /* -1: none yet */
-    int32_t *liked;      /* positives of train by user, ascending: [liked_start[u], liked_start[u + 1]) */
+    /* positives of train by user, ascending: [liked_start[u], liked_start[u + 1]) */
+    int32_t *liked;
     int64_t *liked_start;
     sella_collab_pass pass;
     float *z, *dz, *y;   /* [room] of a step: batch, or both halves of pairs */
@@ -62,11 +63,12 @@ static sella_status prepare_valid(fit *f, sella_err *err)
     sella_status status = SELLA_OK;
     const sella_job *job = f->job;
     int64_t *index = NULL, rows;
-    SELLA_TRY(
-        sella_sample_rows(job->eval_rows, SELLA_EVAL_RUN, job->run->seed, job->dataset, SELLA_SPLIT_VALID, &index, &rows, err));
-    SELLA_TRY(sella_queries_from_split(job->run, job->dataset, SELLA_SPLIT_VALID, index, rows, &f->valid,
-                                       &f->valid_pool, err));
-    SELLA_TRY(sella_collab_rows_make(f->valid, NULL, rows, f->c->config.history_length, true, &f->valid_rows, err));
+    SELLA_TRY(sella_sample_rows(job->eval_rows, SELLA_EVAL_RUN, job->run->seed, job->dataset,
+                                SELLA_SPLIT_VALID, &index, &rows, err));
+    SELLA_TRY(sella_queries_from_split(job->run, job->dataset, SELLA_SPLIT_VALID, index, rows,
+                                       &f->valid, &f->valid_pool, err));
+    SELLA_TRY(sella_collab_rows_make(f->valid, NULL, rows, f->c->config.history_length, true,
+                                     &f->valid_rows, err));
     f->valid_label = sella_alloc((size_t)rows, 1, "valid rows", err);
     f->valid_z = sella_alloc((size_t)rows, sizeof *f->valid_z, "valid rows", err);
     f->valid_score = sella_alloc((size_t)rows, sizeof *f->valid_score, "valid rows", err);
@@ -85,9 +87,10 @@ done:
 static sella_status prepare_sgd(fit *f, sella_err *err)
 {
     const sella_collab_config *config = &f->c->config;
-    const sella_mf_sgd_config sgd = {.decay = sella_settings_real(f->job->settings, "collab.weight_decay"),
-                                     .squares = SQUARES,
-                                     .seed = f->seed};
+    const sella_mf_sgd_config sgd = {
+        .decay = sella_settings_real(f->job->settings, "collab.weight_decay"),
+        .squares = SQUARES,
+        .seed = f->seed};
     const sella_interactions all = {
         .rows = f->rows, .user_n = f->seen.user_n, .item_n = f->seen.item_n, .label_n = f->label_n};
     f->mf = (sella_mf){.config = {.users = config->users,
@@ -109,7 +112,8 @@ static sella_status prepare_liked(fit *f, sella_err *err)
 {
     const int32_t users = f->c->config.users;
     int64_t *cursor = sella_alloc((size_t)users + 1, sizeof *cursor, "positives of train", err);
-    f->liked_start = sella_alloc((size_t)users + 1, sizeof *f->liked_start, "positives of train", err);
+    f->liked_start =
+        sella_alloc((size_t)users + 1, sizeof *f->liked_start, "positives of train", err);
     f->liked = sella_alloc((size_t)f->units, sizeof *f->liked, "positives of train", err);
     if (!cursor || !f->liked_start || !f->liked) {
         free(cursor);
@@ -126,8 +130,8 @@ static sella_status prepare_liked(fit *f, sella_err *err)
         f->liked[cursor[f->seen.user_n[f->unit[k]]]++] = f->seen.item_n[f->unit[k]];
     }
     for (int32_t u = 0; u < users; u++) {
-        qsort(f->liked + f->liked_start[u], (size_t)(f->liked_start[u + 1] - f->liked_start[u]), sizeof *f->liked,
-              compare_item);
+        qsort(f->liked + f->liked_start[u], (size_t)(f->liked_start[u + 1] - f->liked_start[u]),
+              sizeof *f->liked, compare_item);
     }
     free(cursor);
     return SELLA_OK;
@@ -156,7 +160,8 @@ static sella_status read_start(fit *f, sella_err *err)
 {
     sella_param_table *const tables[] = {&f->c->table};
     char *path = sella_run_file(f->job->run, f->start);
-    const sella_status status = path ? sella_tensors_read(path, tables, 1, err) : sella_err_memory(err, "a path", 64);
+    const sella_status status =
+        path ? sella_tensors_read(path, tables, 1, err) : sella_err_memory(err, "a path", 64);
     free(path);
     return status;
 }
@@ -183,7 +188,9 @@ static sella_status prepare_rows(fit *f, sella_err *err)
     f->item = sella_alloc(room, sizeof *f->item, "a batch", err);
     f->count = sella_alloc(room, sizeof *f->count, "a batch", err);
     f->history = sella_alloc(room, sizeof *f->history, "a batch", err);
-    return f->order && f->z && f->dz && f->y && f->user && f->item && f->count && f->history ? SELLA_OK : SELLA_MEMORY;
+    return f->order && f->z && f->dz && f->y && f->user && f->item && f->count && f->history
+               ? SELLA_OK
+               : SELLA_MEMORY;
 }
 
 static sella_status ready(fit *f, sella_err *err)
@@ -202,21 +209,26 @@ static sella_status prepare(fit *f, sella_err *err)
     f->label_n = train->label_n;
     f->shuffled = -1;
     f->seed = sella_stage_seed(job->run, f->name);
-    f->pairs = strcmp(f->name, "lightgcn") == 0 && sella_settings_is(job->settings, "lightgcn.loss", "bpr");
+    f->pairs = strcmp(f->name, "lightgcn") == 0 &&
+               sella_settings_is(job->settings, "lightgcn.loss", "bpr");
     sella_collab_config_of(job->settings, job->run->users, job->run->items, &config);
     SELLA_TRY(sella_collab_new(f->name, &config, f->seed, &f->c, err));
     SELLA_TRY(sella_init_collab(job, f->c, err));
-    SELLA_TRY(sella_queries_from_split(job->run, job->dataset, SELLA_SPLIT_TRAIN, NULL, f->rows, &f->train,
-                                       &f->train_pool, err));
+    SELLA_TRY(sella_queries_from_split(job->run, job->dataset, SELLA_SPLIT_TRAIN, NULL, f->rows,
+                                       &f->train, &f->train_pool, err));
     // the model is told whole histories; what it sees of them in a step is cut afterwards
     SELLA_TRY(sella_collab_rows_make(f->train, NULL, f->rows, 0, true, &f->seen, err));
-    const sella_collab_train rows = {
-        .rows = {.rows = f->rows, .user_n = f->seen.user_n, .item_n = f->seen.item_n, .label_n = f->label_n},
-        .history_n = f->seen.history_n,
-        .history_count_n = f->seen.count_n};
+    const sella_collab_train rows = {.rows = {.rows = f->rows,
+                                              .user_n = f->seen.user_n,
+                                              .item_n = f->seen.item_n,
+                                              .label_n = f->label_n},
+                                     .history_n = f->seen.history_n,
+                                     .history_count_n = f->seen.count_n};
     SELLA_TRY(sella_collab_prepare(f->c, &rows, err));
     for (int64_t r = 0; config.history_length > 0 && r < f->rows; r++) {
-        const int32_t skip = f->seen.count_n[r] > config.history_length ? f->seen.count_n[r] - config.history_length : 0;
+        const int32_t skip = f->seen.count_n[r] > config.history_length
+                                 ? f->seen.count_n[r] - config.history_length
+                                 : 0;
         f->seen.history_n[r] += skip;
         f->seen.count_n[r] -= skip;
     }
@@ -224,13 +236,15 @@ static sella_status prepare(fit *f, sella_err *err)
     if (f->pairs) {
         SELLA_TRY(prepare_liked(f, err));
     }
-    if (config.bias && sella_settings_is(job->settings, "collab.start", "bias") && !job->init_from) {
+    if (config.bias && sella_settings_is(job->settings, "collab.start", "bias") &&
+        !job->init_from) {
         SELLA_TRY(start_from_bias(f, err));
     }
     if (f->start) {
         SELLA_TRY(read_start(f, err));
     }
-    SELLA_TRY(ready(f, err)); // rows of items that train does not name have their place before the first step
+    /* rows of items that train does not name have their place before the first step */
+    SELLA_TRY(ready(f, err));
     if (job->dataset->split[SELLA_SPLIT_VALID].rows > 0) {
         SELLA_TRY(prepare_valid(f, err));
     }
@@ -259,7 +273,8 @@ static int32_t negative(const fit *f, int64_t epoch, int64_t k, int32_t user)
     const size_t count = (size_t)(f->liked_start[user + 1] - f->liked_start[user]);
     int32_t item = 0;
     for (uint64_t t = 0; t < TRIES; t++) {
-        item = (int32_t)sella_rng_below(&rng, (uint64_t)k * TRIES + t, (uint64_t)f->c->config.items);
+        item =
+            (int32_t)sella_rng_below(&rng, (uint64_t)k * TRIES + t, (uint64_t)f->c->config.items);
         if (f->c->seen_i[item] && !bsearch(&item, mine, count, sizeof *mine, compare_item)) {
             break;
         }
@@ -295,7 +310,8 @@ done:
     return status;
 }
 
-/* BPR: the first N rows against the N after them. A difference of logits with label 1 is its loss. */
+/* BPR: the first N rows against the N after them. A difference of logits with label 1 is its
+ *      loss. */
 static sella_status step_pairs(fit *f, int64_t step, int64_t N, double *loss, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -325,9 +341,11 @@ done:
 static sella_status run_step(void *user, sella_loop_step *at, sella_err *err)
 {
     fit *f = user;
-    const int64_t first = at->index * f->batch, N = f->units - first < f->batch ? f->units - first : f->batch;
+    const int64_t first = at->index * f->batch,
+                  N = f->units - first < f->batch ? f->units - first : f->batch;
     if (f->shuffled != at->epoch) {
-        const sella_rng rng = {.seed = f->seed, .stream = SELLA_STREAM_SHUFFLE, .a = (uint32_t)at->epoch};
+        const sella_rng rng = {
+            .seed = f->seed, .stream = SELLA_STREAM_SHUFFLE, .a = (uint32_t)at->epoch};
         for (int64_t k = 0; k < f->units; k++) {
             f->order[k] = k;
         }
@@ -344,7 +362,8 @@ static sella_status run_step(void *user, sella_loop_step *at, sella_err *err)
         }
     }
     at->units = (double)N;
-    return f->pairs ? step_pairs(f, at->step, N, &at->loss, err) : step_rows(f, at->step, N, &at->loss, err);
+    return f->pairs ? step_pairs(f, at->step, N, &at->loss, err)
+                    : step_rows(f, at->step, N, &at->loss, err);
 }
 
 /* A whole epoch is one step: it takes about 50 ns a row. */
@@ -367,7 +386,8 @@ static sella_status evaluate(void *user, double *metric, json_t **record, sella_
     SELLA_TRY(sella_collab_score(f->c, &f->valid_rows.batch, f->valid_z, err));
     for (int64_t n = 0; n < rows; n++) {
         if (!isfinite(f->valid_z[n])) {
-            return sella_err_set(err, SELLA_DIVERGED, "%s: the score of valid row %lld is not finite", f->name,
+            return sella_err_set(err, SELLA_DIVERGED,
+                                 "%s: the score of valid row %lld is not finite", f->name,
                                  (long long)n + 1);
         }
         f->valid_score[n] = (double)f->valid_z[n];
@@ -412,9 +432,10 @@ static void fit_release(fit *f)
     sella_collab_free(f->c);
     sella_collab_rows_release(&f->seen);
     sella_collab_rows_release(&f->valid_rows);
-    void *const all[] = {f->train, f->train_pool, f->valid, f->valid_pool,  f->valid_label, f->valid_z, f->valid_score,
-                         f->unit,  f->order,      f->liked, f->liked_start, f->z,           f->dz,      f->y,
-                         f->user,  f->item,       f->count, f->history};
+    void *const all[] = {f->train,       f->train_pool,  f->valid,  f->valid_pool, f->valid_label,
+                         f->valid_z,     f->valid_score, f->unit,   f->order,      f->liked,
+                         f->liked_start, f->z,           f->dz,     f->y,          f->user,
+                         f->item,        f->count,       f->history};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         free(all[i]);
     }
@@ -425,7 +446,8 @@ sella_status sella_collab_fit(sella_job *job, const char *name, sella_err *err)
     return sella_collab_fit_from(job, name, NULL, err);
 }
 
-sella_loop sella_collab_loop(const sella_job *job, const char *stage, const char *checkpoints, const char *metrics)
+sella_loop sella_collab_loop(const sella_job *job, const char *stage, const char *checkpoints,
+                             const char *metrics)
 {
     const sella_settings *settings = job->settings;
     return (sella_loop){
@@ -450,7 +472,8 @@ sella_loop sella_collab_loop(const sella_job *job, const char *stage, const char
     };
 }
 
-sella_status sella_collab_fit_from(sella_job *job, const char *name, const char *start, sella_err *err)
+sella_status sella_collab_fit_from(sella_job *job, const char *name, const char *start,
+                                   sella_err *err)
 {
     sella_status status = SELLA_OK;
     fit f = {.job = job, .name = name, .start = start};
@@ -489,27 +512,32 @@ done:
 
 /* ---- before anything starts ---- */
 
-sella_status sella_collab_fit_check(const sella_settings *settings, const char *name, const sella_dataset *dataset,
-                                    sella_err *err)
+sella_status sella_collab_fit_check(const sella_settings *settings, const char *name,
+                                    const sella_dataset *dataset, sella_err *err)
 {
     sella_collab_config config;
-    if (sella_settings_int(settings, "collab.width") > SELLA_COLLAB_WIDTH_MAX) { // said as the setting that it is
+    /* said as the setting that it is */
+    if (sella_settings_int(settings, "collab.width") > SELLA_COLLAB_WIDTH_MAX) {
         return sella_err_set(err, SELLA_ARG, "collab.width is %lld; expected at most %d",
-                             (long long)sella_settings_int(settings, "collab.width"), SELLA_COLLAB_WIDTH_MAX);
+                             (long long)sella_settings_int(settings, "collab.width"),
+                             SELLA_COLLAB_WIDTH_MAX);
     }
     sella_collab_config_of(settings, dataset->train_users, dataset->items, &config);
     return sella_collab_check(name, &config, err);
 }
 
-sella_status sella_collab_fit_estimate(const sella_settings *settings, const char *name, const sella_dataset *dataset,
-                                       sella_estimate *out, sella_err *err)
+sella_status sella_collab_fit_estimate(const sella_settings *settings, const char *name,
+                                       const sella_dataset *dataset, sella_estimate *out,
+                                       sella_err *err)
 {
-    const int64_t rows = dataset->split[SELLA_SPLIT_TRAIN].rows, batch = sella_settings_int(settings, "collab.batch");
+    const int64_t rows = dataset->split[SELLA_SPLIT_TRAIN].rows,
+                  batch = sella_settings_int(settings, "collab.batch");
     const int64_t epochs = sella_settings_int(settings, "collab.epochs");
     const double likely =
         sella_estimate_epochs(epochs, sella_settings_int(settings, "collab.min_epochs"),
                               sella_settings_int(settings, "collab.patience"), dataset);
-    const bool sgd = strcmp(name, "mf") == 0 && sella_settings_is(settings, "collab.optimizer", "sgd");
+    const bool sgd =
+        strcmp(name, "mf") == 0 && sella_settings_is(settings, "collab.optimizer", "sgd");
     const int64_t steps = sgd ? 1 : (rows + batch - 1) / batch;
     sella_collab_config config;
     sella_collab_cost cost;
@@ -525,11 +553,13 @@ sella_status sella_collab_fit_estimate(const sella_settings *settings, const cha
     // value, gradient, two moments (sgd: the packed copy with its padding), best
     out->bytes = (size_t)out->trainable * 5 * sizeof(float) + cost.model_bytes;
     out->bytes += sgd ? (size_t)rows * 20 : 0; // entries, and their order once
-    const int64_t queries = rows + dataset->split[SELLA_SPLIT_VALID].rows, most = batch < rows ? batch : rows;
+    const int64_t queries = rows + dataset->split[SELLA_SPLIT_VALID].rows,
+                  most = batch < rows ? batch : rows;
     const int piece = sella_collab_find(name)->piece;
     out->bytes += (size_t)(piece > 0 && piece < most ? piece : most) * cost.row_bytes;
     out->bytes += (size_t)queries * (sizeof(sella_query) + 60);
-    for (int split = 0; split < 2; split++) { // histories, twice: as mapped and as the model sees them
+    /* histories, twice: as mapped and as the model sees them */
+    for (int split = 0; split < 2; split++) {
         for (int64_t r = 0; r < dataset->split[split].rows; r++) {
             out->bytes += (size_t)dataset->split[split].history_count_n[r] * 2 * sizeof(int32_t);
         }
@@ -544,8 +574,8 @@ typedef struct collab_scorer {
     sella_collab *c;
 } collab_scorer;
 
-static sella_status collab_score(sella_scorer *scorer, const sella_query *query_n, int64_t N, double *logit_n,
-                                 const sella_talk *talk, sella_err *err)
+static sella_status collab_score(sella_scorer *scorer, const sella_query *query_n, int64_t N,
+                                 double *logit_n, const sella_talk *talk, sella_err *err)
 {
     sella_status status = SELLA_OK;
     collab_scorer *s = (collab_scorer *)scorer;
@@ -555,7 +585,8 @@ static sella_status collab_score(sella_scorer *scorer, const sella_query *query_
     if (!z) {
         return SELLA_MEMORY;
     }
-    SELLA_TRY(sella_collab_rows_make(query_n, NULL, N, s->c->config.history_length, true, &rows, err));
+    SELLA_TRY(
+        sella_collab_rows_make(query_n, NULL, N, s->c->config.history_length, true, &rows, err));
     SELLA_TRY(sella_collab_score(s->c, &rows.batch, z, err));
     for (int64_t n = 0; n < N; n++) {
         logit_n[n] = (double)z[n];
@@ -572,8 +603,8 @@ static void collab_close(sella_scorer *scorer)
     free(scorer);
 }
 
-static sella_status collab_scan(sella_scorer *scorer, const sella_query *who, const int32_t *item_n, int32_t N,
-                                double *logit_n, sella_err *err)
+static sella_status collab_scan(sella_scorer *scorer, const sella_query *who, const int32_t *item_n,
+                                int32_t N, double *logit_n, sella_err *err)
 {
     sella_status status = SELLA_OK;
     collab_scorer *s = (collab_scorer *)scorer;
@@ -599,11 +630,12 @@ static int32_t collab_history_start(const sella_scorer *scorer, const sella_quer
 }
 
 /* z = b_0 + b_u + b_i + what the model computes. */
-static sella_status collab_terms(sella_scorer *scorer, const sella_query *query, double logit, sella_terms *out,
-                                 sella_err *err)
+static sella_status collab_terms(sella_scorer *scorer, const sella_query *query, double logit,
+                                 sella_terms *out, sella_err *err)
 {
     const sella_collab *c = ((const collab_scorer *)scorer)->c;
-    const sella_param *user = sella_param_find(&c->table, "user.bias"), *item = sella_param_find(&c->table, "item.bias"),
+    const sella_param *user = sella_param_find(&c->table, "user.bias"),
+                      *item = sella_param_find(&c->table, "item.bias"),
                       *global = sella_param_find(&c->table, "global.bias");
     (void)err;
     *out = (sella_terms){0};
@@ -619,15 +651,18 @@ static sella_status collab_terms(sella_scorer *scorer, const sella_query *query,
     if (item) {
         sella_terms_add(out, "item bias", bi, 0);
     }
-    sella_terms_add(out, c->ops->product ? "user vector x item vector" : "network", logit - b0 - bu - bi, 0);
+    sella_terms_add(out, c->ops->product ? "user vector x item vector" : "network",
+                    logit - b0 - bu - bi, 0);
     return SELLA_OK;
 }
 
-static const sella_inside_ops collab_inside = {.history_start = collab_history_start, .terms = collab_terms};
+static const sella_inside_ops collab_inside = {.history_start = collab_history_start,
+                                               .terms = collab_terms};
 static const sella_serving_ops collab_serving = {.scan = collab_scan};
 static const sella_scorer_ops collab_ops = {collab_score, NULL, collab_close};
 
-sella_status sella_collab_fit_open(const sella_run *run, const char *name, sella_scorer **out, sella_err *err)
+sella_status sella_collab_fit_open(const sella_run *run, const char *name, sella_scorer **out,
+                                   sella_err *err)
 {
     collab_scorer *s = sella_alloc(1, sizeof *s, "a scorer", err);
     if (!s) {
@@ -639,7 +674,8 @@ sella_status sella_collab_fit_open(const sella_run *run, const char *name, sella
                              .run = run,
                              .yes_id = -1,
                              .no_id = -1};
-    const sella_status status = sella_collab_load(run, name, "collab.safetensors", false, &s->c, err);
+    const sella_status status =
+        sella_collab_load(run, name, "collab.safetensors", false, &s->c, err);
     if (status != SELLA_OK) {
         free(s);
         return status;

@@ -7,7 +7,8 @@
 #include "methods/sella/stages.h"
 #include "methods/tensor_file.h"
 
-void sella_collab_config_of(const sella_settings *settings, int32_t users, int32_t items, sella_collab_config *out)
+void sella_collab_config_of(const sella_settings *settings, int32_t users, int32_t items,
+                            sella_collab_config *out)
 {
     *out = (sella_collab_config){
         .users = users,
@@ -26,7 +27,8 @@ void sella_collab_config_of(const sella_settings *settings, int32_t users, int32
                    .heads = (int)sella_settings_int(settings, "sasrec.heads")},
         .din = {.attention = {(int)sella_settings_int(settings, "din.attention_1"),
                               (int)sella_settings_int(settings, "din.attention_2")},
-                .top = {(int)sella_settings_int(settings, "din.top_1"), (int)sella_settings_int(settings, "din.top_2")},
+                .top = {(int)sella_settings_int(settings, "din.top_1"),
+                        (int)sella_settings_int(settings, "din.top_2")},
                 .hide = sella_settings_real(settings, "din.hide")}};
 }
 
@@ -53,8 +55,8 @@ done:
     return status;
 }
 
-sella_status sella_collab_load(const sella_run *run, const char *name, const char *file, bool trainable,
-                               sella_collab **out, sella_err *err)
+sella_status sella_collab_load(const sella_run *run, const char *name, const char *file,
+                               bool trainable, sella_collab **out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_collab_config config;
@@ -88,13 +90,15 @@ sella_status sella_collab_prepare_job(const sella_job *job, sella_collab *c, sel
     sella_query *query = NULL;
     int32_t *pool = NULL;
     sella_collab_rows rows = {0};
-    SELLA_TRY(
-        sella_queries_from_split(job->run, job->dataset, SELLA_SPLIT_TRAIN, NULL, split->rows, &query, &pool, err));
+    SELLA_TRY(sella_queries_from_split(job->run, job->dataset, SELLA_SPLIT_TRAIN, NULL, split->rows,
+                                       &query, &pool, err));
     SELLA_TRY(sella_collab_rows_make(query, NULL, split->rows, 0, true, &rows, err));
-    const sella_collab_train train = {
-        .rows = {.rows = split->rows, .user_n = rows.user_n, .item_n = rows.item_n, .label_n = split->label_n},
-        .history_n = rows.history_n,
-        .history_count_n = rows.count_n};
+    const sella_collab_train train = {.rows = {.rows = split->rows,
+                                               .user_n = rows.user_n,
+                                               .item_n = rows.item_n,
+                                               .label_n = split->label_n},
+                                      .history_n = rows.history_n,
+                                      .history_count_n = rows.count_n};
     SELLA_TRY(sella_collab_prepare(c, &train, err));
 done:
     sella_collab_rows_release(&rows);
@@ -108,8 +112,9 @@ static int32_t window_start(int32_t length, int32_t count)
     return length > 0 && count > length ? count - length : 0;
 }
 
-sella_status sella_collab_rows_make(const sella_query *query_n, const int64_t *place_n, int64_t N, int32_t length,
-                                    bool items, sella_collab_rows *out, sella_err *err)
+sella_status sella_collab_rows_make(const sella_query *query_n, const int64_t *place_n, int64_t N,
+                                    int32_t length, bool items, sella_collab_rows *out,
+                                    sella_err *err)
 {
     const size_t n = (size_t)N;
     size_t total = 0;
@@ -133,7 +138,8 @@ sella_status sella_collab_rows_make(const sella_query *query_n, const int64_t *p
         out->user_n[q] = query->user;
         out->item_n[q] = items ? query->item : -1;
         out->history_n[q] = cursor;
-        for (int32_t j = window_start(length, query->history_count); j < query->history_count; j++) {
+        for (int32_t j = window_start(length, query->history_count); j < query->history_count;
+             j++) {
             if (query->history_n && query->history_n[j] >= 0) {
                 *cursor++ = query->history_n[j];
             }
@@ -162,5 +168,6 @@ int32_t sella_collab_rows_start(const sella_collab *c, const sella_query *query)
 {
     const bool reads = sella_collab_reads_history(c->ops, &c->config) ||
                        (query->user < 0 && c->config.unseen == SELLA_UNSEEN_HISTORY);
-    return reads ? window_start(c->config.history_length, query->history_count) : query->history_count;
+    return reads ? window_start(c->config.history_length, query->history_count)
+                 : query->history_count;
 }

@@ -1,9 +1,11 @@
 /* collm.c - vectors of a collaborative model, projected into the prompt (CoLLM).
  *
- *     stage of collab.model   a collaborative model alone, on all rows of train (methods/collab_fit.h)
- *     stage 1                 the adapter, on prompts of titles
- *     stage "collm"           e_U = Proj(p_u), e_I = Proj(q_i),   Proj(x) = W2 ReLU(W1 x + b1) + b2,  W1 [10 C, C]
- *                             min over Proj [and p, q] of BCE(y, sigmoid(z))     backbone and adapter frozen
+ *     stage of collab.model   a collaborative model alone, on all rows of train
+ *     (methods/collab_fit.h) stage 1                 the adapter, on prompts of titles stage
+ *     "collm"           e_U = Proj(p_u), e_I = Proj(q_i),   Proj(x) = W2 ReLU(W1 x + b1) + b2,  W1
+ *     [10 C, C]
+ *                             min over Proj [and p, q] of BCE(y, sigmoid(z))     backbone and
+ *                             adapter frozen
  *
  * p_u is what the model computes (mf: its row; lightgcn: propagated; sasrec: its last position;
  * din: the interest in the row's own target), with its own rule for users never seen; an item that
@@ -116,7 +118,8 @@ static sella_status forward(void *self, sella_soft *soft, sella_err *err)
         goto done;
     }
     SELLA_TRY(sella_collab_vectors(p->c, &k->batch, &k->pass, k->x, item, err));
-    memcpy(k->x + users, item + users, (n * C - users) * sizeof *item); // users keep theirs, items take theirs
+    /* users keep theirs, items take theirs */
+    memcpy(k->x + users, item + users, (n * C - users) * sizeof *item);
     sella_proj_forward(&p->projection, soft->e[SELLA_SLOT_USER], k->x, k->U + k->I, k->pre, k->act);
 done:
     free(item);
@@ -129,14 +132,15 @@ static sella_status backward(void *self, sella_soft *soft, sella_err *err)
     projected *p = self;
     kept *k = soft->kept;
     const size_t C = (size_t)p->projection.C, n = (size_t)(k->U + k->I), users = (size_t)k->U * C;
-    float *dx = sella_alloc(2 * n * C, sizeof *dx, "soft tokens", err), *ditem = dx ? dx + n * C : NULL;
+    float *dx = sella_alloc(2 * n * C, sizeof *dx, "soft tokens", err),
+          *ditem = dx ? dx + n * C : NULL;
     float *dpre = sella_alloc(n * (size_t)p->projection.hidden, sizeof *dpre, "soft tokens", err);
     if (!dx || !dpre) {
         status = SELLA_MEMORY;
         goto done;
     }
-    sella_proj_backward(&p->projection, p->train_collab ? dx : NULL, soft->de[SELLA_SLOT_USER], k->x, k->U + k->I,
-                        k->pre, k->act, dpre);
+    sella_proj_backward(&p->projection, p->train_collab ? dx : NULL, soft->de[SELLA_SLOT_USER],
+                        k->x, k->U + k->I, k->pre, k->act, dpre);
     if (p->train_collab) { // gradients of the halves that were not used are zero
         memcpy(ditem + users, dx + users, (n * C - users) * sizeof *dx);
         memset(dx + users, 0, (n * C - users) * sizeof *dx);
@@ -162,11 +166,14 @@ static void close_projected(void *self)
     free(p);
 }
 
-static const sella_soft_ops ops = {
-    .forward = forward, .backward = backward, .forget = forget, .ready = ready, .close = close_projected};
+static const sella_soft_ops ops = {.forward = forward,
+                                   .backward = backward,
+                                   .forget = forget,
+                                   .ready = ready,
+                                   .close = close_projected};
 
-sella_status sella_collm_features(const sella_settings *settings, sella_collab *c, int L, uint64_t seed,
-                                  sella_features *out, sella_err *err)
+sella_status sella_collm_features(const sella_settings *settings, sella_collab *c, int L,
+                                  uint64_t seed, sella_features *out, sella_err *err)
 {
     const int C = c->config.C;
     projected *p = sella_alloc(1, sizeof *p, "projected vectors", err);
@@ -182,8 +189,8 @@ sella_status sella_collm_features(const sella_settings *settings, sella_collab *
                                     .L = L,
                                     .tokens = 1,
                                     .refs = sella_collab_refs(c->ops, &c->config)};
-    sella_status status =
-        sella_projection_init(C, HIDDEN_TIMES * C, L, false, SELLA_WARM_RANDOM, seed, &p->projection, err);
+    sella_status status = sella_projection_init(C, HIDDEN_TIMES * C, L, false, SELLA_WARM_RANDOM,
+                                                seed, &p->projection, err);
     p->projection.relu = true;
     if (status != SELLA_OK) {
         sella_soft_source_close(&out->soft);
@@ -199,13 +206,14 @@ sella_status sella_collm_features(const sella_settings *settings, sella_collab *
 
 #define ALONE "stages/collab/collab.safetensors"
 
-/* The collaborative model as it was trained alone, kept beside RUN/collab.safetensors before that becomes the final
- * one. */
+/* The collaborative model as it was trained alone, kept beside RUN/collab.safetensors before that
+ * becomes the final one. */
 static sella_status fit_model(sella_job *job, const char *name, sella_err *err)
 {
     sella_status status = SELLA_OK;
     char *left = sella_run_file(job->run, "collab.safetensors"), *alone = NULL;
-    SELLA_TRY(left ? sella_run_place(job->run, ALONE, &alone, err) : sella_err_memory(err, "a path", 64));
+    SELLA_TRY(left ? sella_run_place(job->run, ALONE, &alone, err)
+                   : sella_err_memory(err, "a path", 64));
     if (!sella_path_exists(alone)) {
         SELLA_TRY(sella_collab_fit(job, name, err));
         SELLA_TRY(sella_file_copy(left, alone, err));
@@ -241,7 +249,8 @@ done:
     return status;
 }
 
-static sella_status collm_open(const sella_run *run, sella_backbone *backbone, sella_scorer **out, sella_err *err)
+static sella_status collm_open(const sella_run *run, sella_backbone *backbone, sella_scorer **out,
+                               sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_features features;
@@ -252,8 +261,10 @@ static sella_status collm_open(const sella_run *run, sella_backbone *backbone, s
         return sella_err_set(err, SELLA_ARG, "%s: needs its language model to score", run->path);
     }
     sella_collab_config_of(run->settings, run->users, run->items, &config);
-    SELLA_TRY(sella_collab_new(sella_settings_text(run->settings, "collab.model"), &config, 0, &c, err));
-    SELLA_TRY(sella_collm_features(run->settings, c, sella_backbone_shape(backbone)->C, 0, &features, err));
+    SELLA_TRY(
+        sella_collab_new(sella_settings_text(run->settings, "collab.model"), &config, 0, &c, err));
+    SELLA_TRY(sella_collm_features(run->settings, c, sella_backbone_shape(backbone)->C, 0,
+                                   &features, err));
     SELLA_TRY(sella_features_open(run, backbone, &features, out, err));
 done:
     return status;
@@ -262,8 +273,8 @@ done:
 static sella_status collm_check(const sella_method *method, const sella_settings *settings,
                                 const sella_dataset *dataset, sella_err *err)
 {
-    const sella_status status =
-        sella_collab_fit_check(settings, sella_settings_text(settings, "collab.model"), dataset, err);
+    const sella_status status = sella_collab_fit_check(
+        settings, sella_settings_text(settings, "collab.model"), dataset, err);
     return status == SELLA_OK ? sella_features_check(method, settings, dataset, err) : status;
 }
 
@@ -301,7 +312,8 @@ static sella_status collm_estimate(const sella_method *method, const sella_setti
     out->steps += collab.steps;
     out->trainable += collab.trainable + projection;
     out->other_flops += collab.other_flops;
-    out->bytes += collab.bytes + (size_t)projection * 5 * sizeof(float); // value, gradient, two moments, best
+    /* value, gradient, two moments, best */
+    out->bytes += collab.bytes + (size_t)projection * 5 * sizeof(float);
 done:
     return status;
 }
@@ -323,11 +335,13 @@ static const char *const paper[] = {SELLA_PAPER_STAGE1,
                                     "stage3.lr=1e-3",
                                     "stage3.weight_decay=1e-3",
                                     NULL};
-static const char *const usual[] = {"collab.model=mf",     "collab.optimizer=sgd",      "collab.width=64",
-                                    "collab.bias=yes",     "collab.history=no",         "collab.init=0.01",
-                                    "collab.unseen=history", "collab.lr=0.03",          "collab.weight_decay=7e-5",
-                                    "collab.epochs=500",   "collab.patience=20",        "collm.train=proj",
-                                    "stage3.lr=1e-3",      NULL};
+static const char *const usual[] = {"collab.model=mf",          "collab.optimizer=sgd",
+                                    "collab.width=64",          "collab.bias=yes",
+                                    "collab.history=no",        "collab.init=0.01",
+                                    "collab.unseen=history",    "collab.lr=0.03",
+                                    "collab.weight_decay=7e-5", "collab.epochs=500",
+                                    "collab.patience=20",       "collm.train=proj",
+                                    "stage3.lr=1e-3",           NULL};
 
 const sella_method sella_method_collm = {
     .name = "collm",

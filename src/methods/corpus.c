@@ -24,8 +24,8 @@ static int compare_place(const void *a, const void *b)
 }
 
 /* Queries by user, then in the order of index_k. */
-static sella_status gather(const sella_dataset *dataset, sella_split_id split, const int64_t *index_k, int64_t k,
-                           sella_corpus *out, sella_err *err)
+static sella_status gather(const sella_dataset *dataset, sella_split_id split,
+                           const int64_t *index_k, int64_t k, sella_corpus *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_split *source = &dataset->split[split];
@@ -52,16 +52,18 @@ done:
 }
 
 /* Trees of the queries first .. end-1 (whole users), appended to the corpus. */
-static sella_status plan_chunk(const sella_lm *lm, sella_corpus *corpus, int64_t first, int64_t end, sella_rows *rows,
-                               sella_err *err)
+static sella_status plan_chunk(const sella_lm *lm, sella_corpus *corpus, int64_t first, int64_t end,
+                               sella_rows *rows, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_refs refs = {0};
     sella_tree_plan plan = {0};
-    const sella_tree_options options = {corpus->options.budget, corpus->options.tree_cap, corpus->options.share};
+    const sella_tree_options options = {corpus->options.budget, corpus->options.tree_cap,
+                                        corpus->options.share};
     sella_rows_clear(rows);
     if (lm->slots) {
-        SELLA_TRY(sella_refs_make(corpus->query_n + first, end - first, corpus->options.refs, &refs, err));
+        SELLA_TRY(sella_refs_make(corpus->query_n + first, end - first, corpus->options.refs, &refs,
+                                  err));
     }
     for (int64_t q = first; q < end; q++) {
         int32_t ref[SELLA_SLOTS];
@@ -85,9 +87,10 @@ done:
     return status;
 }
 
-sella_status sella_corpus_open(const sella_lm *lm, const sella_dataset *dataset, sella_split_id split,
-                               const int64_t *index_k, int64_t k, const sella_corpus_options *options,
-                               sella_corpus *out, sella_err *err)
+sella_status sella_corpus_open(const sella_lm *lm, const sella_dataset *dataset,
+                               sella_split_id split, const int64_t *index_k, int64_t k,
+                               const sella_corpus_options *options, sella_corpus *out,
+                               sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_rows rows;
@@ -103,8 +106,9 @@ sella_status sella_corpus_open(const sella_lm *lm, const sella_dataset *dataset,
         goto done;
     }
     for (int64_t first = 0, end; first < k; first = end) {
-        for (end = first;
-             end < k && (end - first < CHUNK_ROWS || out->query_n[end].group == out->query_n[end - 1].group); end++) {
+        for (end = first; end < k && (end - first < CHUNK_ROWS ||
+                                      out->query_n[end].group == out->query_n[end - 1].group);
+             end++) {
         }
         SELLA_TRY(plan_chunk(lm, out, first, end, &rows, err));
     }
@@ -146,8 +150,10 @@ static void deal(sella_corpus *corpus, int64_t epoch)
     sella_rng_shuffle(&rng, corpus->shuffled, (size_t)corpus->trees);
     for (int64_t s = 0; s < corpus->steps; s++) {
         corpus->step_first[s] = at;
-        int64_t until = (corpus->rows * (s + 1)) / corpus->steps, most = corpus->trees - (corpus->steps - s - 1);
-        for (bool any = false; at < most && (!any || rows < until || s == corpus->steps - 1); any = true, at++) {
+        int64_t until = (corpus->rows * (s + 1)) / corpus->steps,
+                most = corpus->trees - (corpus->steps - s - 1);
+        for (bool any = false; at < most && (!any || rows < until || s == corpus->steps - 1);
+             any = true, at++) {
             int64_t t = corpus->shuffled[at];
             rows += corpus->tree_first[t + 1] - corpus->tree_first[t];
         }

@@ -1,8 +1,11 @@
-/* ctrl_din.c - CTRL(DIN): DIN, first taught to tell rows apart as a language model does, then trained alone.
+/* ctrl_din.c - CTRL(DIN): DIN, first taught to tell rows apart as a language model does, then
+ * trained alone.
  *
- *   text      stages/text/text.safetensors          one vector of the bare backbone for each sampled row of train
- *   contrast  stages/contrast/collab.safetensors    g = W_s s + b_s, h = W_t t + b_t; contrastive loss of g and h over the
- *                                                   rows of a step; s: what DIN's last linear map reads, t: text vector
+ *   text      stages/text/text.safetensors          one vector of the bare backbone for each
+ *   sampled row of train contrast  stages/contrast/collab.safetensors    g = W_s s + b_s, h = W_t t
+ *   + b_t; contrastive loss of g and h over the
+ *                                                   rows of a step; s: what DIN's last linear map
+ *                                                   reads, t: text vector
  *   din       collab.safetensors                    DIN with BCE on all rows, from there
  *
  * The language model is needed to train, not to score.
@@ -46,7 +49,8 @@ typedef struct contrast {
     int64_t *order, shuffled; /* [K] of epoch `shuffled` */
     int32_t *user, *item, *count; /* [batch] */
     const int32_t **history;
-    float *z, *t, *ds, *g, *h, *dg, *dh, *dt; /* [batch], [batch, L], [batch, S], [batch, W] .., [batch, L] */
+    /* [batch], [batch, L], [batch, S], [batch, W] .., [batch, L] */
+    float *z, *t, *ds, *g, *h, *dg, *dh, *dt;
     void *scratch;
 } contrast;
 
@@ -69,7 +73,8 @@ done:
 /* Biases and the last linear map have no part in the sample vector: they stay as they began. */
 static sella_status freeze_rest(sella_param_table *table, bool frozen, sella_err *err)
 {
-    static const char *const names[] = {"din.top.2.weight", "din.top.2.bias", "user.bias", "item.bias", "global.bias"};
+    static const char *const names[] = {"din.top.2.weight", "din.top.2.bias", "user.bias",
+                                        "item.bias", "global.bias"};
     sella_status status = SELLA_OK;
     for (int k = 0; k < 5 && status == SELLA_OK; k++) {
         sella_param *param = sella_param_find(table, names[k]);
@@ -92,16 +97,17 @@ static sella_status buffers(contrast *p, sella_err *err)
     p->dt = sella_alloc(B * L, sizeof *p->dt, "a batch", err);
     p->ds = sella_alloc(B * (size_t)p->S, sizeof *p->ds, "a batch", err);
     p->g = sella_alloc(4 * B * W, sizeof *p->g, "a batch", err);
-    p->scratch = sella_alloc(1, sella_contrast_scratch((int)p->batch, p->W, p->parts), "a contrastive step", err);
-    if (!p->order || !p->user || !p->item || !p->count || !p->history || !p->z || !p->t || !p->dt || !p->ds || !p->g ||
-        !p->scratch) {
+    p->scratch = sella_alloc(1, sella_contrast_scratch((int)p->batch, p->W, p->parts),
+                             "a contrastive step", err);
+    if (!p->order || !p->user || !p->item || !p->count || !p->history || !p->z || !p->t || !p->dt ||
+        !p->ds || !p->g || !p->scratch) {
         return SELLA_MEMORY;
     }
     p->h = p->g + B * W;
     p->dg = p->h + B * W;
     p->dh = p->dg + B * W;
-    return sella_din_pass_new(sella_din_of(p->c), (int)p->batch, (int)p->batch * config->history_length, true, &p->pass,
-                              err);
+    return sella_din_pass_new(sella_din_of(p->c), (int)p->batch,
+                              (int)p->batch * config->history_length, true, &p->pass, err);
 }
 
 static sella_status prepare(contrast *p, const int64_t *index_k, sella_err *err)
@@ -119,7 +125,8 @@ static sella_status prepare(contrast *p, const int64_t *index_k, sella_err *err)
     p->shuffled = -1;
     sella_collab_config_of(settings, job->run->users, job->run->items, &config);
     p->S = config.din.top[SELLA_DIN_HIDDEN - 1];
-    SELLA_TRY(sella_collab_new("din", &config, sella_stage_seed(job->run, "din"), &p->c, err)); // as din itself begins
+    /* as din itself begins */
+    SELLA_TRY(sella_collab_new("din", &config, sella_stage_seed(job->run, "din"), &p->c, err));
     SELLA_TRY(sella_collab_prepare_job(job, p->c, err));
     SELLA_TRY(sella_collab_ready(p->c, NULL, err));
     SELLA_TRY(freeze_rest(&p->c->table, true, err));
@@ -127,7 +134,8 @@ static sella_status prepare(contrast *p, const int64_t *index_k, sella_err *err)
     p->L = (int)p->text.param[0].shape[1];
     SELLA_TRY(towers(p, err));
     SELLA_TRY(sella_lm_queries(job->dataset, SELLA_SPLIT_TRAIN, index_k, p->K, &p->query, err));
-    SELLA_TRY(sella_collab_rows_make(p->query, NULL, p->K, config.history_length, true, &p->rows, err));
+    SELLA_TRY(
+        sella_collab_rows_make(p->query, NULL, p->K, config.history_length, true, &p->rows, err));
     SELLA_TRY(buffers(p, err));
 done:
     return status;
@@ -158,7 +166,8 @@ static void take_rows(contrast *p, const int64_t *place_n, int N)
         p->item[n] = all->item_n[place_n[n]];
         p->history[n] = all->history_n[place_n[n]];
         p->count[n] = all->history_count_n[place_n[n]];
-        memcpy(p->t + (size_t)n * L, p->text.param[0].data + (size_t)place_n[n] * L, L * sizeof *p->t);
+        memcpy(p->t + (size_t)n * L, p->text.param[0].data + (size_t)place_n[n] * L,
+               L * sizeof *p->t);
     }
 }
 
@@ -169,7 +178,8 @@ static void project(const sella_param *param, float *y, const float *x, int N, i
     sella_bias_add(y, W, param[1].data, N, W);
 }
 
-static void project_backward(sella_param *param, const float *dy, const float *x, int N, int in, int W)
+static void project_backward(sella_param *param, const float *dy, const float *x, int N, int in,
+                             int W)
 {
     sella_gemm(true, false, W, in, N, 1.0f, dy, W, x, in, 1.0f, param[0].grad, in);
     sella_bias_backward(param[1].grad, dy, W, N, W);
@@ -185,7 +195,8 @@ static sella_status run_step(void *user, sella_loop_step *at, sella_err *err)
     const sella_din_mode mode = {true, p->seed, at->step};
     (void)err;
     if (p->shuffled != at->epoch) {
-        const sella_rng rng = {.seed = p->seed, .stream = SELLA_STREAM_SHUFFLE, .a = (uint32_t)at->epoch};
+        const sella_rng rng = {
+            .seed = p->seed, .stream = SELLA_STREAM_SHUFFLE, .a = (uint32_t)at->epoch};
         for (int64_t k = 0; k < p->K; k++) {
             p->order[k] = k;
         }
@@ -198,11 +209,13 @@ static sella_status run_step(void *user, sella_loop_step *at, sella_err *err)
     const float *sample = sella_din_sample(p->pass);
     project(tower + SAMPLE_WEIGHT, p->g, sample, N, p->S, p->W);
     project(tower + TEXT_WEIGHT, p->h, p->t, N, p->L, p->W);
-    at->loss = sella_contrast_forward_backward(p->g, p->h, N, p->W, p->parts, p->tau, p->dg, p->dh, p->scratch);
+    at->loss = sella_contrast_forward_backward(p->g, p->h, N, p->W, p->parts, p->tau, p->dg, p->dh,
+                                               p->scratch);
     at->units = (double)N;
     project_backward(tower + SAMPLE_WEIGHT, p->dg, sample, N, p->S, p->W);
     project_backward(tower + TEXT_WEIGHT, p->dh, p->t, N, p->L, p->W);
-    sella_gemm(false, false, N, p->S, p->W, 1.0f, p->dg, p->W, tower[SAMPLE_WEIGHT].data, p->S, 0.0f, p->ds, p->S);
+    sella_gemm(false, false, N, p->S, p->W, 1.0f, p->dg, p->W, tower[SAMPLE_WEIGHT].data, p->S,
+               0.0f, p->ds, p->S);
     sella_din_backward(din, p->pass, NULL, p->ds, NULL, NULL);
     return SELLA_OK;
 }
@@ -289,8 +302,8 @@ static sella_status ctrl_train(sella_job *job, sella_err *err)
     sella_status status = SELLA_OK;
     int64_t *index = NULL, K;
     SELLA_TRY(sella_lm_save_template(job->run, err));
-    SELLA_TRY(sella_sample_rows(job->train_rows, sella_settings_int(job->settings, "train.run"), job->run->seed,
-                                job->dataset, SELLA_SPLIT_TRAIN, &index, &K, err));
+    SELLA_TRY(sella_sample_rows(job->train_rows, sella_settings_int(job->settings, "train.run"),
+                                job->run->seed, job->dataset, SELLA_SPLIT_TRAIN, &index, &K, err));
     SELLA_TRY(sella_text_vectors_run(job, index, K, err));
     SELLA_TRY(contrast_run(job, index, K, err));
     SELLA_TRY(sella_collab_fit_from(job, "din", START, err));
@@ -299,7 +312,8 @@ done:
     return status;
 }
 
-static sella_status ctrl_open(const sella_run *run, sella_backbone *backbone, sella_scorer **out, sella_err *err)
+static sella_status ctrl_open(const sella_run *run, sella_backbone *backbone, sella_scorer **out,
+                              sella_err *err)
 {
     (void)backbone;
     return sella_collab_fit_open(run, "din", out, err);
@@ -318,7 +332,8 @@ static sella_status ctrl_check(const sella_method *method, const sella_settings 
     const int64_t width = sella_settings_int(settings, "ctrl.width"),
                   parts = sella_settings_int(settings, "ctrl.subspaces");
     if (width % parts != 0) {
-        return sella_err_set(err, SELLA_ARG, "ctrl.width is %lld; expected a multiple of ctrl.subspaces, %lld",
+        return sella_err_set(err, SELLA_ARG,
+                             "ctrl.width is %lld; expected a multiple of ctrl.subspaces, %lld",
                              (long long)width, (long long)parts);
     }
     return sella_collab_fit_check(settings, "din", dataset, err);
@@ -345,15 +360,18 @@ static sella_status ctrl_estimate(const sella_method *method, const sella_settin
     SELLA_TRY(sella_collab_fit_estimate(settings, "din", dataset, &fit, err));
     sella_collab_config_of(settings, dataset->train_users, dataset->items, &config);
     sella_collab_cost_of("din", &config, &cost);
-    const double epochs = (double)sella_settings_int(settings, "ctrl.epochs"), rows = (double)text.rows,
-                 W = (double)sella_settings_int(settings, "ctrl.width");
+    const double epochs = (double)sella_settings_int(settings, "ctrl.epochs"),
+                 rows = (double)text.rows, W = (double)sella_settings_int(settings, "ctrl.width");
     int64_t batch = sella_settings_int(settings, "ctrl.batch");
     batch = batch < text.rows ? batch : text.rows;
     *out = text;
     out->steps = fit.steps + (int64_t)epochs * ((text.rows + batch - 1) / (batch > 0 ? batch : 1));
     out->trainable = fit.trainable;
-    out->other_flops = fit.other_flops + epochs * rows * 3 * (cost.row_flops + 4.0 * (double)batch * W);
-    out->bytes += fit.bytes + sella_contrast_scratch((int)batch, (int)W, (int)sella_settings_int(settings, "ctrl.subspaces"));
+    out->other_flops =
+        fit.other_flops + epochs * rows * 3 * (cost.row_flops + 4.0 * (double)batch * W);
+    out->bytes +=
+        fit.bytes + sella_contrast_scratch((int)batch, (int)W,
+                                           (int)sella_settings_int(settings, "ctrl.subspaces"));
 done:
     return status;
 }

@@ -1,6 +1,7 @@
 /* din_method.c - Deep Interest Network on its own (collab/din.h), selected on valid AUC.
  *
- * Paper: Zhou et al. 2018; the row DIN of the tables: preset paper is the published one (REFERENCE 4.2).
+ * Paper: Zhou et al. 2018; the row DIN of the tables: preset paper is the published one (REFERENCE
+ *        4.2).
  */
 #include "methods/collab_fit.h"
 

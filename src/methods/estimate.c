@@ -96,7 +96,8 @@ double sella_estimate_epochs(int64_t epochs, int64_t least, int64_t patience,
 
 double sella_estimate_seconds(const sella_estimate *estimate, double rate)
 {
-    return estimate->model_flops / (rate * model_share) + estimate->other_flops / (rate * other_share);
+    return estimate->model_flops / (rate * model_share) +
+           estimate->other_flops / (rate * other_share);
 }
 
 double sella_token_flops(const sella_backbone_config *shape)
@@ -105,9 +106,10 @@ double sella_token_flops(const sella_backbone_config *shape)
     return 2.0 * shape->layers * (C * (2 * q + 2 * kv) + 3.0 * C * shape->F);
 }
 
-static sella_status seconds_of(const sella_method *method, const sella_settings *settings, uint64_t seed,
-                               const sella_dataset *dataset, const char *model, double rate, int64_t train_rows,
-                               int64_t eval_rows, double *seconds, sella_err *err)
+static sella_status seconds_of(const sella_method *method, const sella_settings *settings,
+                               uint64_t seed, const sella_dataset *dataset, const char *model,
+                               double rate, int64_t train_rows, int64_t eval_rows, double *seconds,
+                               sella_err *err)
 {
     sella_estimate estimate = {0};
     sella_status status = method->estimate(method, settings, seed, dataset, model, train_rows,
@@ -116,12 +118,14 @@ static sella_status seconds_of(const sella_method *method, const sella_settings 
     return status;
 }
 
-sella_status sella_budget_rows(const sella_method *method, const sella_settings *settings, uint64_t seed,
-                               const sella_dataset *dataset, const char *model, double seconds, double rate,
-                               int64_t *train_rows, int64_t *eval_rows, sella_err *err)
+sella_status sella_budget_rows(const sella_method *method, const sella_settings *settings,
+                               uint64_t seed, const sella_dataset *dataset, const char *model,
+                               double seconds, double rate, int64_t *train_rows, int64_t *eval_rows,
+                               sella_err *err)
 {
     sella_status status = SELLA_OK;
-    int64_t train_all = dataset->split[SELLA_SPLIT_TRAIN].rows, valid_all = dataset->split[SELLA_SPLIT_VALID].rows;
+    int64_t train_all = dataset->split[SELLA_SPLIT_TRAIN].rows,
+            valid_all = dataset->split[SELLA_SPLIT_VALID].rows;
     int64_t low = train_all < 64 ? train_all : 64, high = train_all, valid;
     double taken;
     *train_rows = *eval_rows = 0;
@@ -129,10 +133,12 @@ sella_status sella_budget_rows(const sella_method *method, const sella_settings 
     if (taken <= seconds) {
         goto done; // everything fits
     }
-    while (high - low > 32 + low / 16) { // the valid sample is a quarter of the train sample: enough to see an AUC by
+    /* the valid sample is a quarter of the train sample: enough to see an AUC by */
+    while (high - low > 32 + low / 16) {
         int64_t middle = low + (high - low) / 2;
         valid = middle / 4 + 1 < valid_all ? middle / 4 + 1 : valid_all;
-        SELLA_TRY(seconds_of(method, settings, seed, dataset, model, rate, middle, valid, &taken, err));
+        SELLA_TRY(
+            seconds_of(method, settings, seed, dataset, model, rate, middle, valid, &taken, err));
         if (taken <= seconds) {
             low = middle;
         } else {

@@ -1,8 +1,8 @@
 /* estimate.h - what a training will take when nobody else uses the processors: time from a measured
  * product rate, memory against what the machine has, rows that fit a time budget.
  *
- * Does:     A method's estimate() counts operations and bytes; this turns them into seconds, a refusal, or row
- *           counts.
+ * Does:     A method's estimate() counts operations and bytes; this turns them into seconds, a
+ *           refusal, or row counts.
  * Threads:  internally parallel while it measures.
  * Not here: the memory that the machine has (base/memory.h).
  */
@@ -37,17 +37,18 @@ sella_status sella_train_dry_run(const sella_train_options *options, sella_rates
 double sella_estimate_epochs(int64_t epochs, int64_t least, int64_t patience,
                              const sella_dataset *dataset);
 
-/* Seconds of an estimate at that rate: products reach a part of it in the language model and less in small
- * collaborative steps. */
+/* Seconds of an estimate at that rate: products reach a part of it in the language model and less
+ * in small collaborative steps. */
 double sella_estimate_seconds(const sella_estimate *estimate, double rate);
 
 /* Forward operations of one token: 2 P with P = weights outside the embeddings (SPEC section 5). */
 double sella_token_flops(const sella_backbone_config *shape);
 
-/* Largest row counts (train and valid) that take at most `seconds` at `rate`; never below a smallest sample that can
- * still train (64 rows, or all when fewer). */
-sella_status sella_budget_rows(const sella_method *method, const sella_settings *settings, uint64_t seed,
-                               const sella_dataset *dataset, const char *model, double seconds, double rate,
-                               int64_t *train_rows, int64_t *eval_rows, sella_err *err);
+/* Largest row counts (train and valid) that take at most `seconds` at `rate`; never below a
+ * smallest sample that can still train (64 rows, or all when fewer). */
+sella_status sella_budget_rows(const sella_method *method, const sella_settings *settings,
+                               uint64_t seed, const sella_dataset *dataset, const char *model,
+                               double seconds, double rate, int64_t *train_rows, int64_t *eval_rows,
+                               sella_err *err);
 
 #endif

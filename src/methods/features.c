@@ -20,7 +20,8 @@ sella_status sella_features_begin(sella_job *job, bool train_adapter, sella_err 
     sella_status status = SELLA_OK;
     SELLA_TRY(sella_lm_save_template(job->run, err));
     if (!sella_features_stage1(job->settings, train_adapter)) {
-        return job->from ? sella_err_set(err, SELLA_ARG, "--from %s: lora.start=scratch reuses nothing", job->from)
+        return job->from ? sella_err_set(err, SELLA_ARG,
+                                         "--from %s: lora.start=scratch reuses nothing", job->from)
                          : SELLA_OK;
     }
     SELLA_TRY(job->from ? sella_stages_reuse(job, err) : SELLA_OK);
@@ -29,15 +30,16 @@ done:
     return status;
 }
 
-sella_status sella_features_recorded_width(const sella_run *run, const char *tensor, int *L, sella_err *err)
+sella_status sella_features_recorded_width(const sella_run *run, const char *tensor, int *L,
+                                           sella_err *err)
 {
     int64_t rows, width = 0;
     char *path = sella_run_file(run, "collab.safetensors");
-    sella_status status =
-        path ? sella_tensors_shape(path, tensor, &rows, &width, err) : sella_err_memory(err, "a path", 64);
+    sella_status status = path ? sella_tensors_shape(path, tensor, &rows, &width, err)
+                               : sella_err_memory(err, "a path", 64);
     if (status == SELLA_OK && (width < 1 || width > 65536)) {
-        status = sella_err_set(err, SELLA_SHAPE, "%s: %s has width %lld; expected 1 to 65536", path, tensor,
-                               (long long)width);
+        status = sella_err_set(err, SELLA_SHAPE, "%s: %s has width %lld; expected 1 to 65536", path,
+                               tensor, (long long)width);
     }
     *L = (int)width;
     free(path);
@@ -76,7 +78,8 @@ done:
 }
 
 /* Fresh, or from stage 1; trainable or frozen. */
-static sella_status open_adapter(const sella_job *job, bool train_adapter, sella_lora **out, sella_err *err)
+static sella_status open_adapter(const sella_job *job, bool train_adapter, sella_lora **out,
+                                 sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_lora_config config;
@@ -92,7 +95,8 @@ static sella_status open_adapter(const sella_job *job, bool train_adapter, sella
     } else {
         folder = sella_run_file(job->run, "adapter");
     }
-    SELLA_TRY(folder ? sella_lora_load(job->backbone, folder, out, err) : sella_err_memory(err, "a path", 64));
+    SELLA_TRY(folder ? sella_lora_load(job->backbone, folder, out, err)
+                     : sella_err_memory(err, "a path", 64));
     SELLA_TRY(sella_lora_train(*out, train_adapter, err));
 done:
     free(folder);
@@ -107,8 +111,8 @@ static int table_count(const sella_features *features)
     return 1 + (features->collab != NULL) + (features->derived != NULL);
 }
 
-static sella_status write_tables(const sella_run *run, const sella_features *features, const sella_param_table *logit,
-                                 sella_err *err)
+static sella_status write_tables(const sella_run *run, const sella_features *features,
+                                 const sella_param_table *logit, sella_err *err)
 {
     sella_status status = SELLA_OK;
     char *collab = sella_run_file(run, "collab.safetensors"),
@@ -175,7 +179,8 @@ sella_status sella_features_train(sella_job *job, sella_features *features, sell
     }
     sella_param_table_init(&logit);
     SELLA_TRY(sella_stage_intercept(job->settings, &logit, err));
-    SELLA_TRY(sella_lm_open_run(job->run, job->backbone, soft ? USER_ITEM : 0, false, &stage.lm, err));
+    SELLA_TRY(
+        sella_lm_open_run(job->run, job->backbone, soft ? USER_ITEM : 0, false, &stage.lm, err));
     stage.lm.tokens = soft ? soft->tokens : 1;
     if (features->encode) {
         SELLA_TRY(features->encode(features->coder, &codes, err));
@@ -185,7 +190,8 @@ sella_status sella_features_train(sella_job *job, sella_features *features, sell
     stage.dropout = features->train_adapter ? sella_lora_settings(stage.lm.lora)->dropout > 0
                                             : sella_settings_bool(job->settings, "stage3.dropout");
     SELLA_TRY(sella_lm_stage_open(&stage, err));
-    sella_param_table *const all[] = {features->collab, features->projection, sella_lora_params(stage.lm.lora)};
+    sella_param_table *const all[] = {features->collab, features->projection,
+                                      sella_lora_params(stage.lm.lora)};
     for (int t = 0; t < 3; t++) {
         if (all[t]) {
             tables[n++] = all[t];
@@ -205,7 +211,8 @@ done:
 
 /* ---- scoring ---- */
 
-static sella_status read_tables(const sella_run *run, sella_features *features, float *bias, sella_err *err)
+static sella_status read_tables(const sella_run *run, sella_features *features, float *bias,
+                                sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_param_table logit;
@@ -221,7 +228,8 @@ static sella_status read_tables(const sella_run *run, sella_features *features, 
     }
     SELLA_TRY(sella_stage_intercept(run->settings, &logit, err));
     if (features->collab || logit.count > 0) {
-        SELLA_TRY(features->collab ? sella_stage_train_table(features->collab, "", false, err) : SELLA_OK);
+        SELLA_TRY(features->collab ? sella_stage_train_table(features->collab, "", false, err)
+                                   : SELLA_OK);
         SELLA_TRY(sella_tensors_read(collab, tables, table_count(features), err));
         *bias = logit.count > 0 ? logit.param[0].data[0] : 0;
     }
@@ -236,8 +244,8 @@ done:
     return status;
 }
 
-sella_status sella_features_open(const sella_run *run, sella_backbone *backbone, sella_features *features,
-                                 sella_scorer **out, sella_err *err)
+sella_status sella_features_open(const sella_run *run, sella_backbone *backbone,
+                                 sella_features *features, sella_scorer **out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_lm_scorer_options options = {

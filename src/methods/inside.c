@@ -1,4 +1,5 @@
-/* inside.c - scores with something taken out, for any scorer, and the terms of collaborative logits (methods/inside.h). */
+/* inside.c - scores with something taken out, for any scorer, and the terms of collaborative logits
+ * (methods/inside.h). */
 #include "methods/inside.h"
 
 #include <assert.h>
@@ -25,7 +26,8 @@ void sella_prompt_view_release(sella_prompt_view *view)
 
 /* ---- variants ---- */
 
-sella_status sella_variant_queries_make(const sella_query *query, int32_t start, const sella_variant *variant_n, int N,
+sella_status sella_variant_queries_make(const sella_query *query, int32_t start,
+                                        const sella_variant *variant_n, int N,
                                         sella_variant_queries *out, sella_err *err)
 {
     const size_t width = (size_t)(query->history_count - start), n = (size_t)N;
@@ -37,8 +39,9 @@ sella_status sella_variant_queries_make(const sella_query *query, int32_t start,
     }
     out->query_n = sella_alloc(n, sizeof *out->query_n, "queries", err);
     out->pool = sella_alloc(n * width, sizeof *out->pool, "histories with a title taken out", err);
-    out->text_pool =
-        texts ? sella_alloc(n * width, sizeof *out->text_pool, "histories with a title taken out", err) : NULL;
+    out->text_pool = texts ? sella_alloc(n * width, sizeof *out->text_pool,
+                                         "histories with a title taken out", err)
+                           : NULL;
     if (!out->query_n || !out->pool || (texts && !out->text_pool)) {
         sella_variant_queries_release(out);
         return SELLA_MEMORY;
@@ -78,8 +81,9 @@ int32_t sella_inside_history_start(const sella_scorer *scorer, const sella_query
     return scorer->inside ? scorer->inside->history_start(scorer, query) : 0;
 }
 
-sella_status sella_variants_score(sella_scorer *scorer, const sella_query *query, const sella_variant *variant_n, int N,
-                                  double *logit_n, const sella_talk *talk, sella_err *err)
+sella_status sella_variants_score(sella_scorer *scorer, const sella_query *query,
+                                  const sella_variant *variant_n, int N, double *logit_n,
+                                  const sella_talk *talk, sella_err *err)
 {
     sella_variant_queries queries = {0};
     if (scorer->inside && scorer->inside->variants) {
@@ -96,7 +100,8 @@ sella_status sella_variants_score(sella_scorer *scorer, const sella_query *query
 
 /* ---- collaborative terms ---- */
 
-int32_t sella_vectors_history_start(const sella_vectors *v, const sella_query *query, sella_residual which)
+int32_t sella_vectors_history_start(const sella_vectors *v, const sella_query *query,
+                                    sella_residual which)
 {
     const int32_t count = query->history_count, length = v->collab->config.history_length;
     if (which != SELLA_RESIDUAL_ALL) {
@@ -110,8 +115,9 @@ int32_t sella_vectors_history_start(const sella_vectors *v, const sella_query *q
 
 /* z_cf = b_0 + b_u + b_i + p'_u . q_i + text.gain f: the product (din: its network) is what z_cf
  * holds beside the others. */
-sella_status sella_vectors_terms(const sella_vectors *v, const sella_query *query, sella_residual which, int depth,
-                                 sella_terms *terms, double *total, sella_err *err)
+sella_status sella_vectors_terms(const sella_vectors *v, const sella_query *query,
+                                 sella_residual which, int depth, sella_terms *terms, double *total,
+                                 sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_collab_rows rows = {0};
@@ -124,7 +130,8 @@ sella_status sella_vectors_terms(const sella_vectors *v, const sella_query *quer
         return SELLA_OK;
     }
     if (v->collab->config.bias) {
-        const double b0 = (double)global->data[0], bu = query->user >= 0 ? (double)user->data[query->user] : 0,
+        const double b0 = (double)global->data[0],
+                     bu = query->user >= 0 ? (double)user->data[query->user] : 0,
                      bi = query->item >= 0 ? (double)item->data[query->item] : 0;
         sella_terms_add(terms, "global bias", b0, depth);
         sella_terms_add(terms, "user bias", bu, depth);

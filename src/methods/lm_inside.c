@@ -1,8 +1,8 @@
 /* lm_inside.c - how the score of a language-model method comes about (methods/inside.h).
  *
- * Easy to get wrong: two windows read the history, that of the prompt and that of the collaborative part. Both are cut from
- * the whole history first, and a title is taken out afterwards: each window is that of a history cut to it, so that nothing
- * moves in from before it.
+ * Easy to get wrong: two windows read the history, that of the prompt and that of the collaborative
+ * part. Both are cut from the whole history first, and a title is taken out afterwards: each window
+ * is that of a history cut to it, so that nothing moves in from before it.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -16,21 +16,25 @@ static int32_t prompt_start(const sella_lm_scorer *s, const sella_query *query)
     return sella_history_start(s->lm.window, s->lm.length, query->history_count);
 }
 
-/* Where the soft user token and the residual begin to read; the window of every collaborative part is
- * collab.history_length. */
+/* Where the soft user token and the residual begin to read; the window of every collaborative part
+ * is collab.history_length. */
 static int32_t vectors_start(const sella_lm_scorer *s, const sella_query *query)
 {
     const sella_soft_source *source = &s->options.soft;
-    const bool unseen = query->user < 0 && sella_settings_is(s->base.run->settings, "collab.unseen", "history");
+    const bool unseen =
+        query->user < 0 && sella_settings_is(s->base.run->settings, "collab.unseen", "history");
     const bool token = source->ops && s->lm.slots & 1u << SELLA_SLOT_USER &&
                        (source->refs == SELLA_REFS_HISTORY || source->refs == SELLA_REFS_TARGET ||
                         (source->refs == SELLA_REFS_USER && unseen));
     const int32_t count = query->history_count,
-                  length = (int32_t)sella_settings_int(s->base.run->settings, "collab.history_length");
+                  length =
+                      (int32_t)sella_settings_int(s->base.run->settings, "collab.history_length");
     if (token) {
         return length > 0 && count > length ? count - length : 0;
     }
-    return s->options.residual ? sella_vectors_history_start(s->options.vectors, query, s->options.residual) : count;
+    return s->options.residual
+               ? sella_vectors_history_start(s->options.vectors, query, s->options.residual)
+               : count;
 }
 
 static int32_t lm_history_start(const sella_scorer *scorer, const sella_query *query)
@@ -40,8 +44,8 @@ static int32_t lm_history_start(const sella_scorer *scorer, const sella_query *q
     return prompt < vectors ? prompt : vectors;
 }
 
-static sella_status lm_terms(sella_scorer *scorer, const sella_query *query, double logit, sella_terms *out,
-                             sella_err *err)
+static sella_status lm_terms(sella_scorer *scorer, const sella_query *query, double logit,
+                             sella_terms *out, sella_err *err)
 {
     const sella_lm_scorer *s = (const sella_lm_scorer *)scorer;
     const double intercept = (double)s->options.bias;
@@ -49,8 +53,8 @@ static sella_status lm_terms(sella_scorer *scorer, const sella_query *query, dou
     double residual = 0;
     *out = (sella_terms){0};
     if (s->options.residual != SELLA_RESIDUAL_NO) {
-        sella_status status =
-            sella_vectors_terms(s->options.vectors, query, s->options.residual, 1, &parts, &residual, err);
+        sella_status status = sella_vectors_terms(s->options.vectors, query, s->options.residual, 1,
+                                                  &parts, &residual, err);
         if (status != SELLA_OK) {
             return status;
         }
@@ -69,8 +73,9 @@ static sella_status lm_terms(sella_scorer *scorer, const sella_query *query, dou
 /* ---- with something taken out ---- */
 
 /* Rows of the variants; refs NULL: no soft tokens. */
-static sella_status render_variants(const sella_lm_scorer *s, const sella_query *query_n, const sella_variant *variant_n,
-                                    int N, const sella_refs *refs, sella_rows *rows, sella_err *err)
+static sella_status render_variants(const sella_lm_scorer *s, const sella_query *query_n,
+                                    const sella_variant *variant_n, int N, const sella_refs *refs,
+                                    sella_rows *rows, sella_err *err)
 {
     sella_status status = SELLA_OK;
     for (int n = 0; n < N; n++) {
@@ -87,8 +92,9 @@ done:
     return status;
 }
 
-static sella_status lm_variants(sella_scorer *scorer, const sella_query *query, const sella_variant *variant_n, int N,
-                                double *logit_n, const sella_talk *talk, sella_err *err)
+static sella_status lm_variants(sella_scorer *scorer, const sella_query *query,
+                                const sella_variant *variant_n, int N, double *logit_n,
+                                const sella_talk *talk, sella_err *err)
 {
     sella_lm_scorer *s = (sella_lm_scorer *)scorer;
     sella_status status = SELLA_OK;
@@ -97,10 +103,13 @@ static sella_status lm_variants(sella_scorer *scorer, const sella_query *query, 
     sella_soft soft = {0};
     sella_rows rows;
     sella_rows_init(&rows);
-    SELLA_TRY(sella_variant_queries_make(query, prompt_start(s, query), variant_n, N, &prompts, err));
-    SELLA_TRY(sella_variant_queries_make(query, vectors_start(s, query), variant_n, N, &readers, err));
+    SELLA_TRY(
+        sella_variant_queries_make(query, prompt_start(s, query), variant_n, N, &prompts, err));
+    SELLA_TRY(
+        sella_variant_queries_make(query, vectors_start(s, query), variant_n, N, &readers, err));
     SELLA_TRY(sella_lm_scorer_soft(s, readers.query_n, N, &refs, &soft, err));
-    SELLA_TRY(render_variants(s, prompts.query_n, variant_n, N, soft.source ? &refs : NULL, &rows, err));
+    SELLA_TRY(
+        render_variants(s, prompts.query_n, variant_n, N, soft.source ? &refs : NULL, &rows, err));
     SELLA_TRY(sella_lm_scorer_rows(s, &rows, &soft, logit_n, talk, err));
     SELLA_TRY(sella_lm_scorer_finish(s, readers.query_n, N, logit_n, err));
 done:
@@ -114,9 +123,10 @@ done:
 
 /* ---- the prompt and its attention ---- */
 
-/* Run the view's row with its attention written to view->mean and, with heads, to head [K, H, T, T]. */
-static sella_status run_view(sella_lm_scorer *s, const sella_query *query, const int *layer_k, int K,
-                             sella_prompt_view *view, float *head, sella_err *err)
+/* Run the view's row with its attention written to view->mean and, with heads, to head [K, H, T,
+ * T]. */
+static sella_status run_view(sella_lm_scorer *s, const sella_query *query, const int *layer_k,
+                             int K, sella_prompt_view *view, float *head, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_refs refs = {0};
@@ -131,7 +141,8 @@ static sella_status run_view(sella_lm_scorer *s, const sella_query *query, const
         sella_soft_gather(&soft, &batch, s->soft_rows);
     }
     sella_pass_capture_into(s->pass, &capture);
-    SELLA_TRY(sella_pass_forward(s->pass, &batch, batch.M > 0 ? s->soft_rows : NULL, 0, -1, s->answer, err));
+    SELLA_TRY(sella_pass_forward(s->pass, &batch, batch.M > 0 ? s->soft_rows : NULL, 0, -1,
+                                 s->answer, err));
 done:
     sella_pass_capture_into(s->pass, NULL);
     sella_tree_batch_release(&batch);
@@ -148,28 +159,32 @@ static void take_answers(sella_prompt_view *view, const float *head, size_t plan
     }
 }
 
-static sella_status lm_view(sella_scorer *scorer, const sella_query *query, const int *layer_k, int K, bool heads,
-                            sella_prompt_view *out, sella_err *err)
+static sella_status lm_view(sella_scorer *scorer, const sella_query *query, const int *layer_k,
+                            int K, bool heads, sella_prompt_view *out, sella_err *err)
 {
     sella_lm_scorer *s = (sella_lm_scorer *)scorer;
     sella_status status = SELLA_OK;
     sella_prompt_row row;
     float *head = NULL;
-    *out = (sella_prompt_view){.first = prompt_start(s, query), .H = sella_backbone_shape(s->base.backbone)->H};
+    *out = (sella_prompt_view){.first = prompt_start(s, query),
+                               .H = sella_backbone_shape(s->base.backbone)->H};
     sella_rows_init(&out->rows);
     SELLA_TRY(sella_lm_row(&s->lm, query, NULL, 0, 0, &row, err));
     SELLA_TRY(sella_prompt_render(s->lm.prompter, &row, &out->rows, err));
     SELLA_TRY(sella_prompt_parts(s->lm.prompter, &row, &out->part_p, &out->parts, err));
     const size_t T = (size_t)out->rows.start[1], planes = (size_t)K * (heads ? (size_t)out->H : 0);
     if (T > (size_t)s->budget) {
-        status = sella_err_set(err, SELLA_ARG, "the prompt has %zu tokens; eval.tokens allows %d", T, s->budget);
+        status = sella_err_set(err, SELLA_ARG, "the prompt has %zu tokens; eval.tokens allows %d",
+                               T, s->budget);
         goto done;
     }
     if (K > 0) {
-        SELLA_TRY(sella_memory_check(((size_t)K + planes) * T * T * sizeof *head, "attention weights", err));
+        SELLA_TRY(sella_memory_check(((size_t)K + planes) * T * T * sizeof *head,
+                                     "attention weights", err));
         out->mean = sella_alloc((size_t)K * T * T, sizeof *out->mean, "attention weights", err);
         head = sella_alloc(planes * T * T, sizeof *head, "attention weights", err);
-        out->answer_head = heads ? sella_alloc(planes * T, sizeof *head, "attention weights", err) : NULL;
+        out->answer_head =
+            heads ? sella_alloc(planes * T, sizeof *head, "attention weights", err) : NULL;
         if (!out->mean || !head || (heads && !out->answer_head)) {
             status = SELLA_MEMORY;
             goto done;
@@ -211,8 +226,8 @@ static int32_t alone_history_start(const sella_scorer *scorer, const sella_query
     return sella_vectors_history_start(s->options.vectors, query, SELLA_RESIDUAL_ALL);
 }
 
-static sella_status alone_terms(sella_scorer *scorer, const sella_query *query, double logit, sella_terms *out,
-                                sella_err *err)
+static sella_status alone_terms(sella_scorer *scorer, const sella_query *query, double logit,
+                                sella_terms *out, sella_err *err)
 {
     const sella_lm_scorer *s = (const sella_lm_scorer *)scorer;
     double total;
@@ -221,4 +236,5 @@ static sella_status alone_terms(sella_scorer *scorer, const sella_query *query, 
     return sella_vectors_terms(s->options.vectors, query, SELLA_RESIDUAL_ALL, 0, out, &total, err);
 }
 
-const sella_inside_ops sella_vectors_inside = {.history_start = alone_history_start, .terms = alone_terms};
+const sella_inside_ops sella_vectors_inside = {.history_start = alone_history_start,
+                                               .terms = alone_terms};

@@ -1,7 +1,8 @@
 /* lm_prefix.c - one user's candidates behind cached keys and values (methods/lm_prefix.h).
  *
- * Easy to get wrong: the soft tokens of one slot are found together or not at all, since the rest of a row must not begin inside of them
- * (data/tree.h counts the parts of a slot from its first token): their key is a hash of the whole slot and the part's number.
+ * Easy to get wrong: the soft tokens of one slot are found together or not at all, since the rest
+ * of a row must not begin inside of them (data/tree.h counts the parts of a slot from its first
+ * token): their key is a hash of the whole slot and the part's number.
  */
 #include "methods/lm_prefix.h"
 
@@ -26,7 +27,8 @@ int sella_lm_prefix_shared(const sella_lm *lm, const sella_rows *rows, int32_t i
             shared = t;
         }
     }
-    for (int64_t r = 1; r < rows->count; r++) { // a candidate may also be described in text before its title
+    /* a candidate may also be described in text before its title */
+    for (int64_t r = 1; r < rows->count; r++) {
         const int64_t at = rows->start[r], length = rows->start[r + 1] - at;
         shared = length - 1 < shared ? (int)length - 1 : shared;
         for (int t = 0; t < shared; t++) {
@@ -51,7 +53,8 @@ static void keys_of(const sella_lm_prefix_job *job, uint64_t *key_n, uint8_t *cu
         }
         if (t == 0 || rows->slot[t - 1] != slot) {
             const size_t floats = (size_t)job->soft->source->tokens * (size_t)job->soft->source->L;
-            hash = sella_hash_bytes(job->soft->e[slot] + (size_t)rows->ref[slot] * floats, floats * sizeof(float), slot);
+            hash = sella_hash_bytes(job->soft->e[slot] + (size_t)rows->ref[slot] * floats,
+                                    floats * sizeof(float), slot);
             cut_n[t] = 1;
             part = 0;
         }
@@ -75,7 +78,10 @@ sella_status sella_lm_prefix_begin(sella_lm_prefix_job *job, int shared, sella_e
     keys_of(job, key, cut);
     job->past = sella_prefix_cache_find(prefix->cache, key, shared);
     SELLA_TRY(sella_prefix_cache_extend(prefix->cache, key, cut, shared, &job->keeps, err));
-    atomic_fetch_add(job->past == shared ? &prefix->whole : job->past > 0 ? &prefix->part : &prefix->none, 1);
+    atomic_fetch_add(job->past == shared ? &prefix->whole
+                     : job->past > 0     ? &prefix->part
+                                         : &prefix->none,
+                     1);
 done:
     free(key);
     free(cut);
@@ -103,7 +109,8 @@ void sella_lm_prefix_count(sella_lm_prefix *prefix, int rows, int tokens, double
 }
 
 /* How many rows from `first` on the next pass takes. */
-static int64_t rows_that_fit(const sella_lm_prefix_job *job, int64_t first, int64_t most, double end)
+static int64_t rows_that_fit(const sella_lm_prefix_job *job, int64_t first, int64_t most,
+                             double end)
 {
     const sella_lm_prefix *prefix = job->prefix;
     const sella_rows *rows = job->rows;
@@ -117,15 +124,16 @@ static int64_t rows_that_fit(const sella_lm_prefix_job *job, int64_t first, int6
         if ((need > prefix->least ? need : prefix->least) > left) {
             break;
         }
-        if (tokens > job->budget - job->past && count > 0) { // a first row that is too long is refused where batches are built
+        /* a first row that is too long is refused where batches are built */
+        if (tokens > job->budget - job->past && count > 0) {
             break;
         }
     }
     return left > 0 ? count : 0;
 }
 
-sella_status sella_lm_prefix_step(sella_lm_prefix_job *job, int64_t first, int64_t most, double end, double *z_n, int64_t *count,
-                                  sella_err *err)
+sella_status sella_lm_prefix_step(sella_lm_prefix_job *job, int64_t first, int64_t most, double end,
+                                  double *z_n, int64_t *count, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_rows *rows = job->rows;
@@ -146,7 +154,8 @@ sella_status sella_lm_prefix_step(sella_lm_prefix_job *job, int64_t first, int64
     for (int64_t i = 0; i < *count; i++) {
         const int64_t r = first + i, at = rows->start[r] + job->past;
         index[i] = i;
-        SELLA_TRY(sella_rows_add(&rest, rows->token + at, rows->slot + at, (int)(rows->start[r + 1] - at), rows->ref + r * SELLA_SLOTS, 0,
+        SELLA_TRY(sella_rows_add(&rest, rows->token + at, rows->slot + at,
+                                 (int)(rows->start[r + 1] - at), rows->ref + r * SELLA_SLOTS, 0,
                                  rows->row[r], 0, 1, err));
     }
     SELLA_TRY(sella_tree_build(&rest, index, *count, &options, &batch, err));
@@ -158,9 +167,11 @@ sella_status sella_lm_prefix_step(sella_lm_prefix_job *job, int64_t first, int64
     }
     const double start = sella_now();
     const sella_pass_link link = sella_prefix_cache_link(job->prefix->cache);
-    SELLA_TRY(sella_pass_forward_behind(job->pass, &batch, &link, batch.M > 0 ? job->soft_rows : NULL, job->answer, err));
+    SELLA_TRY(sella_pass_forward_behind(job->pass, &batch, &link,
+                                        batch.M > 0 ? job->soft_rows : NULL, job->answer, err));
     for (int n = 0; n < batch.N; n++) {
-        z_n[batch.row_n[n]] = (double)sella_dot(job->answer + (size_t)n * (size_t)C, job->lm->direction, C);
+        z_n[batch.row_n[n]] =
+            (double)sella_dot(job->answer + (size_t)n * (size_t)C, job->lm->direction, C);
     }
     sella_lm_prefix_count(job->prefix, batch.N, batch.T, sella_now() - start);
     atomic_fetch_add(&job->prefix->reused, (uint64_t)job->past);

@@ -29,22 +29,24 @@ static int64_t int_of(const sella_lm_stage *stage, const char *name)
     return sella_settings_int(stage->job->settings, key_of(stage->prefix, name, key));
 }
 
-sella_corpus_options sella_lm_stage_packing(const sella_settings *settings, const char *prefix, sella_refs_kind refs,
-                                            uint64_t seed)
+sella_corpus_options sella_lm_stage_packing(const sella_settings *settings, const char *prefix,
+                                            sella_refs_kind refs, uint64_t seed)
 {
     char key[64];
     return (sella_corpus_options){.budget = (int)sella_settings_int(settings, "train.tokens"),
                                   .tree_cap = (int)sella_settings_int(settings, "stage1.tree_cap"),
                                   .share = sella_settings_bool(settings, "stage1.share"),
                                   .refs = refs,
-                                  .batch = sella_settings_int(settings, key_of(prefix, "batch", key)),
+                                  .batch =
+                                      sella_settings_int(settings, key_of(prefix, "batch", key)),
                                   .seed = seed};
 }
 
 /* ---- rows ---- */
 
-static sella_status open_split(sella_lm_stage *stage, sella_split_id split, int64_t rows, int64_t run,
-                               const sella_corpus_options *options, sella_corpus *out, sella_err *err)
+static sella_status open_split(sella_lm_stage *stage, sella_split_id split, int64_t rows,
+                               int64_t run, const sella_corpus_options *options, sella_corpus *out,
+                               sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_job *job = stage->job;
@@ -60,17 +62,19 @@ sella_status sella_lm_stage_open(sella_lm_stage *stage, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_job *job = stage->job;
-    const sella_corpus_options options =
-        sella_lm_stage_packing(job->settings, stage->prefix, stage->soft ? stage->soft->refs : SELLA_REFS_USER,
-                               sella_stage_seed(job->run, stage->name));
+    const sella_corpus_options options = sella_lm_stage_packing(
+        job->settings, stage->prefix, stage->soft ? stage->soft->refs : SELLA_REFS_USER,
+        sella_stage_seed(job->run, stage->name));
     stage->start.auc = stage->result.best = stage->result.last_loss = NAN;
-    SELLA_TRY(open_split(stage, SELLA_SPLIT_TRAIN, job->train_rows, sella_settings_int(job->settings, "train.run"),
-                         &options, &stage->train, err));
+    SELLA_TRY(open_split(stage, SELLA_SPLIT_TRAIN, job->train_rows,
+                         sella_settings_int(job->settings, "train.run"), &options, &stage->train,
+                         err));
     for (int64_t r = 0; r < stage->train.rows; r++) {
         stage->label_mean += stage->train.label_n[r] / (double)stage->train.rows;
     }
     if (stage->label_mean <= 0 || stage->label_mean >= 1) {
-        status = sella_err_set(err, SELLA_STATE, "all %lld sampled train rows have one label; raise train.rows",
+        status = sella_err_set(err, SELLA_STATE,
+                               "all %lld sampled train rows have one label; raise train.rows",
                                (long long)stage->train.rows);
         goto done;
     }
@@ -78,7 +82,8 @@ sella_status sella_lm_stage_open(sella_lm_stage *stage, sella_err *err)
         stage->soft->ops->rows(stage->soft->self, stage->train.query_n, stage->train.rows);
     }
     if (int_of(stage, "evaluate") > 0 && job->dataset->split[SELLA_SPLIT_VALID].rows > 0) {
-        SELLA_TRY(open_split(stage, SELLA_SPLIT_VALID, job->eval_rows, SELLA_EVAL_RUN, &options, &stage->valid, err));
+        SELLA_TRY(open_split(stage, SELLA_SPLIT_VALID, job->eval_rows, SELLA_EVAL_RUN, &options,
+                             &stage->valid, err));
     }
     stage->step = (sella_lm_step){.lm = &stage->lm,
                                   .corpus = &stage->train,
@@ -90,7 +95,8 @@ sella_status sella_lm_stage_open(sella_lm_stage *stage, sella_err *err)
                                   .seed = options.seed};
     // how an adapter learns, in stage 1 and where it learns with features
     if (stage->lm.lora && sella_param_total(sella_lora_params(stage->lm.lora), true) > 0) {
-        SELLA_TRY(sella_teacher_make(job->settings, job->dataset, &stage->train, &stage->teacher, err));
+        SELLA_TRY(
+            sella_teacher_make(job->settings, job->dataset, &stage->train, &stage->teacher, err));
         stage->step.target_n = stage->teacher.target_n;
         stage->step.offset_n = stage->teacher.offset_n;
         stage->step.centre = sella_settings_bool(job->settings, "stage1.centre");
@@ -114,10 +120,13 @@ void sella_lm_stage_release(sella_lm_stage *stage)
 /* ---- what the stage begins with ---- */
 
 /* A real that may be null (NaN). */
-static sella_status get_real(const json_t *object, const char *key, const char *where, double *out, sella_err *err)
+static sella_status get_real(const json_t *object, const char *key, const char *where, double *out,
+                             sella_err *err)
 {
     *out = NAN;
-    return json_is_null(json_object_get(object, key)) ? SELLA_OK : sella_json_get_real(object, key, where, out, err);
+    return json_is_null(json_object_get(object, key))
+               ? SELLA_OK
+               : sella_json_get_real(object, key, where, out, err);
 }
 
 /* Read or make stages/NAME/start.json: it is measured once. */
@@ -138,16 +147,19 @@ static sella_status begin(sella_lm_stage *stage, sella_err *err)
         goto done;
     }
     SELLA_TRY(sella_lm_step_start(&stage->step, stage->label_mean, start, err));
-    object = json_pack("{s:I, s:o, s:o, s:o}", "rows", (json_int_t)start->rows, "auc", sella_json_real(start->auc),
-                       "mean_model", sella_json_real(start->mean_model), "logit_bias", sella_json_real(start->bias));
+    object =
+        json_pack("{s:I, s:o, s:o, s:o}", "rows", (json_int_t)start->rows, "auc",
+                  sella_json_real(start->auc), "mean_model", sella_json_real(start->mean_model),
+                  "logit_bias", sella_json_real(start->bias));
     if (!object) {
         status = sella_err_memory(err, "start.json", 256);
         goto done;
     }
     SELLA_TRY(sella_json_save(path, object, err));
-    sella_say(stage->job->talk, SELLA_LEVEL_INFO,
-              "%s: before training, AUC %.4f on %lld train rows; mean logit of the language model %+.3f", stage->name,
-              start->auc, (long long)start->rows, start->mean_model);
+    sella_say(
+        stage->job->talk, SELLA_LEVEL_INFO,
+        "%s: before training, AUC %.4f on %lld train rows; mean logit of the language model %+.3f",
+        stage->name, start->auc, (long long)start->rows, start->mean_model);
 done:
     json_decref(object);
     free(path);
@@ -165,13 +177,15 @@ bool sella_lm_stage_keeps(const sella_settings *settings, int64_t times)
             (sella_settings_is(settings, "train.cache_hidden", "auto") && times > 1));
 }
 
-/* Keep the hidden states of a corpus in hidden_files[file], when they are asked for `times` times. Where that cannot be, the
- * stage does without, and says so, unless it was asked for by name. */
-static sella_status keep_hidden(sella_lm_stage *stage, sella_corpus *corpus, int file, int64_t times, sella_err *err)
+/* Keep the hidden states of a corpus in hidden_files[file], when they are asked for `times` times.
+ * Where that cannot be, the stage does without, and says so, unless it was asked for by name. */
+static sella_status keep_hidden(sella_lm_stage *stage, sella_corpus *corpus, int file,
+                                int64_t times, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_settings *settings = stage->job->settings;
-    const sella_hidden_of of = {stage->lm.backbone, stage->step.first_layer, corpus->trees, corpus->tree_tokens};
+    const sella_hidden_of of = {stage->lm.backbone, stage->step.first_layer, corpus->trees,
+                                corpus->tree_tokens};
     char name[80], *path = NULL;
     sella_err why = {0};
     if (of.layer == 0 || corpus->trees == 0 || !sella_lm_stage_keeps(settings, times)) {
@@ -182,14 +196,15 @@ static sella_status keep_hidden(sella_lm_stage *stage, sella_corpus *corpus, int
     if (sella_hidden_cache_open(path, &of, &corpus->hidden, &why) == SELLA_OK) {
         const sella_hidden_stats state = sella_hidden_cache_state(corpus->hidden);
         sella_say(stage->job->talk, SELLA_LEVEL_INFO,
-                  "%s: what enters layer %d is kept on disk between epochs: %s, %.1f MB, %lld of %lld trees are there",
-                  stage->name, of.layer, name, (double)state.bytes / 1048576.0, (long long)state.known,
-                  (long long)corpus->trees);
+                  "%s: what enters layer %d is kept on disk between epochs: %s, %.1f MB, %lld of "
+                  "%lld trees are there",
+                  stage->name, of.layer, name, (double)state.bytes / 1048576.0,
+                  (long long)state.known, (long long)corpus->trees);
     } else if (sella_settings_is(settings, "train.cache_hidden", "yes")) {
         status = sella_err_set(err, why.code, "%s; train.cache_hidden=auto does without", why.text);
     } else {
-        sella_say(stage->job->talk, SELLA_LEVEL_WARN, "%s: hidden states are computed again in every epoch: %s", stage->name,
-                  why.text);
+        sella_say(stage->job->talk, SELLA_LEVEL_WARN,
+                  "%s: hidden states are computed again in every epoch: %s", stage->name, why.text);
     }
 done:
     free(path);
@@ -201,7 +216,8 @@ static void tell_hidden(sella_lm_stage *stage, const sella_corpus *corpus)
 {
     const char *failure = corpus->hidden ? sella_hidden_cache_state(corpus->hidden).failure : NULL;
     if (failure && !stage->hidden_told) {
-        sella_say(stage->job->talk, SELLA_LEVEL_WARN, "%s: hidden states are no longer written to disk: %s", stage->name, failure);
+        sella_say(stage->job->talk, SELLA_LEVEL_WARN,
+                  "%s: hidden states are no longer written to disk: %s", stage->name, failure);
         stage->hidden_told = true;
     }
 }
@@ -213,7 +229,8 @@ static sella_status run_step(void *user, sella_loop_step *at, sella_err *err)
     sella_lm_stage *s = user;
     const int64_t *tree, steps = s->train.steps;
     int64_t rows, trees = sella_corpus_step(&s->train, at->step / steps, at->step % steps, &tree);
-    sella_status status = sella_lm_step_run(&s->step, tree, trees, at->step, true, &at->loss, &rows, NULL, err);
+    sella_status status =
+        sella_lm_step_run(&s->step, tree, trees, at->step, true, &at->loss, &rows, NULL, err);
     at->units = (double)rows;
     tell_hidden(s, &s->train);
     return status;
@@ -230,7 +247,8 @@ static sella_status evaluate(void *user, double *metric, json_t **record, sella_
     sella_lm_stage *s = user;
     const sella_soft_source *soft = s->soft;
     *record = NULL;
-    sella_status status = soft && soft->ops->ready ? soft->ops->ready(soft->self, s->job->run, err) : SELLA_OK;
+    sella_status status =
+        soft && soft->ops->ready ? soft->ops->ready(soft->self, s->job->run, err) : SELLA_OK;
     status = status == SELLA_OK ? sella_lm_step_auc(&s->step, &s->valid, metric, err) : status;
     tell_hidden(s, &s->valid);
     return status;
@@ -284,7 +302,8 @@ static void count_steps(const sella_lm_stage *stage, sella_loop *loop)
     loop->units_per_epoch *= (double)loop->steps_per_epoch / (double)stage->train.steps;
 }
 
-sella_status sella_lm_stage_train(sella_lm_stage *stage, sella_param_table *const *tables, int n, sella_err *err)
+sella_status sella_lm_stage_train(sella_lm_stage *stage, sella_param_table *const *tables, int n,
+                                  sella_err *err)
 {
     enum { TABLES = 8 };
     sella_status status = SELLA_OK;
@@ -292,15 +311,19 @@ sella_status sella_lm_stage_train(sella_lm_stage *stage, sella_param_table *cons
     sella_param *bias = sella_param_find(stage->logit, "logit.bias");
     sella_param_table *all[TABLES];
     size_t trained = sella_param_total(stage->logit, true);
-    char *checkpoints = NULL, *metrics = sella_run_file(stage->job->run, "metrics.jsonl"), place[80];
+    char *checkpoints = NULL, *metrics = sella_run_file(stage->job->run, "metrics.jsonl"),
+         place[80];
     snprintf(place, sizeof place, "checkpoints/%s", stage->name);
-    SELLA_TRY(metrics ? sella_run_place(stage->job->run, place, &checkpoints, err) : sella_err_memory(err, "a path", 32));
+    SELLA_TRY(metrics ? sella_run_place(stage->job->run, place, &checkpoints, err)
+                      : sella_err_memory(err, "a path", 32));
     sella_loop loop = loop_of(stage, checkpoints, metrics);
     count_steps(stage, &loop);
     const int64_t steps = loop.epochs * loop.steps_per_epoch;
     SELLA_TRY(keep_hidden(stage, &stage->train, 0, (steps + train->steps - 1) / train->steps, err));
-    SELLA_TRY(keep_hidden(stage, &stage->valid, 1, loop.evaluate_steps > 0 ? steps / loop.evaluate_steps : 0, err));
-    if (loop.epochs > 0 || stage->logit->count > 0 || stage->soft) { // an untrained stage without a number has no start
+    SELLA_TRY(keep_hidden(stage, &stage->valid, 1,
+                          loop.evaluate_steps > 0 ? steps / loop.evaluate_steps : 0, err));
+    /* an untrained stage without a number has no start */
+    if (loop.epochs > 0 || stage->logit->count > 0 || stage->soft) {
         SELLA_TRY(begin(stage, err));
     }
     if (bias) {
@@ -314,13 +337,15 @@ sella_status sella_lm_stage_train(sella_lm_stage *stage, sella_param_table *cons
     loop.tables = all;
     loop.n = n + 1;
     sella_say(stage->job->talk, SELLA_LEVEL_INFO,
-              "%s: %lld rows, %lld packed tokens an epoch (%lld one by one), %lld steps, %zu trained numbers",
-              stage->name, (long long)train->rows, (long long)train->tokens, (long long)train->row_tokens,
-              (long long)steps, trained);
+              "%s: %lld rows, %lld packed tokens an epoch (%lld one by one), %lld steps, %zu "
+              "trained numbers",
+              stage->name, (long long)train->rows, (long long)train->tokens,
+              (long long)train->row_tokens, (long long)steps, trained);
     SELLA_TRY(sella_loop_run(&loop, &stage->result, err));
     if (train->hidden) {
         const sella_hidden_stats state = sella_hidden_cache_state(train->hidden);
-        sella_say(stage->job->talk, SELLA_LEVEL_INFO, "%s: hidden states were read from disk %lld times, written %lld times",
+        sella_say(stage->job->talk, SELLA_LEVEL_INFO,
+                  "%s: hidden states were read from disk %lld times, written %lld times",
                   stage->name, (long long)state.read, (long long)state.written);
     }
 done:
@@ -351,17 +376,20 @@ sella_status sella_lm_stage_finish(sella_lm_stage *stage, const json_t *record, 
 {
     sella_status status = SELLA_OK;
     char place[80], *checkpoints = NULL;
-    for (int f = 0; f < 2; f++) { // before the stage counts as done: nobody would look for them later
+    /* before the stage counts as done: nobody would look for them later */
+    for (int f = 0; f < 2; f++) {
         snprintf(place, sizeof place, "stages/%s/%s", stage->name, hidden_files[f]);
         free(checkpoints);
         checkpoints = sella_run_file(stage->job->run, place);
-        SELLA_TRY(checkpoints ? sella_path_remove(checkpoints, err) : sella_err_memory(err, "a path", 80));
+        SELLA_TRY(checkpoints ? sella_path_remove(checkpoints, err)
+                              : sella_err_memory(err, "a path", 80));
     }
     snprintf(place, sizeof place, "checkpoints/%s", stage->name);
     SELLA_TRY(sella_run_stage_finish(stage->job->run, stage->name, record, err));
     free(checkpoints);
     checkpoints = sella_run_file(stage->job->run, place);
-    SELLA_TRY(checkpoints ? sella_path_remove(checkpoints, err) : sella_err_memory(err, "a path", 80));
+    SELLA_TRY(checkpoints ? sella_path_remove(checkpoints, err)
+                          : sella_err_memory(err, "a path", 80));
 done:
     free(checkpoints);
     return status;

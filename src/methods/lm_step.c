@@ -1,7 +1,8 @@
 /* lm_step.c - one optimizer step of a language-model stage (methods/lm_step.h).
  *
- * Easy to get wrong: the loss is the mean over the step's rows, so gradients are divided by that number and not by a
- * batch's; two batches of one step have different dropout, so that their numbers stay apart in the counter.
+ * Easy to get wrong: the loss is the mean over the step's rows, so gradients are divided by that
+ * number and not by a batch's; two batches of one step have different dropout, so that their
+ * numbers stay apart in the counter.
  */
 #include "methods/lm_step.h"
 
@@ -44,10 +45,14 @@ sella_status sella_lm_step_open(sella_lm_step *step, sella_err *err)
 {
     sella_status status = SELLA_OK;
     size_t T = (size_t)step->corpus->options.budget, C = (size_t)step->lm->C;
-    const sella_pass_options options = {
-        .max_tokens = (int)T, .backward = true, .train_lora = trains(step->lm), .train_soft = step->soft != NULL};
+    const sella_pass_options options = {.max_tokens = (int)T,
+                                        .backward = true,
+                                        .train_lora = trains(step->lm),
+                                        .train_soft = step->soft != NULL};
     step->train_adapter = options.train_lora;
-    step->first_layer = options.train_lora && !options.train_soft ? sella_lora_settings(step->lm->lora)->first_layer : 0;
+    step->first_layer = options.train_lora && !options.train_soft
+                            ? sella_lora_settings(step->lm->lora)->first_layer
+                            : 0;
     sella_rows_init(&step->rows);
     SELLA_TRY(sella_pass_new(step->lm->backbone, step->lm->lora, &options, &step->pass, err));
     step->answer = sella_alloc(T * C, sizeof *step->answer, "answers", err);
@@ -88,7 +93,8 @@ void sella_lm_step_release(sella_lm_step *step)
     free(step->dz);
     free(step->model);
     step->pass = NULL;
-    step->answer = step->danswer = step->entry = step->soft_rows = step->dsoft_rows = step->z = step->dz = step->model = NULL;
+    step->answer = step->danswer = step->entry = step->soft_rows = step->dsoft_rows = step->z =
+        step->dz = step->model = NULL;
 }
 
 static void work_release(work *w)
@@ -102,7 +108,8 @@ static void work_release(work *w)
 }
 
 /* Render the rows of the trees; row = place among the step's rows. */
-static sella_status render(sella_lm_step *step, const int64_t *tree_k, int64_t k, work *w, sella_err *err)
+static sella_status render(sella_lm_step *step, const int64_t *tree_k, int64_t k, work *w,
+                           sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_corpus *corpus = step->corpus;
@@ -117,10 +124,12 @@ static sella_status render(sella_lm_step *step, const int64_t *tree_k, int64_t k
         return SELLA_MEMORY;
     }
     for (int64_t t = 0, at = 0; t < k; t++) {
-        for (int64_t i = corpus->tree_first[tree_k[t]]; i < corpus->tree_first[tree_k[t] + 1]; i++, at++) {
+        for (int64_t i = corpus->tree_first[tree_k[t]]; i < corpus->tree_first[tree_k[t] + 1];
+             i++, at++) {
             w->query_n[at] = corpus->order[i];
             w->copy_n[at] = corpus->query_n[corpus->order[i]];
-            // trees of one user stay apart: joined they might be cut elsewhere, and need more than was planned
+            /* trees of one user stay apart: joined they might be cut elsewhere, and need more than
+             * was planned */
             w->copy_n[at].group = (int32_t)t;
         }
     }
@@ -132,7 +141,8 @@ static sella_status render(sella_lm_step *step, const int64_t *tree_k, int64_t k
     for (int64_t r = 0; r < w->rows; r++) {
         int32_t ref[SELLA_SLOTS];
         sella_refs_slots(step->soft ? &w->refs : NULL, r, ref);
-        SELLA_TRY(sella_lm_render(step->lm, &w->copy_n[r], ref, r, target_n[w->query_n[r]], &step->rows, err));
+        SELLA_TRY(sella_lm_render(step->lm, &w->copy_n[r], ref, r, target_n[w->query_n[r]],
+                                  &step->rows, err));
     }
 done:
     return status;
@@ -143,8 +153,8 @@ static sella_param *number(const sella_lm_step *step, const char *name)
     return step->logit ? sella_param_find(step->logit, name) : NULL;
 }
 
-/* dz of z + b without its mean, with the b that minimises BCE(z + b) + b^2 / (2 variance): Newton, the sum is convex.
- * Returns b. */
+/* dz of z + b without its mean, with the b that minimises BCE(z + b) + b^2 / (2 variance): Newton,
+ * the sum is convex. Returns b. */
 static double centre(float *dz, const float *z, const float *y, int N)
 {
     enum { ROUNDS = 20 };
@@ -174,16 +184,19 @@ static float factor(const sella_lm_step *step, const work *w, int64_t row)
 }
 
 /* Logits of one batch, their loss, and the gradient on its answers. */
-static void logits(sella_lm_step *step, const sella_tree_batch *batch, work *w, bool backward, float *z_n)
+static void logits(sella_lm_step *step, const sella_tree_batch *batch, work *w, bool backward,
+                   float *z_n)
 {
-    const sella_param *bias = number(step, "logit.bias"), *gain = step->residual ? number(step, "logit.gain") : NULL;
+    const sella_param *bias = number(step, "logit.bias"),
+                      *gain = step->residual ? number(step, "logit.gain") : NULL;
     const float a = gain ? gain->data[0] : 1;
     const size_t C = (size_t)step->lm->C;
     for (int n = 0; n < batch->N; n++) {
         int64_t row = batch->row_n[n];
         step->model[n] = sella_dot(step->answer + (size_t)n * C, step->lm->direction, step->lm->C);
-        step->z[n] = a * factor(step, w, row) * step->model[n] + (bias ? bias->data[0] : 0) + (step->residual ? w->residual_n[row] : 0)
-                     + (step->offset_n ? step->offset_n[w->query_n[row]] : 0);
+        step->z[n] = a * factor(step, w, row) * step->model[n] + (bias ? bias->data[0] : 0) +
+                     (step->residual ? w->residual_n[row] : 0) +
+                     (step->offset_n ? step->offset_n[w->query_n[row]] : 0);
         if (z_n) {
             z_n[w->query_n[row]] = step->z[n];
         }
@@ -216,12 +229,14 @@ static void logits(sella_lm_step *step, const sella_tree_batch *batch, work *w, 
 
 static sella_tree_options packing(const sella_corpus *corpus)
 {
-    return (sella_tree_options){corpus->options.budget, corpus->options.tree_cap, corpus->options.share};
+    return (sella_tree_options){corpus->options.budget, corpus->options.tree_cap,
+                                corpus->options.share};
 }
 
-/* step->entry: what enters layer K for the tokens of these trees, which stand one behind the other in their batch.
- * index_k: their rows. */
-static sella_status enter(sella_lm_step *step, const int64_t *tree_k, int64_t k, const int64_t *index_k, sella_err *err)
+/* step->entry: what enters layer K for the tokens of these trees, which stand one behind the other
+ * in their batch. index_k: their rows. */
+static sella_status enter(sella_lm_step *step, const int64_t *tree_k, int64_t k,
+                          const int64_t *index_k, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_corpus *corpus = step->corpus;
@@ -229,7 +244,8 @@ static sella_status enter(sella_lm_step *step, const int64_t *tree_k, int64_t k,
     sella_tree_batch tree = {0};
     float *x = step->entry;
     for (int64_t t = 0; t < k; t++) {
-        SELLA_TRY(sella_tree_build(&step->rows, index_k, rows_of(corpus, tree_k[t]), &options, &tree, err));
+        SELLA_TRY(sella_tree_build(&step->rows, index_k, rows_of(corpus, tree_k[t]), &options,
+                                   &tree, err));
         assert(tree.T == corpus->tree_tokens[tree_k[t]]);
         if (!corpus->hidden || !sella_hidden_cache_read(corpus->hidden, tree_k[t], &tree, x)) {
             SELLA_TRY(sella_pass_hidden(step->pass, &tree, step->first_layer, x, err));
@@ -247,8 +263,9 @@ done:
 }
 
 /* Trees tree_k [k], whose `rows` rows are index_n. */
-static sella_status one_batch(sella_lm_step *step, const int64_t *tree_k, int64_t k, const int64_t *index_n, int64_t rows,
-                              int64_t at, bool backward, work *w, float *z_n, sella_err *err)
+static sella_status one_batch(sella_lm_step *step, const int64_t *tree_k, int64_t k,
+                              const int64_t *index_n, int64_t rows, int64_t at, bool backward,
+                              work *w, float *z_n, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_tree_batch batch = {0};
@@ -260,13 +277,16 @@ static sella_status one_batch(sella_lm_step *step, const int64_t *tree_k, int64_
     }
     if (step->first_layer > 0) {
         SELLA_TRY(enter(step, tree_k, k, index_n, err));
-        SELLA_TRY(sella_pass_forward_from(step->pass, &batch, step->first_layer, step->entry, step->seed, draw, step->answer, err));
+        SELLA_TRY(sella_pass_forward_from(step->pass, &batch, step->first_layer, step->entry,
+                                          step->seed, draw, step->answer, err));
     } else {
-        SELLA_TRY(sella_pass_forward(step->pass, &batch, batch.M > 0 ? step->soft_rows : NULL, step->seed, draw, step->answer, err));
+        SELLA_TRY(sella_pass_forward(step->pass, &batch, batch.M > 0 ? step->soft_rows : NULL,
+                                     step->seed, draw, step->answer, err));
     }
     logits(step, &batch, w, backward, z_n);
     if (backward && (step->train_adapter || batch.M > 0)) {
-        SELLA_TRY(sella_pass_backward(step->pass, step->danswer, batch.M > 0 ? step->dsoft_rows : NULL, err));
+        SELLA_TRY(sella_pass_backward(step->pass, step->danswer,
+                                      batch.M > 0 ? step->dsoft_rows : NULL, err));
         if (batch.M > 0) {
             sella_soft_scatter(&w->soft, &batch, step->dsoft_rows);
         }
@@ -277,52 +297,62 @@ done:
 }
 
 /* Trees to batches of at most the budget, in order. */
-static sella_status all_batches(sella_lm_step *step, const int64_t *tree_k, int64_t k, int64_t at, bool backward,
-                                work *w, float *z_n, sella_err *err)
+static sella_status all_batches(sella_lm_step *step, const int64_t *tree_k, int64_t k, int64_t at,
+                                bool backward, work *w, float *z_n, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_corpus *corpus = step->corpus;
-    int64_t *index = sella_alloc((size_t)w->rows, sizeof *index, "rows of a step", err), row = 0, batches = 0;
+    int64_t *index = sella_alloc((size_t)w->rows, sizeof *index, "rows of a step", err), row = 0,
+            batches = 0;
     if (!index) {
         return SELLA_MEMORY;
     }
     for (int64_t t = 0, end; t < k; t = end) {
         int64_t tokens = 0, rows = 0;
-        for (end = t; end < k && (end == t || tokens + corpus->tree_tokens[tree_k[end]] <= corpus->options.budget);
+        for (end = t; end < k && (end == t || tokens + corpus->tree_tokens[tree_k[end]] <=
+                                                  corpus->options.budget);
              end++) {
             tokens += corpus->tree_tokens[tree_k[end]];
-            for (int64_t i = corpus->tree_first[tree_k[end]]; i < corpus->tree_first[tree_k[end] + 1]; i++) {
+            for (int64_t i = corpus->tree_first[tree_k[end]];
+                 i < corpus->tree_first[tree_k[end] + 1]; i++) {
                 index[rows++] = row++;
             }
         }
-        SELLA_TRY(one_batch(step, tree_k + t, end - t, index, rows, at * BATCHES_OF_A_STEP + batches++ % BATCHES_OF_A_STEP, backward,
-                            w, z_n, err));
+        SELLA_TRY(one_batch(step, tree_k + t, end - t, index, rows,
+                            at * BATCHES_OF_A_STEP + batches++ % BATCHES_OF_A_STEP, backward, w,
+                            z_n, err));
     }
 done:
     free(index);
     return status;
 }
 
-sella_status sella_lm_step_run(sella_lm_step *step, const int64_t *tree_k, int64_t k, int64_t at, bool backward,
-                               double *loss, int64_t *rows, float *z_n, sella_err *err)
+sella_status sella_lm_step_run(sella_lm_step *step, const int64_t *tree_k, int64_t k, int64_t at,
+                               bool backward, double *loss, int64_t *rows, float *z_n,
+                               sella_err *err)
 {
     sella_status status = SELLA_OK;
     work w = {0};
     double term = 0;
     SELLA_TRY(render(step, tree_k, k, &w, err));
     if (step->soft) {
-        SELLA_TRY(sella_soft_make(step->soft, w.copy_n, &w.refs, step->lm->slots, backward, &w.soft, err));
+        SELLA_TRY(sella_soft_make(step->soft, w.copy_n, &w.refs, step->lm->slots, backward, &w.soft,
+                                  err));
     }
     if (step->residual) {
-        SELLA_TRY(sella_vectors_residual(step->v, w.copy_n, w.rows, step->residual, w.residual_n, err));
+        SELLA_TRY(
+            sella_vectors_residual(step->v, w.copy_n, w.rows, step->residual, w.residual_n, err));
     }
     SELLA_TRY(all_batches(step, tree_k, k, at, backward, &w, z_n, err));
     if (backward && step->soft) {
-        SELLA_TRY(step->soft->ops->term ? step->soft->ops->term(step->soft->self, &w.soft, &term, err) : SELLA_OK);
+        SELLA_TRY(step->soft->ops->term
+                      ? step->soft->ops->term(step->soft->self, &w.soft, &term, err)
+                      : SELLA_OK);
         SELLA_TRY(sella_soft_backward(&w.soft, err));
     }
     if (backward && step->residual) {
-        SELLA_TRY(sella_vectors_residual_backward(step->v, w.copy_n, w.rows, step->residual, w.dz_n, err));
+        SELLA_TRY(sella_vectors_residual_backward(step->v, w.copy_n, w.rows, step->residual, w.dz_n,
+                                                  err));
     }
     *loss = w.loss / (double)w.rows + term;
     *rows = w.rows;
@@ -332,8 +362,8 @@ done:
 }
 
 /* AUC of z over a set of corpus rows. */
-static sella_status auc_of(const sella_corpus *corpus, const int64_t *place_n, int64_t N, const float *z_n, double *auc,
-                           sella_err *err)
+static sella_status auc_of(const sella_corpus *corpus, const int64_t *place_n, int64_t N,
+                           const float *z_n, double *auc, sella_err *err)
 {
     double *score = sella_alloc((size_t)N, sizeof *score, "scores", err);
     uint8_t *label = sella_alloc((size_t)N, 1, "labels", err);
@@ -351,7 +381,8 @@ static sella_status auc_of(const sella_corpus *corpus, const int64_t *place_n, i
     return status;
 }
 
-sella_status sella_lm_step_start(sella_lm_step *step, double label_mean, sella_lm_start *out, sella_err *err)
+sella_status sella_lm_step_start(sella_lm_step *step, double label_mean, sella_lm_start *out,
+                                 sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_corpus *corpus = step->corpus;
@@ -397,7 +428,8 @@ done:
     return status;
 }
 
-sella_status sella_lm_step_auc(sella_lm_step *step, sella_corpus *valid, double *auc, sella_err *err)
+sella_status sella_lm_step_auc(sella_lm_step *step, sella_corpus *valid, double *auc,
+                               sella_err *err)
 {
     enum { TREES_AT_ONCE = 64 };
     sella_status status = SELLA_OK;

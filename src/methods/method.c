@@ -1,4 +1,5 @@
-/* method.c - the table of methods, and what the public headers tell about it (methods/method.h, sella/train.h). */
+/* method.c - the table of methods, and what the public headers tell about it (methods/method.h,
+ * sella/train.h). */
 #include <string.h>
 
 #include "base/text.h"
@@ -41,7 +42,8 @@ static const char *const method_name[] = {
     NULL,
 };
 enum { METHODS = sizeof method_table / sizeof method_table[0] - 1 };
-_Static_assert(METHODS == sizeof method_name / sizeof method_name[0] - 1, "a method has a line in both tables");
+_Static_assert(METHODS == sizeof method_name / sizeof method_name[0] - 1,
+               "a method has a line in both tables");
 
 const sella_method *const *sella_methods(int *count)
 {
@@ -67,8 +69,10 @@ sella_status sella_method_get(const char *name, const sella_method **out, sella_
     }
     int nearest = sella_text_nearest(name, method_name, METHODS);
     const char *guess = nearest >= 0 ? method_name[nearest] : NULL;
-    return guess ? sella_err_set(err, SELLA_ARG, "method '%s' is unknown; did you mean %s?", name, guess)
-                 : sella_err_set(err, SELLA_ARG, "method '%s' is unknown; `sella help train` lists them", name);
+    return guess ? sella_err_set(err, SELLA_ARG, "method '%s' is unknown; did you mean %s?", name,
+                                 guess)
+                 : sella_err_set(err, SELLA_ARG,
+                                 "method '%s' is unknown; `sella help train` lists them", name);
 }
 
 const char *const *sella_method_names(void)
@@ -92,7 +96,8 @@ int sella_setting_at(int index, sella_setting_info *out)
         return 0;
     }
     const sella_setting *row = &table[index];
-    *out = (sella_setting_info){
-        row->name, type_name[row->type], row->default_text, row->words ? row->words : "", row->unit, row->help};
+    *out = (sella_setting_info){row->name,         type_name[row->type],
+                                row->default_text, row->words ? row->words : "",
+                                row->unit,         row->help};
     return 1;
 }

@@ -1,8 +1,9 @@
 /* method.h - the small interface of every METHOD, and the table of them.
  *
- * Does:     sella_method_find(name)->train(job) fills a run folder; ->open(run) gives a scorer for it. One file per
- *           method; the three stages of sella are one file each in methods/sella/. The common end (predictions on
- *           valid, figures, result.json) is done once, by methods/train.c.
+ * Does:     sella_method_find(name)->train(job) fills a run folder; ->open(run) gives a scorer for
+ *           it. One file per method; the three stages of sella are one file each in methods/sella/.
+ *           The common end (predictions on valid, figures, result.json) is done once, by
+ *           methods/train.c.
  * Threads:  one job per process at a time is expected (the thread count is global to BLAS).
  */
 #ifndef SELLA_METHODS_METHOD_H
@@ -18,19 +19,22 @@ typedef struct sella_job {
     const sella_dataset *dataset;
     sella_backbone *backbone;       /* NULL when the method needs none */
     const char *from;               /* --from RUN: reuse its finished stages; NULL */
-    const char *init_from;          /* --init-from RUN: begin with its parameters (methods/init_from.h); NULL */
-    int64_t train_rows;             /* rows of the sample that language-model stages see (train.rows or what a budget
-                                       gave); 0: all */
+    /* --init-from RUN: begin with its parameters (methods/init_from.h); NULL */
+    const char *init_from;
+    /* rows of the sample that language-model stages see (train.rows or what a budget gave); 0:
+     * all */
+    int64_t train_rows;
     int64_t eval_rows;              /* rows of the sample of valid; 0: all */
     const sella_talk *talk;
 } sella_job;
 
-/* What a training would take, for --dry-run, budget.minutes and the memory check. Work is counted in floating-point
- * operations of matrix products. */
+/* What a training would take, for --dry-run, budget.minutes and the memory check. Work is counted
+ * in floating-point operations of matrix products. */
 typedef struct sella_estimate {
     int64_t rows;          /* train rows that the longest stage sees */
     int64_t tokens;        /* packed tokens of all language-model stages and of scoring valid */
-    int64_t steps;         /* optimizer steps of all stages (at most, where a stage may stop early) */
+    /* optimizer steps of all stages (at most, where a stage may stop early) */
+    int64_t steps;
     int64_t trainable;     /* parameters that some stage trains */
     int64_t frozen;        /* parameters that no stage trains */
     double model_flops;    /* of language-model stages and scoring */
@@ -39,7 +43,8 @@ typedef struct sella_estimate {
     int64_t stage1_tokens; /* of tokens, likewise */
     size_t bytes;          /* peak memory without the language model's weights */
     sella_backbone_need weights; /* of the language model */
-    uint64_t cache_bytes;  /* hidden states on disk while the largest stage trains; 0: none are kept */
+    /* hidden states on disk while the largest stage trains; 0: none are kept */
+    uint64_t cache_bytes;
 } sella_estimate;
 
 typedef struct sella_method sella_method;
@@ -51,8 +56,10 @@ struct sella_method {
     bool (*scores_with_model)(const sella_settings *settings);
     bool reuses;          /* --from RUN is understood */
     bool continues;       /* --init-from RUN is understood */
-    bool untrained;       /* learns nothing from labels: an empty or one-class train split is fine (zeroshot) */
-    /* Settings of this method that differ from the table's defaults by preset: "key=value" lists ended by NULL. */
+    /* learns nothing from labels: an empty or one-class train split is fine (zeroshot) */
+    bool untrained;
+    /* Settings of this method that differ from the table's defaults by preset: "key=value" lists
+     * ended by NULL. */
     const char *const *preset_paper;
     const char *const *preset_default;
     const char *const *preset_fast; /* NULL: this method has no fast preset */
@@ -61,17 +68,19 @@ struct sella_method {
     /* Refuse settings that contradict each other before anything starts. NULL: nothing to check. */
     sella_status (*check)(const sella_method *method, const sella_settings *settings,
                           const sella_dataset *dataset, sella_err *err);
-    /* Fill out for these settings and sample sizes (0: all), reading headers and titles only (model: path of the
-     * backbone or NULL). NULL: only rows are told. */
+    /* Fill out for these settings and sample sizes (0: all), reading headers and titles only
+     * (model: path of the backbone or NULL). NULL: only rows are told. */
     sella_status (*estimate)(const sella_method *method, const sella_settings *settings,
                              uint64_t seed, const sella_dataset *dataset, const char *model,
                              int64_t train_rows, int64_t eval_rows, sella_estimate *out,
                              sella_err *err);
-    /* Train all stages that are not done. Each stage is skipped when complete and resumes exactly. */
+    /* Train all stages that are not done. Each stage is skipped when complete and resumes
+     * exactly. */
     sella_status (*train)(sella_job *job, sella_err *err);
-    /* Load what train left. run must have its artifacts (it need not be complete: train.c calls this before
-     * result.json is written). */
-    sella_status (*open)(const sella_run *run, sella_backbone *backbone, sella_scorer **out, sella_err *err);
+    /* Load what train left. run must have its artifacts (it need not be complete: train.c calls
+     * this before result.json is written). */
+    sella_status (*open)(const sella_run *run, sella_backbone *backbone, sella_scorer **out,
+                         sella_err *err);
 };
 
 /* The table, in the order of SPEC's list of METHODs that are built; *count entries. */
@@ -99,24 +108,29 @@ extern const sella_method sella_method_sella;    /* methods/sella/sella.c */
 /* Rows of one user that a sample of valid or test draws together. */
 #define SELLA_EVAL_RUN 4
 
-/* Sorted indexes of a seeded sample of `rows` rows of a split: all of them when rows is 0 or not smaller than the
- * split. The sample is made of runs of up to `run` (>= 1) consecutive rows of one user, in a seeded order of all runs:
- * neighbouring rows share their history in a prompt, so that they cost fewer tokens, but their labels go together too
- * (train.run). Nested: a smaller sample is part of a larger one. *index_k [*k]: free(). */
-sella_status sella_sample_rows(int64_t rows, int64_t run, uint64_t seed, const sella_dataset *dataset,
-                               sella_split_id split, int64_t **index_k, int64_t *k, sella_err *err);
+/* Sorted indexes of a seeded sample of `rows` rows of a split: all of them when rows is 0 or not
+ * smaller than the split. The sample is made of runs of up to `run` (>= 1) consecutive rows of one
+ * user, in a seeded order of all runs: neighbouring rows share their history in a prompt, so that
+ * they cost fewer tokens, but their labels go together too (train.run). Nested: a smaller sample is
+ * part of a larger one. *index_k [*k]: free(). */
+sella_status sella_sample_rows(int64_t rows, int64_t run, uint64_t seed,
+                               const sella_dataset *dataset, sella_split_id split,
+                               int64_t **index_k, int64_t *k, sella_err *err);
 
 /* The one settings table of training (stage1.*, lora.*, ...): methods/settings.c. */
 const sella_setting *sella_training_settings(size_t *count);
-/* Defaults < preset of this method < config file < assignments, in this order. preset NULL: "default". */
-sella_status sella_training_resolve(const sella_method *method, const char *preset, const char *config_path,
-                                    const char *const *assignment, int count, sella_settings **out, sella_err *err);
+/* Defaults < preset of this method < config file < assignments, in this order. preset NULL:
+ * "default". */
+sella_status sella_training_resolve(const sella_method *method, const char *preset,
+                                    const char *config_path, const char *const *assignment,
+                                    int count, sella_settings **out, sella_err *err);
 
-/* Queries for rows of a data set that may be another one than the run was trained on (matched by external ids).
- * index_k NULL: rows 0..k-1. *query_n [k] is allocated (free()); histories borrow from `dataset`, or, when its
- * catalogue is another one than the run's, from *pool (free(); else NULL). */
-sella_status sella_queries_from_split(const sella_run *run, const sella_dataset *dataset, sella_split_id split,
-                                      const int64_t *index_k, int64_t k, sella_query **query_n, int32_t **pool,
-                                      sella_err *err);
+/* Queries for rows of a data set that may be another one than the run was trained on (matched by
+ * external ids). index_k NULL: rows 0..k-1. *query_n [k] is allocated (free()); histories borrow
+ * from `dataset`, or, when its catalogue is another one than the run's, from *pool (free(); else
+ * NULL). */
+sella_status sella_queries_from_split(const sella_run *run, const sella_dataset *dataset,
+                                      sella_split_id split, const int64_t *index_k, int64_t k,
+                                      sella_query **query_n, int32_t **pool, sella_err *err);
 
 #endif

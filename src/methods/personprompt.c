@@ -1,10 +1,11 @@
-/* personprompt.c - one trained vector for every user and every item, directly in the language model's input space.
+/* personprompt.c - one trained vector for every user and every item, directly in the language
+ * model's input space.
  *
  *     e_U = p_u,   e_I = q_i                          p, q in R^L
  *     min over p, q of BCE(y, sigmoid(z))             backbone and the adapter of stage 1 frozen
  *
- * Users never seen, and rows that the sampled rows of train do not name, have the mean of the rows that they do name:
- * written into the tables before every evaluation and at the end (docs/math.md).
+ * Users never seen, and rows that the sampled rows of train do not name, have the mean of the rows
+ * that they do name: written into the tables before every evaluation and at the end (docs/math.md).
  *
  * Paper: section 5.1; Li et al. 2023 (PEPLER); REFERENCE 2, 4.3.
  */
@@ -20,7 +21,8 @@ enum { USER, ITEM, SIDES };
 
 typedef struct personal {
     sella_param_table table; // user.weight [U, L], item.weight [I, L]
-    uint8_t *named[SIDES];   // [U], [I] 1: in the rows that it is trained on; NULL when it only scores
+    /* [U], [I] 1: in the rows that it is trained on; NULL when it only scores */
+    uint8_t *named[SIDES];
     float *mean[SIDES];      // [L] what unseen users and items get
 } personal;
 
@@ -66,7 +68,8 @@ static sella_status backward(void *self, sella_soft *soft, sella_err *err)
     }
     rows_of(soft, user);
     sella_rows_give(&p->table.param[USER], user, (int)soft->refs->users, soft->de[SELLA_SLOT_USER]);
-    sella_rows_give(&p->table.param[ITEM], soft->refs->item_i, (int)soft->refs->items, soft->de[SELLA_SLOT_ITEM]);
+    sella_rows_give(&p->table.param[ITEM], soft->refs->item_i, (int)soft->refs->items,
+                    soft->de[SELLA_SLOT_ITEM]);
     free(user);
     return SELLA_OK;
 }
@@ -80,7 +83,8 @@ static void rows(void *self, const sella_query *query_n, int64_t N)
     }
 }
 
-/* Means over the named rows, into the others. Without names (scoring) over all rows: the others are that mean already. */
+/* Means over the named rows, into the others. Without names (scoring) over all rows: the others are
+ * that mean already. */
 static sella_status ready(void *self, const sella_run *run, sella_err *err)
 {
     personal *p = self;
@@ -124,11 +128,15 @@ static void close_personal(void *self)
     free(p);
 }
 
-static const sella_soft_ops ops = {
-    .forward = forward, .backward = backward, .rows = rows, .ready = ready, .close = close_personal};
+static const sella_soft_ops ops = {.forward = forward,
+                                   .backward = backward,
+                                   .rows = rows,
+                                   .ready = ready,
+                                   .close = close_personal};
 
-sella_status sella_personprompt_features(const sella_settings *settings, int32_t users, int32_t items, int L,
-                                         bool trains, uint64_t seed, sella_features *out, sella_err *err)
+sella_status sella_personprompt_features(const sella_settings *settings, int32_t users,
+                                         int32_t items, int L, bool trains, uint64_t seed,
+                                         sella_features *out, sella_err *err)
 {
     static const char *const name[SIDES] = {"user.weight", "item.weight"};
     sella_status status = SELLA_OK;
@@ -139,11 +147,13 @@ sella_status sella_personprompt_features(const sella_settings *settings, int32_t
         return SELLA_MEMORY;
     }
     sella_param_table_init(&p->table);
-    out->soft = (sella_soft_source){.ops = &ops, .self = p, .L = L, .tokens = 1, .refs = SELLA_REFS_USER};
+    out->soft =
+        (sella_soft_source){.ops = &ops, .self = p, .L = L, .tokens = 1, .refs = SELLA_REFS_USER};
     out->collab = &p->table;
     for (int side = 0; side < SIDES; side++) {
         SELLA_TRY(sella_param_add(&p->table, name[side], count[side], L, err));
-        sella_collab_normal(&p->table, name[side], seed, sella_settings_real(settings, "soft.init"));
+        sella_collab_normal(&p->table, name[side], seed,
+                            sella_settings_real(settings, "soft.init"));
         p->mean[side] = sella_alloc((size_t)L, sizeof(float), "a mean vector", err);
         p->named[side] = trains ? sella_alloc((size_t)count[side], 1, "named rows", err) : NULL;
         if (!p->mean[side] || (trains && !p->named[side])) {
@@ -163,23 +173,24 @@ static sella_status personprompt_train(sella_job *job, sella_err *err)
     sella_status status = SELLA_OK;
     sella_features features = {0};
     SELLA_TRY(sella_features_begin(job, false, err));
-    SELLA_TRY(sella_personprompt_features(job->settings, job->run->users, job->run->items,
-                                          sella_backbone_shape(job->backbone)->C, true,
-                                          sella_stage_seed(job->run, "personprompt"), &features, err));
+    SELLA_TRY(sella_personprompt_features(
+        job->settings, job->run->users, job->run->items, sella_backbone_shape(job->backbone)->C,
+        true, sella_stage_seed(job->run, "personprompt"), &features, err));
     SELLA_TRY(sella_features_train(job, &features, err));
 done:
     sella_soft_source_close(&features.soft);
     return status;
 }
 
-static sella_status personprompt_open(const sella_run *run, sella_backbone *backbone, sella_scorer **out,
-                                      sella_err *err)
+static sella_status personprompt_open(const sella_run *run, sella_backbone *backbone,
+                                      sella_scorer **out, sella_err *err)
 {
     sella_features features;
     int L = 0;
     sella_status status = sella_features_recorded_width(run, "user.weight", &L, err);
     if (status == SELLA_OK) {
-        status = sella_personprompt_features(run->settings, run->users, run->items, L, false, 0, &features, err);
+        status = sella_personprompt_features(run->settings, run->users, run->items, L, false, 0,
+                                             &features, err);
     }
     return status == SELLA_OK ? sella_features_open(run, backbone, &features, out, err) : status;
 }
@@ -207,12 +218,14 @@ static sella_status personprompt_estimate(const sella_method *method,
     return sella_stages_estimate(&ask, out, err);
 }
 
-static const char *const paper[] = {SELLA_PAPER_STAGE1, "stage3.lr=1e-2", "stage3.weight_decay=1e-3", NULL};
+static const char *const paper[] = {SELLA_PAPER_STAGE1, "stage3.lr=1e-2",
+                                    "stage3.weight_decay=1e-3", NULL};
 static const char *const usual[] = {"stage3.lr=1e-2", NULL};
 
 const sella_method sella_method_personprompt = {
     .name = "personprompt",
-    .help = "one trained vector a user and an item in the language model's input space, behind stage 1",
+    .help =
+        "one trained vector a user and an item in the language model's input space, behind stage 1",
     .needs_model = true,
     .reuses = true,
     .preset_paper = paper,

@@ -1,10 +1,12 @@
-/* prompt4nr.c - soft prompt: a few vectors that belong to no user and no item stand in the slots and are trained
- * together with the adapter (the row Prompt4NR of the tables, as CoLLM compares it).
+/* prompt4nr.c - soft prompt: a few vectors that belong to no user and no item stand in the slots
+ * and are trained together with the adapter (the row Prompt4NR of the tables, as CoLLM compares
+ * it).
  *
- *     e_U[t] = u_t,   e_I[t] = v_t,   t = 1 .. soft.tokens          u, v in R^L: the same for every prompt
- *     min over u, v, Theta of BCE(y, sigmoid(z))                    backbone frozen
+ *     e_U[t] = u_t,   e_I[t] = v_t,   t = 1 .. soft.tokens          u, v in R^L: the same for every
+ *     prompt min over u, v, Theta of BCE(y, sigmoid(z))                    backbone frozen
  *
- * Paper: section 5.1; Zhang and Wang 2023; REFERENCE 2, 4.3. The adapter starts afresh or from stage 1 (lora.start).
+ * Paper: section 5.1; Zhang and Wang 2023; REFERENCE 2, 4.3. The adapter starts afresh or from
+ *        stage 1 (lora.start).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -46,8 +48,8 @@ static void close_shared(void *self)
 
 static const sella_soft_ops ops = {.forward = forward, .backward = backward, .close = close_shared};
 
-sella_status sella_prompt4nr_features(const sella_settings *settings, int L, uint64_t seed, sella_features *out,
-                                      sella_err *err)
+sella_status sella_prompt4nr_features(const sella_settings *settings, int L, uint64_t seed,
+                                      sella_features *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const int tokens = (int)sella_settings_int(settings, "soft.tokens");
@@ -58,7 +60,8 @@ sella_status sella_prompt4nr_features(const sella_settings *settings, int L, uin
         return SELLA_MEMORY;
     }
     sella_param_table_init(&s->table);
-    out->soft = (sella_soft_source){.ops = &ops, .self = s, .L = L, .tokens = tokens, .refs = SELLA_REFS_SHARED};
+    out->soft = (sella_soft_source){
+        .ops = &ops, .self = s, .L = L, .tokens = tokens, .refs = SELLA_REFS_SHARED};
     out->collab = &s->table;
     SELLA_TRY(sella_param_add(&s->table, "soft.user", tokens, L, err));
     SELLA_TRY(sella_param_add(&s->table, "soft.item", tokens, L, err));
@@ -84,12 +87,14 @@ done:
     return status;
 }
 
-static sella_status prompt4nr_open(const sella_run *run, sella_backbone *backbone, sella_scorer **out, sella_err *err)
+static sella_status prompt4nr_open(const sella_run *run, sella_backbone *backbone,
+                                   sella_scorer **out, sella_err *err)
 {
     sella_features features;
     int L = 0;
     sella_status status = sella_features_recorded_width(run, "soft.user", &L, err);
-    status = status == SELLA_OK ? sella_prompt4nr_features(run->settings, L, 0, &features, err) : status;
+    status =
+        status == SELLA_OK ? sella_prompt4nr_features(run->settings, L, 0, &features, err) : status;
     return status == SELLA_OK ? sella_features_open(run, backbone, &features, out, err) : status;
 }
 
@@ -123,11 +128,13 @@ static const char *const paper[] = {SELLA_PAPER_STAGE1,
                                     "stage3.lr=1e-4",
                                     "stage3.weight_decay=1e-3",
                                     NULL};
-static const char *const usual[] = {"lora.start=scratch", "soft.tokens=3", "stage3.lr=1e-3", "stage3.warmup=0.03", NULL};
+static const char *const usual[] = {"lora.start=scratch", "soft.tokens=3", "stage3.lr=1e-3",
+                                    "stage3.warmup=0.03", NULL};
 
 const sella_method sella_method_prompt4nr = {
     .name = "prompt4nr",
-    .help = "soft prompt: shared trained vectors in the slots of user and item, together with an adapter",
+    .help = "soft prompt: shared trained vectors in the slots of user and item, together with an "
+            "adapter",
     .needs_model = true,
     .reuses = true,
     .preset_paper = paper,

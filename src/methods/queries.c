@@ -1,9 +1,10 @@
 /* queries.c - queries for rows of a data set, in the numbers of a run (methods/method.h).
  *
- * The data set may be another one than the run's: users and items are matched by external ids once, and what the run
- * does not know is -1. An item of a history that the run's catalogue lacks cannot be named in a prompt and is left
- * out. Histories are not copied row by row: where both catalogues are one they point into the data set's pool, else
- * into one translation of that pool, in which every history is a run of entries again.
+ * The data set may be another one than the run's: users and items are matched by external ids once,
+ * and what the run does not know is -1. An item of a history that the run's catalogue lacks cannot
+ * be named in a prompt and is left out. Histories are not copied row by row: where both catalogues
+ * are one they point into the data set's pool, else into one translation of that pool, in which
+ * every history is a run of entries again.
  */
 #include <stdlib.h>
 
@@ -17,7 +18,8 @@ typedef struct maps {
     bool same;             // both catalogues are one: item_i[i] = i
     const int32_t *pool;   // what histories point into: the data set's pool, or translated
     int32_t *translated;   // [entries that are kept] rows of the run; NULL when same
-    int64_t *place;        // [history_total + 1] entries kept before each one of the data set's pool; NULL when same
+    /* [history_total + 1] entries kept before each one of the data set's pool; NULL when same */
+    int64_t *place;
 } maps;
 
 static void maps_release(maps *map)
@@ -50,7 +52,8 @@ static sella_status translate_pool(const sella_dataset *dataset, maps *map, sell
     return SELLA_OK;
 }
 
-static sella_status maps_init(const sella_run *run, const sella_dataset *dataset, maps *out, sella_err *err)
+static sella_status maps_init(const sella_run *run, const sella_dataset *dataset, maps *out,
+                              sella_err *err)
 {
     out->user_u = sella_alloc((size_t)dataset->users, sizeof *out->user_u, "the user map", err);
     out->item_i = sella_alloc((size_t)dataset->items, sizeof *out->item_i, "the item map", err);
@@ -69,9 +72,9 @@ static sella_status maps_init(const sella_run *run, const sella_dataset *dataset
     return out->same ? SELLA_OK : translate_pool(dataset, out, err);
 }
 
-sella_status sella_queries_from_split(const sella_run *run, const sella_dataset *dataset, sella_split_id split,
-                                      const int64_t *index_k, int64_t k, sella_query **query_n, int32_t **pool,
-                                      sella_err *err)
+sella_status sella_queries_from_split(const sella_run *run, const sella_dataset *dataset,
+                                      sella_split_id split, const int64_t *index_k, int64_t k,
+                                      sella_query **query_n, int32_t **pool, sella_err *err)
 {
     sella_status status = SELLA_OK;
     maps map = {0};
@@ -130,8 +133,8 @@ static int compare_row(const void *a, const void *b)
 }
 
 /* The rows of whole runs in a seeded order of runs, until there are k; then sorted. */
-static sella_status sample_runs(int64_t length, uint64_t seed, const sella_split *rows, sella_split_id split, int64_t *index_k,
-                                int64_t k, sella_err *err)
+static sella_status sample_runs(int64_t length, uint64_t seed, const sella_split *rows,
+                                sella_split_id split, int64_t *index_k, int64_t k, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const size_t all = (size_t)rows->rows;
@@ -169,7 +172,8 @@ done:
     return status;
 }
 
-sella_status sella_sample_rows(int64_t rows, int64_t run, uint64_t seed, const sella_dataset *dataset, sella_split_id split,
+sella_status sella_sample_rows(int64_t rows, int64_t run, uint64_t seed,
+                               const sella_dataset *dataset, sella_split_id split,
                                int64_t **index_k, int64_t *k, sella_err *err)
 {
     int64_t all = dataset->split[split].rows;

@@ -24,7 +24,8 @@ static bool same_user(const sella_query *a, const sella_query *b, sella_refs_kin
     return a->history_count == b->history_count &&
            (a->history_n == b->history_n || a->history_count == 0 ||
             (a->history_n && b->history_n &&
-             memcmp(a->history_n, b->history_n, (size_t)a->history_count * sizeof *a->history_n) == 0));
+             memcmp(a->history_n, b->history_n, (size_t)a->history_count * sizeof *a->history_n) ==
+                 0));
 }
 
 static uint64_t user_hash(const sella_query *q, sella_refs_kind kind)
@@ -33,7 +34,9 @@ static uint64_t user_hash(const sella_query *q, sella_refs_kind kind)
     hash = kind == SELLA_REFS_TARGET ? sella_hash_bytes(&q->item, sizeof q->item, hash) : hash;
     const bool look =
         (kind != SELLA_REFS_USER || q->user < 0) && q->history_n && q->history_count > 0;
-    return look ? sella_hash_bytes(q->history_n, (size_t)q->history_count * sizeof *q->history_n, hash) : hash;
+    return look ? sella_hash_bytes(q->history_n, (size_t)q->history_count * sizeof *q->history_n,
+                                   hash)
+                : hash;
 }
 
 static int32_t user_ref(table *t, sella_refs *refs, const sella_query *query_n, int64_t n,
@@ -64,7 +67,8 @@ static int32_t item_ref(table *t, sella_refs *refs, int32_t item)
     return t->entry[i] - 1;
 }
 
-sella_status sella_refs_make(const sella_query *query_n, int64_t N, sella_refs_kind kind, sella_refs *out, sella_err *err)
+sella_status sella_refs_make(const sella_query *query_n, int64_t N, sella_refs_kind kind,
+                             sella_refs *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     size_t n = (size_t)N, size = 16;
@@ -81,7 +85,8 @@ sella_status sella_refs_make(const sella_query *query_n, int64_t N, sella_refs_k
     out->item_ref_n = sella_alloc(n, sizeof *out->item_ref_n, "items of queries", err);
     out->user_query_u = sella_alloc(n, sizeof *out->user_query_u, "users of queries", err);
     out->item_i = sella_alloc(n, sizeof *out->item_i, "items of queries", err);
-    if (!users.entry || !items.entry || !out->user_ref_n || !out->item_ref_n || !out->user_query_u || !out->item_i) {
+    if (!users.entry || !items.entry || !out->user_ref_n || !out->item_ref_n ||
+        !out->user_query_u || !out->item_i) {
         status = SELLA_MEMORY;
         sella_refs_release(out);
         goto done;

@@ -1,4 +1,5 @@
-/* refs.h - which queries of a set have the same user vector and the same item vectors, so that each is computed once.
+/* refs.h - which queries of a set have the same user vector and the same item vectors, so that each
+ * is computed once.
  *
  * Does:     make -> user_ref_n[n], item_ref_n[n]: dense numbers from 0 in order of first
  *           appearance, and who stands for each. Two queries have the same user vector when the
@@ -29,9 +30,11 @@ typedef struct sella_refs {
     int32_t *item_i;        /* [items] catalogue row of each, -1 for an item without one */
 } sella_refs;
 
-sella_status sella_refs_make(const sella_query *query_n, int64_t N, sella_refs_kind kind, sella_refs *out, sella_err *err);
+sella_status sella_refs_make(const sella_query *query_n, int64_t N, sella_refs_kind kind,
+                             sella_refs *out, sella_err *err);
 void sella_refs_release(sella_refs *refs);
-/* What the slots of query n stand for, in the form of data/tree.h's rows; all 0 when there are no refs (NULL). */
+/* What the slots of query n stand for, in the form of data/tree.h's rows; all 0 when there are no
+ * refs (NULL). */
 void sella_refs_slots(const sella_refs *refs, int64_t n, int32_t ref[SELLA_SLOTS]);
 
 #endif

@@ -1,8 +1,8 @@
 /* run.c - the run folder (methods/run.h).
  *
- * Easy to get wrong: run.json is written before any stage and again by every decision; what depends on the clock
- * (seconds) goes into done.json, metrics.jsonl and result.json only, so that everything else has the same bytes after
- * a kill and a resume.
+ * Easy to get wrong: run.json is written before any stage and again by every decision; what depends
+ * on the clock (seconds) goes into done.json, metrics.jsonl and result.json only, so that
+ * everything else has the same bytes after a kill and a resume.
  */
 #include "methods/run.h"
 
@@ -65,28 +65,33 @@ bool sella_run_there(const char *path)
 static json_t *model_of(const sella_run_new *make)
 {
     char *path = make->model_path ? sella_path_absolute(make->model_path) : NULL;
-    json_t *model = path                ? json_pack("{s:s, s:s}", "path", path, "fingerprint", make->model_fingerprint)
-                    : make->model_path ? NULL
-                                       : json_null();
+    json_t *model =
+        path ? json_pack("{s:s, s:s}", "path", path, "fingerprint", make->model_fingerprint)
+        : make->model_path ? NULL
+                           : json_null();
     free(path);
     return model;
 }
 
-/* Paths are recorded as seen from everywhere, so that a run is used from any folder. NULL: memory is out. */
+/* Paths are recorded as seen from everywhere, so that a run is used from any folder. NULL: memory
+ * is out. */
 static json_t *document_of(const sella_run_new *make)
 {
     const sella_dataset *dataset = make->dataset;
-    char *path = sella_path_absolute(dataset->path), *from = make->from ? sella_path_absolute(make->from) : NULL;
+    char *path = sella_path_absolute(dataset->path),
+         *from = make->from ? sella_path_absolute(make->from) : NULL;
     char *init = make->init_from ? sella_path_absolute(make->init_from) : NULL;
     json_t *document = NULL;
     if (path && (from || !make->from) && (init || !make->init_from)) {
         document = json_pack(
-            "{s:i, s:s, s:s, s:I, s:i, s:{s:s, s:s, s:s, s:s}, s:o, s:s?, s:s?, s:i, s:i, s:{s:s, s:s}, s:o, s:{}}", "format",
-            RUN_FORMAT, "method", make->method, "preset", make->preset, "seed", (json_int_t)make->seed, "threads",
-            make->threads, "dataset", "name", dataset->name, "path", path, "checksum", dataset->checksum, "noun",
-            dataset->noun, "model", model_of(make), "from", from, "init_from", init, "users", dataset->train_users, "items",
-            dataset->items, "versions", "sella", SELLA_VERSION, "blas", sella_blas_name(), "settings",
-            sella_settings_json(make->settings), "decided");
+            "{s:i, s:s, s:s, s:I, s:i, s:{s:s, s:s, s:s, s:s}, s:o, s:s?, s:s?, s:i, s:i, s:{s:s, "
+            "s:s}, s:o, s:{}}",
+            "format", RUN_FORMAT, "method", make->method, "preset", make->preset, "seed",
+            (json_int_t)make->seed, "threads", make->threads, "dataset", "name", dataset->name,
+            "path", path, "checksum", dataset->checksum, "noun", dataset->noun, "model",
+            model_of(make), "from", from, "init_from", init, "users", dataset->train_users, "items",
+            dataset->items, "versions", "sella", SELLA_VERSION, "blas", sella_blas_name(),
+            "settings", sella_settings_json(make->settings), "decided");
     }
     free(path);
     free(from);
@@ -94,7 +99,8 @@ static json_t *document_of(const sella_run_new *make)
     return document;
 }
 
-sella_status sella_run_create(const char *path, const sella_run_new *make, sella_run **out, sella_err *err)
+sella_status sella_run_create(const char *path, const sella_run_new *make, sella_run **out,
+                              sella_err *err)
 {
     sella_status status = SELLA_OK;
     json_t *document = NULL;
@@ -102,7 +108,8 @@ sella_status sella_run_create(const char *path, const sella_run_new *make, sella
     char *file = NULL;
     *out = NULL;
     if (sella_run_there(path)) {
-        return sella_err_set(err, SELLA_STATE, "%s: holds a run already; --resume goes on with it", path);
+        return sella_err_set(err, SELLA_STATE, "%s: holds a run already; --resume goes on with it",
+                             path);
     }
     SELLA_TRY(sella_aside_begin(path, "train", &aside, err));
     SELLA_TRY(sella_run_tables_write(aside->path, make->dataset, err));
@@ -126,7 +133,8 @@ done:
 
 /* ---- opening ---- */
 
-static sella_status copy_text(const json_t *object, const char *key, const char *where, char **out, sella_err *err)
+static sella_status copy_text(const json_t *object, const char *key, const char *where, char **out,
+                              sella_err *err)
 {
     const char *text;
     sella_status status = sella_json_get_string(object, key, where, &text, err);
@@ -137,13 +145,15 @@ static sella_status copy_text(const json_t *object, const char *key, const char 
     return status;
 }
 
-static sella_status copy_digits(const json_t *object, const char *key, const char *where, char out[17], sella_err *err)
+static sella_status copy_digits(const json_t *object, const char *key, const char *where,
+                                char out[17], sella_err *err)
 {
     const char *text;
     sella_status status = sella_json_get_string(object, key, where, &text, err);
     if (status == SELLA_OK && (strlen(text) != 16 || strspn(text, "0123456789abcdef") != 16)) {
         status =
-            sella_err_set(err, SELLA_FORMAT, "%s: key '%s' is '%s'; expected 16 hexadecimal digits", where, key, text);
+            sella_err_set(err, SELLA_FORMAT, "%s: key '%s' is '%s'; expected 16 hexadecimal digits",
+                          where, key, text);
     }
     if (status == SELLA_OK) {
         memcpy(out, text, 17);
@@ -155,10 +165,12 @@ static sella_status copy_digits(const json_t *object, const char *key, const cha
 static sella_status read_format(json_t *document, const char *file, sella_err *err)
 {
     int64_t format;
-    const json_t *residual = json_object_get(json_object_get(document, "settings"), "stage3.residual");
+    const json_t *residual =
+        json_object_get(json_object_get(document, "settings"), "stage3.residual");
     sella_status status = sella_json_get_int(document, "format", file, 1, INT32_MAX, &format, err);
     if (status == SELLA_OK && format > RUN_FORMAT) {
-        return sella_err_set(err, SELLA_UNSUPPORTED, "%s: has format %lld; this version reads formats 1 to %d", file,
+        return sella_err_set(err, SELLA_UNSUPPORTED,
+                             "%s: has format %lld; this version reads formats 1 to %d", file,
                              (long long)format, RUN_FORMAT);
     }
     if (status == SELLA_OK && format == 1 && json_is_boolean(residual) &&
@@ -181,7 +193,8 @@ static sella_status read_document(sella_run *run, const char *file, sella_err *e
     method = sella_method_find(name);
     if (!method) {
         status = sella_err_set(err, SELLA_UNSUPPORTED,
-                               "%s: was trained by method '%s', which this version does not know", file, name);
+                               "%s: was trained by method '%s', which this version does not know",
+                               file, name);
         goto done;
     }
     run->method = method->name;
@@ -199,8 +212,9 @@ static sella_status read_document(sella_run *run, const char *file, sella_err *e
         SELLA_TRY(copy_text(model, "path", file, &run->model_path, err));
         SELLA_TRY(copy_digits(model, "fingerprint", file, run->model_fingerprint, err));
     } else if (!json_is_null(model) || method->needs_model) {
-        status = sella_err_set(err, SELLA_FORMAT,
-                               "%s: key 'model' is missing; expected an object with path and fingerprint", file);
+        status = sella_err_set(
+            err, SELLA_FORMAT,
+            "%s: key 'model' is missing; expected an object with path and fingerprint", file);
         goto done;
     }
     if (json_is_string(json_object_get(run->document, "from"))) {
@@ -232,7 +246,8 @@ done:
 sella_status sella_run_open(const char *path, sella_run **out, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    char *file = sella_path_join(path, "run.json", NULL), *result = sella_path_join(path, "result.json", NULL);
+    char *file = sella_path_join(path, "run.json", NULL),
+         *result = sella_path_join(path, "result.json", NULL);
     sella_run *run = sella_alloc(1, sizeof *run, "a run", err);
     *out = NULL;
     if (!run || !file || !result) {
@@ -293,32 +308,36 @@ void sella_run_close(sella_run *run)
     free(run);
 }
 
-sella_status sella_run_resume(const char *path, const sella_run_new *make, sella_run **out, sella_err *err)
+sella_status sella_run_resume(const char *path, const sella_run_new *make, sella_run **out,
+                              sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_run *run = NULL;
     *out = NULL;
     SELLA_TRY(sella_run_open(path, &run, err));
     if (strcmp(run->method, make->method) != 0) {
-        status = sella_err_set(err, SELLA_STATE, "%s: is a run of %s; --resume was asked for %s", path, run->method,
-                               make->method);
+        status = sella_err_set(err, SELLA_STATE, "%s: is a run of %s; --resume was asked for %s",
+                               path, run->method, make->method);
     } else if (strcmp(run->dataset_checksum, make->dataset->checksum) != 0) {
-        status = sella_err_set(err, SELLA_STATE, "%s: was trained on data with checksum %s; %s has %s", path,
+        status = sella_err_set(err, SELLA_STATE,
+                               "%s: was trained on data with checksum %s; %s has %s", path,
                                run->dataset_checksum, make->dataset->path, make->dataset->checksum);
     } else if (run->users != make->dataset->train_users || run->items != make->dataset->items) {
-        status = sella_err_set(err, SELLA_STATE, "%s: has %d users and %d items; %s has %d and %d", path, run->users,
-                               run->items, make->dataset->path, make->dataset->train_users, make->dataset->items);
+        status = sella_err_set(err, SELLA_STATE, "%s: has %d users and %d items; %s has %d and %d",
+                               path, run->users, run->items, make->dataset->path,
+                               make->dataset->train_users, make->dataset->items);
     } else if ((run->model_path != NULL) != (make->model_fingerprint != NULL) ||
                (run->model_path && strcmp(run->model_fingerprint, make->model_fingerprint) != 0)) {
-        status = sella_err_set(err, SELLA_STATE, "%s: was trained with a model of fingerprint %s; %s has %s", path,
+        status = sella_err_set(err, SELLA_STATE,
+                               "%s: was trained with a model of fingerprint %s; %s has %s", path,
                                run->model_path ? run->model_fingerprint : "none",
                                make->model_path ? make->model_path : "this call",
                                make->model_fingerprint ? make->model_fingerprint : "none");
     } else if (run->threads != make->threads) {
-        status = sella_err_set(
-            err, SELLA_STATE,
-            "%s: was begun with %d threads, and its bytes follow from that; --resume with %d would change them", path,
-            run->threads, make->threads);
+        status = sella_err_set(err, SELLA_STATE,
+                               "%s: was begun with %d threads, and its bytes follow from that; "
+                               "--resume with %d would change them",
+                               path, run->threads, make->threads);
     } else {
         SELLA_TRY(sella_run_stages_check(run, err));
         SELLA_TRY(run->complete ? SELLA_OK : sella_dir_sweep(path, err));
@@ -379,7 +398,8 @@ bool sella_run_stage_done(const sella_run *run, const char *stage)
     return done;
 }
 
-sella_status sella_run_stage_finish(sella_run *run, const char *stage, const json_t *record, sella_err *err)
+sella_status sella_run_stage_finish(sella_run *run, const char *stage, const json_t *record,
+                                    sella_err *err)
 {
     sella_status status = SELLA_OK;
     char *dir = sella_path_join(run->path, "stages", stage, NULL), *file = stage_file(run, stage);
@@ -395,7 +415,8 @@ done:
     return status;
 }
 
-sella_status sella_run_stage_record(const sella_run *run, const char *stage, json_t **out, sella_err *err)
+sella_status sella_run_stage_record(const sella_run *run, const char *stage, json_t **out,
+                                    sella_err *err)
 {
     char *file = stage_file(run, stage);
     *out = NULL;
@@ -426,8 +447,9 @@ static sella_status check_stage(const sella_run *run, const char *stage, sella_e
         SELLA_TRY(sella_json_get_array(record, "trained", file, &list, err));
         SELLA_TRY(sella_json_get_array(record, "frozen", file, &list, err));
         if (strcmp(name, stage) != 0) {
-            status = sella_err_set(err, SELLA_FORMAT, "%s: is the record of stage '%s'; expected '%s'", file, name,
-                                   stage);
+            status =
+                sella_err_set(err, SELLA_FORMAT, "%s: is the record of stage '%s'; expected '%s'",
+                              file, name, stage);
         }
     }
 done:
@@ -452,7 +474,8 @@ sella_status sella_run_stages_check(const sella_run *run, sella_err *err)
     return status;
 }
 
-sella_status sella_run_decide(sella_run *run, const char *key, int64_t value, int64_t *decided, sella_err *err)
+sella_status sella_run_decide(sella_run *run, const char *key, int64_t value, int64_t *decided,
+                              sella_err *err)
 {
     sella_status status = SELLA_OK;
     char *file = sella_run_file(run, "run.json");

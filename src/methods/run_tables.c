@@ -15,11 +15,13 @@ static sella_status check_field(const char *text, const char *what, sella_err *e
 {
     return strpbrk(text, "\t\r\n") == NULL
                ? SELLA_OK
-               : sella_err_set(err, SELLA_FORMAT, "%s '%s' holds a tab or a line break", what, text);
+               : sella_err_set(err, SELLA_FORMAT, "%s '%s' holds a tab or a line break", what,
+                               text);
 }
 
-static sella_status write_names(const char *dir, const char *file, const char *header, const char *const *id_n,
-                                const char *const *title_n, int32_t n, sella_err *err)
+static sella_status write_names(const char *dir, const char *file, const char *header,
+                                const char *const *id_n, const char *const *title_n, int32_t n,
+                                sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_writer *writer = NULL;
@@ -32,7 +34,8 @@ static sella_status write_names(const char *dir, const char *file, const char *h
     for (int32_t i = 0; i < n; i++) {
         SELLA_TRY(check_field(id_n[i], "id", err));
         SELLA_TRY(title_n ? check_field(title_n[i], "title", err) : SELLA_OK);
-        SELLA_TRY(sella_write_format(writer, err, "%s%s%s\n", id_n[i], title_n ? "\t" : "", title_n ? title_n[i] : ""));
+        SELLA_TRY(sella_write_format(writer, err, "%s%s%s\n", id_n[i], title_n ? "\t" : "",
+                                     title_n ? title_n[i] : ""));
     }
     status = sella_write_commit(writer, err);
     writer = NULL;
@@ -60,27 +63,33 @@ static int compare_positive(const void *a, const void *b)
     return (x->place > y->place) - (x->place < y->place);
 }
 
-/* Every train user's longest recorded history of train and valid rows, then the positives of those rows that it
- * lacks, in order of time. */
+/* Every train user's longest recorded history of train and valid rows, then the positives of those
+ * rows that it lacks, in order of time. */
 static sella_status write_histories(const char *dir, const sella_dataset *dataset, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    size_t users = (size_t)dataset->train_users, items = (size_t)dataset->items, positives = 0, total = 0;
+    size_t users = (size_t)dataset->train_users, items = (size_t)dataset->items, positives = 0,
+           total = 0;
     int64_t rows = dataset->split[SELLA_SPLIT_TRAIN].rows + dataset->split[SELLA_SPLIT_VALID].rows;
     const int32_t **longest = sella_alloc(users, sizeof *longest, "histories", err);
     int32_t *count = sella_alloc(users, sizeof *count, "histories", err);
     int64_t *start = sella_alloc(users + 1, sizeof *start, "histories", err);
     positive *list = sella_alloc((size_t)rows, sizeof *list, "histories", err);
-    int32_t *have = sella_alloc(items, sizeof *have, "histories", err); // user + 1 that has the item
-    int32_t *rated = sella_alloc(items, sizeof *rated, "histories", err); // user + 1 that next_of is about
-    size_t *next_of = sella_alloc(items, sizeof *next_of, "histories", err);      // the item's next row in list
-    size_t *again = sella_alloc((size_t)rows, sizeof *again, "histories", err);   // the row after it with that item
+    /* user + 1 that has the item */
+    int32_t *have = sella_alloc(items, sizeof *have, "histories", err);
+    /* user + 1 that next_of is about */
+    int32_t *rated = sella_alloc(items, sizeof *rated, "histories", err);
+    /* the item's next row in list */
+    size_t *next_of = sella_alloc(items, sizeof *next_of, "histories", err);
+    /* the row after it with that item */
+    size_t *again = sella_alloc((size_t)rows, sizeof *again, "histories", err);
     int32_t *pool = NULL;
     int64_t *time = NULL;
     char *pool_path = sella_path_join(dir, "history.npy", NULL),
          *start_path = sella_path_join(dir, "history_start.npy", NULL),
          *time_path = sella_path_join(dir, "history_time.npy", NULL);
-    if (!longest || !count || !start || !list || !have || !rated || !next_of || !again || !pool_path || !start_path || !time_path) {
+    if (!longest || !count || !start || !list || !have || !rated || !next_of || !again ||
+        !pool_path || !start_path || !time_path) {
         status = SELLA_MEMORY;
         goto done;
     }
@@ -98,7 +107,8 @@ static sella_status write_histories(const char *dir, const sella_dataset *datase
                 count[u] = n;
             }
             if (split->label_n[r]) {
-                list[positives++] = (positive){u, split->item_n[r], split->time_n[r], (int64_t)s << 48 | r};
+                list[positives++] =
+                    (positive){u, split->item_n[r], split->time_n[r], (int64_t)s << 48 | r};
             }
         }
     }
@@ -119,7 +129,8 @@ static sella_status write_histories(const char *dir, const sella_dataset *datase
         while (end < positives && list[end].user == (int32_t)u) {
             end++;
         }
-        for (size_t q = end; q-- > p;) { // what was liked twice has the times of both rows, in their order
+        /* what was liked twice has the times of both rows, in their order */
+        for (size_t q = end; q-- > p;) {
             again[q] = rated[list[q].item] == (int32_t)u + 1 ? next_of[list[q].item] : q;
             rated[list[q].item] = (int32_t)u + 1;
             next_of[list[q].item] = q;
@@ -166,8 +177,10 @@ done:
 sella_status sella_run_tables_write(const char *dir, const sella_dataset *dataset, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    SELLA_TRY(write_names(dir, "users.tsv", "uid", dataset->user_id, NULL, dataset->train_users, err));
-    SELLA_TRY(write_names(dir, "items.tsv", "iid\ttitle", dataset->item_id, dataset->title, dataset->items, err));
+    SELLA_TRY(
+        write_names(dir, "users.tsv", "uid", dataset->user_id, NULL, dataset->train_users, err));
+    SELLA_TRY(write_names(dir, "items.tsv", "iid\ttitle", dataset->item_id, dataset->title,
+                          dataset->items, err));
     SELLA_TRY(write_histories(dir, dataset, err));
 done:
     return status;
@@ -175,10 +188,11 @@ done:
 
 /* ---- reading ---- */
 
-/* A copy of a file with its lines ended by NUL: line_n [n] point behind the header. A tab, when wanted, ends the
- * first field. */
-static sella_status read_names(const char *dir, const char *file, const char *header, int32_t n, const char **id_n,
-                               const char **title_n, char **text_out, sella_err *err)
+/* A copy of a file with its lines ended by NUL: line_n [n] point behind the header. A tab, when
+ * wanted, ends the first field. */
+static sella_status read_names(const char *dir, const char *file, const char *header, int32_t n,
+                               const char **id_n, const char **title_n, char **text_out,
+                               sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_map map = {0};
@@ -201,25 +215,29 @@ static sella_status read_names(const char *dir, const char *file, const char *he
         SELLA_TRY(sella_lines_next(&lines, &line, &bytes, err));
         if (!line) {
             if (i != n) {
-                status = sella_err_set(err, SELLA_FORMAT, "%s: has %lld lines after its header; run.json says %d", path,
-                                       (long long)(i < 0 ? 0 : i), n);
+                status = sella_err_set(err, SELLA_FORMAT,
+                                       "%s: has %lld lines after its header; run.json says %d",
+                                       path, (long long)(i < 0 ? 0 : i), n);
             }
             break;
         }
         if (i >= n) {
-            status = sella_err_set(err, SELLA_FORMAT,
-                                   "%s: has more than the %d lines after its header that run.json says", path, n);
+            status = sella_err_set(
+                err, SELLA_FORMAT,
+                "%s: has more than the %d lines after its header that run.json says", path, n);
             goto done;
         }
         if (sella_utf8_valid(line, bytes) != bytes || memchr(line, '\0', bytes)) {
-            status = sella_err_set(err, SELLA_FORMAT, "%s:%lld: is not valid UTF-8 text", path, (long long)lines.line);
+            status = sella_err_set(err, SELLA_FORMAT, "%s:%lld: is not valid UTF-8 text", path,
+                                   (long long)lines.line);
             goto done;
         }
         memcpy(cursor, line, bytes);
         cursor[bytes] = '\0';
         if (i < 0) {
             if (strcmp(cursor, header) != 0) {
-                status = sella_err_set(err, SELLA_FORMAT, "%s: begins with '%s'; expected '%s'", path, cursor, header);
+                status = sella_err_set(err, SELLA_FORMAT, "%s: begins with '%s'; expected '%s'",
+                                       path, cursor, header);
                 goto done;
             }
             continue;
@@ -228,7 +246,8 @@ static sella_status read_names(const char *dir, const char *file, const char *he
         if (title_n) {
             char *tab = strchr(cursor, '\t');
             if (!tab) {
-                status = sella_err_set(err, SELLA_FORMAT, "%s:%lld: has no tab; expected an id, a tab and a title",
+                status = sella_err_set(err, SELLA_FORMAT,
+                                       "%s:%lld: has no tab; expected an id, a tab and a title",
                                        path, (long long)lines.line);
                 goto done;
             }
@@ -294,18 +313,20 @@ static int32_t lookup(const char *const *name_n, const int32_t *order, int32_t n
     return low < n && compare(name_n[order[low]], name) == 0 ? order[low] : -1;
 }
 
-static sella_status check_unique(const char *const *name_n, const int32_t *order, int32_t n, const char *file,
-                                 sella_err *err)
+static sella_status check_unique(const char *const *name_n, const int32_t *order, int32_t n,
+                                 const char *file, sella_err *err)
 {
     for (int32_t i = 1; i < n; i++) {
         if (strcmp(name_n[order[i - 1]], name_n[order[i]]) == 0) {
-            return sella_err_set(err, SELLA_FORMAT, "%s: id '%s' occurs twice", file, name_n[order[i]]);
+            return sella_err_set(err, SELLA_FORMAT, "%s: id '%s' occurs twice", file,
+                                 name_n[order[i]]);
         }
     }
     return SELLA_OK;
 }
 
-static sella_status read_histories(const char *dir, int32_t users, int32_t items, sella_run_tables *out, sella_err *err)
+static sella_status read_histories(const char *dir, int32_t users, int32_t items,
+                                   sella_run_tables *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     char *pool_path = sella_path_join(dir, "history.npy", NULL),
@@ -317,8 +338,10 @@ static sella_status read_histories(const char *dir, int32_t users, int32_t items
     }
     SELLA_TRY(sella_npy_open(pool_path, SELLA_NPY_I32, &out->history, err));
     SELLA_TRY(sella_npy_open(start_path, SELLA_NPY_I64, &out->start, err));
-    if (out->start.rank != 1 || out->start.shape[0] != (int64_t)users + 1 || out->history.rank != 1) {
-        status = sella_err_set(err, SELLA_SHAPE, "%s: has %lld entries; expected %lld, one a user and one more",
+    if (out->start.rank != 1 || out->start.shape[0] != (int64_t)users + 1 ||
+        out->history.rank != 1) {
+        status = sella_err_set(err, SELLA_SHAPE,
+                               "%s: has %lld entries; expected %lld, one a user and one more",
                                start_path, (long long)out->start.shape[0], (long long)users + 1);
         goto done;
     }
@@ -326,26 +349,29 @@ static sella_status read_histories(const char *dir, int32_t users, int32_t items
     const int32_t *item = out->history.data;
     for (int32_t u = 0; u < users; u++) {
         if (start[u] > start[u + 1] || start[u] < 0) {
-            status = sella_err_set(err, SELLA_FORMAT, "%s: entry %d is larger than the next", start_path, u);
+            status = sella_err_set(err, SELLA_FORMAT, "%s: entry %d is larger than the next",
+                                   start_path, u);
             goto done;
         }
     }
     if (start[0] != 0 || start[users] != out->history.shape[0]) {
-        status = sella_err_set(err, SELLA_FORMAT, "%s: ends at %lld; history.npy has %lld entries", start_path,
-                               (long long)start[users], (long long)out->history.shape[0]);
+        status =
+            sella_err_set(err, SELLA_FORMAT, "%s: ends at %lld; history.npy has %lld entries",
+                          start_path, (long long)start[users], (long long)out->history.shape[0]);
         goto done;
     }
     for (int64_t j = 0; j < out->history.shape[0]; j++) {
         if (item[j] < 0 || item[j] >= items) {
-            status = sella_err_set(err, SELLA_FORMAT, "%s: entry %lld is item %d; expected 0 to %d", pool_path,
-                                   (long long)j, item[j], items - 1);
+            status = sella_err_set(err, SELLA_FORMAT, "%s: entry %lld is item %d; expected 0 to %d",
+                                   pool_path, (long long)j, item[j], items - 1);
             goto done;
         }
     }
     if (sella_path_exists(time_path)) { // runs of earlier versions have none
         SELLA_TRY(sella_npy_open(time_path, SELLA_NPY_I64, &out->time, err));
         if (out->time.rank != 1 || out->time.shape[0] != out->history.shape[0]) {
-            status = sella_err_set(err, SELLA_SHAPE, "%s: has %lld entries; expected %lld, as history.npy", time_path,
+            status = sella_err_set(err, SELLA_SHAPE,
+                                   "%s: has %lld entries; expected %lld, as history.npy", time_path,
                                    (long long)out->time.shape[0], (long long)out->history.shape[0]);
         }
     }
@@ -356,7 +382,8 @@ done:
     return status;
 }
 
-sella_status sella_run_tables_read(const char *dir, int32_t users, int32_t items, sella_run_tables *out, sella_err *err)
+sella_status sella_run_tables_read(const char *dir, int32_t users, int32_t items,
+                                   sella_run_tables *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     *out = (sella_run_tables){.users = users, .items = items};
@@ -368,7 +395,8 @@ sella_status sella_run_tables_read(const char *dir, int32_t users, int32_t items
         goto done;
     }
     SELLA_TRY(read_names(dir, "users.tsv", "uid", users, out->user_id, NULL, &out->user_text, err));
-    SELLA_TRY(read_names(dir, "items.tsv", "iid\ttitle", items, out->item_id, out->title, &out->item_text, err));
+    SELLA_TRY(read_names(dir, "items.tsv", "iid\ttitle", items, out->item_id, out->title,
+                         &out->item_text, err));
     out->by_user = sorted(out->user_id, users, false, err);
     out->by_item = sorted(out->item_id, items, false, err);
     out->by_title = sorted(out->title, items, true, err);

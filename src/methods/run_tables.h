@@ -1,9 +1,9 @@
-/* run_tables.h - users.tsv, items.tsv and the recorded histories of a run: written from a data set, read back and
- * checked.
+/* run_tables.h - users.tsv, items.tsv and the recorded histories of a run: written from a data set,
+ * read back and checked.
  *
- * Layout:   users.tsv: header "uid", one id a line. items.tsv: header "iid<TAB>title". history.npy: int32 item rows;
- *           history_start.npy: int64 [users + 1]. history_time.npy: int64 seconds of each entry, 0 = unknown (older runs
- *           lack the file).
+ * Layout:   users.tsv: header "uid", one id a line. items.tsv: header "iid<TAB>title". history.npy:
+ *           int32 item rows; history_start.npy: int64 [users + 1]. history_time.npy: int64 seconds
+ *           of each entry, 0 = unknown (older runs lack the file).
  * Memory:   sella_run_tables owns everything; released with _release.
  * Threads:  reading is pure.
  */
@@ -30,8 +30,8 @@ typedef struct sella_run_tables {
 /* Write the five files into the folder `dir`. */
 sella_status sella_run_tables_write(const char *dir, const sella_dataset *dataset, sella_err *err);
 /* Read them; the counts are those of run.json. */
-sella_status sella_run_tables_read(const char *dir, int32_t users, int32_t items, sella_run_tables *out,
-                                   sella_err *err);
+sella_status sella_run_tables_read(const char *dir, int32_t users, int32_t items,
+                                   sella_run_tables *out, sella_err *err);
 void sella_run_tables_release(sella_run_tables *tables);
 
 int32_t sella_run_tables_user(const sella_run_tables *tables, const char *id);

@@ -24,7 +24,8 @@ static int compare_place(const void *a, const void *b)
     return (x->query > y->query) - (x->query < y->query);
 }
 
-/* End of the block that begins at `first`: whole groups, unless one group alone is larger than a block may be. */
+/* End of the block that begins at `first`: whole groups, unless one group alone is larger than a
+ * block may be. */
 static int64_t block_end(const place *order_n, int64_t N, int64_t first)
 {
     int64_t end = first;
@@ -36,7 +37,8 @@ static int64_t block_end(const place *order_n, int64_t N, int64_t first)
 }
 
 /* Hash of what the logits follow from: the run's settings and the queries in their order. */
-static uint64_t key_of(const sella_scorer *scorer, const sella_query *query_n, const place *order_n, int64_t N)
+static uint64_t key_of(const sella_scorer *scorer, const sella_query *query_n, const place *order_n,
+                       int64_t N)
 {
     uint64_t key = sella_hash_bytes(scorer->run->dataset_checksum, 16, scorer->run->seed);
     for (int64_t n = 0; n < N; n++) {
@@ -44,16 +46,17 @@ static uint64_t key_of(const sella_scorer *scorer, const sella_query *query_n, c
         int32_t fixed[4] = {q->user, q->item, q->group, q->history_count};
         key = sella_hash_bytes(fixed, sizeof fixed, key);
         key = q->history_count > 0
-                  ? sella_hash_bytes(q->history_n, (size_t)q->history_count * sizeof *q->history_n, key)
+                  ? sella_hash_bytes(q->history_n, (size_t)q->history_count * sizeof *q->history_n,
+                                     key)
                   : key;
         key = q->target_text ? sella_hash_bytes(q->target_text, strlen(q->target_text), key) : key;
     }
     return key;
 }
 
-sella_status sella_score_all(sella_scorer *scorer, const sella_query *query_n, int64_t N, double *logit_n,
-                             const char *what, const char *tape_path, double seconds, const sella_talk *talk,
-                             sella_err *err)
+sella_status sella_score_all(sella_scorer *scorer, const sella_query *query_n, int64_t N,
+                             double *logit_n, const char *what, const char *tape_path,
+                             double seconds, const sella_talk *talk, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_tape *tape = NULL;
@@ -71,11 +74,12 @@ sella_status sella_score_all(sella_scorer *scorer, const sella_query *query_n, i
     }
     qsort(order, (size_t)N, sizeof *order, compare_place);
     if (tape_path) {
-        SELLA_TRY(sella_tape_open(tape_path, sizeof *sorted_n, key_of(scorer, query_n, order, N), seconds, sorted_n, N,
-                                  &done_n, &tape, err));
+        SELLA_TRY(sella_tape_open(tape_path, sizeof *sorted_n, key_of(scorer, query_n, order, N),
+                                  seconds, sorted_n, N, &done_n, &tape, err));
     }
     sella_talk quiet =
-        talk ? (sella_talk){.line = talk->line, .stop = talk->stop, .user = talk->user} : (sella_talk){0};
+        talk ? (sella_talk){.line = talk->line, .stop = talk->stop, .user = talk->user}
+             : (sella_talk){0};
     sella_progress_start(&progress, talk, what, "rows", (double)N, (double)done_n);
     for (int64_t first = 0, end; first < N; first = end) {
         end = block_end(order, N, first);
@@ -83,8 +87,8 @@ sella_status sella_score_all(sella_scorer *scorer, const sella_query *query_n, i
             continue;
         }
         if (sella_stop_wanted(talk)) {
-            status = sella_err_set(err, SELLA_INTERRUPTED, "%s was stopped after %lld of %lld rows", what,
-                                   (long long)first, (long long)N);
+            status = sella_err_set(err, SELLA_INTERRUPTED, "%s was stopped after %lld of %lld rows",
+                                   what, (long long)first, (long long)N);
             goto done;
         }
         for (int64_t n = first; n < end; n++) {

@@ -33,8 +33,10 @@ static int ascending(const void *a, const void *b)
 static bool seed_of(const char *dir, const char *name, uint64_t *seed)
 {
     int64_t value = 0;
-    if (strncmp(name, "seed-", 5) != 0 || name[5] < '0' || name[5] > '9' || (name[5] == '0' && name[6] != '\0') ||
-        sella_parse_int(name + 5, strlen(name + 5), 0, INT64_MAX, "seed", &value, NULL) != SELLA_OK) {
+    if (strncmp(name, "seed-", 5) != 0 || name[5] < '0' || name[5] > '9' ||
+        (name[5] == '0' && name[6] != '\0') ||
+        sella_parse_int(name + 5, strlen(name + 5), 0, INT64_MAX, "seed", &value, NULL) !=
+            SELLA_OK) {
         return false;
     }
     *seed = (uint64_t)value;
@@ -69,8 +71,8 @@ done:
     return status;
 }
 
-sella_status sella_seeds_summary(const uint64_t *seed_n, const json_t *const *figures_n, int count, json_t **out,
-                                 sella_err *err)
+sella_status sella_seeds_summary(const uint64_t *seed_n, const json_t *const *figures_n, int count,
+                                 json_t **out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     json_t *seeds = json_array(), *runs = json_array(), *mean = sella_spread_mean(figures_n, count),
@@ -106,7 +108,8 @@ done:
 
 /* ---- training ---- */
 
-static sella_status check_seeds(const sella_train_options *options, const uint64_t *seed_n, int count, sella_err *err)
+static sella_status check_seeds(const sella_train_options *options, const uint64_t *seed_n,
+                                int count, sella_err *err)
 {
     if (count < 1 || !seed_n) {
         return sella_err_set(err, SELLA_ARG, "no seeds are given");
@@ -114,7 +117,8 @@ static sella_status check_seeds(const sella_train_options *options, const uint64
     for (int i = 0; i < count; i++) {
         for (int j = 0; j < i; j++) {
             if (seed_n[i] == seed_n[j]) {
-                return sella_err_set(err, SELLA_ARG, "seed %llu is given twice", (unsigned long long)seed_n[i]);
+                return sella_err_set(err, SELLA_ARG, "seed %llu is given twice",
+                                     (unsigned long long)seed_n[i]);
             }
         }
     }
@@ -125,7 +129,8 @@ static sella_status check_seeds(const sella_train_options *options, const uint64
         return sella_err_set(err, SELLA_ARG, "training needs a folder for the runs");
     }
     if (sella_run_there(options->run)) {
-        return sella_err_set(err, SELLA_STATE, "%s: is one run; the runs of several seeds need a folder of their own",
+        return sella_err_set(err, SELLA_STATE,
+                             "%s: is one run; the runs of several seeds need a folder of their own",
                              options->run);
     }
     return options->resume ? SELLA_OK : sella_aside_check(options->run, err);
@@ -146,12 +151,13 @@ static sella_status from_of(const char *from, uint64_t seed, char **out, sella_e
     return status;
 }
 
-static sella_status train_one(const sella_train_options *options, uint64_t seed, const sella_talk *talk,
-                              json_t **figures, sella_err *err)
+static sella_status train_one(const sella_train_options *options, uint64_t seed,
+                              const sella_talk *talk, json_t **figures, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_train_options one = *options;
-    char *run = options->run ? sella_seeds_path(options->run, seed) : NULL, *from = NULL, *json = NULL;
+    char *run = options->run ? sella_seeds_path(options->run, seed) : NULL, *from = NULL,
+         *json = NULL;
     if (options->run && !run) {
         return sella_err_memory(err, "a path", 64);
     }
@@ -171,8 +177,8 @@ done:
 }
 
 /* One estimate for all: the seeds take the same work. */
-static sella_status estimate_all(const sella_train_options *options, const uint64_t *seed_n, int count,
-                                 const sella_talk *talk, char **json, sella_err *err)
+static sella_status estimate_all(const sella_train_options *options, const uint64_t *seed_n,
+                                 int count, const sella_talk *talk, char **json, sella_err *err)
 {
     json_t *object = NULL, *seeds = json_array();
     sella_status status = train_one(options, seed_n[0], talk, &object, err);
@@ -191,8 +197,8 @@ static sella_status estimate_all(const sella_train_options *options, const uint6
     return status;
 }
 
-sella_status sella_train_seeds(const sella_train_options *options, const uint64_t *seed_n, int count,
-                               const sella_talk *talk, char **json, sella_err *err)
+sella_status sella_train_seeds(const sella_train_options *options, const uint64_t *seed_n,
+                               int count, const sella_talk *talk, char **json, sella_err *err)
 {
     sella_status status = SELLA_OK;
     json_t **figures = NULL, *summary = NULL;
@@ -209,7 +215,8 @@ sella_status sella_train_seeds(const sella_train_options *options, const uint64_
         goto done;
     }
     for (int i = 0; i < count; i++) {
-        sella_say(talk, SELLA_LEVEL_INFO, "seed %llu, %d of %d", (unsigned long long)seed_n[i], i + 1, count);
+        sella_say(talk, SELLA_LEVEL_INFO, "seed %llu, %d of %d", (unsigned long long)seed_n[i],
+                  i + 1, count);
         SELLA_TRY(train_one(options, seed_n[i], talk, &figures[i], err));
     }
     SELLA_TRY(sella_seeds_summary(seed_n, (const json_t *const *)figures, count, &summary, err));

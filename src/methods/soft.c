@@ -13,7 +13,8 @@ static size_t slot_rows(const sella_soft *soft, int slot)
     if (!(soft->slots & 1u << slot)) {
         return 0;
     }
-    return (size_t)(slot == SELLA_SLOT_USER ? soft->refs->users : soft->refs->items) * (size_t)soft->source->tokens;
+    return (size_t)(slot == SELLA_SLOT_USER ? soft->refs->users : soft->refs->items) *
+           (size_t)soft->source->tokens;
 }
 
 /* One block for all slots. */
@@ -35,8 +36,9 @@ static sella_status carve(const sella_soft *soft, float *e[SELLA_SLOTS], sella_e
     return SELLA_OK;
 }
 
-sella_status sella_soft_make(const sella_soft_source *source, const sella_query *query_n, const sella_refs *refs,
-                             sella_slot_set slots, bool backward, sella_soft *out, sella_err *err)
+sella_status sella_soft_make(const sella_soft_source *source, const sella_query *query_n,
+                             const sella_refs *refs, sella_slot_set slots, bool backward,
+                             sella_soft *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     *out = (sella_soft){.source = source, .query_n = query_n, .refs = refs, .slots = slots};
@@ -61,9 +63,11 @@ void sella_soft_release(sella_soft *soft)
 }
 
 /* Where the vector of soft token m stands in e (or de). */
-static float *row_of(const sella_soft *soft, const sella_tree_batch *batch, int m, float *const e[SELLA_SLOTS])
+static float *row_of(const sella_soft *soft, const sella_tree_batch *batch, int m,
+                     float *const e[SELLA_SLOTS])
 {
-    const size_t place = (size_t)batch->soft_ref_m[m] * (size_t)soft->source->tokens + batch->soft_part_m[m];
+    const size_t place =
+        (size_t)batch->soft_ref_m[m] * (size_t)soft->source->tokens + batch->soft_part_m[m];
     return e[batch->soft_slot_m[m]] + place * (size_t)soft->source->L;
 }
 
@@ -101,7 +105,8 @@ void sella_rows_take(const sella_param *param, const int32_t *item_i, int n, flo
     size_t width = (size_t)param->shape[1];
     for (int i = 0; i < n; i++) {
         if (item_i[i] >= 0) {
-            memcpy(out + (size_t)i * width, param->data + (size_t)item_i[i] * width, width * sizeof *out);
+            memcpy(out + (size_t)i * width, param->data + (size_t)item_i[i] * width,
+                   width * sizeof *out);
         } else {
             memset(out + (size_t)i * width, 0, width * sizeof *out);
         }
@@ -113,7 +118,8 @@ void sella_rows_give(sella_param *param, const int32_t *item_i, int n, const flo
     size_t width = (size_t)param->shape[1];
     for (int i = 0; param->grad && i < n; i++) {
         if (item_i[i] >= 0) {
-            sella_axpy(param->grad + (size_t)item_i[i] * width, 1, drows + (size_t)i * width, width);
+            sella_axpy(param->grad + (size_t)item_i[i] * width, 1, drows + (size_t)i * width,
+                       width);
         }
     }
 }

@@ -1,7 +1,8 @@
 /* sweep.c - trainings over a grid of settings, chosen on valid (sella/train.h).
  *
- * Every point is a run, or a folder of seeds, of its own: nothing is kept in memory from one to the next, and what is
- * finished is recognised by its own files. sweep.json says what the sweep is, so that another one does not mix with it.
+ * Every point is a run, or a folder of seeds, of its own: nothing is kept in memory from one to the
+ * next, and what is finished is recognised by its own files. sweep.json says what the sweep is, so
+ * that another one does not mix with it.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -20,7 +21,13 @@
 #include "methods/seeds.h"
 #include "sella/train.h"
 
-enum { SWEEP_FORMAT = 1, KEYS_MAX = 16, VALUES_MAX = 256, POINTS_MAX = 10000, NAME_MAX_BYTES = 150 };
+enum {
+    SWEEP_FORMAT = 1,
+    KEYS_MAX = 16,
+    VALUES_MAX = 256,
+    POINTS_MAX = 10000,
+    NAME_MAX_BYTES = 150
+};
 
 /* One --grid: key=a,b,c. */
 typedef struct axis {
@@ -70,11 +77,13 @@ static sella_status parse_values(axis *a, const char *text, sella_err *err)
     for (const char *at = text;;) {
         const size_t bytes = strcspn(at, delimiters);
         if (bytes == 0) {
-            return sella_err_set(err, SELLA_ARG, "--grid %s: an empty value; expected values between '%c'", a->key,
+            return sella_err_set(err, SELLA_ARG,
+                                 "--grid %s: an empty value; expected values between '%c'", a->key,
                                  separator);
         }
         if (a->count == VALUES_MAX) {
-            return sella_err_set(err, SELLA_ARG, "--grid %s: more than %d values", a->key, VALUES_MAX);
+            return sella_err_set(err, SELLA_ARG, "--grid %s: more than %d values", a->key,
+                                 VALUES_MAX);
         }
         a->value[a->count] = strndup(at, bytes);
         if (!a->value[a->count]) {
@@ -83,7 +92,8 @@ static sella_status parse_values(axis *a, const char *text, sella_err *err)
         for (int v = 0; v < a->count; v++) {
             if (strcmp(a->value[v], a->value[a->count]) == 0) {
                 free(a->value[a->count]);
-                return sella_err_set(err, SELLA_ARG, "--grid %s: the value '%s' is given twice", a->key, a->value[v]);
+                return sella_err_set(err, SELLA_ARG, "--grid %s: the value '%s' is given twice",
+                                     a->key, a->value[v]);
             }
         }
         a->count++;
@@ -158,11 +168,13 @@ static sella_status name_of(const sweep *s, int point, char **out, sella_err *er
     bool plain = true;
     *out = NULL;
     for (int a = 0; a < s->axes; a++) {
-        SELLA_TRY(sella_text_format(&name, err, "%s%s=%s", a ? "," : "", s->axis[a].key, value_at(s, point, a)));
+        SELLA_TRY(sella_text_format(&name, err, "%s%s=%s", a ? "," : "", s->axis[a].key,
+                                    value_at(s, point, a)));
     }
     for (size_t i = 0; i < name.size; i++) {
         const char c = name.data[i];
-        plain = plain && ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("._=,+-", c));
+        plain = plain && ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                          (c >= '0' && c <= '9') || strchr("._=,+-", c));
     }
     if (!plain || name.size > NAME_MAX_BYTES) {
         const uint64_t hash = sella_hash_bytes(name.data, name.size, 0);
@@ -176,9 +188,10 @@ done:
     return status;
 }
 
-/* The options of a point: --set, then the grid's values. set_n and text_n (owned texts) have room for all. */
-static sella_status options_of(const sweep *s, int point, const char **set_n, char **text_n, sella_train_options *out,
-                               sella_err *err)
+/* The options of a point: --set, then the grid's values. set_n and text_n (owned texts) have room
+ * for all. */
+static sella_status options_of(const sweep *s, int point, const char **set_n, char **text_n,
+                               sella_train_options *out, sella_err *err)
 {
     const int given = s->options->set_count;
     *out = *s->options;
@@ -200,22 +213,24 @@ static sella_status options_of(const sweep *s, int point, const char **set_n, ch
 
 /* ---- one point ---- */
 
-/* Resolve a point's settings and ask the method whether they go together, before anything is trained. */
-static sella_status resolve_point(const sweep *s, const sella_train_options *point, sella_settings **out,
-                                  sella_err *err)
+/* Resolve a point's settings and ask the method whether they go together, before anything is
+ * trained. */
+static sella_status resolve_point(const sweep *s, const sella_train_options *point,
+                                  sella_settings **out, sella_err *err)
 {
-    sella_status status = sella_training_resolve(s->method, point->preset, point->config, point->set, point->set_count,
-                                                 out, err);
+    sella_status status = sella_training_resolve(s->method, point->preset, point->config,
+                                                 point->set, point->set_count, out, err);
     if (status == SELLA_OK && s->method->check) {
         status = s->method->check(s->method, *out, s->dataset, err);
     }
     return status;
 }
 
-/* The result of a run that is complete and is what would be trained; NULL when it has to be asked (trained, resumed or
- * refused) in full. Reading it opens no model. */
-static sella_status finished(const sweep *s, const sella_train_options *point, const char *path, uint64_t seed,
-                             const sella_settings *settings, json_t **out, sella_err *err)
+/* The result of a run that is complete and is what would be trained; NULL when it has to be asked
+ * (trained, resumed or refused) in full. Reading it opens no model. */
+static sella_status finished(const sweep *s, const sella_train_options *point, const char *path,
+                             uint64_t seed, const sella_settings *settings, json_t **out,
+                             sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_run *run = NULL;
@@ -228,12 +243,15 @@ static sella_status finished(const sweep *s, const sella_train_options *point, c
     SELLA_TRY(sella_run_open(path, &run, err));
     was = sella_settings_json(run->settings);
     now = sella_settings_json(settings);
-    const bool same_model = !s->method->needs_model || (model && run->model_path && strcmp(model, run->model_path) == 0);
+    const bool same_model = !s->method->needs_model ||
+                            (model && run->model_path && strcmp(model, run->model_path) == 0);
     const bool same_from = (run->from != NULL) == (point->from != NULL);
-    if (run->complete && same_model && same_from && run->seed == seed && strcmp(run->method, s->method->name) == 0 &&
+    if (run->complete && same_model && same_from && run->seed == seed &&
+        strcmp(run->method, s->method->name) == 0 &&
         strcmp(run->dataset_checksum, s->dataset->checksum) == 0 && json_equal(was, now)) {
         file = sella_run_file(run, "result.json");
-        status = file ? sella_json_load(file, 1 << 24, out, err) : sella_err_memory(err, "a path", 16);
+        status =
+            file ? sella_json_load(file, 1 << 24, out, err) : sella_err_memory(err, "a path", 16);
     }
 done:
     sella_run_close(run);
@@ -282,11 +300,13 @@ static json_t *point_new(const sweep *s, int point, const char *name)
 static void set_figures(json_t *row, const json_t *figures, int seeds)
 {
     static const char *const key[] = {"auc", "uauc", "logloss", "seconds"};
-    const json_t *mean = seeds ? json_object_get(figures, "mean") : figures, *sd = json_object_get(figures, "sd");
+    const json_t *mean = seeds ? json_object_get(figures, "mean") : figures,
+                 *sd = json_object_get(figures, "sd");
     json_object_set_new(row, "runs", json_integer(seeds ? seeds : 1));
     for (size_t k = 0; k < sizeof key / sizeof *key; k++) {
         char name[32];
-        json_t *value = json_object_get(mean, key[k]), *spread = seeds ? json_object_get(sd, key[k]) : NULL;
+        json_t *value = json_object_get(mean, key[k]),
+               *spread = seeds ? json_object_get(sd, key[k]) : NULL;
         snprintf(name, sizeof name, "%s_sd", key[k]);
         if (value) {
             json_object_set(row, key[k], value);
@@ -333,7 +353,8 @@ static sella_status write_number(sella_writer *writer, const json_t *value, sell
 /* sweep.csv: a line a point. */
 static sella_status write_csv(const sweep *s, const char *path, sella_err *err)
 {
-    static const char *const column[] = {"runs", "auc", "auc_sd", "uauc", "uauc_sd", "logloss", "logloss_sd", "seconds"};
+    static const char *const column[] = {"runs",    "auc",     "auc_sd",     "uauc",
+                                         "uauc_sd", "logloss", "logloss_sd", "seconds"};
     sella_status status = SELLA_OK;
     sella_writer *writer = NULL;
     const json_t *points = json_object_get(s->document, "points"), *row;
@@ -355,8 +376,10 @@ static sella_status write_csv(const sweep *s, const char *path, sella_err *err)
         SELLA_TRY(sella_csv_field_write(writer, name, err));
         for (int a = 0; a < s->axes; a++) {
             SELLA_TRY(sella_write_bytes(writer, ",", 1, err));
-            SELLA_TRY(sella_csv_field_write(
-                writer, json_string_value(json_object_get(json_object_get(row, "settings"), s->axis[a].key)), err));
+            SELLA_TRY(sella_csv_field_write(writer,
+                                            json_string_value(json_object_get(
+                                                json_object_get(row, "settings"), s->axis[a].key)),
+                                            err));
         }
         for (size_t c = 0; c < sizeof column / sizeof *column; c++) {
             SELLA_TRY(write_number(writer, json_object_get(row, column[c]), err));
@@ -378,7 +401,8 @@ static sella_status save(const sweep *s, sella_err *err)
     const char *best = best_of(json_object_get(s->document, "points"));
     char *json = sella_path_join(s->options->run, "sweep.json", NULL),
          *csv = sella_path_join(s->options->run, "sweep.csv", NULL);
-    if (!json || !csv || json_object_set_new(s->document, "best", best ? json_string(best) : json_null()) != 0) {
+    if (!json || !csv ||
+        json_object_set_new(s->document, "best", best ? json_string(best) : json_null()) != 0) {
         status = sella_err_memory(err, "sweep.json", 64);
         goto done;
     }
@@ -395,7 +419,8 @@ static sella_status describe(sweep *s, const sella_settings *base, sella_err *er
 {
     json_t *seeds = json_array(), *grid = json_object();
     for (int i = 0; i < (s->seeds ? s->seeds : 1); i++) {
-        json_array_append_new(seeds, json_integer((json_int_t)(s->seeds ? s->seed_n[i] : s->options->seed)));
+        json_array_append_new(
+            seeds, json_integer((json_int_t)(s->seeds ? s->seed_n[i] : s->options->seed)));
     }
     for (int a = 0; a < s->axes; a++) {
         json_t *values = json_array();
@@ -404,18 +429,20 @@ static sella_status describe(sweep *s, const sella_settings *base, sella_err *er
         }
         json_object_set_new(grid, s->axis[a].key, values);
     }
-    s->document = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s:o, s:o, s:[], s:n}", "format", SWEEP_FORMAT,
-                            "method", s->method->name, "dataset", s->dataset->name, "checksum", s->dataset->checksum,
-                            "preset", s->options->preset ? s->options->preset : "default", "split", "valid", "seeds",
-                            seeds, "seeds_folders", s->seeds > 0, "settings", sella_settings_json(base), "grid", grid,
-                            "points", "best");
+    s->document = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:b, s:o, s:o, s:[], s:n}",
+                            "format", SWEEP_FORMAT, "method", s->method->name, "dataset",
+                            s->dataset->name, "checksum", s->dataset->checksum, "preset",
+                            s->options->preset ? s->options->preset : "default", "split", "valid",
+                            "seeds", seeds, "seeds_folders", s->seeds > 0, "settings",
+                            sella_settings_json(base), "grid", grid, "points", "best");
     return s->document ? SELLA_OK : sella_err_memory(err, "sweep.json", 4096);
 }
 
 /* A folder that is there holds this sweep, or one over other values of it. */
 static sella_status check_folder(const sweep *s, sella_err *err)
 {
-    static const char *const key[] = {"format", "method", "checksum", "preset", "seeds_folders", "seeds"};
+    static const char *const key[] = {"format", "method",        "checksum",
+                                      "preset", "seeds_folders", "seeds"};
     sella_status status = SELLA_OK;
     json_t *was = NULL;
     const char *name;
@@ -429,19 +456,23 @@ static sella_status check_folder(const sweep *s, sella_err *err)
         goto done;
     }
     SELLA_TRY(sella_json_load(file, 1 << 24, &was, err));
-    const size_t keys = sizeof key / sizeof *key - (s->seeds > 0); // more seeds may be added to folders of seeds
+    /* more seeds may be added to folders of seeds */
+    const size_t keys = sizeof key / sizeof *key - (s->seeds > 0);
     for (size_t k = 0; k < keys; k++) {
         if (!json_equal(json_object_get(was, key[k]), json_object_get(s->document, key[k]))) {
-            status = sella_err_set(err, SELLA_STATE, "%s: holds a sweep with another '%s'; give this one another folder",
-                                   s->options->run, key[k]);
+            status =
+                sella_err_set(err, SELLA_STATE,
+                              "%s: holds a sweep with another '%s'; give this one another folder",
+                              s->options->run, key[k]);
             goto done;
         }
     }
     json_object_foreach(json_object_get(s->document, "settings"), name, value)
     {
         if (!json_equal(value, json_object_get(json_object_get(was, "settings"), name))) {
-            status = sella_err_set(err, SELLA_STATE, "%s: holds a sweep with another %s; give this one another folder",
-                                   s->options->run, name);
+            status = sella_err_set(
+                err, SELLA_STATE, "%s: holds a sweep with another %s; give this one another folder",
+                s->options->run, name);
             goto done;
         }
     }
@@ -453,7 +484,8 @@ done:
 
 /* ---- all points ---- */
 
-/* Train one point and add its row; a point that diverges is told in its row and does not stop the others. */
+/* Train one point and add its row; a point that diverges is told in its row and does not stop the
+ * others. */
 static sella_status do_point(sweep *s, int p, const char **set_n, char **text_n, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -501,13 +533,15 @@ done:
 }
 
 /* The estimate of one point, for --dry-run. */
-static sella_status estimate_point(sweep *s, int p, const char **set_n, char **text_n, double *seconds, sella_err *err)
+static sella_status estimate_point(sweep *s, int p, const char **set_n, char **text_n,
+                                   double *seconds, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_train_options point;
     json_t *row = NULL, *estimate = NULL;
     char *name = NULL, *json = NULL;
-    static const char *const key[] = {"rows", "tokens", "steps", "parameters", "seconds", "peak_mb"};
+    static const char *const key[] = {"rows",       "tokens",  "steps",
+                                      "parameters", "seconds", "peak_mb"};
     SELLA_TRY(name_of(s, p, &name, err));
     SELLA_TRY(options_of(s, p, set_n, text_n, &point, err));
     point.run = NULL;
@@ -574,19 +608,23 @@ static sella_status begin(sweep *s, const char *const *grid, int grid_count, sel
     sella_settings *base = NULL;
     const sella_train_options *o = s->options;
     if (!o->method || !o->dataset || (!o->run && !o->dry_run)) {
-        return sella_err_set(err, SELLA_ARG, "a sweep needs a method, a data set and a folder for its runs");
+        return sella_err_set(err, SELLA_ARG,
+                             "a sweep needs a method, a data set and a folder for its runs");
     }
     if (o->set_count < 0 || (o->set_count > 0 && !o->set)) {
-        return sella_err_set(err, SELLA_ARG, "a sweep was given %d assignments without their texts", o->set_count);
+        return sella_err_set(err, SELLA_ARG, "a sweep was given %d assignments without their texts",
+                             o->set_count);
     }
     SELLA_TRY(parse_grid(s, grid, grid_count, err));
     SELLA_TRY(sella_method_get(o->method, &s->method, err));
     SELLA_TRY(sella_dataset_open(o->dataset, &s->dataset, err));
     if (s->dataset->split[SELLA_SPLIT_VALID].rows == 0) {
-        status = sella_err_set(err, SELLA_STATE, "%s: has no valid part, on which a sweep chooses", s->dataset->path);
+        status = sella_err_set(err, SELLA_STATE, "%s: has no valid part, on which a sweep chooses",
+                               s->dataset->path);
         goto done;
     }
-    SELLA_TRY(sella_training_resolve(s->method, o->preset, o->config, o->set, o->set_count, &base, err));
+    SELLA_TRY(
+        sella_training_resolve(s->method, o->preset, o->config, o->set, o->set_count, &base, err));
     SELLA_TRY(check_axes(s, base, err));
     SELLA_TRY(describe(s, base, err));
     SELLA_TRY(o->dry_run ? SELLA_OK : check_folder(s, err));
@@ -595,8 +633,9 @@ done:
     return status;
 }
 
-sella_status sella_sweep(const sella_train_options *options, const char *const *grid, int grid_count,
-                         const uint64_t *seed_n, int seeds, const sella_talk *talk, char **json, sella_err *err)
+sella_status sella_sweep(const sella_train_options *options, const char *const *grid,
+                         int grid_count, const uint64_t *seed_n, int seeds, const sella_talk *talk,
+                         char **json, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sweep s = {.options = options, .seed_n = seed_n, .seeds = seeds, .talk = talk};

@@ -1,4 +1,5 @@
-/* tallrec.c - stage 1 alone: an adapter on title prompts (Bao et al. 2023, in the paper's own template and score). */
+/* tallrec.c - stage 1 alone: an adapter on title prompts (Bao et al. 2023, in the paper's own
+ * template and score). */
 #include <stdlib.h>
 
 #include "methods/features.h"
@@ -22,7 +23,8 @@ static sella_status tallrec_train(sella_job *job, sella_err *err)
     SELLA_TRY(sella_stage1_run(job, err));
     if (sella_settings_bool(job->settings, "stage1.intercept")) {
         SELLA_TRY(sella_param_add(&table, "logit.bias", 1, 0, err));
-        SELLA_TRY(sella_stage_bias(job->run, "stages/stage1/collab.safetensors", &table.param[0].data[0], err));
+        SELLA_TRY(sella_stage_bias(job->run, "stages/stage1/collab.safetensors",
+                                   &table.param[0].data[0], err));
         SELLA_TRY(sella_tensors_write(path, tables, 1, err));
     }
 done:
@@ -31,7 +33,8 @@ done:
     return status;
 }
 
-static sella_status tallrec_open(const sella_run *run, sella_backbone *backbone, sella_scorer **out, sella_err *err)
+static sella_status tallrec_open(const sella_run *run, sella_backbone *backbone, sella_scorer **out,
+                                 sella_err *err)
 {
     sella_lm_scorer_options options = {.adapter = true, .gain = 1};
     sella_status status = sella_stage_bias(run, "collab.safetensors", &options.bias, err);

@@ -47,8 +47,8 @@ static void head_of(const sella_tape *tape, uint64_t key, uint8_t head[TAPE_HEAD
 }
 
 /* Bytes of the file that are good; their records go to data. 0: nothing fits, not even the head. */
-static size_t read_good(const sella_map *map, const sella_tape *tape, uint64_t key, uint8_t *data, int64_t capacity,
-                        int64_t *count)
+static size_t read_good(const sella_map *map, const sella_tape *tape, uint64_t key, uint8_t *data,
+                        int64_t capacity, int64_t *count)
 {
     uint8_t head[TAPE_HEAD];
     head_of(tape, key, head);
@@ -90,8 +90,9 @@ static sella_status write_all(sella_tape *tape, const void *data, size_t bytes, 
     return SELLA_OK;
 }
 
-sella_status sella_tape_open(const char *path, size_t record, uint64_t key, double seconds, void *data,
-                             int64_t capacity, int64_t *count, sella_tape **out, sella_err *err)
+sella_status sella_tape_open(const char *path, size_t record, uint64_t key, double seconds,
+                             void *data, int64_t capacity, int64_t *count, sella_tape **out,
+                             sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_map map = {0};
@@ -102,7 +103,8 @@ sella_status sella_tape_open(const char *path, size_t record, uint64_t key, doub
     if (!tape) {
         return SELLA_MEMORY;
     }
-    *tape = (sella_tape){.fd = -1, .path = strdup(path), .record = record, .seconds = seconds, .last = sella_now()};
+    *tape = (sella_tape){
+        .fd = -1, .path = strdup(path), .record = record, .seconds = seconds, .last = sella_now()};
     if (!tape->path) {
         status = sella_err_memory(err, "a path", strlen(path));
         goto done;
@@ -154,7 +156,8 @@ done:
 
 sella_status sella_tape_append(sella_tape *tape, const void *data, int64_t records, sella_err *err)
 {
-    sella_status status = sella_text_append(&tape->buffer, data, (size_t)records * tape->record, err);
+    sella_status status =
+        sella_text_append(&tape->buffer, data, (size_t)records * tape->record, err);
     if (status == SELLA_OK && sella_now() - tape->last >= tape->seconds) {
         status = sella_tape_flush(tape, err);
     }

@@ -1,11 +1,11 @@
-/* tape.h - an append-only file of finished records, so that long work without an optimizer (distillation, scoring)
- * goes on where it was killed.
+/* tape.h - an append-only file of finished records, so that long work without an optimizer
+ * (distillation, scoring) goes on where it was killed.
  *
- * Does:     open(key) gives back the records that are complete -> append ... -> close -> the caller removes the file
- *           when its artifact is there. A chunk of records is written with its length and hash; a torn or foreign
- *           tail is cut off, a tape of another key starts empty.
- * Layout:   32 bytes {"SELLATAP", u64 record bytes, u64 key, u64 0}, then chunks {u64 records, u64 XXH3 of data,
- *           data}, little-endian.
+ * Does:     open(key) gives back the records that are complete -> append ... -> close -> the caller
+ *           removes the file when its artifact is there. A chunk of records is written with its
+ *           length and hash; a torn or foreign tail is cut off, a tape of another key starts empty.
+ * Layout:   32 bytes {"SELLATAP", u64 record bytes, u64 key, u64 0}, then chunks {u64 records, u64
+ *           XXH3 of data, data}, little-endian.
  * Memory:   records not yet written are buffered by the tape.
  * Threads:  one writer.
  */
@@ -24,8 +24,9 @@ typedef struct sella_tape sella_tape;
  *   seconds in  seconds  between flushes; 0: every append is flushed
  *   data    out [capacity * record] records that are there, from the first; *count how many
  */
-sella_status sella_tape_open(const char *path, size_t record, uint64_t key, double seconds, void *data,
-                             int64_t capacity, int64_t *count, sella_tape **out, sella_err *err);
+sella_status sella_tape_open(const char *path, size_t record, uint64_t key, double seconds,
+                             void *data, int64_t capacity, int64_t *count, sella_tape **out,
+                             sella_err *err);
 sella_status sella_tape_append(sella_tape *tape, const void *data, int64_t records, sella_err *err);
 sella_status sella_tape_flush(sella_tape *tape, sella_err *err);
 /* Flushes nothing: call sella_tape_flush before to keep what is buffered. NULL is fine. */

@@ -40,7 +40,8 @@ sella_status sella_teacher_make(const sella_settings *settings, const sella_data
     for (size_t r = 0; r < rows; r++) {
         const sella_query *q = &corpus->query_n[r];
         if (teaches) {
-            const double taught = sella_sigmoid((double)(global[0] + user[q->user] + item[q->item]));
+            const double taught =
+                sella_sigmoid((double)(global[0] + user[q->user] + item[q->item]));
             out->target_n[r] = (float)((1 - w) * (double)corpus->label_n[r] + w * taught);
         }
         if (offsets) {

@@ -1,7 +1,8 @@
 /* text_vectors.c - mean-pooled text vectors of train rows (methods/text_vectors.h).
  *
- * The backbone gives hidden states of answer tokens; here every token is one. Sums run along the tree: a token's sum is
- * its parent token's sum plus its own state, so that a prefix that rows share is added up once.
+ * The backbone gives hidden states of answer tokens; here every token is one. Sums run along the
+ * tree: a token's sum is its parent token's sum plus its own state, so that a prefix that rows
+ * share is added up once.
  */
 #include "methods/text_vectors.h"
 
@@ -20,15 +21,16 @@ enum { BLOCK_ROWS = 64 };
 #define TAPE "checkpoints/text.tape"
 #define VECTORS "stages/text/text.safetensors"
 
-sella_status sella_text_means(sella_pass *pass, const sella_tree_batch *batch, int C, float *hidden, float *mean_n,
-                              sella_err *err)
+sella_status sella_text_means(sella_pass *pass, const sella_tree_batch *batch, int C, float *hidden,
+                              float *mean_n, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const size_t width = (size_t)C, T = (size_t)batch->T;
     sella_tree_batch every = *batch;
     every.N = batch->T;
     every.answer_n = sella_alloc(T, sizeof *every.answer_n, "tokens of a batch", err);
-    every.row_n = sella_alloc(T, sizeof *every.row_n, "tokens of a batch", err); // for errors: not told apart
+    /* for errors: not told apart */
+    every.row_n = sella_alloc(T, sizeof *every.row_n, "tokens of a batch", err);
     if (!every.answer_n || !every.row_n) {
         status = SELLA_MEMORY;
         goto done;
@@ -40,9 +42,10 @@ sella_status sella_text_means(sella_pass *pass, const sella_tree_batch *batch, i
     SELLA_TRY(sella_pass_forward(pass, &every, NULL, 0, -1, hidden, err));
     for (int s = 0; s < batch->S; s++) {
         for (int t = batch->start_s[s]; t < batch->start_s[s + 1]; t++) {
-            const int before = t > batch->start_s[s]     ? t - 1
-                               : batch->parent_s[s] >= 0 ? batch->start_s[batch->parent_s[s] + 1] - 1
-                                                         : -1;
+            const int before = t > batch->start_s[s] ? t - 1
+                               : batch->parent_s[s] >= 0
+                                   ? batch->start_s[batch->parent_s[s] + 1] - 1
+                                   : -1;
             for (size_t c = 0; before >= 0 && c < width; c++) {
                 hidden[(size_t)t * width + c] += hidden[(size_t)before * width + c];
             }
@@ -86,8 +89,8 @@ static sella_status some_rows(work *w, int64_t first, int64_t k, float *out, sel
     SELLA_TRY(sella_tree_plan_new(&rows, &options, &plan, err));
     for (int64_t b = 0; b < plan.batches; b++) {
         sella_tree_batch_release(&batch);
-        SELLA_TRY(sella_tree_build(&rows, plan.order + plan.first[b], plan.first[b + 1] - plan.first[b], &options,
-                                   &batch, err));
+        SELLA_TRY(sella_tree_build(&rows, plan.order + plan.first[b],
+                                   plan.first[b + 1] - plan.first[b], &options, &batch, err));
         SELLA_TRY(sella_text_means(w->pass, &batch, w->lm.C, w->hidden, w->mean, err));
         for (int n = 0; n < batch.N; n++) {
             memcpy(out + (size_t)batch.row_n[n] * C, w->mean + (size_t)n * C, C * sizeof *out);
@@ -111,14 +114,16 @@ static sella_status all_rows(work *w, uint64_t key, int64_t K, float *vector_k, 
     const size_t C = (size_t)w->lm.C;
     int64_t first = 0;
     SELLA_TRY(sella_run_place(job->run, TAPE, &path, err));
-    SELLA_TRY(sella_tape_open(path, C * sizeof *vector_k, key, sella_settings_real(job->settings, "checkpoint.seconds"),
-                              vector_k, K, &first, &tape, err));
+    SELLA_TRY(sella_tape_open(path, C * sizeof *vector_k, key,
+                              sella_settings_real(job->settings, "checkpoint.seconds"), vector_k, K,
+                              &first, &tape, err));
     sella_progress_start(&progress, job->talk, "text", "rows", (double)K, (double)first);
     while (first < K) {
         const int64_t k = K - first < BLOCK_ROWS ? K - first : BLOCK_ROWS;
         if (sella_stop_wanted(job->talk)) {
             SELLA_TRY(sella_tape_flush(tape, err));
-            status = sella_err_set(err, SELLA_INTERRUPTED, "text was stopped after %lld of %lld rows; --resume goes on",
+            status = sella_err_set(err, SELLA_INTERRUPTED,
+                                   "text was stopped after %lld of %lld rows; --resume goes on",
                                    (long long)first, (long long)K);
             goto done;
         }
@@ -149,8 +154,8 @@ static int compare_place(const void *a, const void *b)
     return (x->k > y->k) - (x->k < y->k);
 }
 
-static sella_status save(sella_job *job, int C, const place *order, int64_t K, const float *vector_k, double seconds,
-                         sella_err *err)
+static sella_status save(sella_job *job, int C, const place *order, int64_t K,
+                         const float *vector_k, double seconds, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_param_table table;
@@ -164,8 +169,8 @@ static sella_status save(sella_job *job, int C, const place *order, int64_t K, c
     }
     SELLA_TRY(sella_param_add(&table, "text.weight", K, C, err));
     for (int64_t k = 0; k < K; k++) {
-        memcpy(table.param[0].data + (size_t)order[k].k * (size_t)C, vector_k + (size_t)k * (size_t)C,
-               (size_t)C * sizeof *vector_k);
+        memcpy(table.param[0].data + (size_t)order[k].k * (size_t)C,
+               vector_k + (size_t)k * (size_t)C, (size_t)C * sizeof *vector_k);
     }
     SELLA_TRY(sella_param_check_finite(&table, false, "text vectors", err));
     SELLA_TRY(sella_run_place(job->run, VECTORS, &path, err));
@@ -182,7 +187,8 @@ done:
     return status;
 }
 
-sella_status sella_text_vectors_run(sella_job *job, const int64_t *index_k, int64_t K, sella_err *err)
+sella_status sella_text_vectors_run(sella_job *job, const int64_t *index_k, int64_t K,
+                                    sella_err *err)
 {
     sella_status status = SELLA_OK;
     work w = {.job = job, .budget = (int)sella_settings_int(job->settings, "eval.tokens")};
@@ -215,7 +221,8 @@ sella_status sella_text_vectors_run(sella_job *job, const int64_t *index_k, int6
         sorted[k] = index_k[order[k].k];
     }
     SELLA_TRY(sella_lm_queries(job->dataset, SELLA_SPLIT_TRAIN, sorted, K, &w.query, err));
-    SELLA_TRY(all_rows(&w, sella_hash_bytes(sorted, (size_t)K * sizeof *sorted, job->run->seed), K, vector, err));
+    SELLA_TRY(all_rows(&w, sella_hash_bytes(sorted, (size_t)K * sizeof *sorted, job->run->seed), K,
+                       vector, err));
     SELLA_TRY(save(job, w.lm.C, order, K, vector, sella_now() - start, err));
 done:
     sella_pass_free(w.pass);
@@ -229,7 +236,8 @@ done:
     return status;
 }
 
-sella_status sella_text_vectors_read(const sella_run *run, int64_t K, sella_param_table *table, sella_err *err)
+sella_status sella_text_vectors_read(const sella_run *run, int64_t K, sella_param_table *table,
+                                     sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_param_table *const tables[] = {table};
@@ -240,8 +248,9 @@ sella_status sella_text_vectors_read(const sella_run *run, int64_t K, sella_para
     }
     SELLA_TRY(sella_tensors_shape(path, "text.weight", &rows, &L, err));
     if (rows != K) {
-        status = sella_err_set(err, SELLA_SHAPE, "%s: tensor 'text.weight' has %lld rows; expected %lld", path,
-                               (long long)rows, (long long)K);
+        status =
+            sella_err_set(err, SELLA_SHAPE, "%s: tensor 'text.weight' has %lld rows; expected %lld",
+                          path, (long long)rows, (long long)K);
         goto done;
     }
     SELLA_TRY(sella_param_add(table, "text.weight", K, L, err));

@@ -1,5 +1,5 @@
-/* train.c - from options to a finished run: resolve, check, estimate, create or resume, train, score valid, tell
- * (sella/train.h). */
+/* train.c - from options to a finished run: resolve, check, estimate, create or resume, train,
+ * score valid, tell (sella/train.h). */
 #include "sella/train.h"
 
 #include <stdlib.h>
@@ -40,14 +40,17 @@ typedef struct training {
 static sella_status check_options(const sella_train_options *options, sella_err *err)
 {
     if (!options || !options->method || !options->dataset || (!options->run && !options->dry_run)) {
-        return sella_err_set(err, SELLA_ARG, "training needs a method, a data set and a folder for the run");
+        return sella_err_set(err, SELLA_ARG,
+                             "training needs a method, a data set and a folder for the run");
     }
     if (options->set_count < 0 || (options->set_count > 0 && !options->set)) {
-        return sella_err_set(err, SELLA_ARG, "training was given %d assignments without their texts",
+        return sella_err_set(err, SELLA_ARG,
+                             "training was given %d assignments without their texts",
                              options->set_count);
     }
     if (options->seed > INT64_MAX) {
-        return sella_err_set(err, SELLA_ARG, "seed %llu is too large; expected 0 to 9223372036854775807",
+        return sella_err_set(err, SELLA_ARG,
+                             "seed %llu is too large; expected 0 to 9223372036854775807",
                              (unsigned long long)options->seed);
     }
     return SELLA_OK;
@@ -64,9 +67,10 @@ static sella_status check_labels(const sella_dataset *dataset, sella_err *err)
         likes += train->label_n[r];
     }
     if (likes == 0 || likes == train->rows) {
-        return sella_err_set(err, SELLA_STATE,
-                             "%s: all %lld labels of the train split are %d; nothing can be learnt from one class",
-                             dataset->path, (long long)train->rows, likes > 0);
+        return sella_err_set(
+            err, SELLA_STATE,
+            "%s: all %lld labels of the train split are %d; nothing can be learnt from one class",
+            dataset->path, (long long)train->rows, likes > 0);
     }
     return SELLA_OK;
 }
@@ -80,8 +84,9 @@ static sella_status recorded_weights(training *t, const sella_run *recorded, sel
     }
     const sella_weights was = stored ? SELLA_WEIGHTS_STORED : SELLA_WEIGHTS_EXPANDED;
     if (t->weights != SELLA_WEIGHTS_AUTO && t->weights != was) {
-        return sella_err_set(err, SELLA_STATE, "%s: was begun with --weights %s; --resume was asked for %s",
-                             t->options->run, sella_weights_word(was), sella_weights_word(t->weights));
+        return sella_err_set(
+            err, SELLA_STATE, "%s: was begun with --weights %s; --resume was asked for %s",
+            t->options->run, sella_weights_word(was), sella_weights_word(t->weights));
     }
     t->weights = was;
     return SELLA_OK;
@@ -99,7 +104,8 @@ static sella_status recorded_settings(training *t, sella_err *err)
     json_t *value;
     SELLA_TRY(sella_run_open(options->run, &recorded, err));
     if (options->preset && strcmp(options->preset, recorded->preset) != 0) {
-        status = sella_err_set(err, SELLA_STATE, "%s: was begun with --preset %s; --resume was asked for %s",
+        status = sella_err_set(err, SELLA_STATE,
+                               "%s: was begun with --preset %s; --resume was asked for %s",
                                options->run, recorded->preset, options->preset);
         goto done;
     }
@@ -115,9 +121,10 @@ static sella_status recorded_settings(training *t, sella_err *err)
     json_object_foreach(now, key, value)
     {
         if (!json_equal(value, json_object_get(was, key))) {
-            status = sella_err_set(err, SELLA_STATE,
-                                   "%s: was begun with another %s; --resume goes on with the recorded settings",
-                                   options->run, key);
+            status = sella_err_set(
+                err, SELLA_STATE,
+                "%s: was begun with another %s; --resume goes on with the recorded settings",
+                options->run, key);
             goto done;
         }
     }
@@ -145,36 +152,45 @@ static sella_status check_all(training *t, sella_err *err)
     SELLA_TRY(sella_blas_check(err));
     sella_threads_set(options->threads);
     if (t->method->needs_model && !options->model) {
-        status =
-            sella_err_set(err, SELLA_ARG, "method %s needs a language model: --model FILE or FOLDER", t->method->name);
+        status = sella_err_set(err, SELLA_ARG,
+                               "method %s needs a language model: --model FILE or FOLDER",
+                               t->method->name);
         goto done;
     }
     if (!t->method->needs_model && t->weights != SELLA_WEIGHTS_AUTO) {
-        status = sella_err_set(err, SELLA_ARG, "method %s has no language model whose weights could be %s",
+        status = sella_err_set(err, SELLA_ARG,
+                               "method %s has no language model whose weights could be %s",
                                t->method->name, options->weights);
         goto done;
     }
     if (!t->method->needs_model && options->model) {
-        sella_say(t->talk, SELLA_LEVEL_WARN, "method %s has no language model: --model is not used", t->method->name);
+        sella_say(t->talk, SELLA_LEVEL_WARN, "method %s has no language model: --model is not used",
+                  t->method->name);
     }
     if (options->from && !t->method->reuses) {
-        status = sella_err_set(err, SELLA_ARG, "method %s has no stages that --from could reuse", t->method->name);
+        status = sella_err_set(err, SELLA_ARG, "method %s has no stages that --from could reuse",
+                               t->method->name);
         goto done;
     }
     if (options->init_from && !t->method->continues) {
-        status = sella_err_set(err, SELLA_ARG, "method %s cannot begin with the parameters of another run (--init-from)", t->method->name);
+        status =
+            sella_err_set(err, SELLA_ARG,
+                          "method %s cannot begin with the parameters of another run (--init-from)",
+                          t->method->name);
         goto done;
     }
     if (options->init_from && options->from) {
-        status = sella_err_set(err, SELLA_ARG, "--from takes finished stages as they are, --init-from trains them on: give one of them");
+        status = sella_err_set(err, SELLA_ARG,
+                               "--from takes finished stages as they are, --init-from trains them "
+                               "on: give one of them");
         goto done;
     }
     t->preset = options->preset ? options->preset : "default";
     if (options->resume && !options->dry_run && sella_run_there(options->run)) {
         SELLA_TRY(recorded_settings(t, err));
     } else {
-        SELLA_TRY(sella_training_resolve(t->method, options->preset, options->config, options->set, options->set_count,
-                                         &t->settings, err));
+        SELLA_TRY(sella_training_resolve(t->method, options->preset, options->config, options->set,
+                                         options->set_count, &t->settings, err));
     }
     SELLA_TRY(sella_dataset_open(options->dataset, &t->dataset, err));
     if (!t->method->untrained) {
@@ -205,18 +221,20 @@ static sella_status rate_of(const training *t, double *rate, sella_err *err)
     return sella_rate(t->rates, C, n, tokens < 1024 ? tokens : 1024, rate, err);
 }
 
-static sella_status estimate_of(const training *t, int64_t train_rows, int64_t eval_rows, sella_estimate *out,
-                                sella_err *err)
+static sella_status estimate_of(const training *t, int64_t train_rows, int64_t eval_rows,
+                                sella_estimate *out, sella_err *err)
 {
     *out = (sella_estimate){.rows = t->dataset->split[SELLA_SPLIT_TRAIN].rows};
     return t->method->estimate
                ? t->method->estimate(t->method, t->settings, t->options->seed, t->dataset,
-                                     t->method->needs_model ? t->options->model : NULL, train_rows, eval_rows, out, err)
+                                     t->method->needs_model ? t->options->model : NULL, train_rows,
+                                     eval_rows, out, err)
                : SELLA_OK;
 }
 
 /* AUTO becomes what fits; returns the peak memory with these weights. */
-static size_t choose_weights(const training *t, const sella_estimate *estimate, sella_weights *weights)
+static size_t choose_weights(const training *t, const sella_estimate *estimate,
+                             sella_weights *weights)
 {
     if (!t->method->needs_model) {
         return estimate->bytes;
@@ -230,7 +248,8 @@ static size_t choose_weights(const training *t, const sella_estimate *estimate, 
 }
 
 /* Rows of the samples: the settings, or what a budget of minutes affords. */
-static sella_status sample_sizes(const training *t, int64_t *train_rows, int64_t *eval_rows, sella_err *err)
+static sella_status sample_sizes(const training *t, int64_t *train_rows, int64_t *eval_rows,
+                                 sella_err *err)
 {
     sella_status status = SELLA_OK;
     double minutes = sella_settings_real(t->settings, "budget.minutes"), rate;
@@ -239,10 +258,13 @@ static sella_status sample_sizes(const training *t, int64_t *train_rows, int64_t
     if (minutes > 0 && t->method->estimate && t->method->needs_model) {
         int64_t train_fit, eval_fit;
         SELLA_TRY(rate_of(t, &rate, err));
-        SELLA_TRY(sella_budget_rows(t->method, t->settings, t->options->seed, t->dataset, t->options->model,
-                                    minutes * 60, rate, &train_fit, &eval_fit, err));
-        *train_rows = *train_rows > 0 && (train_fit == 0 || *train_rows < train_fit) ? *train_rows : train_fit;
-        *eval_rows = *eval_rows > 0 && (eval_fit == 0 || *eval_rows < eval_fit) ? *eval_rows : eval_fit;
+        SELLA_TRY(sella_budget_rows(t->method, t->settings, t->options->seed, t->dataset,
+                                    t->options->model, minutes * 60, rate, &train_fit, &eval_fit,
+                                    err));
+        *train_rows = *train_rows > 0 && (train_fit == 0 || *train_rows < train_fit) ? *train_rows
+                                                                                     : train_fit;
+        *eval_rows =
+            *eval_rows > 0 && (eval_fit == 0 || *eval_rows < eval_fit) ? *eval_rows : eval_fit;
     }
 done:
     return status;
@@ -264,11 +286,13 @@ static sella_status dry_run(const training *t, char **json, sella_err *err)
         estimate.tokens -= estimate.stage1_tokens;
     }
     const size_t bytes = choose_weights(t, &estimate, &weights);
-    out = json_pack("{s:s, s:s, s:I, s:I, s:I, s:{s:I, s:I}, s:o, s:o, s:o, s:s*, s:o}", "method", t->method->name, "preset",
-                    t->preset, "rows", (json_int_t)estimate.rows, "tokens", (json_int_t)estimate.tokens, "steps",
-                    (json_int_t)estimate.steps, "parameters", "trainable", (json_int_t)estimate.trainable, "frozen",
-                    (json_int_t)estimate.frozen, "seconds", sella_json_real(sella_estimate_seconds(&estimate, rate)),
-                    "peak_mb", sella_json_real((double)bytes / 1048576.0), "cache_mb",
+    out = json_pack("{s:s, s:s, s:I, s:I, s:I, s:{s:I, s:I}, s:o, s:o, s:o, s:s*, s:o}", "method",
+                    t->method->name, "preset", t->preset, "rows", (json_int_t)estimate.rows,
+                    "tokens", (json_int_t)estimate.tokens, "steps", (json_int_t)estimate.steps,
+                    "parameters", "trainable", (json_int_t)estimate.trainable, "frozen",
+                    (json_int_t)estimate.frozen, "seconds",
+                    sella_json_real(sella_estimate_seconds(&estimate, rate)), "peak_mb",
+                    sella_json_real((double)bytes / 1048576.0), "cache_mb",
                     sella_json_real((double)estimate.cache_bytes / 1048576.0), "weights",
                     t->method->needs_model ? sella_weights_word(weights) : NULL, "settings",
                     sella_settings_json(t->settings));
@@ -281,8 +305,8 @@ done:
     return status;
 }
 
-/* Weights are chosen; what memory has no room for is refused with the figure. Only the memory matters here: the
- * smallest sample is planned. */
+/* Weights are chosen; what memory has no room for is refused with the figure. Only the memory
+ * matters here: the smallest sample is planned. */
 static sella_status check_memory(training *t, sella_err *err)
 {
     sella_estimate estimate;
@@ -295,9 +319,10 @@ static sella_status check_memory(training *t, sella_err *err)
     }
     status = sella_memory_check(choose_weights(t, &estimate, &t->weights), t->method->name, err);
     if (status != SELLA_OK) {
-        const bool smaller =
-            t->weights == SELLA_WEIGHTS_EXPANDED && estimate.weights.stored < estimate.weights.expanded;
-        return sella_err_set(err, status, "%s; lower train.tokens, lora.rank or collab.width, or take %s",
+        const bool smaller = t->weights == SELLA_WEIGHTS_EXPANDED &&
+                             estimate.weights.stored < estimate.weights.expanded;
+        return sella_err_set(err, status,
+                             "%s; lower train.tokens, lora.rank or collab.width, or take %s",
                              err ? err->text : "",
                              smaller ? "--weights stored or a smaller model" : "a smaller model");
     }
@@ -328,10 +353,11 @@ static sella_status open_run(training *t, sella_err *err)
     if (options->resume && sella_run_there(options->run)) {
         SELLA_TRY(sella_run_resume(options->run, &make, &t->run, err));
         if (t->run->seed != options->seed && options->seed_given) {
-            status = sella_err_set(
-                err, SELLA_STATE,
-                "%s: was begun with seed %llu; --resume goes on with it, --seed %llu needs a run of its own",
-                options->run, (unsigned long long)t->run->seed, (unsigned long long)options->seed);
+            status = sella_err_set(err, SELLA_STATE,
+                                   "%s: was begun with seed %llu; --resume goes on with it, --seed "
+                                   "%llu needs a run of its own",
+                                   options->run, (unsigned long long)t->run->seed,
+                                   (unsigned long long)options->seed);
             goto done;
         }
         if (options->init_from) {
@@ -339,8 +365,10 @@ static sella_status open_run(training *t, sella_err *err)
             const bool same = asked && t->run->init_from && strcmp(asked, t->run->init_from) == 0;
             free(asked);
             if (!same) {
-                status = sella_err_set(err, SELLA_STATE, "%s: was begun with the parameters of %s; --resume goes on with that", options->run,
-                                       t->run->init_from ? t->run->init_from : "no other run");
+                status = sella_err_set(
+                    err, SELLA_STATE,
+                    "%s: was begun with the parameters of %s; --resume goes on with that",
+                    options->run, t->run->init_from ? t->run->init_from : "no other run");
                 goto done;
             }
         }
@@ -359,36 +387,38 @@ done:
 static sella_status decide_weights(training *t, sella_err *err)
 {
     int64_t decided;
-    return t->backbone
-               ? sella_run_decide(t->run, "weights.stored", sella_backbone_stored(t->backbone), &decided, err)
-               : SELLA_OK;
+    return t->backbone ? sella_run_decide(t->run, "weights.stored",
+                                          sella_backbone_stored(t->backbone), &decided, err)
+                       : SELLA_OK;
 }
 
 static sella_status decide_rows(training *t, sella_job *job, sella_err *err)
 {
     sella_status status = SELLA_OK;
     int64_t train_rows = 0, eval_rows = 0, decided;
-    if (!sella_run_decided(t->run, "train.rows", &decided) || !sella_run_decided(t->run, "eval.rows", &decided)) {
+    if (!sella_run_decided(t->run, "train.rows", &decided) ||
+        !sella_run_decided(t->run, "eval.rows", &decided)) {
         SELLA_TRY(sample_sizes(t, &train_rows, &eval_rows, err));
     }
     SELLA_TRY(sella_run_decide(t->run, "train.rows", train_rows, &job->train_rows, err));
     SELLA_TRY(sella_run_decide(t->run, "eval.rows", eval_rows, &job->eval_rows, err));
-    if (job->train_rows > 0 && job->train_rows < t->dataset->split[SELLA_SPLIT_TRAIN].rows && t->method->needs_model &&
-        !t->method->untrained) {
-        sella_say(t->talk, SELLA_LEVEL_INFO, "language-model stages see a seeded sample of %lld of %lld train rows",
+    if (job->train_rows > 0 && job->train_rows < t->dataset->split[SELLA_SPLIT_TRAIN].rows &&
+        t->method->needs_model && !t->method->untrained) {
+        sella_say(t->talk, SELLA_LEVEL_INFO,
+                  "language-model stages see a seeded sample of %lld of %lld train rows",
                   (long long)job->train_rows, (long long)t->dataset->split[SELLA_SPLIT_TRAIN].rows);
     }
     if (job->eval_rows > 0 && job->eval_rows < t->dataset->split[SELLA_SPLIT_VALID].rows) {
-        sella_say(t->talk, SELLA_LEVEL_INFO, "valid is a seeded sample of %lld of %lld rows", (long long)job->eval_rows,
-                  (long long)t->dataset->split[SELLA_SPLIT_VALID].rows);
+        sella_say(t->talk, SELLA_LEVEL_INFO, "valid is a seeded sample of %lld of %lld rows",
+                  (long long)job->eval_rows, (long long)t->dataset->split[SELLA_SPLIT_VALID].rows);
     }
 done:
     return status;
 }
 
 /* Scores of the valid sample -> predictions-valid.csv and the figures. */
-static sella_status predict(training *t, const sella_job *job, const int64_t *index_k, int64_t k, json_t **figures,
-                            sella_err *err)
+static sella_status predict(training *t, const sella_job *job, const int64_t *index_k, int64_t k,
+                            json_t **figures, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_split *valid = &t->dataset->split[SELLA_SPLIT_VALID];
@@ -406,9 +436,11 @@ static sella_status predict(training *t, const sella_job *job, const int64_t *in
     }
     SELLA_TRY(sella_run_place(t->run, "checkpoints/predict.tape", &tape, err));
     SELLA_TRY(t->method->open(t->run, t->backbone, &scorer, err));
-    SELLA_TRY(sella_queries_from_split(t->run, t->dataset, SELLA_SPLIT_VALID, index_k, k, &query, &pool, err));
+    SELLA_TRY(sella_queries_from_split(t->run, t->dataset, SELLA_SPLIT_VALID, index_k, k, &query,
+                                       &pool, err));
     SELLA_TRY(sella_score_all(scorer, query, k, score, "scoring valid", tape,
-                              sella_settings_real(job->settings, "checkpoint.seconds"), t->talk, err));
+                              sella_settings_real(job->settings, "checkpoint.seconds"), t->talk,
+                              err));
     for (int64_t i = 0; i < k; i++) {
         int64_t r = index_k[i];
         score[i] = sella_sigmoid(score[i]);
@@ -419,8 +451,8 @@ static sella_status predict(training *t, const sella_job *job, const int64_t *in
         name[k + i] = t->dataset->item_id[valid->item_n[r]];
     }
     SELLA_TRY(sella_predictions_write(csv, name, name + k, label, score, warm, k, err));
-    SELLA_TRY(
-        sella_figures_json(t->method->name, t->dataset->name, "valid", user, label, score, warm, k, figures, err));
+    SELLA_TRY(sella_figures_json(t->method->name, t->dataset->name, "valid", user, label, score,
+                                 warm, k, figures, err));
 done:
     if (scorer) {
         scorer->ops->close(scorer);
@@ -443,12 +475,14 @@ static sella_status finish(training *t, const sella_job *job, char **json, sella
     json_t *figures = NULL;
     char *checkpoints = sella_run_file(t->run, "checkpoints");
     if (t->dataset->split[SELLA_SPLIT_VALID].rows > 0) {
-        SELLA_TRY(sella_sample_rows(job->eval_rows, SELLA_EVAL_RUN, t->run->seed, t->dataset, SELLA_SPLIT_VALID, &index, &k, err));
+        SELLA_TRY(sella_sample_rows(job->eval_rows, SELLA_EVAL_RUN, t->run->seed, t->dataset,
+                                    SELLA_SPLIT_VALID, &index, &k, err));
         SELLA_TRY(predict(t, job, index, k, &figures, err));
     } else {
-        sella_say(t->talk, SELLA_LEVEL_INFO, "the data set has no valid split: no early stopping, no figures");
-        SELLA_TRY(
-            sella_figures_json(t->method->name, t->dataset->name, "valid", NULL, NULL, NULL, NULL, 0, &figures, err));
+        sella_say(t->talk, SELLA_LEVEL_INFO,
+                  "the data set has no valid split: no early stopping, no figures");
+        SELLA_TRY(sella_figures_json(t->method->name, t->dataset->name, "valid", NULL, NULL, NULL,
+                                     NULL, 0, &figures, err));
     }
     if (json_object_set_new(figures, "seconds", sella_json_real(sella_now() - t->start)) != 0) {
         status = sella_err_memory(err, "result.json", 64);
@@ -483,7 +517,8 @@ static sella_status tell_result(const sella_run *run, char **json, sella_err *er
 {
     json_t *result = NULL;
     char *file = sella_run_file(run, "result.json");
-    sella_status status = file ? sella_json_load(file, 1 << 24, &result, err) : sella_err_memory(err, "a path", 16);
+    sella_status status =
+        file ? sella_json_load(file, 1 << 24, &result, err) : sella_err_memory(err, "a path", 16);
     if (status == SELLA_OK) {
         *json = sella_json_line(result);
         status = *json ? SELLA_OK : sella_err_memory(err, "result.json", 4096);
@@ -500,8 +535,9 @@ static sella_status say_settings(const training *t, sella_err *err)
     sella_status status = SELLA_OK;
     sella_text yaml = {0}, line = {0};
     SELLA_TRY(sella_settings_yaml(t->run->settings, &yaml, err));
-    sella_say(t->talk, SELLA_LEVEL_INFO, "%s, preset %s, seed %llu, %d threads, settings:", t->method->name,
-              t->run->preset, (unsigned long long)t->run->seed, t->run->threads);
+    sella_say(t->talk, SELLA_LEVEL_INFO,
+              "%s, preset %s, seed %llu, %d threads, settings:", t->method->name, t->run->preset,
+              (unsigned long long)t->run->seed, t->run->threads);
     for (const char *at = yaml.data ? yaml.data : ""; *at;) {
         const size_t bytes = strcspn(at, "\n");
         if (line.size > 0 && line.size + bytes + 2 > COLUMNS) {
@@ -519,8 +555,8 @@ done:
     return status;
 }
 
-/* A run that was refused before any work leaves no folder behind, so that the same command can be corrected and given
- * again. */
+/* A run that was refused before any work leaves no folder behind, so that the same command can be
+ * corrected and given again. */
 static void drop_refused(const training *t)
 {
     static const char *const work[] = {"checkpoints", "stages", "adapter", "collab.safetensors"};

@@ -10,7 +10,8 @@
 #include "kernels/gemm.h"
 #include "methods/tensor_file.h"
 
-static sella_status add_number(sella_param_table *table, const char *name, double value, sella_err *err)
+static sella_status add_number(sella_param_table *table, const char *name, double value,
+                               sella_err *err)
 {
     sella_status status = sella_param_add(table, name, 1, 0, err);
     if (status == SELLA_OK) {
@@ -21,28 +22,31 @@ static sella_status add_number(sella_param_table *table, const char *name, doubl
     return status;
 }
 
-sella_status sella_vectors_init(const sella_settings *settings, int32_t users, int32_t items, int L, bool intercept,
-                                uint64_t seed, sella_vectors *out, sella_err *err)
+sella_status sella_vectors_init(const sella_settings *settings, int32_t users, int32_t items, int L,
+                                bool intercept, uint64_t seed, sella_vectors *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_collab_config config;
     sella_collab_config_of(settings, users, items, &config);
     *out = (sella_vectors){.users = users, .items = items, .C = config.C, .L = L};
-    const sella_warm_init warm =
-        sella_settings_is(settings, "proj.warm_init", "identity") ? SELLA_WARM_IDENTITY : SELLA_WARM_RANDOM;
+    const sella_warm_init warm = sella_settings_is(settings, "proj.warm_init", "identity")
+                                     ? SELLA_WARM_IDENTITY
+                                     : SELLA_WARM_RANDOM;
     sella_param_table_init(&out->semantic);
     sella_param_table_init(&out->logit);
     sella_param_table_init(&out->evidence);
-    SELLA_TRY(sella_collab_new(sella_settings_text(settings, "collab.model"), &config, seed, &out->collab, err));
-    SELLA_TRY(sella_projection_init(out->C, (int)sella_settings_int(settings, "proj.hidden"), L, true, warm, seed,
-                                    &out->projection, err));
+    SELLA_TRY(sella_collab_new(sella_settings_text(settings, "collab.model"), &config, seed,
+                               &out->collab, err));
+    SELLA_TRY(sella_projection_init(out->C, (int)sella_settings_int(settings, "proj.hidden"), L,
+                                    true, warm, seed, &out->projection, err));
     SELLA_TRY(sella_param_add(&out->semantic, "semantic.weight", items, L, err));
     out->semantic.param[0].decay = false;
     if (intercept) {
         SELLA_TRY(add_number(&out->logit, "logit.bias", 0, err));
     }
     if (sella_residual_of(settings) != SELLA_RESIDUAL_NO) {
-        SELLA_TRY(add_number(&out->logit, "logit.gain", sella_settings_real(settings, "stage3.gain"), err));
+        SELLA_TRY(add_number(&out->logit, "logit.gain",
+                             sella_settings_real(settings, "stage3.gain"), err));
     }
     if (sella_settings_bool(settings, "stage2.text")) {
         SELLA_TRY(add_number(&out->logit, "text.gain", 0, err));
@@ -66,26 +70,28 @@ void sella_vectors_release(sella_vectors *v)
     *v = (sella_vectors){0};
 }
 
-sella_status sella_vectors_write(const sella_vectors *v, const char *collab, const char *projection, sella_err *err)
+sella_status sella_vectors_write(const sella_vectors *v, const char *collab, const char *projection,
+                                 sella_err *err)
 {
-    const sella_param_table *const tables[] = {&v->collab->table, &v->collab->derived, &v->semantic, &v->logit,
-                                             &v->evidence};
+    const sella_param_table *const tables[] = {&v->collab->table, &v->collab->derived, &v->semantic,
+                                               &v->logit, &v->evidence};
     const sella_param_table *const maps[] = {&v->projection.table};
     sella_status status = sella_tensors_write(collab, tables, 5, err);
     return status == SELLA_OK ? sella_tensors_write(projection, maps, 1, err) : status;
 }
 
-sella_status sella_vectors_read(sella_vectors *v, const char *collab, const char *projection, sella_err *err)
+sella_status sella_vectors_read(sella_vectors *v, const char *collab, const char *projection,
+                                sella_err *err)
 {
-    sella_param_table *const tables[] = {&v->collab->table, &v->collab->derived, &v->semantic, &v->logit,
-                                             &v->evidence};
+    sella_param_table *const tables[] = {&v->collab->table, &v->collab->derived, &v->semantic,
+                                         &v->logit, &v->evidence};
     sella_param_table *const maps[] = {&v->projection.table};
     sella_status status = sella_tensors_read(collab, tables, 5, err);
     return status == SELLA_OK ? sella_tensors_read(projection, maps, 1, err) : status;
 }
 
-/* c [I, L]: rows minus their mean, of unit length (a row that equals the mean stays zero). Items without a distilled
- * vector (zero rows) stay zero and do not count in the mean. */
+/* c [I, L]: rows minus their mean, of unit length (a row that equals the mean stays zero). Items
+ * without a distilled vector (zero rows) stay zero and do not count in the mean. */
 static sella_status centre(const float *weight, int32_t items, int L, float **out, sella_err *err)
 {
     size_t width = (size_t)L;
@@ -122,8 +128,8 @@ static sella_status centre(const float *weight, int32_t items, int L, float **ou
     return SELLA_OK;
 }
 
-/* Rows of items that were not distilled become the mean of those that were: a warm token like the others, without
- * news. */
+/* Rows of items that were not distilled become the mean of those that were: a warm token like the
+ * others, without news. */
 static void fill_missing(float *weight, const uint8_t *distilled_i, int32_t items, size_t L)
 {
     int64_t rows = 0;
@@ -163,7 +169,8 @@ sella_status sella_vectors_distilled(sella_vectors *v, const char *path, bool fi
         v->distilled_i[i] = sella_dot(row, row, v->L) > 0;
     }
     if (fill) {
-        memcpy(v->semantic.param[0].data, stored.param[0].data, stored.param[0].count * sizeof(float));
+        memcpy(v->semantic.param[0].data, stored.param[0].data,
+               stored.param[0].count * sizeof(float));
         fill_missing(v->semantic.param[0].data, v->distilled_i, v->items, (size_t)v->L);
     }
     if (sella_param_find(&v->logit, "text.gain")) {
@@ -181,10 +188,12 @@ sella_status sella_vectors_ready(sella_vectors *v, const sella_run *run, sella_e
     return sella_collab_ready(v->collab, &users, err);
 }
 
-sella_status sella_vectors_rows(const sella_vectors *v, const sella_query *query_n, const int64_t *place_n, int64_t N,
-                                bool items, sella_collab_rows *out, sella_err *err)
+sella_status sella_vectors_rows(const sella_vectors *v, const sella_query *query_n,
+                                const int64_t *place_n, int64_t N, bool items,
+                                sella_collab_rows *out, sella_err *err)
 {
-    return sella_collab_rows_make(query_n, place_n, N, v->collab->config.history_length, items, out, err);
+    return sella_collab_rows_make(query_n, place_n, N, v->collab->config.history_length, items, out,
+                                  err);
 }
 
 void sella_vectors_text(const sella_vectors *v, const sella_collab_batch *batch, float *f_n)
@@ -195,14 +204,15 @@ void sella_vectors_text(const sella_vectors *v, const sella_collab_batch *batch,
         double sum = 0;
         int32_t item = batch->item_n[n], count = batch->history_count_n[n];
         for (int32_t j = 0; item >= 0 && j < count; j++) {
-            sum += sella_dot(v->centred + (size_t)batch->history_n[n][j] * L, v->centred + (size_t)item * L, v->L);
+            sum += sella_dot(v->centred + (size_t)batch->history_n[n][j] * L,
+                             v->centred + (size_t)item * L, v->L);
         }
         f_n[n] = count > 0 ? (float)(sum / count) : 0;
     }
 }
 
-sella_status sella_vectors_logits(const sella_vectors *v, const sella_query *query_n, int64_t N, float *z,
-                                  sella_err *err)
+sella_status sella_vectors_logits(const sella_vectors *v, const sella_query *query_n, int64_t N,
+                                  float *z, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_collab_rows rows = {0};
@@ -224,8 +234,8 @@ done:
     return status;
 }
 
-sella_status sella_vectors_scan(const sella_vectors *v, const sella_query *who, const int32_t *item_n, int32_t N,
-                                double *z, sella_err *err)
+sella_status sella_vectors_scan(const sella_vectors *v, const sella_query *who,
+                                const int32_t *item_n, int32_t N, double *z, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const size_t L = (size_t)v->L;
@@ -241,7 +251,8 @@ sella_status sella_vectors_scan(const sella_vectors *v, const sella_query *who, 
     }
     SELLA_TRY(sella_collab_scan(v->collab, &rows.batch, item_n, N, one, err));
     for (int32_t j = 0; v->centred && j < rows.count_n[0]; j++) {
-        sella_axpy(text, gain / (float)rows.count_n[0], v->centred + (size_t)rows.history_n[0][j] * L, L);
+        sella_axpy(text, gain / (float)rows.count_n[0],
+                   v->centred + (size_t)rows.history_n[0][j] * L, L);
     }
     const bool large = v->centred && (size_t)N * L > 1 << 18; // below, starting threads costs more
 #pragma omp parallel for schedule(static) if (large)
@@ -263,7 +274,8 @@ sella_residual sella_residual_of(const sella_settings *settings)
                                                                     : SELLA_RESIDUAL_ALL;
 }
 
-sella_status sella_vectors_evidence(sella_vectors *v, const sella_settings *settings, sella_err *err)
+sella_status sella_vectors_evidence(sella_vectors *v, const sella_settings *settings,
+                                    sella_err *err)
 {
     v->gain_rows = (float)sella_settings_real(settings, "stage3.gain_rows");
     if (v->gain_rows == 0 || sella_residual_of(settings) == SELLA_RESIDUAL_NO) {
@@ -282,8 +294,8 @@ float sella_vectors_weight(const sella_vectors *v, int32_t item)
     return v->gain_rows / (n + v->gain_rows);
 }
 
-sella_status sella_vectors_residual(const sella_vectors *v, const sella_query *query_n, int64_t N, sella_residual which,
-                                    float *z, sella_err *err)
+sella_status sella_vectors_residual(const sella_vectors *v, const sella_query *query_n, int64_t N,
+                                    sella_residual which, float *z, sella_err *err)
 {
     const sella_param *user = sella_param_find(&v->collab->table, "user.bias");
     const sella_param *item = sella_param_find(&v->collab->table, "item.bias");
@@ -302,8 +314,9 @@ sella_status sella_vectors_residual(const sella_vectors *v, const sella_query *q
     return SELLA_OK;
 }
 
-sella_status sella_vectors_residual_backward(sella_vectors *v, const sella_query *query_n, int64_t N,
-                                             sella_residual which, const float *dz, sella_err *err)
+sella_status sella_vectors_residual_backward(sella_vectors *v, const sella_query *query_n,
+                                             int64_t N, sella_residual which, const float *dz,
+                                             sella_err *err)
 {
     if (which == SELLA_RESIDUAL_ALL) {
         sella_status status = SELLA_OK;

@@ -1,4 +1,5 @@
-/* zeroshot.c - the language model as it is: nothing is trained, the run holds the template and the figures. */
+/* zeroshot.c - the language model as it is: nothing is trained, the run holds the template and the
+ * figures. */
 #include "methods/lm_scorer.h"
 #include "methods/method.h"
 #include "methods/sella/stages.h"
@@ -15,7 +16,8 @@ done:
     return status;
 }
 
-static sella_status zeroshot_open(const sella_run *run, sella_backbone *backbone, sella_scorer **out, sella_err *err)
+static sella_status zeroshot_open(const sella_run *run, sella_backbone *backbone,
+                                  sella_scorer **out, sella_err *err)
 {
     const sella_lm_scorer_options options = {.gain = 1};
     return sella_lm_scorer_open(run, backbone, &options, out, err);

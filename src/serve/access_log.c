@@ -18,7 +18,8 @@ struct sella_access_log {
 
 static sella_status open_file(const char *path, int *file, sella_err *err)
 {
-    *file = strcmp(path, "-") == 0 ? STDOUT_FILENO : open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    *file = strcmp(path, "-") == 0 ? STDOUT_FILENO
+                                   : open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
     return *file >= 0 ? SELLA_OK : sella_err_errno(err, path, "opened for the access log", errno);
 }
 
@@ -32,7 +33,8 @@ sella_status sella_access_log_open(const char *path, sella_access_log **out, sel
     pthread_mutex_init(&log->lock, NULL);
     log->file = -1;
     log->path = strdup(path);
-    sella_status status = log->path != NULL ? open_file(path, &log->file, err) : sella_err_memory(err, "the access log", 0);
+    sella_status status = log->path != NULL ? open_file(path, &log->file, err)
+                                            : sella_err_memory(err, "the access log", 0);
     if (status == SELLA_OK) {
         *out = log;
     } else {
@@ -85,17 +87,20 @@ void sella_access_log_line(sella_access_log *log, const sella_exchange *x, doubl
     gmtime_r(&wall.tv_sec, &parts);
     const size_t bytes = strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &parts);
     snprintf(when + bytes, sizeof when - bytes, ".%03ldZ", wall.tv_nsec / 1000000);
-    json_t *line = json_pack("{s:s, s:s, s:s, s:s, s:i, s:I, s:o, s:o, s:o}", "time", when, "client", x->client, "method", x->method, "path",
-                             x->target.path != NULL && x->target.path[0] == '/' ? x->target.path : "", "status", x->code, "bytes",
-                             (json_int_t)x->bytes, "us", microseconds(x->arrived, now), "queue_us", microseconds(x->enqueued, x->taken),
-                             "work_us", microseconds(x->taken, x->done));
+    json_t *line = json_pack(
+        "{s:s, s:s, s:s, s:s, s:i, s:I, s:o, s:o, s:o}", "time", when, "client", x->client,
+        "method", x->method, "path",
+        x->target.path != NULL && x->target.path[0] == '/' ? x->target.path : "", "status", x->code,
+        "bytes", (json_int_t)x->bytes, "us", microseconds(x->arrived, now), "queue_us",
+        microseconds(x->enqueued, x->taken), "work_us", microseconds(x->taken, x->done));
     char *text = line != NULL ? sella_json_line(line) : NULL;
     json_decref(line);
     if (text != NULL) {
         const size_t size = strlen(text);
         text[size] = '\n'; // in place of the zero: the text ends by its size
         pthread_mutex_lock(&log->lock);
-        const ssize_t written = write(log->file, text, size + 1); // a full disk loses lines, not requests
+        /* a full disk loses lines, not requests */
+        const ssize_t written = write(log->file, text, size + 1);
         pthread_mutex_unlock(&log->lock);
         (void)written;
     }

@@ -1,8 +1,9 @@
 /* access_log.h - one JSON line for every answered request.
  *
- * Does:     {"time","client","method","path","status","bytes","us","queue_us","work_us"}; times in microseconds, null when it
- *           did not wait. No query, no header, no body: a key cannot get in.
- *           Every line is one write(2) to a file opened for appending. reopen serves log rotation.
+ * Does:     {"time","client","method","path","status","bytes","us","queue_us","work_us"}; times in
+ *           microseconds, null when it did not wait. No query, no header, no body: a key cannot get
+ *           in. Every line is one write(2) to a file opened for appending. reopen serves log
+ *           rotation.
  * Threads:  any.
  */
 #ifndef SELLA_SERVE_ACCESS_LOG_H

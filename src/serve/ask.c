@@ -9,7 +9,12 @@
 #include "base/json.h"
 #include "base/text.h"
 
-enum { ID_MAX = 1024, SCORE = SELLA_ASK_SCORE, RECOMMEND = SELLA_ASK_RECOMMEND, EXPLAIN = SELLA_ASK_EXPLAIN };
+enum {
+    ID_MAX = 1024,
+    SCORE = SELLA_ASK_SCORE,
+    RECOMMEND = SELLA_ASK_RECOMMEND,
+    EXPLAIN = SELLA_ASK_EXPLAIN
+};
 #define BUDGET_MAX 600000.0
 
 typedef enum field_type { FIELD_ID, FIELD_IDS, FIELD_COUNT, FIELD_REAL, FIELD_FLAG } field_type;
@@ -24,8 +29,10 @@ typedef struct field {
 
 static const field fields[] = {
     {"user", FIELD_ID, SCORE | RECOMMEND | EXPLAIN, offsetof(sella_ask, user), 0, 0},
-    {"history", FIELD_IDS, SCORE | RECOMMEND | EXPLAIN, offsetof(sella_ask, history), 0, SELLA_ASK_HISTORY_MAX},
-    {"free_titles", FIELD_FLAG, SCORE | RECOMMEND | EXPLAIN, offsetof(sella_ask, free_titles), 0, 0},
+    {"history", FIELD_IDS, SCORE | RECOMMEND | EXPLAIN, offsetof(sella_ask, history), 0,
+     SELLA_ASK_HISTORY_MAX},
+    {"free_titles", FIELD_FLAG, SCORE | RECOMMEND | EXPLAIN, offsetof(sella_ask, free_titles), 0,
+     0},
     {"items", FIELD_IDS, SCORE, offsetof(sella_ask, items), 1, 1000000},
     {"item", FIELD_ID, EXPLAIN, offsetof(sella_ask, item), 0, 0},
     {"k", FIELD_COUNT, RECOMMEND, offsetof(sella_ask, k), 1, SELLA_ASK_K_MAX},
@@ -47,31 +54,36 @@ bool sella_ask_whole(const json_t *value, json_int_t *out)
     return json_is_integer(value) || whole;
 }
 
-sella_status sella_ask_id(json_t *container, const char *key, size_t index, const char *where, const char **out, sella_err *err)
+sella_status sella_ask_id(json_t *container, const char *key, size_t index, const char *where,
+                          const char **out, sella_err *err)
 {
-    json_t *value = key != NULL ? json_object_get(container, key) : json_array_get(container, index);
+    json_t *value =
+        key != NULL ? json_object_get(container, key) : json_array_get(container, index);
     json_int_t number;
     if (sella_ask_whole(value, &number)) {
         char text[32];
         snprintf(text, sizeof text, "%" JSON_INTEGER_FORMAT, number);
         value = json_string(text);
-        if (value == NULL ||
-            (key != NULL ? json_object_set_new(container, key, value) : json_array_set_new(container, index, value)) != 0) {
+        if (value == NULL || (key != NULL ? json_object_set_new(container, key, value)
+                                          : json_array_set_new(container, index, value)) != 0) {
             return sella_err_memory(err, "an id", sizeof text);
         }
     }
     if (!json_is_string(value) || json_string_length(value) == 0) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: expected an id: a text that is not empty, or a whole number", where);
+        return sella_err_set(err, SELLA_FORMAT,
+                             "%s: expected an id: a text that is not empty, or a whole number",
+                             where);
     }
     if (sella_utf8_count(json_string_value(value)) > ID_MAX) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: has %zu characters; expected at most %d", where,
-                             sella_utf8_count(json_string_value(value)), ID_MAX);
+        return sella_err_set(err, SELLA_FORMAT, "%s: has %zu characters; expected at most %d",
+                             where, sella_utf8_count(json_string_value(value)), ID_MAX);
     }
     *out = json_string_value(value);
     return SELLA_OK;
 }
 
-sella_status sella_ask_keys(json_t *object, const char *const *name_n, size_t count, const char *where, sella_err *err)
+sella_status sella_ask_keys(json_t *object, const char *const *name_n, size_t count,
+                            const char *where, sella_err *err)
 {
     const char *key;
     json_t *value;
@@ -82,8 +94,11 @@ sella_status sella_ask_keys(json_t *object, const char *const *name_n, size_t co
         }
         if (!known) {
             const int near = sella_text_nearest(key, name_n, count);
-            return near >= 0 ? sella_err_set(err, SELLA_FORMAT, "%s: unknown key '%.60s'; did you mean '%s'?", where, key, name_n[near])
-                             : sella_err_set(err, SELLA_FORMAT, "%s: unknown key '%.60s'", where, key);
+            return near >= 0
+                       ? sella_err_set(err, SELLA_FORMAT,
+                                       "%s: unknown key '%.60s'; did you mean '%s'?", where, key,
+                                       name_n[near])
+                       : sella_err_set(err, SELLA_FORMAT, "%s: unknown key '%.60s'", where, key);
         }
     }
     return SELLA_OK;
@@ -94,7 +109,8 @@ static sella_status parse_ids(json_t *value, const field *f, sella_ids *out, sel
     char where[96];
     const size_t count = json_array_size(value);
     if (!json_is_array(value) || count < (size_t)f->min || count > (size_t)f->max) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: expected a list of %d to %d ids", f->name, f->min, f->max);
+        return sella_err_set(err, SELLA_FORMAT, "%s: expected a list of %d to %d ids", f->name,
+                             f->min, f->max);
     }
     out->id_n = sella_alloc(count, sizeof *out->id_n, "the ids of a request", err);
     if (out->id_n == NULL) {
@@ -121,13 +137,17 @@ static sella_status parse_field(sella_ask *ask, const field *f, json_t *value, s
     case FIELD_IDS: return parse_ids(value, f, place, err);
     case FIELD_COUNT:
         if (!sella_ask_whole(value, &number) || number < f->min || number > f->max) {
-            return sella_err_set(err, SELLA_FORMAT, "%s: expected a whole number from %d to %d", f->name, f->min, f->max);
+            return sella_err_set(err, SELLA_FORMAT, "%s: expected a whole number from %d to %d",
+                                 f->name, f->min, f->max);
         }
         *(int *)place = (int)number;
         return SELLA_OK;
     case FIELD_REAL:
-        if (!json_is_number(value) || !(json_number_value(value) > 0) || json_number_value(value) > BUDGET_MAX) {
-            return sella_err_set(err, SELLA_FORMAT, "%s: expected a number above 0 and at most %.0f", f->name, BUDGET_MAX);
+        if (!json_is_number(value) || !(json_number_value(value) > 0) ||
+            json_number_value(value) > BUDGET_MAX) {
+            return sella_err_set(err, SELLA_FORMAT,
+                                 "%s: expected a number above 0 and at most %.0f", f->name,
+                                 BUDGET_MAX);
         }
         *(double *)place = json_number_value(value);
         return SELLA_OK;
@@ -152,25 +172,32 @@ static sella_status parse_all(sella_ask_kind kind, sella_ask *ask, sella_err *er
     }
     SELLA_TRY(sella_ask_keys(ask->body, name_n, count, "body", err));
     for (int i = 0; i < FIELDS; i++) {
-        json_t *value = (fields[i].kinds & (int)kind) != 0 ? json_object_get(ask->body, fields[i].name) : NULL;
+        json_t *value =
+            (fields[i].kinds & (int)kind) != 0 ? json_object_get(ask->body, fields[i].name) : NULL;
         if (value != NULL) {
             SELLA_TRY(parse_field(ask, &fields[i], value, err));
         }
     }
     if (ask->user == NULL && !ask->history.given) {
-        SELLA_TRY(sella_err_set(err, SELLA_FORMAT, "body: for whom? expected 'user', 'history' (it may be empty) or both"));
+        SELLA_TRY(
+            sella_err_set(err, SELLA_FORMAT,
+                          "body: for whom? expected 'user', 'history' (it may be empty) or both"));
     }
-    if ((kind == SELLA_ASK_SCORE && !ask->items.given) || (kind == SELLA_ASK_EXPLAIN && ask->item == NULL)) {
-        SELLA_TRY(sella_err_set(err, SELLA_FORMAT, "body: '%s' is missing", kind == SELLA_ASK_SCORE ? "items" : "item"));
+    if ((kind == SELLA_ASK_SCORE && !ask->items.given) ||
+        (kind == SELLA_ASK_EXPLAIN && ask->item == NULL)) {
+        SELLA_TRY(sella_err_set(err, SELLA_FORMAT, "body: '%s' is missing",
+                                kind == SELLA_ASK_SCORE ? "items" : "item"));
     }
     if (ask->explain && ask->k > SELLA_ASK_EXPLAIN_MAX) {
-        SELLA_TRY(sella_err_set(err, SELLA_FORMAT, "k: %d items to explain; expected at most %d", ask->k, SELLA_ASK_EXPLAIN_MAX));
+        SELLA_TRY(sella_err_set(err, SELLA_FORMAT, "k: %d items to explain; expected at most %d",
+                                ask->k, SELLA_ASK_EXPLAIN_MAX));
     }
 done:
     return status;
 }
 
-sella_status sella_ask_parse(sella_ask_kind kind, const char *body, size_t bytes, sella_ask **out, sella_err *err)
+sella_status sella_ask_parse(sella_ask_kind kind, const char *body, size_t bytes, sella_ask **out,
+                             sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_ask *ask = sella_alloc(1, sizeof *ask, "a request", err);

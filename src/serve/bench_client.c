@@ -1,8 +1,9 @@
 /* bench_client.c - how a running server answers under load (sella/serve.h).
  *
- * One thread, non-blocking connections. Closed loop: every connection sends its next request when it has its answer. Open loop: requests are due at
- * fixed moments, whether the server keeps up or not; a request that finds no free connection waits, and its latency counts from the moment it was due
- * (no coordinated omission). Latencies are all kept: percentiles are exact.
+ * One thread, non-blocking connections. Closed loop: every connection sends its next request when
+ * it has its answer. Open loop: requests are due at fixed moments, whether the server keeps up or
+ * not; a request that finds no free connection waits, and its latency counts from the moment it was
+ * due (no coordinated omission). Latencies are all kept: percentiles are exact.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -22,7 +23,8 @@
 #include "sella/serve.h"
 #include "serve/credential.h"
 
-enum { HEAD = 8192, PATIENCE = 30 }; /* bytes of an answer's head; seconds waited for late answers */
+/* bytes of an answer's head; seconds waited for late answers */
+enum { HEAD = 8192, PATIENCE = 30 };
 
 typedef enum phase { PHASE_IDLE, PHASE_SENDING, PHASE_READING } phase;
 
@@ -92,13 +94,16 @@ static sella_status parse_url(const char *url, bench *b, sella_err *err)
     int64_t port;
     const char *at = strncmp(url, "http://", 7) == 0 ? url + 7 : url;
     const char *colon = strrchr(at, ':');
-    const size_t bytes = colon != NULL ? (size_t)(colon - at) : 0, digits = colon != NULL ? strcspn(colon + 1, "/") : 0;
+    const size_t bytes = colon != NULL ? (size_t)(colon - at) : 0,
+                 digits = colon != NULL ? strcspn(colon + 1, "/") : 0;
     if (strncmp(url, "https:", 6) == 0) {
         return sella_err_set(err, SELLA_UNSUPPORTED, "%s: the bench speaks plain HTTP only", url);
     }
-    if (colon == NULL || bytes == 0 || bytes >= sizeof host || (colon[1 + digits] == '/' && colon[2 + digits] != '\0') ||
+    if (colon == NULL || bytes == 0 || bytes >= sizeof host ||
+        (colon[1 + digits] == '/' && colon[2 + digits] != '\0') ||
         sella_parse_int(colon + 1, digits, 1, 65535, "port", &port, NULL) != SELLA_OK) {
-        return sella_err_set(err, SELLA_ARG, "'%s' names no server; expected http://ADDRESS:PORT", url);
+        return sella_err_set(err, SELLA_ARG, "'%s' names no server; expected http://ADDRESS:PORT",
+                             url);
     }
     const bool bracket = at[0] == '[' && at[bytes - 1] == ']';
     snprintf(host, sizeof host, "%.*s", (int)bytes - 2 * bracket, at + bracket);
@@ -125,15 +130,19 @@ static sella_status make_request(bench *b, sella_err *err)
     sella_status status = SELLA_OK;
     char *key = NULL;
     if (o->path[0] != '/' || strpbrk(o->path, " \r\n") != NULL) {
-        return sella_err_set(err, SELLA_ARG, "'%s' is no path; expected one like /v1/recommend", o->path);
+        return sella_err_set(err, SELLA_ARG, "'%s' is no path; expected one like /v1/recommend",
+                             o->path);
     }
-    SELLA_TRY(sella_text_format(&b->request, err, "%s %s HTTP/1.1\r\nHost: sella\r\n", o->body != NULL ? "POST" : "GET", o->path));
+    SELLA_TRY(sella_text_format(&b->request, err, "%s %s HTTP/1.1\r\nHost: sella\r\n",
+                                o->body != NULL ? "POST" : "GET", o->path));
     if (o->api_key_file != NULL) {
         SELLA_TRY(sella_credential_read(o->api_key_file, &key, err));
         SELLA_TRY(sella_text_format(&b->request, err, "X-API-Key: %s\r\n", key));
     }
     if (o->body != NULL) {
-        SELLA_TRY(sella_text_format(&b->request, err, "Content-Type: application/json\r\nContent-Length: %zu\r\n", strlen(o->body)));
+        SELLA_TRY(sella_text_format(&b->request, err,
+                                    "Content-Type: application/json\r\nContent-Length: %zu\r\n",
+                                    strlen(o->body)));
     }
     SELLA_TRY(sella_text_format(&b->request, err, "\r\n%s", o->body != NULL ? o->body : ""));
 done:
@@ -149,7 +158,8 @@ static bool open_wire(const bench *b, wire *l)
         return false;
     }
     setsockopt(l->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(l->fd, (const struct sockaddr *)&b->address, b->address_bytes) != 0 || fcntl(l->fd, F_SETFL, O_NONBLOCK) != 0) {
+    if (connect(l->fd, (const struct sockaddr *)&b->address, b->address_bytes) != 0 ||
+        fcntl(l->fd, F_SETFL, O_NONBLOCK) != 0) {
         const int reason = errno;
         close(l->fd);
         l->fd = -1;
@@ -185,7 +195,8 @@ static void begin(bench *b, wire *l, double due)
 
 static void go_on_sending(bench *b, wire *l)
 {
-    const ssize_t n = send(l->fd, b->request.data + l->sent, b->request.size - l->sent, MSG_NOSIGNAL);
+    const ssize_t n =
+        send(l->fd, b->request.data + l->sent, b->request.size - l->sent, MSG_NOSIGNAL);
     if (n < 0) {
         if (errno != EAGAIN) {
             lose(b, l);
@@ -206,7 +217,8 @@ static bool read_head(wire *l)
         return false;
     }
     length += 17 + strspn(length + 17, " ");
-    if (sella_parse_int(length, strcspn(length, "\r"), 0, INT64_MAX / 2, "length", &bytes, NULL) != SELLA_OK) {
+    if (sella_parse_int(length, strcspn(length, "\r"), 0, INT64_MAX / 2, "length", &bytes, NULL) !=
+        SELLA_OK) {
         return false;
     }
     l->status = (l->head[9] - '0') * 100 + (l->head[10] - '0') * 10 + (l->head[11] - '0');
@@ -219,7 +231,8 @@ static bool go_on_reading(bench *b, wire *l)
 {
     char scrap[65536];
     const bool in_head = l->left < 0;
-    const ssize_t n = in_head ? recv(l->fd, l->head + l->used, HEAD - 1 - l->used, 0) : recv(l->fd, scrap, sizeof scrap, 0);
+    const ssize_t n = in_head ? recv(l->fd, l->head + l->used, HEAD - 1 - l->used, 0)
+                              : recv(l->fd, scrap, sizeof scrap, 0);
     if (n <= 0) {
         if (n == 0 || errno != EAGAIN) {
             lose(b, l);
@@ -263,7 +276,8 @@ done:
     return status;
 }
 
-/* How many requests are due by now: request i of an open loop at start + i / rate, none after the end. */
+/* How many requests are due by now: request i of an open loop at start + i / rate, none after the
+ * end. */
 static int64_t due_by(const bench *b, double now)
 {
     const double seconds = (now < b->end ? now : b->end) - b->start;
@@ -292,7 +306,8 @@ static sella_status turn(bench *b, double wait, sella_err *err)
     const struct timespec limit = {.tv_nsec = (long)(wait * 1e9)};
     for (int i = 0; i < n; i++) {
         const wire *l = &b->wire_n[i];
-        b->poll_n[i] = (struct pollfd){.fd = l->phase == PHASE_IDLE ? -1 : l->fd, .events = l->phase == PHASE_SENDING ? POLLOUT : POLLIN};
+        b->poll_n[i] = (struct pollfd){.fd = l->phase == PHASE_IDLE ? -1 : l->fd,
+                                       .events = l->phase == PHASE_SENDING ? POLLOUT : POLLIN};
     }
     if (ppoll(b->poll_n, (nfds_t)n, &limit, NULL) < 0 && errno != EINTR) {
         return sella_err_errno(err, "the connections", "waited for", errno);
@@ -340,7 +355,9 @@ static sella_status measure(bench *b, sella_err *err)
     }
     b->start = sella_now();
     b->end = b->start + o->seconds;
-    for (double now = b->start; now < b->end || (unfinished(b) && now < b->end + o->seconds + PATIENCE); now = sella_now()) {
+    for (double now = b->start;
+         now < b->end || (unfinished(b) && now < b->end + o->seconds + PATIENCE);
+         now = sella_now()) {
         if (sella_stop_wanted(o->talk)) {
             SELLA_TRY(sella_err_set(err, SELLA_INTERRUPTED, "interrupted"));
         }
@@ -355,13 +372,17 @@ done:
 
 static sella_status check(const sella_serve_bench_options *o, sella_err *err)
 {
-    if (o->url == NULL || o->path == NULL || o->connections < 1 || o->connections > 10000 || !(o->seconds > 0) || !(o->rate >= 0)) {
-        return sella_err_set(err, SELLA_ARG, "a bench needs a server's address, a path, 1 to 10000 connections, a time above 0 and a rate of 0 or more");
+    if (o->url == NULL || o->path == NULL || o->connections < 1 || o->connections > 10000 ||
+        !(o->seconds > 0) || !(o->rate >= 0)) {
+        return sella_err_set(err, SELLA_ARG,
+                             "a bench needs a server's address, a path, 1 to 10000 connections, a "
+                             "time above 0 and a rate of 0 or more");
     }
     return SELLA_OK;
 }
 
-sella_status sella_serve_bench(const sella_serve_bench_options *options, sella_serve_figures *out, sella_err *err)
+sella_status sella_serve_bench(const sella_serve_bench_options *options, sella_serve_figures *out,
+                               sella_err *err)
 {
     sella_status status = SELLA_OK;
     bench b = {.options = options};

@@ -17,14 +17,18 @@ sella_status sella_credential_read(const char *path, char **key, sella_err *err)
     size_t bytes = 0;
     while (bytes < map.size && map.data[bytes] != '\n' && map.data[bytes] != '\r') {
         if (map.data[bytes] <= ' ' || map.data[bytes] > '~') {
-            status = sella_err_set(err, SELLA_FORMAT, "%s: the key may hold printable ASCII without blanks only", path);
+            status =
+                sella_err_set(err, SELLA_FORMAT,
+                              "%s: the key may hold printable ASCII without blanks only", path);
             break;
         }
         bytes++;
     }
     if (status == SELLA_OK && (bytes < SELLA_KEY_MIN || bytes > SELLA_KEY_MAX)) {
-        status = sella_err_set(err, SELLA_FORMAT, "%s: the key in its first line has %zu characters; expected %d to %d", path, bytes, SELLA_KEY_MIN,
-                               SELLA_KEY_MAX);
+        status =
+            sella_err_set(err, SELLA_FORMAT,
+                          "%s: the key in its first line has %zu characters; expected %d to %d",
+                          path, bytes, SELLA_KEY_MIN, SELLA_KEY_MAX);
     }
     if (status == SELLA_OK && (*key = strndup((const char *)map.data, bytes)) == NULL) {
         status = sella_err_memory(err, "a key", bytes);

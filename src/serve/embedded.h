@@ -1,4 +1,5 @@
-/* embedded.h - files of this folder that stand in the program as they are; the Makefile makes an object of each.
+/* embedded.h - files of this folder that stand in the program as they are; the Makefile makes an
+ * object of each.
  *
  * Memory:   static, [..._end - ...] bytes, not zero-terminated.
  * Threads:  pure.

@@ -23,7 +23,8 @@ void sella_reply_text(sella_exchange *x, int code, const char *type, char *text,
     x->bytes = text != NULL ? bytes : 0;
 }
 
-void sella_reply_static(sella_exchange *x, int code, const char *type, const char *text, size_t bytes)
+void sella_reply_static(sella_exchange *x, int code, const char *type, const char *text,
+                        size_t bytes)
 {
     drop_reply(x);
     x->code = code;

@@ -1,9 +1,12 @@
 /* exchange.h - one request and its reply, on its way through the server.
  *
- * Does:     The connection thread makes it (serve/http.c), a route's `parse` checks the request, its `work` fills the reply with
- *           sella_reply_json, sella_reply_static or sella_problem, the connection thread sends it.
- * Memory:   owned by the connection thread, except between its place in a queue and sella_exchange_answer. With a stream: serve/stream.h.
- * Threads:  one thread at a time has it; with a stream its worker and the connection thread have it together.
+ * Does:     The connection thread makes it (serve/http.c), a route's `parse` checks the request,
+ *           its `work` fills the reply with sella_reply_json, sella_reply_static or sella_problem,
+ *           the connection thread sends it.
+ * Memory:   owned by the connection thread, except between its place in a queue and
+ *           sella_exchange_answer. With a stream: serve/stream.h.
+ * Threads:  one thread at a time has it; with a stream its worker and the connection thread have it
+ *           together.
  */
 #ifndef SELLA_SERVE_EXCHANGE_H
 #define SELLA_SERVE_EXCHANGE_H
@@ -33,7 +36,8 @@ typedef struct sella_exchange {
     const char *tail;         /* what stands behind the route's prefix, into target.path; "" */
     char client[SELLA_CLIENT_MAX];
     sella_text body;
-    bool began, queued, answered, counted; /* counted: in the server's number of requests under way */
+    /* counted: in the server's number of requests under way */
+    bool began, queued, answered, counted;
     size_t body_bytes;                     /* received, kept or not */
     double arrived, enqueued, taken, done; /* monotonic seconds; 0: never */
 
@@ -61,12 +65,14 @@ typedef struct sella_exchange {
 void sella_reply_json(sella_exchange *x, int code, json_t *value);
 /* Takes the text (malloc'd). */
 void sella_reply_text(sella_exchange *x, int code, const char *type, char *text, size_t bytes);
-void sella_reply_static(sella_exchange *x, int code, const char *type, const char *text, size_t bytes);
+void sella_reply_static(sella_exchange *x, int code, const char *type, const char *text,
+                        size_t bytes);
 
 /* Free what it holds and itself. */
 void sella_exchange_free(sella_exchange *x);
 
-/* The reply is complete, or the last line of its stream: the connection thread does the rest. Not to be touched afterwards. */
+/* The reply is complete, or the last line of its stream: the connection thread does the rest. Not
+ * to be touched afterwards. */
 void sella_exchange_answer(sella_exchange *x);
 
 #endif

@@ -12,11 +12,18 @@ typedef struct export {
 static sella_status hand_on(void *context, const sella_stored *stored, sella_err *err)
 {
     const export *e = context;
-    const sella_grow_row row = {.user = stored->user, .item = stored->item, .title = stored->title, .label = stored->label, .time = stored->time};
+    const sella_grow_row row = {.user = stored->user,
+                                .item = stored->item,
+                                .title = stored->title,
+                                .label = stored->label,
+                                .time = stored->time};
     return e->row(e->context, &row, err);
 }
 
-static sella_status rows(void *user, sella_status (*row)(void *context, const sella_grow_row *row, sella_err *err), void *context, sella_err *err)
+static sella_status rows(void *user,
+                         sella_status (*row)(void *context, const sella_grow_row *row,
+                                             sella_err *err),
+                         void *context, sella_err *err)
 {
     export *e = user;
     e->row = row;
@@ -24,7 +31,8 @@ static sella_status rows(void *user, sella_status (*row)(void *context, const se
     return sella_store_each(e->store, hand_on, e, err);
 }
 
-sella_status sella_export_feedback(const sella_export_options *options, const sella_talk *talk, char **json, sella_err *err)
+sella_status sella_export_feedback(const sella_export_options *options, const sella_talk *talk,
+                                   char **json, sella_err *err)
 {
     sella_status status = SELLA_OK;
     export e = {0};

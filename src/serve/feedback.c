@@ -24,13 +24,15 @@ static sella_status parse_label(const json_t *value, const char *where, int *lab
     return SELLA_OK;
 }
 
-static sella_status parse_event(json_t *object, const char *where, int64_t now, sella_event *out, sella_err *err)
+static sella_status parse_event(json_t *object, const char *where, int64_t now, sella_event *out,
+                                sella_err *err)
 {
     static const char *const names[] = {"user", "item", "label", "time", "id"};
     sella_status status = SELLA_OK;
     char place[64];
     if (!json_is_object(object)) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: expected an object with user, item, label and time", where);
+        return sella_err_set(err, SELLA_FORMAT,
+                             "%s: expected an object with user, item, label and time", where);
     }
     SELLA_TRY(sella_ask_keys(object, names, sizeof names / sizeof *names, where, err));
     snprintf(place, sizeof place, "%s.user", where);
@@ -43,7 +45,9 @@ static sella_status parse_event(json_t *object, const char *where, int64_t now, 
     if (time != NULL) {
         json_int_t number;
         if (!sella_ask_whole(time, &number) || number < TIME_MIN || number > TIME_MAX) {
-            SELLA_TRY(sella_err_set(err, SELLA_FORMAT, "%s.time: expected whole seconds since 1970 (UTC), years 1 to 9999", where));
+            SELLA_TRY(sella_err_set(
+                err, SELLA_FORMAT,
+                "%s.time: expected whole seconds since 1970 (UTC), years 1 to 9999", where));
         }
         out->time = number;
     }
@@ -61,7 +65,8 @@ static sella_status parse_all(sella_feedback *events, int64_t now, sella_err *er
     const size_t count = batch ? json_array_size(events->body) : 1;
     char where[32] = "body";
     if (count == 0 || count > SELLA_FEEDBACK_MAX) {
-        return sella_err_set(err, SELLA_FORMAT, "body: has %zu events; expected 1 to %d", count, SELLA_FEEDBACK_MAX);
+        return sella_err_set(err, SELLA_FORMAT, "body: has %zu events; expected 1 to %d", count,
+                             SELLA_FEEDBACK_MAX);
     }
     events->event_n = sella_alloc(count, sizeof *events->event_n, "the events of a request", err);
     if (events->event_n == NULL) {
@@ -71,7 +76,8 @@ static sella_status parse_all(sella_feedback *events, int64_t now, sella_err *er
         if (batch) {
             snprintf(where, sizeof where, "body[%zu]", i);
         }
-        sella_status status = parse_event(batch ? json_array_get(events->body, i) : events->body, where, now, &events->event_n[i], err);
+        sella_status status = parse_event(batch ? json_array_get(events->body, i) : events->body,
+                                          where, now, &events->event_n[i], err);
         if (status != SELLA_OK) {
             return status;
         }
@@ -80,7 +86,8 @@ static sella_status parse_all(sella_feedback *events, int64_t now, sella_err *er
     return SELLA_OK;
 }
 
-sella_status sella_feedback_parse(const char *body, size_t bytes, int64_t now, sella_feedback **out, sella_err *err)
+sella_status sella_feedback_parse(const char *body, size_t bytes, int64_t now, sella_feedback **out,
+                                  sella_err *err)
 {
     sella_feedback *events = sella_alloc(1, sizeof *events, "a request", err);
     *out = NULL;

@@ -1,6 +1,7 @@
 /* feedback.h - bodies of feedback requests, checked: what users did.
  *
- * Does:     One object {user, item, label, time, id?} or a list of them -> events -> sella_feedback_free.
+ * Does:     One object {user, item, label, time, id?} or a list of them -> events ->
+ *           sella_feedback_free.
  * Memory:   texts are borrowed from the object.
  * Threads:  one object per thread.
  * Not here: keeping them (serve/store.h).
@@ -31,7 +32,8 @@ typedef struct sella_feedback {
 } sella_feedback;
 
 /* now: the time of events that name none. Returns: SELLA_FORMAT with a sentence; SELLA_MEMORY. */
-sella_status sella_feedback_parse(const char *body, size_t bytes, int64_t now, sella_feedback **out, sella_err *err);
+sella_status sella_feedback_parse(const char *body, size_t bytes, int64_t now, sella_feedback **out,
+                                  sella_err *err);
 void sella_feedback_free(sella_feedback *events);
 
 #endif

@@ -28,7 +28,8 @@ void sella_handle_metrics(sella_exchange *x, sella_loaded *loaded)
 {
     (void)loaded;
     char *text = sella_metrics_text(x->server->metrics, x->server);
-    sella_reply_text(x, 200, "text/plain; version=0.0.4; charset=utf-8", text, text != NULL ? strlen(text) : 0);
+    sella_reply_text(x, 200, "text/plain; version=0.0.4; charset=utf-8", text,
+                     text != NULL ? strlen(text) : 0);
 }
 
 /* The facts about the run, without the server's paths. */
@@ -36,7 +37,8 @@ void sella_handle_model(sella_exchange *x, sella_loaded *loaded)
 {
     sella_err err = {0};
     json_t *info = NULL;
-    sella_status status = sella_json_parse(loaded->info, strlen(loaded->info), "the run", &info, &err);
+    sella_status status =
+        sella_json_parse(loaded->info, strlen(loaded->info), "the run", &info, &err);
     if (status != SELLA_OK) {
         sella_problem_status(x, status, &err);
         return;
@@ -61,5 +63,6 @@ void sella_handle_openapi(sella_exchange *x, sella_loaded *loaded)
 void sella_handle_page(sella_exchange *x, sella_loaded *loaded)
 {
     (void)loaded;
-    sella_reply_static(x, 200, "text/html; charset=utf-8", sella_embedded_page_html, (size_t)(sella_embedded_page_html_end - sella_embedded_page_html));
+    sella_reply_static(x, 200, "text/html; charset=utf-8", sella_embedded_page_html,
+                       (size_t)(sella_embedded_page_html_end - sella_embedded_page_html));
 }

@@ -34,7 +34,8 @@ void sella_parse_explain(sella_exchange *x)
     parse(x, SELLA_ASK_EXPLAIN);
 }
 
-/* A failed call of the engine. The request was well formed (parse): what is malformed now is the server's own file. */
+/* A failed call of the engine. The request was well formed (parse): what is malformed now is the
+ * server's own file. */
 static void refuse(sella_exchange *x, sella_status status, const sella_err *err)
 {
     if (status != SELLA_OK) {
@@ -42,8 +43,10 @@ static void refuse(sella_exchange *x, sella_status status, const sella_err *err)
     }
 }
 
-/* Who is asked about: the given history, else what is known of the user now. The request borrows from ask and profile. */
-static sella_status resolve(const sella_exchange *x, const sella_loaded *loaded, sella_profile *profile, sella_request *out, sella_err *err)
+/* Who is asked about: the given history, else what is known of the user now. The request borrows
+ * from ask and profile. */
+static sella_status resolve(const sella_exchange *x, const sella_loaded *loaded,
+                            sella_profile *profile, sella_request *out, sella_err *err)
 {
     const sella_ask *ask = x->ask;
     sella_status status = SELLA_OK;
@@ -78,10 +81,12 @@ void sella_handle_score(sella_exchange *x, sella_loaded *loaded)
         SELLA_TRY(SELLA_MEMORY);
     }
     SELLA_TRY(resolve(x, loaded, &profile, &request, &err));
-    SELLA_TRY(sella_engine_score(loaded->engine, &request, ask->items.id_n, ask->items.count, score_k, &err));
+    SELLA_TRY(sella_engine_score(loaded->engine, &request, ask->items.id_n, ask->items.count,
+                                 score_k, &err));
     json_t *scores = json_array();
     for (int i = 0; i < ask->items.count; i++) {
-        json_array_append_new(scores, json_pack("{s:s, s:o}", "item", ask->items.id_n[i], "score", sella_json_real(score_k[i])));
+        json_array_append_new(scores, json_pack("{s:s, s:o}", "item", ask->items.id_n[i], "score",
+                                                sella_json_real(score_k[i])));
     }
     sella_reply_json(x, 200, json_pack("{s:o, s:o}", "user", user_json(ask), "scores", scores));
 done:
@@ -90,11 +95,14 @@ done:
     free(score_k);
 }
 
-/* What the request and the user's own feedback rule out: ids of the catalogue, owned list of borrowed texts. */
-static sella_status excluded(const sella_ask *ask, const sella_profile *profile, const char ***out, int *count, sella_err *err)
+/* What the request and the user's own feedback rule out: ids of the catalogue, owned list of
+ * borrowed texts. */
+static sella_status excluded(const sella_ask *ask, const sella_profile *profile, const char ***out,
+                             int *count, sella_err *err)
 {
     *count = 0;
-    *out = sella_alloc((size_t)ask->exclude.count + (size_t)profile->disliked_count, sizeof **out, "the exclusions", err);
+    *out = sella_alloc((size_t)ask->exclude.count + (size_t)profile->disliked_count, sizeof **out,
+                       "the exclusions", err);
     if (*out == NULL) {
         return SELLA_MEMORY;
     }
@@ -107,8 +115,10 @@ static sella_status excluded(const sella_ask *ask, const sella_profile *profile,
     return SELLA_OK;
 }
 
-/* How the score of an item comes about (docs/explain.md), without the maps of attention unless they are wanted. */
-static sella_status explain(sella_loaded *loaded, const sella_request *request, const char *item, bool attention, json_t **out, sella_err *err)
+/* How the score of an item comes about (docs/explain.md), without the maps of attention unless they
+ * are wanted. */
+static sella_status explain(sella_loaded *loaded, const sella_request *request, const char *item,
+                            bool attention, json_t **out, sella_err *err)
 {
     char *text = NULL;
     sella_status status = sella_engine_explain(loaded->engine, request, item, NULL, &text, err);
@@ -116,7 +126,8 @@ static sella_status explain(sella_loaded *loaded, const sella_request *request, 
         status = sella_json_parse(text, strlen(text), "the explanation", out, err);
     }
     if (status == SELLA_OK && !attention) {
-        json_object_del(json_object_get(*out, "attention"), "head_mean"); // tokens x tokens numbers for each layer
+        /* tokens x tokens numbers for each layer */
+        json_object_del(json_object_get(*out, "attention"), "head_mean");
     }
     free(text);
     return status;
@@ -138,8 +149,10 @@ done:
     sella_profile_release(&profile);
 }
 
-/* Put "why": {"terms", "without"} into each item of an answer; null from when the request's time is over. */
-static sella_status add_reasons(const sella_exchange *x, sella_loaded *loaded, const sella_request *request, json_t *items, sella_err *err)
+/* Put "why": {"terms", "without"} into each item of an answer; null from when the request's time is
+ * over. */
+static sella_status add_reasons(const sella_exchange *x, sella_loaded *loaded,
+                                const sella_request *request, json_t *items, sella_err *err)
 {
     size_t index;
     json_t *entry;
@@ -152,11 +165,14 @@ static sella_status add_reasons(const sella_exchange *x, sella_loaded *loaded, c
             json_object_set_new(entry, "why", json_null());
             continue;
         }
-        sella_status status = explain(loaded, request, json_string_value(json_object_get(entry, "item")), false, &why, err);
+        sella_status status = explain(
+            loaded, request, json_string_value(json_object_get(entry, "item")), false, &why, err);
         if (status != SELLA_OK) {
             return status;
         }
-        json_object_set_new(entry, "why", json_pack("{s:O, s:O}", "terms", json_object_get(why, "terms"), "without", json_object_get(why, "without")));
+        json_object_set_new(entry, "why",
+                            json_pack("{s:O, s:O}", "terms", json_object_get(why, "terms"),
+                                      "without", json_object_get(why, "without")));
         json_decref(why);
     }
     return SELLA_OK;
@@ -166,17 +182,21 @@ static json_t *ranked_json(const sella_ranked *ranked_k, int count)
 {
     json_t *items = json_array();
     for (int i = 0; i < count; i++) {
-        json_array_append_new(items, json_pack("{s:s, s:s, s:o, s:o, s:b}", "item", ranked_k[i].item, "title", ranked_k[i].title, "score",
-                                               sella_json_real(ranked_k[i].score), "retrieved", sella_json_real(ranked_k[i].retrieved), "rescored",
-                                               ranked_k[i].rescored));
+        json_array_append_new(items, json_pack("{s:s, s:s, s:o, s:o, s:b}", "item",
+                                               ranked_k[i].item, "title", ranked_k[i].title,
+                                               "score", sella_json_real(ranked_k[i].score),
+                                               "retrieved", sella_json_real(ranked_k[i].retrieved),
+                                               "rescored", ranked_k[i].rescored));
     }
     return items;
 }
 
-/* {"event":what,"items":[...]}: a line of a streamed answer. Returns: non-zero when nobody reads it. */
+/* {"event":what,"items":[...]}: a line of a streamed answer. Returns: non-zero when nobody reads
+ * it. */
 static int tell(sella_exchange *x, const char *what, const sella_ranked *ranked_n, int count)
 {
-    return !sella_stream_line(x, json_pack("{s:s, s:o}", "event", what, "items", ranked_json(ranked_n, count)));
+    return !sella_stream_line(
+        x, json_pack("{s:s, s:o}", "event", what, "items", ranked_json(ranked_n, count)));
 }
 
 static int tell_retrieved(void *user, const sella_ranked *first_k, int count)
@@ -196,11 +216,13 @@ void sella_handle_recommend(sella_exchange *x, sella_loaded *loaded)
     sella_request request;
     sella_err err = {0};
     sella_status status = SELLA_OK;
-    sella_rank_options options = {.k = ask->k, .include_seen = ask->include_seen, .retrieve_k = ask->retrieve_k};
+    sella_rank_options options = {
+        .k = ask->k, .include_seen = ask->include_seen, .retrieve_k = ask->retrieve_k};
     const char **exclude_n = NULL;
     json_t *items = NULL;
     int count = 0;
-    sella_ranked *ranked_k = sella_alloc((size_t)ask->k, sizeof *ranked_k, "the recommendations", &err);
+    sella_ranked *ranked_k =
+        sella_alloc((size_t)ask->k, sizeof *ranked_k, "the recommendations", &err);
     if (ranked_k == NULL) {
         SELLA_TRY(SELLA_MEMORY);
     }
@@ -209,7 +231,8 @@ void sella_handle_recommend(sella_exchange *x, sella_loaded *loaded)
     options.exclude_n = exclude_n;
     options.candidate_n = ask->items.given ? ask->items.id_n : NULL;
     options.n = ask->items.count;
-    if (ask->budget_ms > 0) { // counted from the request's arrival; a budget that is over leaves the first step's scores
+    /* counted from the request's arrival; a budget that is over leaves the first step's scores */
+    if (ask->budget_ms > 0) {
         const double left = ask->budget_ms - 1e3 * (sella_now() - x->arrived);
         options.budget_ms = left > BUDGET_MIN ? left : BUDGET_MIN;
     }

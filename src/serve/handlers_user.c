@@ -19,11 +19,14 @@ void sella_handle_user(sella_exchange *x, sella_loaded *loaded)
     }
     json_t *disliked = json_array();
     for (int i = 0; i < profile.disliked_count; i++) {
-        json_array_append_new(disliked, json_pack("{s:s, s:s}", "item", profile.disliked_n[i], "title",
-                                                  sella_engine_item_title(loaded->engine, profile.disliked_n[i])));
+        json_array_append_new(
+            disliked, json_pack("{s:s, s:s}", "item", profile.disliked_n[i], "title",
+                                sella_engine_item_title(loaded->engine, profile.disliked_n[i])));
     }
-    sella_reply_json(x, 200, json_pack("{s:s, s:b, s:O, s:o}", "user", x->tail, "known", sella_engine_has_user(loaded->engine, x->tail), "history",
-                                       profile.history, "disliked", disliked));
+    sella_reply_json(x, 200,
+                     json_pack("{s:s, s:b, s:O, s:o}", "user", x->tail, "known",
+                               sella_engine_has_user(loaded->engine, x->tail), "history",
+                               profile.history, "disliked", disliked));
     sella_profile_release(&profile);
 }
 
@@ -57,18 +60,22 @@ void sella_handle_items(sella_exchange *x, sella_loaded *loaded)
     sella_status status = SELLA_OK;
     const bool by_id = sella_target_query(&x->target, "id") != NULL;
     if (by_id == (query != NULL)) {
-        SELLA_TRY(sella_err_set(&err, SELLA_ARG, "query: %s; expected either words of a title, as in /v1/items?query=toy, or ids, "
-                                "as in /v1/items?id=1&id=2", by_id ? "stands beside id" : "is missing"));
+        SELLA_TRY(sella_err_set(&err, SELLA_ARG,
+                                "query: %s; expected either words of a title, as in "
+                                "/v1/items?query=toy, or ids, as in /v1/items?id=1&id=2",
+                                by_id ? "stands beside id" : "is missing"));
     }
     if (by_id && limit_text != NULL) {
-        SELLA_TRY(sella_err_set(&err, SELLA_ARG, "limit: stands beside id; expected it beside query"));
+        SELLA_TRY(
+            sella_err_set(&err, SELLA_ARG, "limit: stands beside id; expected it beside query"));
     }
     if (by_id) {
         sella_reply_json(x, 200, items_by_id(&x->target, loaded));
         goto done;
     }
     if (limit_text != NULL) {
-        SELLA_TRY(sella_parse_int(limit_text, strlen(limit_text), 1, ITEMS_MAX, "limit", &limit, &err));
+        SELLA_TRY(
+            sella_parse_int(limit_text, strlen(limit_text), 1, ITEMS_MAX, "limit", &limit, &err));
     }
     SELLA_TRY(sella_engine_items(loaded->engine, query, (int)limit, &text, &err));
     SELLA_TRY(sella_json_parse(text, strlen(text), "the items", &items, &err));
@@ -84,7 +91,8 @@ done:
 void sella_parse_feedback(sella_exchange *x)
 {
     sella_err err = {0};
-    sella_status status = sella_feedback_parse(x->body.data, x->body.size, (int64_t)time(NULL), &x->feedback, &err);
+    sella_status status =
+        sella_feedback_parse(x->body.data, x->body.size, (int64_t)time(NULL), &x->feedback, &err);
     if (status != SELLA_OK) {
         sella_problem_status(x, status, &err);
     }

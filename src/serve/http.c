@@ -1,8 +1,10 @@
 /* http.c - requests on libmicrohttpd (serve/http.h).
  *
- * Easy to get wrong: a reply that is queued in the first call of the handler, before the (maybe empty) body is read, makes libmicrohttpd close the
- * connection: replies go out in a later call, except to a body that is announced too large. A connection is suspended before its request is queued, since
- * the worker may answer at once. Every suspended connection must be resumed before the daemon is stopped.
+ * Easy to get wrong: a reply that is queued in the first call of the handler, before the (maybe
+ * empty) body is read, makes libmicrohttpd close the connection: replies go out in a later call,
+ * except to a body that is announced too large. A connection is suspended before its request is
+ * queued, since the worker may answer at once. Every suspended connection must be resumed before
+ * the daemon is stopped.
  */
 #include "serve/http.h"
 
@@ -24,7 +26,8 @@
 #include "serve/stream.h"
 #include "serve/watch.h"
 
-/* Bytes of a connection's buffers; of a body that is read to be thrown away; that are asked of a stream at once. */
+/* Bytes of a connection's buffers; of a body that is read to be thrown away; that are asked of a
+ * stream at once. */
 enum { HEADERS_MAX = 32 << 10, DISCARD_MAX = 4 << 20, PORTION = 16 << 10 };
 
 struct sella_http {
@@ -35,11 +38,12 @@ struct sella_http {
 /* What the watch holds of a connection; NULL: nothing. */
 static sella_watched *watched_of(struct MHD_Connection *connection)
 {
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     return info != NULL ? info->socket_context : NULL;
 }
 
-/* --- one request ------------------------------------------------------------------------------------------------ */
+/* --- one request ------------------------------------------------------------ */
 
 static void *on_target(void *cls, const char *uri, struct MHD_Connection *connection)
 {
@@ -62,13 +66,16 @@ static void *on_target(void *cls, const char *uri, struct MHD_Connection *connec
     return x;
 }
 
-/* The client's name: the peer's address, or the last entry of the header that a trusted proxy sets. */
+/* The client's name: the peer's address, or the last entry of the header that a trusted proxy
+ * sets. */
 static void name_client(sella_exchange *x)
 {
-    const char *header = x->server->client_header != NULL
-                             ? MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, x->server->client_header)
-                             : NULL;
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const char *header =
+        x->server->client_header != NULL
+            ? MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, x->server->client_header)
+            : NULL;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     const struct sockaddr *peer = info != NULL ? info->client_addr : NULL;
     memcpy(x->client, "unknown", 8);
     if (header != NULL) {
@@ -80,11 +87,14 @@ static void name_client(sella_exchange *x)
             snprintf(x->client, sizeof x->client, "%.40s", last);
         }
     } else if (peer != NULL && peer->sa_family == AF_INET) {
-        inet_ntop(AF_INET, &((const struct sockaddr_in *)peer)->sin_addr, x->client, sizeof x->client);
+        inet_ntop(AF_INET, &((const struct sockaddr_in *)peer)->sin_addr, x->client,
+                  sizeof x->client);
     } else if (peer != NULL && peer->sa_family == AF_INET6) {
-        inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)peer)->sin6_addr, x->client, sizeof x->client);
+        inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)peer)->sin6_addr, x->client,
+                  sizeof x->client);
     }
-    if (sella_utf8_valid(x->client, strlen(x->client)) != strlen(x->client)) { // cut within a character
+    /* cut within a character */
+    if (sella_utf8_valid(x->client, strlen(x->client)) != strlen(x->client)) {
         memcpy(x->client, "unknown", 8);
     }
 }
@@ -98,20 +108,26 @@ static bool says_json(const char *type)
 {
     static const char json[] = "application/json";
     const size_t bytes = sizeof json - 1;
-    return type != NULL && strncasecmp(type, json, bytes) == 0 && (type[bytes] == '\0' || type[bytes] == ';' || type[bytes] == ' ');
+    return type != NULL && strncasecmp(type, json, bytes) == 0 &&
+           (type[bytes] == '\0' || type[bytes] == ';' || type[bytes] == ' ');
 }
 
-/* Everything that can be said before the body: route, key, type and announced size. Fills a problem in x when something is wrong. */
+/* Everything that can be said before the body: route, key, type and announced size. Fills a problem
+ * in x when something is wrong. */
 static void check_head(sella_exchange *x)
 {
     sella_server *server = x->server;
     const char *length = header_of(x, MHD_HTTP_HEADER_CONTENT_LENGTH);
     const int code = sella_route_find(x->method, x->target.path, &x->route, &x->tail, &x->allow);
     const bool open = server->key == NULL || (x->route != NULL && x->route->open);
-    if (!open && !sella_credential_right(server->key, header_of(x, "Authorization"), header_of(x, "X-API-Key"))) {
-        x->challenge = strcmp(x->target.path, "/") == 0 ? "Basic realm=\"sella\", charset=\"UTF-8\"" : "Bearer realm=\"sella\"";
+    if (!open && !sella_credential_right(server->key, header_of(x, "Authorization"),
+                                         header_of(x, "X-API-Key"))) {
+        x->challenge = strcmp(x->target.path, "/") == 0 ? "Basic realm=\"sella\", charset=\"UTF-8\""
+                                                        : "Bearer realm=\"sella\"";
         x->allow = NULL;
-        sella_problem(x, 401, "a key is needed: Authorization: Bearer KEY, X-API-Key: KEY, or Basic with the key as password");
+        sella_problem(x, 401,
+                      "a key is needed: Authorization: Bearer KEY, X-API-Key: KEY, or Basic with "
+                      "the key as password");
     } else if (code == 404) {
         sella_problem(x, 404, "there is nothing at this path; /openapi.json lists what there is");
     } else if (code == 405) {
@@ -123,14 +139,17 @@ static void check_head(sella_exchange *x)
     } else if (!x->route->early && !atomic_load(&server->ready)) {
         x->retry_after = 1;
         sella_problem(x, 503, "the run is being loaded");
-    } else if (strcmp(x->route->method, "POST") == 0 && !says_json(header_of(x, MHD_HTTP_HEADER_CONTENT_TYPE))) {
+    } else if (strcmp(x->route->method, "POST") == 0 &&
+               !says_json(header_of(x, MHD_HTTP_HEADER_CONTENT_TYPE))) {
         sella_problem(x, 415, "expected a body with Content-Type: application/json");
     }
     x->lines = sella_stream_asked(header_of(x, "Accept"));
     int64_t announced = 0;
-    if (length != NULL && (sella_parse_int(length, strlen(length), 0, INT64_MAX, "Content-Length", &announced, NULL) != SELLA_OK ||
+    if (length != NULL && (sella_parse_int(length, strlen(length), 0, INT64_MAX, "Content-Length",
+                                           &announced, NULL) != SELLA_OK ||
                            announced > (int64_t)server->options.body_limit)) {
-        sella_problem(x, 413, "the body is announced with %.20s bytes; expected at most %zu", length, server->options.body_limit);
+        sella_problem(x, 413, "the body is announced with %.20s bytes; expected at most %zu",
+                      length, server->options.body_limit);
         x->close = announced > DISCARD_MAX;
     }
 }
@@ -139,8 +158,11 @@ static enum MHD_Result take_body(sella_exchange *x, const char *data, size_t byt
 {
     const size_t limit = x->server->options.body_limit;
     x->body_bytes += bytes;
-    if (x->body_bytes > limit + DISCARD_MAX || sella_now() - x->arrived > x->server->options.timeout) {
-        return MHD_NO; // closes the connection: whoever sends so much, or so slowly, does not wait for an answer
+    if (x->body_bytes > limit + DISCARD_MAX ||
+        sella_now() - x->arrived > x->server->options.timeout) {
+        /* closes the connection: whoever sends so much, or so slowly, does not wait for an
+         * answer */
+        return MHD_NO;
     }
     if (x->code != 0) {
         return MHD_YES;
@@ -157,7 +179,9 @@ static ssize_t more_of_stream(void *cls, uint64_t position, char *out, size_t ro
 {
     const ssize_t got = sella_stream_read(cls, out, room);
     (void)position;
-    return got == -1 ? MHD_CONTENT_READER_END_OF_STREAM : got == -2 ? MHD_CONTENT_READER_END_WITH_ERROR : got;
+    return got == -1   ? MHD_CONTENT_READER_END_OF_STREAM
+           : got == -2 ? MHD_CONTENT_READER_END_WITH_ERROR
+                       : got;
 }
 
 static enum MHD_Result send_reply(sella_exchange *x)
@@ -167,13 +191,15 @@ static enum MHD_Result send_reply(sella_exchange *x)
         return MHD_NO; // no memory for a reply
     }
     if (x->stream != NULL) {
-        response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, PORTION, more_of_stream, x, NULL);
+        response =
+            MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, PORTION, more_of_stream, x, NULL);
     } else if (x->reply != NULL) {
         response = MHD_create_response_from_buffer(x->bytes, x->reply, MHD_RESPMEM_MUST_FREE);
         x->reply = response != NULL ? NULL : x->reply;
     } else {
         static const char nothing[1] = "";
-        void *fixed = (void *)(uintptr_t)(x->fixed != NULL ? x->fixed : nothing); // libmicrohttpd only reads it
+        /* libmicrohttpd only reads it */
+        void *fixed = (void *)(uintptr_t)(x->fixed != NULL ? x->fixed : nothing);
         response = MHD_create_response_from_buffer(x->bytes, fixed, MHD_RESPMEM_PERSISTENT);
     }
     if (response == NULL) {
@@ -186,12 +212,14 @@ static enum MHD_Result send_reply(sella_exchange *x)
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     if (strncmp(x->type, "text/html", 9) == 0) {
         MHD_add_response_header(response, "Content-Security-Policy",
-                                "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
-                                "base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
+                                "default-src 'none'; script-src 'unsafe-inline'; style-src "
+                                "'unsafe-inline'; img-src data:; connect-src 'self'; base-uri "
+                                "'none'; form-action 'none'; frame-ancestors 'none'");
         MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
     }
     if (x->stream != NULL) {
-        MHD_add_response_header(response, "X-Accel-Buffering", "no"); // nginx passes each line on as it comes
+        /* nginx passes each line on as it comes */
+        MHD_add_response_header(response, "X-Accel-Buffering", "no");
     }
     if (x->allow != NULL) {
         MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, x->allow);
@@ -219,7 +247,8 @@ static enum MHD_Result go(sella_exchange *x)
     if (x->code == 0 && x->route->place != SELLA_PLACE_HERE) {
         x->queued = true;
         MHD_suspend_connection(x->connection);
-        sella_server_dispatch(x->server, x); // x may be answered, but not gone: only this thread frees it
+        /* x may be answered, but not gone: only this thread frees it */
+        sella_server_dispatch(x->server, x);
         return MHD_YES;
     }
     if (x->code == 0) {
@@ -230,8 +259,9 @@ static enum MHD_Result go(sella_exchange *x)
     return send_reply(x);
 }
 
-static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method, const char *version,
-                                  const char *data, size_t *bytes, void **state)
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *data,
+                                  size_t *bytes, void **state)
 {
     sella_exchange *x = *state;
     (void)cls;
@@ -243,7 +273,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     if (!x->began) {
         x->began = true;
         sella_watch_begun(x->server->watch, watched_of(connection));
-        snprintf(x->method, sizeof x->method, "%.15s", sella_utf8_valid(method, strlen(method)) == strlen(method) ? method : "?");
+        snprintf(x->method, sizeof x->method, "%.15s",
+                 sella_utf8_valid(method, strlen(method)) == strlen(method) ? method : "?");
         name_client(x);
         if (x->code == 0) {
             check_head(x);
@@ -285,7 +316,8 @@ void sella_exchange_answer(sella_exchange *x)
     }
 }
 
-static void on_completed(void *cls, struct MHD_Connection *connection, void **state, enum MHD_RequestTerminationCode how)
+static void on_completed(void *cls, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode how)
 {
     sella_server *server = cls;
     sella_exchange *x = *state;
@@ -304,11 +336,13 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **st
     sella_watch_waits(server->watch, watched_of(connection));
 }
 
-static void on_connection(void *cls, struct MHD_Connection *connection, void **state, enum MHD_ConnectionNotificationCode what)
+static void on_connection(void *cls, struct MHD_Connection *connection, void **state,
+                          enum MHD_ConnectionNotificationCode what)
 {
     sella_server *server = cls;
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
-        const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        const union MHD_ConnectionInfo *info =
+            MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
         *state = info != NULL ? sella_watch_opened(server->watch, info->connect_fd) : NULL;
         sella_metrics_connection(server->metrics, 1);
     } else { // before its socket is closed
@@ -318,10 +352,11 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
     }
 }
 
-/* --- the daemon --------------------------------------------------------------------------------------------------- */
+/* --- the daemon ------------------------------------------------------------ */
 
 /* host (numeric) and port as a socket address. */
-static sella_status address_of(const char *host, int port, struct sockaddr_storage *out, socklen_t *bytes, sella_err *err)
+static sella_status address_of(const char *host, int port, struct sockaddr_storage *out,
+                               socklen_t *bytes, sella_err *err)
 {
     struct sockaddr_in *four = (struct sockaddr_in *)out;
     struct sockaddr_in6 *six = (struct sockaddr_in6 *)out;
@@ -336,7 +371,10 @@ static sella_status address_of(const char *host, int port, struct sockaddr_stora
         six->sin6_port = htons((uint16_t)port);
         *bytes = sizeof *six;
     } else {
-        return sella_err_set(err, SELLA_ARG, "'%s' is not an address to listen on; expected one like 127.0.0.1, 0.0.0.0 or ::1", host);
+        return sella_err_set(
+            err, SELLA_ARG,
+            "'%s' is not an address to listen on; expected one like 127.0.0.1, 0.0.0.0 or ::1",
+            host);
     }
     return SELLA_OK;
 }
@@ -366,7 +404,8 @@ static sella_status listen_at(const char *host, int port, int *out, int *got, se
         }
         return status;
     }
-    *got = ntohs(address.ss_family == AF_INET ? ((struct sockaddr_in *)&address)->sin_port : ((struct sockaddr_in6 *)&address)->sin6_port);
+    *got = ntohs(address.ss_family == AF_INET ? ((struct sockaddr_in *)&address)->sin_port
+                                              : ((struct sockaddr_in6 *)&address)->sin6_port);
     *out = fd;
     return SELLA_OK;
 }
@@ -386,27 +425,33 @@ static sella_status read_pem(const char *path, char **out, sella_err *err)
 static sella_status start_daemon(sella_server *server, sella_http *http, int fd, sella_err *err)
 {
     const bool tls = http->cert != NULL;
-    // poll, not epoll: libmicrohttpd 0.9.75 misses the end of a connection whose last bytes came with it, and keeps it until its timeout
-    const unsigned int flags = MHD_USE_POLL_INTERNALLY | MHD_ALLOW_SUSPEND_RESUME | (tls ? MHD_USE_TLS : 0u);
+    /* poll, not epoll: libmicrohttpd 0.9.75 misses the end of a connection whose last bytes came
+     * with it, and keeps it until its timeout */
+    const unsigned int flags =
+        MHD_USE_POLL_INTERNALLY | MHD_ALLOW_SUSPEND_RESUME | (tls ? MHD_USE_TLS : 0u);
     struct MHD_OptionItem more[] = {
         {tls ? MHD_OPTION_HTTPS_MEM_CERT : MHD_OPTION_END, 0, http->cert},
         {MHD_OPTION_HTTPS_MEM_KEY, 0, http->key},
         {MHD_OPTION_END, 0, NULL},
     };
     errno = 0;
-    http->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_URI_LOG_CALLBACK, on_target,
-                                    server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
-                                    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS_MAX, MHD_OPTION_CONNECTION_LIMIT,
-                                    (unsigned int)server->options.connections, MHD_OPTION_CONNECTION_TIMEOUT,
-                                    (unsigned int)(server->options.timeout + 0.999), MHD_OPTION_ARRAY, more, MHD_OPTION_END);
+    http->daemon = MHD_start_daemon(
+        flags, 0, NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET, fd,
+        MHD_OPTION_URI_LOG_CALLBACK, on_target, server, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
+        server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEADERS_MAX, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned int)server->options.connections, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned int)(server->options.timeout + 0.999), MHD_OPTION_ARRAY, more, MHD_OPTION_END);
     if (http->daemon == NULL) {
         return sella_err_set(err, SELLA_IO, "the HTTP server could not be started%s",
-                             tls ? ": are certificate and key PEM files that belong together?" : "");
+                             tls ? ": are certificate and key PEM files that belong together?"
+                                 : "");
     }
     return SELLA_OK;
 }
 
-sella_status sella_http_start(sella_server *server, const char *tls_cert, const char *tls_key, sella_http **out, int *port, sella_err *err)
+sella_status sella_http_start(sella_server *server, const char *tls_cert, const char *tls_key,
+                              sella_http **out, int *port, sella_err *err)
 {
     sella_status status = SELLA_OK;
     int fd = -1;

@@ -19,7 +19,8 @@ static sella_status model_of(const char *info, const char *wanted, char **out, s
     return status;
 }
 
-sella_status sella_loaded_open(const char *run, const sella_engine_options *options, sella_loaded **out, sella_err *err)
+sella_status sella_loaded_open(const char *run, const sella_engine_options *options,
+                               sella_loaded **out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_loaded *loaded = sella_alloc(1, sizeof *loaded, "an opened run", err);

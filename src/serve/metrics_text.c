@@ -12,8 +12,13 @@
 
 /* 0: the client went away before its answer. */
 static const int codes[] = {200, 400, 401, 404, 405, 408, 413, 415, 422, 500, 501, 503, 507, 0};
-static const double bounds[] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10};
-enum { CODES = sizeof codes / sizeof *codes, BOUNDS = sizeof bounds / sizeof *bounds, ROUTES_MAX = 32 };
+static const double bounds[] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
+                                0.05,   0.1,     0.25,   0.5,   1,      2.5,   5,    10};
+enum {
+    CODES = sizeof codes / sizeof *codes,
+    BOUNDS = sizeof bounds / sizeof *bounds,
+    ROUTES_MAX = 32
+};
 
 typedef struct histogram {
     uint64_t bucket_n[BOUNDS + 1]; /* not cumulative */
@@ -27,7 +32,8 @@ struct sella_metrics {
     histogram latency[ROUTES_MAX];
     histogram waiting, working; /* of what a worker did */
     int64_t connections;
-    uint64_t feedback_stored, feedback_duplicates, feedback_commits, feedback_refused, reloads, reloads_failed;
+    uint64_t feedback_stored, feedback_duplicates, feedback_commits, feedback_refused, reloads,
+        reloads_failed;
 };
 
 sella_status sella_metrics_new(sella_metrics **out, sella_err *err)
@@ -83,7 +89,8 @@ void sella_metrics_connection(sella_metrics *metrics, int change)
     pthread_mutex_unlock(&metrics->lock);
 }
 
-void sella_metrics_feedback(sella_metrics *metrics, int stored, int duplicates, int commits, int refused)
+void sella_metrics_feedback(sella_metrics *metrics, int stored, int duplicates, int commits,
+                            int refused)
 {
     pthread_mutex_lock(&metrics->lock);
     metrics->feedback_stored += (uint64_t)stored;
@@ -110,7 +117,8 @@ typedef struct page {
 static void head(page *p, const char *name, const char *type, const char *help)
 {
     if (p->status == SELLA_OK) {
-        p->status = sella_text_format(&p->text, NULL, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+        p->status = sella_text_format(&p->text, NULL, "# HELP %s %s\n# TYPE %s %s\n", name, help,
+                                      name, type);
     }
 }
 
@@ -161,7 +169,8 @@ static const char *route_path(int index)
 static void put_requests(page *p, const sella_metrics *m)
 {
     char labels[160];
-    head(p, "sella_requests_total", "counter", "Requests by route and status code; code closed: the client went away first.");
+    head(p, "sella_requests_total", "counter",
+         "Requests by route and status code; code closed: the client went away first.");
     for (int r = 0; r <= sella_route_count(); r++) {
         for (int c = 0; c < CODES; c++) {
             char code[16] = "closed";
@@ -174,7 +183,8 @@ static void put_requests(page *p, const sella_metrics *m)
             }
         }
     }
-    head(p, "sella_request_seconds", "histogram", "Time from a request's first line to its answer.");
+    head(p, "sella_request_seconds", "histogram",
+         "Time from a request's first line to its answer.");
     for (int r = 0; r <= sella_route_count(); r++) {
         snprintf(labels, sizeof labels, "route=\"%s\",", route_path(r));
         if (m->latency[r].count > 0) {
@@ -197,7 +207,8 @@ static double resident_bytes(void)
     return (double)resident * (double)sysconf(_SC_PAGESIZE);
 }
 
-/* What the language model was asked, and what its prefix cache spared. Counted from the loading of the run on. */
+/* What the language model was asked, and what its prefix cache spared. Counted from the loading of
+ * the run on. */
 static void put_model(page *p, sella_server *server)
 {
     sella_engine_counts c;
@@ -207,18 +218,25 @@ static void put_model(page *p, sella_server *server)
     }
     sella_engine_stats(loaded->engine, &c);
     sella_loaded_drop(loaded);
-    single(p, "sella_model_rows_total", "counter", "Candidates that the language model scored.", (double)c.rows_scored);
-    single(p, "sella_model_tokens_total", "counter", "Tokens that it computed.", (double)c.tokens_computed);
-    single(p, "sella_model_tokens_reused_total", "counter", "Tokens that the prefix cache spared.", (double)c.tokens_reused);
-    single(p, "sella_model_seconds_total", "counter", "Time in the language model: tokens by seconds is its rate.", c.seconds);
-    head(p, "sella_cache_requests_total", "counter", "Requests by what the prefix cache had of their beginning.");
+    single(p, "sella_model_rows_total", "counter", "Candidates that the language model scored.",
+           (double)c.rows_scored);
+    single(p, "sella_model_tokens_total", "counter", "Tokens that it computed.",
+           (double)c.tokens_computed);
+    single(p, "sella_model_tokens_reused_total", "counter", "Tokens that the prefix cache spared.",
+           (double)c.tokens_reused);
+    single(p, "sella_model_seconds_total", "counter",
+           "Time in the language model: tokens by seconds is its rate.", c.seconds);
+    head(p, "sella_cache_requests_total", "counter",
+         "Requests by what the prefix cache had of their beginning.");
     sample(p, "sella_cache_requests_total", "{found=\"whole\"}", (double)c.cache_hits);
     sample(p, "sella_cache_requests_total", "{found=\"part\"}", (double)c.cache_parts);
     sample(p, "sella_cache_requests_total", "{found=\"nothing\"}", (double)c.cache_misses);
     single(p, "sella_cache_bytes", "gauge", "Bytes in the prefix cache.", (double)c.cache_bytes);
     single(p, "sella_cache_limit_bytes", "gauge", "Bytes that it may have.", (double)c.cache_limit);
-    single(p, "sella_cache_entries", "gauge", "Entries of the prefix cache.", (double)c.cache_entries);
-    single(p, "sella_cache_evicted_total", "counter", "Entries that made room for others.", (double)c.cache_evicted);
+    single(p, "sella_cache_entries", "gauge", "Entries of the prefix cache.",
+           (double)c.cache_entries);
+    single(p, "sella_cache_evicted_total", "counter", "Entries that made room for others.",
+           (double)c.cache_evicted);
 }
 
 char *sella_metrics_text(sella_metrics *metrics, sella_server *server)
@@ -236,20 +254,31 @@ char *sella_metrics_text(sella_metrics *metrics, sella_server *server)
     put_histogram(&p, "sella_work_seconds", "", &m.working);
     single(&p, "sella_queue_depth", "gauge", "Requests that wait for scoring.", g.score_depth);
     single(&p, "sella_queue_capacity", "gauge", "Requests that may wait for scoring.", g.capacity);
-    single(&p, "sella_lookup_queue_depth", "gauge", "Requests that wait for a look-up.", g.look_depth);
-    single(&p, "sella_requests_under_way", "gauge", "Requests that are being read, worked on or answered.", g.under_way);
+    single(&p, "sella_lookup_queue_depth", "gauge", "Requests that wait for a look-up.",
+           g.look_depth);
+    single(&p, "sella_requests_under_way", "gauge",
+           "Requests that are being read, worked on or answered.", g.under_way);
     single(&p, "sella_connections", "gauge", "Open connections.", (double)m.connections);
     single(&p, "sella_ready", "gauge", "1 when requests are taken.", g.ready);
-    single(&p, "sella_reloads_total", "counter", "Runs loaded in place of another one.", (double)m.reloads);
-    single(&p, "sella_reloads_failed_total", "counter", "Reloads that failed: the old run went on.", (double)m.reloads_failed);
-    single(&p, "sella_feedback_stored_total", "counter", "Feedback events stored.", (double)m.feedback_stored);
-    single(&p, "sella_feedback_duplicates_total", "counter", "Feedback events whose id was stored before.", (double)m.feedback_duplicates);
-    single(&p, "sella_feedback_commits_total", "counter", "Commits of the feedback store.", (double)m.feedback_commits);
-    single(&p, "sella_feedback_refused_total", "counter", "Commits that failed: nothing of them was stored or acknowledged.", (double)m.feedback_refused);
-    single(&p, "sella_feedback_queue_depth", "gauge", "Feedback requests that wait to be written.", g.store_depth);
+    single(&p, "sella_reloads_total", "counter", "Runs loaded in place of another one.",
+           (double)m.reloads);
+    single(&p, "sella_reloads_failed_total", "counter", "Reloads that failed: the old run went on.",
+           (double)m.reloads_failed);
+    single(&p, "sella_feedback_stored_total", "counter", "Feedback events stored.",
+           (double)m.feedback_stored);
+    single(&p, "sella_feedback_duplicates_total", "counter",
+           "Feedback events whose id was stored before.", (double)m.feedback_duplicates);
+    single(&p, "sella_feedback_commits_total", "counter", "Commits of the feedback store.",
+           (double)m.feedback_commits);
+    single(&p, "sella_feedback_refused_total", "counter",
+           "Commits that failed: nothing of them was stored or acknowledged.",
+           (double)m.feedback_refused);
+    single(&p, "sella_feedback_queue_depth", "gauge", "Feedback requests that wait to be written.",
+           g.store_depth);
     put_model(&p, server);
     single(&p, "process_resident_memory_bytes", "gauge", "Resident memory.", resident_bytes());
-    single(&p, "process_start_time_seconds", "gauge", "When the server started, since 1970.", g.started);
+    single(&p, "process_start_time_seconds", "gauge", "When the server started, since 1970.",
+           g.started);
     if (p.status != SELLA_OK) {
         sella_text_release(&p.text);
         return NULL;

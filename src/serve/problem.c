@@ -37,8 +37,8 @@ const char *sella_http_phrase(int code)
 
 static void fill(sella_exchange *x, int code, const char *detail)
 {
-    json_t *problem = json_pack("{s:s, s:s, s:i, s:s}", "type", "about:blank", "title", sella_http_phrase(code), "status",
-                                code, "detail", detail);
+    json_t *problem = json_pack("{s:s, s:s, s:i, s:s}", "type", "about:blank", "title",
+                                sella_http_phrase(code), "status", code, "detail", detail);
     if (x->stream != NULL) { // the head has gone out: a last line
         json_object_set_new(problem, "event", json_string("problem"));
         sella_stream_line(x, problem);
@@ -96,7 +96,8 @@ void sella_problem_status(sella_exchange *x, sella_status status, const sella_er
         x->retry_after = 1;
     }
     sella_loaded *loaded = x->server != NULL ? sella_server_loaded(x->server) : NULL;
-    hide_path(err->text, x->server != NULL ? x->server->run_path : NULL, "the run", hidden, sizeof hidden);
+    hide_path(err->text, x->server != NULL ? x->server->run_path : NULL, "the run", hidden,
+              sizeof hidden);
     hide_path(hidden, loaded != NULL ? loaded->model : NULL, "the model", text, sizeof text);
     sella_loaded_drop(loaded);
     sella_problem(x, code, "%s", text[0] != '\0' ? text : sella_status_text(status));

@@ -1,7 +1,8 @@
 /* problem.h - error replies as problem documents.
  *
- * Does:     sella_problem fills an exchange's reply with {"type":"about:blank","title":phrase,"status":code,"detail":sentence}.
- *           Of an exchange whose reply is a stream it becomes the last line, with "event":"problem".
+ * Does:     sella_problem fills an exchange's reply with
+ *           {"type":"about:blank","title":phrase,"status":code,"detail":sentence}. Of an exchange
+ *           whose reply is a stream it becomes the last line, with "event":"problem".
  * Threads:  pure but for the exchange.
  * Paper:    RFC 9457 (type about:blank: the title is the phrase of the status).
  */

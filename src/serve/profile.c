@@ -23,7 +23,9 @@ static sella_status take(void *context, const sella_stored *row, sella_err *err)
     if (!row->label) {
         failed = json_object_set_new(g->disliked, row->item, json_true());
     } else if (json_object_get(g->recorded, row->item) == NULL) {
-        failed = json_array_append_new(g->added, json_pack("{s:s, s:s, s:I}", "item", row->item, "title", title, "time", (json_int_t)row->time));
+        failed =
+            json_array_append_new(g->added, json_pack("{s:s, s:s, s:I}", "item", row->item, "title",
+                                                      title, "time", (json_int_t)row->time));
     }
     return failed == 0 ? SELLA_OK : sella_err_memory(err, "a user's feedback", 0);
 }
@@ -34,7 +36,8 @@ static const char *item_of(const json_t *entry)
 }
 
 /* The recorded history without what is disliked now, then what was added. */
-static sella_status merge(const json_t *recorded, const gather *g, sella_profile *out, sella_err *err)
+static sella_status merge(const json_t *recorded, const gather *g, sella_profile *out,
+                          sella_err *err)
 {
     size_t index;
     json_t *entry;
@@ -58,8 +61,10 @@ static sella_status list_ids(sella_profile *out, sella_err *err)
     size_t index;
     json_t *entry;
     const char *key;
-    out->item_n = sella_alloc(json_array_size(out->history), sizeof *out->item_n, "a user's history", err);
-    out->disliked_n = sella_alloc(json_object_size(out->disliked), sizeof *out->disliked_n, "a user's history", err);
+    out->item_n =
+        sella_alloc(json_array_size(out->history), sizeof *out->item_n, "a user's history", err);
+    out->disliked_n = sella_alloc(json_object_size(out->disliked), sizeof *out->disliked_n,
+                                  "a user's history", err);
     if (out->item_n == NULL || out->disliked_n == NULL) {
         return SELLA_MEMORY;
     }
@@ -72,13 +77,17 @@ static sella_status list_ids(sella_profile *out, sella_err *err)
     return SELLA_OK;
 }
 
-sella_status sella_profile_make(const sella_loaded *loaded, sella_store *store, const char *user, sella_profile *out, sella_err *err)
+sella_status sella_profile_make(const sella_loaded *loaded, sella_store *store, const char *user,
+                                sella_profile *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     char *text = NULL;
     json_t *recorded = NULL, *entry;
     size_t index;
-    gather g = {.engine = loaded->engine, .recorded = json_object(), .disliked = json_object(), .added = json_array()};
+    gather g = {.engine = loaded->engine,
+                .recorded = json_object(),
+                .disliked = json_object(),
+                .added = json_array()};
     *out = (sella_profile){.disliked = json_incref(g.disliked)};
     SELLA_TRY(sella_engine_history(loaded->engine, user, &text, err));
     SELLA_TRY(sella_json_parse(text, strlen(text), "the recorded history", &recorded, err));

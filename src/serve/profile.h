@@ -1,7 +1,8 @@
 /* profile.h - what is known of a user now: the run's record and the feedback since.
  *
- * Does:     The last word on an item counts. Liked: it stands in the history, at its recorded place or behind it, in the order of the feedback's
- *           times. Not liked: it is taken out of the history, and is not recommended. Items that the catalogue lacks are left out.
+ * Does:     The last word on an item counts. Liked: it stands in the history, at its recorded place
+ *           or behind it, in the order of the feedback's times. Not liked: it is taken out of the
+ *           history, and is not recommended. Items that the catalogue lacks are left out.
  * Memory:   the profile owns its texts until sella_profile_release.
  * Threads:  one store handle per thread.
  */
@@ -23,7 +24,8 @@ typedef struct sella_profile {
     bool changed;             /* the history is not the recorded one */
 } sella_profile;
 
-sella_status sella_profile_make(const sella_loaded *loaded, sella_store *store, const char *user, sella_profile *out, sella_err *err);
+sella_status sella_profile_make(const sella_loaded *loaded, sella_store *store, const char *user,
+                                sella_profile *out, sella_err *err);
 void sella_profile_release(sella_profile *profile);
 
 #endif

@@ -73,7 +73,8 @@ static void append(line *l, sella_exchange *x)
     l->count++;
 }
 
-/* The client's line and the longest one; a new line when the client has none, NULL when memory is out. */
+/* The client's line and the longest one; a new line when the client has none, NULL when memory is
+ * out. */
 static line *find_line(sella_queue *queue, const char *client, line **longest)
 {
     line **end = &queue->first;
@@ -114,7 +115,8 @@ sella_exchange *sella_queue_push(sella_queue *queue, sella_exchange *x)
         pthread_cond_signal(&queue->filled);
         away = NULL;
     } else if (mine != NULL) {
-        if (longest != NULL && longest->count > mine->count + 1) { // never for less: two equals would push each other out
+        /* never for less: two equals would push each other out */
+        if (longest != NULL && longest->count > mine->count + 1) {
             away = newest(longest);
             append(mine, x);
         }

@@ -10,7 +10,8 @@
 
 enum { GROUP = 256 }; /* requests of one transaction */
 
-static sella_status write_titles(sella_recorder *recorder, const sella_feedback *events, const sella_loaded *loaded, bool *full, sella_err *err)
+static sella_status write_titles(sella_recorder *recorder, const sella_feedback *events,
+                                 const sella_loaded *loaded, bool *full, sella_err *err)
 {
     sella_status status = SELLA_OK;
     for (int i = 0; status == SELLA_OK && i < events->count; i++) {
@@ -23,14 +24,16 @@ static sella_status write_titles(sella_recorder *recorder, const sella_feedback 
 }
 
 /* Write x_n [*count] and what comes in meanwhile, in one transaction. */
-static sella_status write_group(sella_recorder *recorder, sella_exchange **x_n, int *count, bool *full, sella_err *err)
+static sella_status write_group(sella_recorder *recorder, sella_exchange **x_n, int *count,
+                                bool *full, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_loaded *loaded = sella_server_loaded(recorder->server);
     SELLA_TRY(sella_store_begin(recorder->store, full, err));
     for (int i = 0; i < *count; i++) {
         x_n[i]->taken = sella_now();
-        SELLA_TRY(sella_store_add(recorder->store, x_n[i]->feedback, (int64_t)time(NULL), full, err));
+        SELLA_TRY(
+            sella_store_add(recorder->store, x_n[i]->feedback, (int64_t)time(NULL), full, err));
         SELLA_TRY(write_titles(recorder, x_n[i]->feedback, loaded, full, err));
         sella_exchange *more = *count < GROUP ? sella_queue_poll(recorder->queue) : NULL;
         if (more != NULL) {
@@ -46,10 +49,13 @@ done:
 static void answer(sella_exchange *x, sella_status status, bool full)
 {
     if (status == SELLA_OK) {
-        sella_reply_json(x, 200, json_pack("{s:i, s:i}", "stored", x->feedback->stored, "duplicates", x->feedback->duplicates));
+        sella_reply_json(x, 200,
+                         json_pack("{s:i, s:i}", "stored", x->feedback->stored, "duplicates",
+                                   x->feedback->duplicates));
     } else {
         x->retry_after = 5;
-        sella_problem(x, full ? 507 : 503, "nothing of this request was stored: %s", full ? "the disk is full" : "the store cannot be written");
+        sella_problem(x, full ? 507 : 503, "nothing of this request was stored: %s",
+                      full ? "the disk is full" : "the store cannot be written");
     }
     x->taken = x->taken > 0 ? x->taken : sella_now();
     x->done = sella_now();
@@ -72,7 +78,8 @@ static void *run(void *user)
         }
         sella_metrics_feedback(metrics, stored, duplicates, status == SELLA_OK, status != SELLA_OK);
         if (status != SELLA_OK) {
-            sella_say(recorder->server->options.talk, SELLA_LEVEL_WARN, "feedback was refused: %s", err.text);
+            sella_say(recorder->server->options.talk, SELLA_LEVEL_WARN, "feedback was refused: %s",
+                      err.text);
         }
         for (int i = 0; i < count; i++) {
             answer(x_n[i], status, full);
@@ -81,7 +88,8 @@ static void *run(void *user)
     return NULL;
 }
 
-sella_status sella_recorder_start(sella_recorder *recorder, sella_server *server, const char *path, int capacity, sella_err *err)
+sella_status sella_recorder_start(sella_recorder *recorder, sella_server *server, const char *path,
+                                  int capacity, sella_err *err)
 {
     sella_status status = SELLA_OK;
     *recorder = (sella_recorder){.server = server};

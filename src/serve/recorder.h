@@ -1,7 +1,8 @@
 /* recorder.h - the one thread that writes feedback.
  *
- * Does:     Feedback requests wait in its queue; it takes all that wait, writes them in one transaction and answers them when that is on the disk:
- *           one fsync serves many. Nothing is acknowledged that is not stored.
+ * Does:     Feedback requests wait in its queue; it takes all that wait, writes them in one
+ *           transaction and answers them when that is on the disk: one fsync serves many. Nothing
+ *           is acknowledged that is not stored.
  * Threads:  start and stop from one thread.
  */
 #ifndef SELLA_SERVE_RECORDER_H
@@ -21,7 +22,8 @@ typedef struct sella_recorder {
 } sella_recorder;
 
 /* capacity: requests that may wait. */
-sella_status sella_recorder_start(sella_recorder *recorder, sella_server *server, const char *path, int capacity, sella_err *err);
+sella_status sella_recorder_start(sella_recorder *recorder, sella_server *server, const char *path,
+                                  int capacity, sella_err *err);
 /* Write and answer what waits, then join; a later push is turned away. */
 void sella_recorder_stop(sella_recorder *recorder);
 /* Free the queue and close the store, when nobody pushes any more. */

@@ -1,4 +1,5 @@
-/* routes.c - the table of routes (serve/routes.h). A new one: its row here, its handler, its entry in openapi.json. */
+/* routes.c - the table of routes (serve/routes.h). A new one: its row here, its handler, its entry
+ * in openapi.json. */
 #include "serve/routes.h"
 
 static const sella_route table[] = {
@@ -11,8 +12,10 @@ static const sella_route table[] = {
     {"GET", "/v1/items", SELLA_PLACE_LOOK, false, false, NULL, sella_handle_items},
     {"GET", "/v1/users/{id}", SELLA_PLACE_LOOK, false, false, NULL, sella_handle_user},
     {"POST", "/v1/score", SELLA_PLACE_SCORE, false, false, sella_parse_score, sella_handle_score},
-    {"POST", "/v1/recommend", SELLA_PLACE_SCORE, false, false, sella_parse_recommend, sella_handle_recommend},
-    {"POST", "/v1/explain", SELLA_PLACE_SCORE, false, false, sella_parse_explain, sella_handle_explain},
+    {"POST", "/v1/recommend", SELLA_PLACE_SCORE, false, false, sella_parse_recommend,
+     sella_handle_recommend},
+    {"POST", "/v1/explain", SELLA_PLACE_SCORE, false, false, sella_parse_explain,
+     sella_handle_explain},
     {"POST", "/v1/feedback", SELLA_PLACE_STORE, false, false, sella_parse_feedback, NULL},
 };
 enum { ROUTES = sizeof table / sizeof *table };
@@ -44,7 +47,8 @@ static bool fits(const sella_route *route, const char *path, const char **tail)
     return strncmp(route->path, path, bytes) == 0 && path[bytes] != '\0';
 }
 
-int sella_route_find(const char *method, const char *path, const sella_route **out, const char **tail, const char **allow)
+int sella_route_find(const char *method, const char *path, const sella_route **out,
+                     const char **tail, const char **allow)
 {
     int code = 404;
     const char *verb = strcmp(method, "HEAD") == 0 ? "GET" : method;

@@ -1,8 +1,10 @@
 /* routes.h - the table of what can be asked.
  *
- * Does:     sella_route_find(method, path) -> a row: parse on the connection thread, then work where the row says.
+ * Does:     sella_route_find(method, path) -> a row: parse on the connection thread, then work
+ *           where the row says.
  * Threads:  pure.
- * Not here: the handlers (serve/handlers_*.c); the same table for clients is openapi.json, and a test holds them together.
+ * Not here: the handlers (serve/handlers_*.c); the same table for clients is openapi.json, and a
+ *           test holds them together.
  */
 #ifndef SELLA_SERVE_ROUTES_H
 #define SELLA_SERVE_ROUTES_H
@@ -25,7 +27,8 @@ struct sella_route {
     bool early;         /* answered before the run is loaded */
     /* Check the request; a problem in x ends it there. NULL: nothing to check. */
     void (*parse)(sella_exchange *x);
-    /* Fill the reply; NULL for SELLA_PLACE_STORE, whose writer does it. loaded: NULL for early routes while nothing is loaded. */
+    /* Fill the reply; NULL for SELLA_PLACE_STORE, whose writer does it. loaded: NULL for early
+     * routes while nothing is loaded. */
     void (*work)(sella_exchange *x, sella_loaded *loaded);
 };
 
@@ -35,8 +38,10 @@ const sella_route *sella_route_at(int index);
 /* Its index; sella_route_count() for NULL. */
 int sella_route_index(const sella_route *route);
 
-/* Returns: 200 with *out and *tail (what stands for {id}, into path); 404: no such path; 405 with *allow, static. */
-int sella_route_find(const char *method, const char *path, const sella_route **out, const char **tail, const char **allow);
+/* Returns: 200 with *out and *tail (what stands for {id}, into path); 404: no such path; 405 with
+ *          *allow, static. */
+int sella_route_find(const char *method, const char *path, const sella_route **out,
+                     const char **tail, const char **allow);
 
 /* handlers_meta.c */
 void sella_handle_health(sella_exchange *x, sella_loaded *loaded);

@@ -13,7 +13,8 @@
 enum { QUEUE = 256, CONNECTIONS = 1024, BODY = 1 << 20 };
 #define TIMEOUT 30.0
 
-/* While an engine is opened it may say things; afterwards requests would make it talk ("user 'x' is not in ..."). */
+/* While an engine is opened it may say things; afterwards requests would make it talk ("user 'x' is
+ * not in ..."). */
 static void engine_line(void *user, sella_level level, const char *text)
 {
     sella_server *server = user;
@@ -38,7 +39,9 @@ void sella_server_gauges(sella_server *server, sella_gauges *out)
                           .started = server->started,
                           .score_depth = sella_queue_depth(server->score.queue),
                           .look_depth = sella_queue_depth(server->look.queue),
-                          .store_depth = server->recorder.queue != NULL ? sella_queue_depth(server->recorder.queue) : 0};
+                          .store_depth = server->recorder.queue != NULL
+                                             ? sella_queue_depth(server->recorder.queue)
+                                             : 0};
 }
 
 void sella_server_dispatch(sella_server *server, sella_exchange *x)
@@ -59,7 +62,8 @@ void sella_server_dispatch(sella_server *server, sella_exchange *x)
     sella_exchange *away = sella_queue_push(queue, x);
     if (away != NULL) {
         away->retry_after = 1;
-        sella_problem(away, 503, "%d requests are waiting already; try again in a second", server->options.queue);
+        sella_problem(away, 503, "%d requests are waiting already; try again in a second",
+                      server->options.queue);
         sella_exchange_answer(away);
     }
 }
@@ -86,8 +90,10 @@ static sella_status check(sella_serve_options *o, sella_err *err)
     o->timeout = o->timeout > 0 ? o->timeout : TIMEOUT;
     o->body_limit = o->body_limit == 0 ? BODY : o->body_limit;
     if (o->queue < 1 || o->connections < 1 || o->port < 0 || o->port > 65535) {
-        return sella_err_set(err, SELLA_ARG, "queue %d, connections %d, port %d; expected 1 or more, 1 or more, 0 to 65535", o->queue, o->connections,
-                             o->port);
+        return sella_err_set(
+            err, SELLA_ARG,
+            "queue %d, connections %d, port %d; expected 1 or more, 1 or more, 0 to 65535",
+            o->queue, o->connections, o->port);
     }
     return SELLA_OK;
 }
@@ -130,8 +136,10 @@ static sella_status prepare(sella_server *server, sella_err *err)
         SELLA_TRY(store_path(server, err));
         SELLA_TRY(sella_recorder_start(&server->recorder, server, server->store, o->queue, err));
     }
-    SELLA_TRY(sella_worker_start(&server->score, server, server->store, o->queue, o->threads, o->timeout, err));
-    SELLA_TRY(sella_worker_start(&server->look, server, server->store, o->queue, 1, o->timeout, err));
+    SELLA_TRY(sella_worker_start(&server->score, server, server->store, o->queue, o->threads,
+                                 o->timeout, err));
+    SELLA_TRY(
+        sella_worker_start(&server->look, server, server->store, o->queue, 1, o->timeout, err));
 done:
     return status;
 }
@@ -140,16 +148,19 @@ done:
 static sella_status load(sella_server *server, sella_err *err)
 {
     sella_loaded *fresh = NULL;
-    const sella_engine_options options = {
-        .model = server->model, .threads = server->options.threads, .talk = &server->engine_talk, .weights = server->weights,
-        .cache_bytes = server->options.cache_bytes};
+    const sella_engine_options options = {.model = server->model,
+                                          .threads = server->options.threads,
+                                          .talk = &server->engine_talk,
+                                          .weights = server->weights,
+                                          .cache_bytes = server->options.cache_bytes};
     int64_t warmed = 0;
     atomic_store(&server->opening, true);
     sella_status status = sella_loaded_open(server->run_path, &options, &fresh, err);
     if (status == SELLA_OK && server->warm != NULL) { // nobody else has it yet
         status = sella_engine_warm(fresh->engine, server->warm, &warmed, err);
         if (status == SELLA_OK) {
-            sella_say(server->options.talk, SELLA_LEVEL_INFO, "warmed with %lld rows of %s", (long long)warmed, server->warm);
+            sella_say(server->options.talk, SELLA_LEVEL_INFO, "warmed with %lld rows of %s",
+                      (long long)warmed, server->warm);
         } else {
             sella_loaded_drop(fresh);
         }
@@ -165,7 +176,8 @@ static sella_status load(sella_server *server, sella_err *err)
     return status;
 }
 
-sella_status sella_serve_start(const sella_serve_options *options, sella_server **out, sella_err *err)
+sella_status sella_serve_start(const sella_serve_options *options, sella_server **out,
+                               sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_server *server = sella_alloc(1, sizeof *server, "a server", err);
@@ -176,9 +188,11 @@ sella_status sella_serve_start(const sella_serve_options *options, sella_server 
     server->options = *options;
     SELLA_TRY(check(&server->options, err));
     SELLA_TRY(prepare(server, err));
-    SELLA_TRY(sella_http_start(server, options->tls_cert, options->tls_key, &server->http, &server->port, err));
+    SELLA_TRY(sella_http_start(server, options->tls_cert, options->tls_key, &server->http,
+                               &server->port, err));
     const bool six = strchr(server->host, ':') != NULL;
-    snprintf(server->url, sizeof server->url, "%s://%s%.64s%s:%d", options->tls_cert != NULL ? "https" : "http", six ? "[" : "", server->host,
+    snprintf(server->url, sizeof server->url, "%s://%s%.64s%s:%d",
+             options->tls_cert != NULL ? "https" : "http", six ? "[" : "", server->host,
              six ? "]" : "", server->port);
     SELLA_TRY(load(server, err));
     atomic_store(&server->ready, true);

@@ -1,7 +1,8 @@
 /* store.c - the feedback store on SQLite (serve/store.h).
  *
- * Easy to get wrong: after SQLITE_FULL or an I/O error SQLite may have rolled back by itself, or not: sqlite3_get_autocommit tells. An insert that does
- * nothing for its conflict leaves sqlite3_changes of the one before: total changes are compared.
+ * Easy to get wrong: after SQLITE_FULL or an I/O error SQLite may have rolled back by itself, or
+ * not: sqlite3_get_autocommit tells. An insert that does nothing for its conflict leaves
+ * sqlite3_changes of the one before: total changes are compared.
  */
 #include "serve/store.h"
 
@@ -19,16 +20,17 @@ struct sella_store {
 
 /* Step v takes a store of version v to v + 1. Never edited, only added to. */
 static const char *const steps[SELLA_STORE_VERSION] = {
-    "CREATE TABLE event (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, user TEXT NOT NULL, item TEXT NOT NULL,"
-    " label INTEGER NOT NULL CHECK (label IN (0, 1)), time INTEGER NOT NULL, received INTEGER NOT NULL);"
-    "CREATE INDEX event_user ON event (user, item, time, seq);",
+    "CREATE TABLE event (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, user TEXT NOT "
+    "NULL, item TEXT NOT NULL, label INTEGER NOT NULL CHECK (label IN (0, 1)), time INTEGER NOT "
+    "NULL, received INTEGER NOT NULL);CREATE INDEX event_user ON event (user, item, time, seq);",
     "CREATE TABLE item (item TEXT PRIMARY KEY, title TEXT NOT NULL) WITHOUT ROWID;",
 };
 
 /* The last word on (user, item) among the events of `%s`: one step in the index for each event. */
 #define LAST_WORD                                                                                  \
-    "SELECT e.user, e.item, i.title, e.label, e.time FROM event e LEFT JOIN item i ON i.item = e.item" \
-    " WHERE %s e.seq = (SELECT l.seq FROM event l WHERE l.user = e.user AND l.item = e.item"        \
+    "SELECT e.user, e.item, i.title, e.label, e.time FROM event e LEFT JOIN item i ON i.item = "   \
+    "e.item"                                                                                       \
+    " WHERE %s e.seq = (SELECT l.seq FROM event l WHERE l.user = e.user AND l.item = e.item"       \
     " ORDER BY l.time DESC, l.seq DESC LIMIT 1)"
 
 static sella_status failed(const sella_store *store, const char *verb, bool *full, sella_err *err)
@@ -38,14 +40,19 @@ static sella_status failed(const sella_store *store, const char *verb, bool *ful
         *full = code == SQLITE_FULL;
     }
     if (code == SQLITE_NOTADB || code == SQLITE_CORRUPT) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: is no feedback store, or a damaged one: %s", store->path, sqlite3_errmsg(store->db));
+        return sella_err_set(err, SELLA_FORMAT, "%s: is no feedback store, or a damaged one: %s",
+                             store->path, sqlite3_errmsg(store->db));
     }
-    return sella_err_set(err, SELLA_IO, "%s: could not be %s: %s", store->path, verb, sqlite3_errmsg(store->db));
+    return sella_err_set(err, SELLA_IO, "%s: could not be %s: %s", store->path, verb,
+                         sqlite3_errmsg(store->db));
 }
 
-static sella_status execute(sella_store *store, const char *sql, const char *verb, bool *full, sella_err *err)
+static sella_status execute(sella_store *store, const char *sql, const char *verb, bool *full,
+                            sella_err *err)
 {
-    return sqlite3_exec(store->db, sql, NULL, NULL, NULL) == SQLITE_OK ? SELLA_OK : failed(store, verb, full, err);
+    return sqlite3_exec(store->db, sql, NULL, NULL, NULL) == SQLITE_OK
+               ? SELLA_OK
+               : failed(store, verb, full, err);
 }
 
 static sella_status pragma(sella_store *store, const char *name, int64_t *value, sella_err *err)
@@ -53,7 +60,8 @@ static sella_status pragma(sella_store *store, const char *name, int64_t *value,
     char sql[64];
     sqlite3_stmt *statement = NULL;
     snprintf(sql, sizeof sql, "PRAGMA %s", name);
-    const bool right = sqlite3_prepare_v2(store->db, sql, -1, &statement, NULL) == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW;
+    const bool right = sqlite3_prepare_v2(store->db, sql, -1, &statement, NULL) == SQLITE_OK &&
+                       sqlite3_step(statement) == SQLITE_ROW;
     *value = right ? sqlite3_column_int64(statement, 0) : 0;
     sella_status status = right ? SELLA_OK : failed(store, "read", NULL, err);
     sqlite3_finalize(statement);
@@ -69,11 +77,14 @@ static sella_status recognise(sella_store *store, int64_t *version, sella_err *e
     SELLA_TRY(pragma(store, "user_version", version, err));
     SELLA_TRY(pragma(store, "schema_version", &tables, err));
     if (application != APPLICATION && (application != 0 || *version != 0 || tables != 0)) {
-        SELLA_TRY(sella_err_set(err, SELLA_FORMAT, "%s: is an SQLite database, but no feedback store of sella", store->path));
+        SELLA_TRY(sella_err_set(err, SELLA_FORMAT,
+                                "%s: is an SQLite database, but no feedback store of sella",
+                                store->path));
     }
     if (*version > SELLA_STORE_VERSION || *version < 0) {
-        SELLA_TRY(sella_err_set(err, SELLA_UNSUPPORTED, "%s: has version %lld; this program knows versions up to %d", store->path, (long long)*version,
-                                SELLA_STORE_VERSION));
+        SELLA_TRY(sella_err_set(err, SELLA_UNSUPPORTED,
+                                "%s: has version %lld; this program knows versions up to %d",
+                                store->path, (long long)*version, SELLA_STORE_VERSION));
     }
 done:
     return status;
@@ -86,11 +97,13 @@ static sella_status migrate(sella_store *store, sella_err *err)
     char sql[96];
     int64_t version = 0;
     SELLA_TRY(execute(store, "BEGIN IMMEDIATE", "written", NULL, err));
-    SELLA_TRY(recognise(store, &version, err)); // under the lock: another process may have been quicker
+    /* under the lock: another process may have been quicker */
+    SELLA_TRY(recognise(store, &version, err));
     for (int64_t v = version; v < SELLA_STORE_VERSION; v++) {
         SELLA_TRY(execute(store, steps[v], "migrated", NULL, err));
     }
-    snprintf(sql, sizeof sql, "PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT", APPLICATION, SELLA_STORE_VERSION);
+    snprintf(sql, sizeof sql, "PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
+             APPLICATION, SELLA_STORE_VERSION);
     SELLA_TRY(execute(store, sql, "written", NULL, err));
 done:
     if (status != SELLA_OK && !sqlite3_get_autocommit(store->db)) {
@@ -101,7 +114,9 @@ done:
 
 static sella_status prepare(sella_store *store, const char *sql, sqlite3_stmt **out, sella_err *err)
 {
-    return sqlite3_prepare_v3(store->db, sql, -1, SQLITE_PREPARE_PERSISTENT, out, NULL) == SQLITE_OK ? SELLA_OK : failed(store, "read", NULL, err);
+    return sqlite3_prepare_v3(store->db, sql, -1, SQLITE_PREPARE_PERSISTENT, out, NULL) == SQLITE_OK
+               ? SELLA_OK
+               : failed(store, "read", NULL, err);
 }
 
 static sella_status prepare_all(sella_store *store, bool write, sella_err *err)
@@ -109,10 +124,14 @@ static sella_status prepare_all(sella_store *store, bool write, sella_err *err)
     sella_status status = SELLA_OK;
     char sql[512];
     if (write) {
-        SELLA_TRY(prepare(store, "INSERT INTO event (id, user, item, label, time, received) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+        SELLA_TRY(prepare(store,
+                          "INSERT INTO event (id, user, item, label, time, received) VALUES (?, ?, "
+                          "?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
                           &store->insert, err));
-        SELLA_TRY(prepare(store, "INSERT INTO item (item, title) VALUES (?, ?) ON CONFLICT (item) DO UPDATE SET title = excluded.title"
-                                 " WHERE title <> excluded.title", &store->title, err));
+        SELLA_TRY(prepare(store,
+                          "INSERT INTO item (item, title) VALUES (?, ?) ON CONFLICT (item) DO "
+                          "UPDATE SET title = excluded.title WHERE title <> excluded.title",
+                          &store->title, err));
     }
     snprintf(sql, sizeof sql, LAST_WORD " ORDER BY e.time, e.seq", "e.user = ? AND");
     SELLA_TRY(prepare(store, sql, &store->user, err));
@@ -131,22 +150,27 @@ sella_status sella_store_open(const char *path, bool write, sella_store **out, s
     if (store == NULL || (store->path = strdup(path)) == NULL) {
         SELLA_TRY(sella_err_memory(err, "a store", strlen(path)));
     }
-    const int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE | (write ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY);
+    const int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE |
+                      (write ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY);
     if (sqlite3_open_v2(path, &store->db, flags, NULL) != SQLITE_OK) {
-        SELLA_TRY(store->db != NULL ? failed(store, "opened", NULL, err) : sella_err_memory(err, "a store", 0));
+        SELLA_TRY(store->db != NULL ? failed(store, "opened", NULL, err)
+                                    : sella_err_memory(err, "a store", 0));
     }
     sqlite3_busy_timeout(store->db, BUSY_MS);
     SELLA_TRY(recognise(store, &version, err));
     if (write) {
-        SELLA_TRY(execute(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", "opened", NULL, err));
+        SELLA_TRY(execute(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", "opened",
+                          NULL, err));
         if (version < SELLA_STORE_VERSION) {
             SELLA_TRY(migrate(store, err));
         }
     } else if (version == 0) {
         SELLA_TRY(sella_err_set(err, SELLA_FORMAT, "%s: is no feedback store", path));
     } else if (version < SELLA_STORE_VERSION) {
-        SELLA_TRY(sella_err_set(err, SELLA_STATE, "%s: has version %lld; 'sella serve' migrates it to %d when it opens it", path, (long long)version,
-                                SELLA_STORE_VERSION));
+        SELLA_TRY(
+            sella_err_set(err, SELLA_STATE,
+                          "%s: has version %lld; 'sella serve' migrates it to %d when it opens it",
+                          path, (long long)version, SELLA_STORE_VERSION));
     }
     SELLA_TRY(prepare_all(store, write, err));
     *out = store;
@@ -195,7 +219,8 @@ static sella_status run(sella_store *store, sqlite3_stmt *statement, bool *full,
     return status;
 }
 
-sella_status sella_store_add(sella_store *store, sella_feedback *events, int64_t received, bool *full, sella_err *err)
+sella_status sella_store_add(sella_store *store, sella_feedback *events, int64_t received,
+                             bool *full, sella_err *err)
 {
     events->stored = events->duplicates = 0;
     for (int i = 0; i < events->count; i++) {
@@ -222,7 +247,8 @@ sella_status sella_store_add(sella_store *store, sella_feedback *events, int64_t
     return SELLA_OK;
 }
 
-sella_status sella_store_title(sella_store *store, const char *item, const char *title, bool *full, sella_err *err)
+sella_status sella_store_title(sella_store *store, const char *item, const char *title, bool *full,
+                               sella_err *err)
 {
     sqlite3_bind_text(store->title, 1, item, -1, SQLITE_STATIC);
     sqlite3_bind_text(store->title, 2, title, -1, SQLITE_STATIC);
@@ -238,7 +264,9 @@ sella_status sella_store_commit(sella_store *store, bool *full, sella_err *err)
     return status;
 }
 
-static sella_status walk(sella_store *store, sqlite3_stmt *statement, sella_status (*each)(void *context, const sella_stored *row, sella_err *err),
+static sella_status walk(sella_store *store, sqlite3_stmt *statement,
+                         sella_status (*each)(void *context, const sella_stored *row,
+                                              sella_err *err),
                          void *context, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -249,7 +277,8 @@ static sella_status walk(sella_store *store, sqlite3_stmt *statement, sella_stat
                                   .title = (const char *)sqlite3_column_text(statement, 2),
                                   .label = sqlite3_column_int(statement, 3),
                                   .time = sqlite3_column_int64(statement, 4)};
-        status = row.user != NULL && row.item != NULL ? each(context, &row, err) : sella_err_memory(err, "a stored event", 0);
+        status = row.user != NULL && row.item != NULL ? each(context, &row, err)
+                                                      : sella_err_memory(err, "a stored event", 0);
     }
     if (status == SELLA_OK && code != SQLITE_DONE) {
         status = failed(store, "read", NULL, err);
@@ -259,15 +288,19 @@ static sella_status walk(sella_store *store, sqlite3_stmt *statement, sella_stat
     return status;
 }
 
-sella_status sella_store_user(sella_store *store, const char *user, sella_status (*each)(void *context, const sella_stored *row, sella_err *err),
+sella_status sella_store_user(sella_store *store, const char *user,
+                              sella_status (*each)(void *context, const sella_stored *row,
+                                                   sella_err *err),
                               void *context, sella_err *err)
 {
     sqlite3_bind_text(store->user, 1, user, -1, SQLITE_STATIC);
     return walk(store, store->user, each, context, err);
 }
 
-sella_status sella_store_each(sella_store *store, sella_status (*each)(void *context, const sella_stored *row, sella_err *err), void *context,
-                              sella_err *err)
+sella_status sella_store_each(sella_store *store,
+                              sella_status (*each)(void *context, const sella_stored *row,
+                                                   sella_err *err),
+                              void *context, sella_err *err)
 {
     return walk(store, store->each, each, context, err);
 }

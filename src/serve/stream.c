@@ -1,7 +1,8 @@
 /* stream.c - lines between a worker and a connection (serve/stream.h).
  *
- * Easy to get wrong: libmicrohttpd asks for more again and again when nothing is there, so the connection is suspended under the lock under
- * which lines are appended, and a suspended connection is not looked at: that its client has gone is seen when the next line is written.
+ * Easy to get wrong: libmicrohttpd asks for more again and again when nothing is there, so the
+ * connection is suspended under the lock under which lines are appended, and a suspended connection
+ * is not looked at: that its client has gone is seen when the next line is written.
  */
 #include "serve/stream.h"
 
@@ -31,13 +32,17 @@ static bool names(const char *entry, size_t bytes, const char *type, double *wei
         entry++;
         bytes--;
     }
-    if (bytes < size || strncasecmp(entry, type, size) != 0 || (bytes > size && strchr("; \t", entry[size]) == NULL)) {
+    if (bytes < size || strncasecmp(entry, type, size) != 0 ||
+        (bytes > size && strchr("; \t", entry[size]) == NULL)) {
         return false;
     }
     *weight = 1;
     for (size_t i = size; i < bytes; i++) {
-        if (entry[i] == 'q' && i + 1 < bytes && entry[i + 1] == '=' && strchr("; \t", entry[i - 1]) != NULL) {
-            snprintf(part, sizeof part, "%.*s", (int)(bytes - i - 2 < sizeof part - 1 ? bytes - i - 2 : sizeof part - 1), entry + i + 2);
+        if (entry[i] == 'q' && i + 1 < bytes && entry[i + 1] == '=' &&
+            strchr("; \t", entry[i - 1]) != NULL) {
+            snprintf(part, sizeof part, "%.*s",
+                     (int)(bytes - i - 2 < sizeof part - 1 ? bytes - i - 2 : sizeof part - 1),
+                     entry + i + 2);
             *weight = strtod(part, NULL);
         }
     }

@@ -20,7 +20,8 @@ static int hex(char c)
 }
 
 /* Decode text [bytes] into out, NUL-terminated; out has room for bytes + 1. */
-static sella_status decode(const char *text, size_t bytes, int plus, char *out, const char *what, sella_err *err)
+static sella_status decode(const char *text, size_t bytes, int plus, char *out, const char *what,
+                           sella_err *err)
 {
     size_t size = 0;
     for (size_t i = 0; i < bytes; i++) {
@@ -29,7 +30,9 @@ static sella_status decode(const char *text, size_t bytes, int plus, char *out, 
             const int a = bytes - i > 2 ? hex(text[i + 1]) : -1;
             const int b = bytes - i > 2 ? hex(text[i + 2]) : -1;
             if (a < 0 || b < 0) {
-                return sella_err_set(err, SELLA_ARG, "the %s has a '%%' without two hexadecimal digits behind it", what);
+                return sella_err_set(err, SELLA_ARG,
+                                     "the %s has a '%%' without two hexadecimal digits behind it",
+                                     what);
             }
             c = (char)(a * 16 + b);
             i += 2;
@@ -42,8 +45,9 @@ static sella_status decode(const char *text, size_t bytes, int plus, char *out, 
         out[size++] = c;
     }
     out[size] = '\0';
-    return sella_utf8_valid(out, size) == size ? SELLA_OK
-                                               : sella_err_set(err, SELLA_ARG, "the %s is not UTF-8", what);
+    return sella_utf8_valid(out, size) == size
+               ? SELLA_OK
+               : sella_err_set(err, SELLA_ARG, "the %s is not UTF-8", what);
 }
 
 /* "name=value&name=value" into pairs; their texts go to target->buffer, which has room. */
@@ -56,7 +60,8 @@ static sella_status split_query(const char *query, sella_target *out, sella_err 
         const size_t value = name < bytes ? name + 1 : bytes;
         if (bytes > 0) {
             if (out->count == SELLA_QUERY_MAX) {
-                return sella_err_set(err, SELLA_ARG, "the query has more than %d parts", SELLA_QUERY_MAX);
+                return sella_err_set(err, SELLA_ARG, "the query has more than %d parts",
+                                     SELLA_QUERY_MAX);
             }
             sella_status status = decode(query, name, 1, room, "query", err);
             if (status != SELLA_OK) {
@@ -82,7 +87,8 @@ sella_status sella_target_parse(const char *raw, sella_target *out, sella_err *e
     const size_t path = strcspn(raw, "?");
     *out = (sella_target){0};
     if (bytes > SELLA_TARGET_MAX) {
-        return sella_err_set(err, SELLA_ARG, "the request's target has %zu bytes; expected at most %d", bytes,
+        return sella_err_set(err, SELLA_ARG,
+                             "the request's target has %zu bytes; expected at most %d", bytes,
                              SELLA_TARGET_MAX);
     }
     out->path = malloc(path + 2);

@@ -14,7 +14,8 @@ static void work(sella_worker *worker, sella_exchange *x)
     x->taken = sella_now();
     if (x->taken - x->enqueued > worker->patience) { // whoever asked has most likely gone
         x->retry_after = 1;
-        sella_problem(x, 503, "the request waited %.0f s for its turn; the limit is %.0f s", x->taken - x->enqueued, worker->patience);
+        sella_problem(x, 503, "the request waited %.0f s for its turn; the limit is %.0f s",
+                      x->taken - x->enqueued, worker->patience);
     } else {
         sella_loaded *loaded = sella_server_loaded(worker->server);
         x->reader = worker->reader;
@@ -36,8 +37,8 @@ static void *run(void *user)
     return NULL;
 }
 
-sella_status sella_worker_start(sella_worker *worker, sella_server *server, const char *store, int capacity, int threads, double patience,
-                                sella_err *err)
+sella_status sella_worker_start(sella_worker *worker, sella_server *server, const char *store,
+                                int capacity, int threads, double patience, sella_err *err)
 {
     sella_status status = SELLA_OK;
     *worker = (sella_worker){.server = server, .threads = threads, .patience = patience};

@@ -29,19 +29,25 @@ static size_t space_bytes(const char *text, size_t bytes)
         return 0;
     }
     uint32_t c = (uint32_t)(p[0] & 0x0f) << 12 | (uint32_t)(p[1] & 0x3f) << 6 | (p[2] & 0x3f);
-    bool space = (p[0] & 0xf0) == 0xe0 && (c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f ||
-                                           c == 0x205f || c == 0x3000);
+    bool space =
+        (p[0] & 0xf0) == 0xe0 && (c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 ||
+                                  c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000);
     return space ? 3 : 0;
 }
 
-sella_status sella_added_add(sella_added *added, const sella_added_token *token, const char *path, sella_err *err)
+sella_status sella_added_add(sella_added *added, const sella_added_token *token, const char *path,
+                             sella_err *err)
 {
     if (token->bytes < 1 || token->bytes > SELLA_ADDED_BYTES_MAX) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: added token %d has %d bytes; expected 1 to %d", path, token->id, token->bytes,
-                             SELLA_ADDED_BYTES_MAX);
+        return sella_err_set(err, SELLA_FORMAT, "%s: added token %d has %d bytes; expected 1 to %d",
+                             path, token->id, token->bytes, SELLA_ADDED_BYTES_MAX);
     }
-    if (token->rstrip && space_bytes(token->text, (size_t)token->bytes) > 0) { /* a run of n such tokens would cost n * n */
-        return sella_err_set(err, SELLA_UNSUPPORTED, "%s: added token %d begins with white space and strips it on its right", path, token->id);
+    /* a run of n such tokens would cost n * n */
+    if (token->rstrip && space_bytes(token->text, (size_t)token->bytes) > 0) {
+        return sella_err_set(
+            err, SELLA_UNSUPPORTED,
+            "%s: added token %d begins with white space and strips it on its right", path,
+            token->id);
     }
     if (added->count == added->room) {
         int room = added->room == 0 ? 32 : added->room * 2;
@@ -81,8 +87,8 @@ sella_status sella_added_index(sella_added *added, const char *path, sella_err *
     }
     for (int i = 1; i < added->count; i++) {
         if (compare_tokens(&added->token[i - 1], &added->token[i]) == 0) {
-            return sella_err_set(err, SELLA_FORMAT, "%s: the added token '%.*s' is there twice", path, added->token[i].bytes,
-                                 added->token[i].text);
+            return sella_err_set(err, SELLA_FORMAT, "%s: the added token '%.*s' is there twice",
+                                 path, added->token[i].bytes, added->token[i].text);
         }
     }
     int next = 0;
@@ -114,7 +120,8 @@ int32_t sella_added_find(const sella_added *added, const char *text, size_t byte
     return -1;
 }
 
-/* First of [low, high) whose byte at `depth` is >= byte; all are longer than depth or end there (and sort first). */
+/* First of [low, high) whose byte at `depth` is >= byte; all are longer than depth or end there
+ * (and sort first). */
 static int narrow(const sella_added *added, int low, int high, int depth, int byte)
 {
     while (low < high) {
@@ -174,7 +181,8 @@ static size_t strip_right(const char *text, size_t end, size_t bytes)
     return end;
 }
 
-bool sella_added_next(const sella_added *added, const char *text, size_t bytes, bool special, sella_added_cut *c)
+bool sella_added_next(const sella_added *added, const char *text, size_t bytes, bool special,
+                      sella_added_cut *c)
 {
     if (added->count == 0) {
         return false;

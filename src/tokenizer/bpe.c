@@ -1,7 +1,8 @@
 /* bpe.c - byte-pair merging of one pre-token.
  *
- * The order of merges is that of the tokenizers package: lowest rank first, then leftmost. A candidate is stale when its left symbol was
- * merged away or the pair that now stands there makes another token; it is dropped when it surfaces.
+ * The order of merges is that of the tokenizers package: lowest rank first, then leftmost. A
+ * candidate is stale when its left symbol was merged away or the pair that now stands there makes
+ * another token; it is dropped when it surfaces.
  */
 #include "tokenizer/bpe.h"
 
@@ -66,7 +67,8 @@ static void sift_down(sella_bpe_candidate *heap, size_t count, size_t at)
 static sella_status push(sella_bpe_work *work, sella_bpe_candidate candidate, sella_err *err)
 {
     void *heap = work->heap;
-    sella_status status = grow(&heap, &work->heap_room, work->heap_count + 1, sizeof *work->heap, err);
+    sella_status status =
+        grow(&heap, &work->heap_room, work->heap_count + 1, sizeof *work->heap, err);
     work->heap = heap;
     if (status != SELLA_OK) {
         return status;
@@ -115,14 +117,18 @@ static int32_t spell(const sella_bpe *bpe, sella_bpe_symbol *symbol, const char 
 }
 
 /* Make the pair that starts at `place` a candidate if it merges. */
-static sella_status consider(const sella_bpe *bpe, sella_bpe_work *work, int32_t place, sella_err *err)
+static sella_status consider(const sella_bpe *bpe, sella_bpe_work *work, int32_t place,
+                             sella_err *err)
 {
     const sella_bpe_symbol *left = &work->symbol[place];
-    const sella_merge *merge = sella_merges_get(&bpe->merges, left->id, work->symbol[left->next].id);
-    return merge == NULL ? SELLA_OK : push(work, (sella_bpe_candidate){merge->rank, place, merge->id}, err);
+    const sella_merge *merge =
+        sella_merges_get(&bpe->merges, left->id, work->symbol[left->next].id);
+    return merge == NULL ? SELLA_OK
+                         : push(work, (sella_bpe_candidate){merge->rank, place, merge->id}, err);
 }
 
-static sella_status merge_all(const sella_bpe *bpe, sella_bpe_work *work, int32_t count, sella_err *err)
+static sella_status merge_all(const sella_bpe *bpe, sella_bpe_work *work, int32_t count,
+                              sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_bpe_symbol *symbol = work->symbol;
@@ -156,7 +162,8 @@ done:
     return status;
 }
 
-sella_status sella_bpe_encode(const sella_bpe *bpe, sella_bpe_work *work, const char *text, size_t bytes, sella_ids *ids, sella_err *err)
+sella_status sella_bpe_encode(const sella_bpe *bpe, sella_bpe_work *work, const char *text,
+                              size_t bytes, sella_ids *ids, sella_err *err)
 {
     assert(bytes <= INT32_MAX);
     sella_status status = SELLA_OK;

@@ -1,7 +1,8 @@
 /* bpe.h - byte-pair merging of one pre-token.
  *
- * Does:     Bytes become their tokens; then the pair with the lowest rank, leftmost first, merges until none is left. A heap
- *           of candidates over a linked list: n log n, so that a word of 10 MB is no trouble.
+ * Does:     Bytes become their tokens; then the pair with the lowest rank, leftmost first, merges
+ *           until none is left. A heap of candidates over a linked list: n log n, so that a word of
+ *           10 MB is no trouble.
  * Memory:   the caller holds a work area; it grows and is reused from word to word.
  * Threads:  one work area per call; vocabulary and merges are only read.
  */
@@ -15,7 +16,8 @@ typedef struct sella_bpe {
     sella_vocab vocab;
     sella_merges merges;
     int32_t byte_id[256];  /* token of each byte, -1 when the vocabulary has none */
-    int32_t unknown;       /* token for such a byte, -1: the byte is left out, as the tokenizers package does */
+    /* token for such a byte, -1: the byte is left out, as the tokenizers package does */
+    int32_t unknown;
     bool fuse_unknown;     /* a run of such bytes becomes one token */
     bool ignore_merges;    /* a whole pre-token that is in the vocabulary is that token */
 } sella_bpe;
@@ -43,6 +45,7 @@ void sella_bpe_work_release(sella_bpe_work *work);
 /* Fill byte_id from the indexed vocabulary. */
 void sella_bpe_bytes(sella_bpe *bpe);
 /* Append the ids of one pre-token. bytes <= INT32_MAX. */
-sella_status sella_bpe_encode(const sella_bpe *bpe, sella_bpe_work *work, const char *text, size_t bytes, sella_ids *ids, sella_err *err);
+sella_status sella_bpe_encode(const sella_bpe *bpe, sella_bpe_work *work, const char *text,
+                              size_t bytes, sella_ids *ids, sella_err *err);
 
 #endif

@@ -1,7 +1,8 @@
 /* normalize.c - NFC with the tables of utf8proc.
  *
- * utf8proc's own ordering of combining marks exchanges neighbours, which takes quadratic time in a long run of marks; so the
- * decomposition is ordered here (stable, by counting when a run is long) and utf8proc only composes.
+ * utf8proc's own ordering of combining marks exchanges neighbours, which takes quadratic time in a
+ * long run of marks; so the decomposition is ordered here (stable, by counting when a run is long)
+ * and utf8proc only composes.
  */
 #include "tokenizer/normalize.h"
 
@@ -41,16 +42,19 @@ static void order_marks(utf8proc_int32_t *cp, uint8_t *class, size_t n, utf8proc
     memcpy(cp, scratch, n * sizeof *cp);
 }
 
-/* Decompose into cp [room]; returns how many code points there are (more than room: nothing useful was written). */
+/* Decompose into cp [room]; returns how many code points there are (more than room: nothing useful
+ * was written). */
 static size_t decompose(const char *text, size_t bytes, utf8proc_int32_t *cp, size_t room)
 {
     size_t n = 0;
     for (size_t i = 0; i < bytes;) {
         utf8proc_int32_t c;
         int boundary = 0;
-        i += (size_t)utf8proc_iterate((const utf8proc_uint8_t *)text + i, (utf8proc_ssize_t)(bytes - i), &c);
-        utf8proc_ssize_t got = utf8proc_decompose_char(c, cp != NULL ? cp + n : NULL, cp != NULL ? (utf8proc_ssize_t)(room - n) : 0,
-                                                       UTF8PROC_STABLE | UTF8PROC_DECOMPOSE, &boundary);
+        i += (size_t)utf8proc_iterate((const utf8proc_uint8_t *)text + i,
+                                      (utf8proc_ssize_t)(bytes - i), &c);
+        utf8proc_ssize_t got = utf8proc_decompose_char(
+            c, cp != NULL ? cp + n : NULL, cp != NULL ? (utf8proc_ssize_t)(room - n) : 0,
+            UTF8PROC_STABLE | UTF8PROC_DECOMPOSE, &boundary);
         n += (size_t)got;
     }
     return n;
@@ -79,7 +83,8 @@ sella_status sella_nfc(const char *text, size_t bytes, sella_text *out, bool *sa
     utf8proc_int32_t *cp = NULL, *scratch = NULL;
     uint8_t *class = NULL;
     size_t i = 0;
-    while (i < bytes && (unsigned char)text[i] < 0xcc) { /* every character below U+0300 is its own NFC */
+    /* every character below U+0300 is its own NFC */
+    while (i < bytes && (unsigned char)text[i] < 0xcc) {
         i++;
     }
     *same = i == bytes;
@@ -95,7 +100,8 @@ sella_status sella_nfc(const char *text, size_t bytes, sella_text *out, bool *sa
     }
     decompose(text, bytes, cp, count);
     order_all(cp, class, count, scratch);
-    utf8proc_ssize_t composed = utf8proc_normalize_utf32(cp, (utf8proc_ssize_t)count, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+    utf8proc_ssize_t composed =
+        utf8proc_normalize_utf32(cp, (utf8proc_ssize_t)count, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
     for (utf8proc_ssize_t k = 0; k < composed; k++) {
         utf8proc_uint8_t utf8[4];
         utf8proc_ssize_t width = utf8proc_encode_char(cp[k], utf8);

@@ -1,6 +1,7 @@
 /* normalize.h - Unicode normalization form C.
  *
- * Does:     sella_nfc appends the NFC of a text, or says that the text is already NFC and appends nothing.
+ * Does:     sella_nfc appends the NFC of a text, or says that the text is already NFC and appends
+ *           nothing.
  * Threads:  pure.
  */
 #ifndef SELLA_TOKENIZER_NORMALIZE_H
@@ -9,7 +10,8 @@
 #include "base/error.h"
 #include "base/text.h"
 
-/* text is valid UTF-8. *same = true: no change needed, `out` is untouched. Time is linear also in long runs of combining marks. */
+/* text is valid UTF-8. *same = true: no change needed, `out` is untouched. Time is linear also in
+ * long runs of combining marks. */
 sella_status sella_nfc(const char *text, size_t bytes, sella_text *out, bool *same, sella_err *err);
 
 #endif

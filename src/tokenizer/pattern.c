@@ -3,7 +3,9 @@
 
 #include <stdbool.h>
 
-#define WHITE_SPACE "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
+#define WHITE_SPACE                                                                                \
+    "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}"    \
+    "\\x{205f}\\x{3000}"
 
 typedef struct reader {
     const char *at;
@@ -15,7 +17,10 @@ typedef struct reader {
 
 static sella_status refuse(const reader *r, const char *what)
 {
-    return sella_err_set(r->err, SELLA_UNSUPPORTED, "%s: the pre-tokenizer's pattern uses %s, which this version does not read", r->where, what);
+    return sella_err_set(
+        r->err, SELLA_UNSUPPORTED,
+        "%s: the pre-tokenizer's pattern uses %s, which this version does not read", r->where,
+        what);
 }
 
 static sella_status copy(reader *r, size_t n)
@@ -41,7 +46,8 @@ static sella_status property(reader *r)
 {
     const char *p = r->at + 2;
     if (p < r->end && *p == '{') {
-        for (p++; p < r->end && ((*p >= 'A' && *p <= 'Z') || (*p >= 'a' && *p <= 'z') || *p == '_'); p++) {
+        for (p++; p < r->end && ((*p >= 'A' && *p <= 'Z') || (*p >= 'a' && *p <= 'z') || *p == '_');
+             p++) {
         }
         if (p < r->end && *p == '}' && p > r->at + 3) {
             return copy(r, (size_t)(p + 1 - r->at));
@@ -75,7 +81,8 @@ static sella_status escape(reader *r, bool in_class)
     case 't': return copy(r, 2);
     default: break;
     }
-    bool plain = (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') || (c >= '{' && c <= '~') || c == ' ';
+    bool plain = (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') ||
+                 (c >= '{' && c <= '~') || c == ' ';
     return plain ? copy(r, 2) : refuse(r, (unsigned char)c < 0x80 ? name : "an escaped letter");
 }
 
@@ -135,13 +142,15 @@ static sella_status repeat(reader *r)
     return copy(r, (size_t)(p + 1 - r->at));
 }
 
-sella_status sella_pattern_translate(const char *pattern, size_t bytes, const char *where, sella_text *out, sella_err *err)
+sella_status sella_pattern_translate(const char *pattern, size_t bytes, const char *where,
+                                     sella_text *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     reader r = {pattern, pattern + bytes, where, out, err};
     if (bytes == 0 || bytes > SELLA_PATTERN_BYTES_MAX) {
-        return sella_err_set(err, SELLA_UNSUPPORTED, "%s: the pre-tokenizer's pattern has %zu bytes; expected 1 to %d", where, bytes,
-                             SELLA_PATTERN_BYTES_MAX);
+        return sella_err_set(err, SELLA_UNSUPPORTED,
+                             "%s: the pre-tokenizer's pattern has %zu bytes; expected 1 to %d",
+                             where, bytes, SELLA_PATTERN_BYTES_MAX);
     }
     while (r.at < r.end) {
         switch (*r.at) {

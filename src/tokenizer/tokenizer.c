@@ -33,8 +33,11 @@ void sella_ids_release(sella_ids *ids)
 sella_status sella_ids_push(sella_ids *ids, int32_t id, sella_err *err)
 {
     if (ids->count == ids->capacity) {
-        int capacity = ids->capacity < 32 ? 32 : ids->capacity > INT32_MAX / 2 ? INT32_MAX : ids->capacity * 2;
-        int32_t *bigger = ids->count == INT32_MAX ? NULL : realloc(ids->id, (size_t)capacity * sizeof *bigger);
+        int capacity = ids->capacity < 32              ? 32
+                       : ids->capacity > INT32_MAX / 2 ? INT32_MAX
+                                                       : ids->capacity * 2;
+        int32_t *bigger =
+            ids->count == INT32_MAX ? NULL : realloc(ids->id, (size_t)capacity * sizeof *bigger);
         if (bigger == NULL) {
             return sella_err_memory(err, "token ids", (size_t)capacity * sizeof *bigger);
         }
@@ -68,7 +71,8 @@ static sella_status encode_plain(encoding *e, const char *text, size_t bytes, se
 }
 
 /* Push the ids of added tokens and call `plain` for what lies between them. */
-static sella_status cut(encoding *e, const sella_added *added, const char *text, size_t bytes, plain_call plain, sella_err *err)
+static sella_status cut(encoding *e, const sella_added *added, const char *text, size_t bytes,
+                        plain_call plain, sella_err *err)
 {
     sella_status status = SELLA_OK;
     size_t done_to = 0;
@@ -104,17 +108,22 @@ static sella_status encode_raw(encoding *e, const char *text, size_t bytes, sell
     return cut(e, &e->tokenizer->normalized, text, bytes, encode_plain, err);
 }
 
-sella_status sella_tokenizer_encode(const sella_tokenizer *tokenizer, const char *text, size_t bytes, bool special,
-                                    sella_ids *ids, sella_err *err)
+sella_status sella_tokenizer_encode(const sella_tokenizer *tokenizer, const char *text,
+                                    size_t bytes, bool special, sella_ids *ids, sella_err *err)
 {
     encoding e = {.tokenizer = tokenizer, .special = special, .ids = ids};
     int before = ids->count;
     if (bytes > TEXT_MAX) {
-        return sella_err_set(err, SELLA_ARG, "a text of %zu bytes is too long for the tokenizer; expected at most %d", bytes, TEXT_MAX);
+        return sella_err_set(
+            err, SELLA_ARG,
+            "a text of %zu bytes is too long for the tokenizer; expected at most %d", bytes,
+            TEXT_MAX);
     }
     size_t good = sella_utf8_valid(text, bytes);
     if (good < bytes) {
-        return sella_err_set(err, SELLA_FORMAT, "a text for the tokenizer is not valid UTF-8 at byte %zu of %zu", good, bytes);
+        return sella_err_set(err, SELLA_FORMAT,
+                             "a text for the tokenizer is not valid UTF-8 at byte %zu of %zu", good,
+                             bytes);
     }
     sella_status status = cut(&e, &tokenizer->raw, text, bytes, encode_raw, err);
     if (status != SELLA_OK) {
@@ -125,15 +134,19 @@ sella_status sella_tokenizer_encode(const sella_tokenizer *tokenizer, const char
     return status;
 }
 
-sella_status sella_tokenizer_decode(const sella_tokenizer *tokenizer, const int32_t *id_n, int n, sella_text *text, sella_err *err)
+sella_status sella_tokenizer_decode(const sella_tokenizer *tokenizer, const int32_t *id_n, int n,
+                                    sella_text *text, sella_err *err)
 {
     const sella_vocab *vocab = &tokenizer->bpe.vocab;
     size_t before = text->size;
     for (int i = 0; i < n; i++) {
-        bool known = id_n[i] >= 0 && id_n[i] < vocab->count && vocab->token[id_n[i]].kind != SELLA_TOKEN_NONE;
+        bool known = id_n[i] >= 0 && id_n[i] < vocab->count &&
+                     vocab->token[id_n[i]].kind != SELLA_TOKEN_NONE;
         sella_status status = SELLA_OK;
         if (!known) {
-            status = sella_err_set(err, SELLA_ARG, "there is no token %d; expected ids from 0 to %d", id_n[i], vocab->count - 1);
+            status =
+                sella_err_set(err, SELLA_ARG, "there is no token %d; expected ids from 0 to %d",
+                              id_n[i], vocab->count - 1);
         } else {
             sella_span piece = sella_vocab_text(vocab, id_n[i]);
             status = sella_text_append(text, piece.data, piece.bytes, err);
@@ -161,10 +174,39 @@ int32_t sella_tokenizer_find(const sella_tokenizer *tokenizer, const char *token
 static bool is_in_use(sella_span text)
 {
     static const char *const used[] = {
-        "<s>", "</s>", "<unk>", "<pad>", "<bos>", "<eos>", "<mask>", "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|im_sep|>",
-        "<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|eom_id|>", "<|python_tag|>",
-        "<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "<|tool|>", "<|pad|>", "<|finetune_right_pad_id|>", "<start_of_turn>",
-        "<end_of_turn>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>",
+        "<s>",
+        "</s>",
+        "<unk>",
+        "<pad>",
+        "<bos>",
+        "<eos>",
+        "<mask>",
+        "<|endoftext|>",
+        "<|im_start|>",
+        "<|im_end|>",
+        "<|im_sep|>",
+        "<|begin_of_text|>",
+        "<|end_of_text|>",
+        "<|start_header_id|>",
+        "<|end_header_id|>",
+        "<|eot_id|>",
+        "<|eom_id|>",
+        "<|python_tag|>",
+        "<|system|>",
+        "<|user|>",
+        "<|assistant|>",
+        "<|end|>",
+        "<|tool|>",
+        "<|pad|>",
+        "<|finetune_right_pad_id|>",
+        "<start_of_turn>",
+        "<end_of_turn>",
+        "<tool_call>",
+        "</tool_call>",
+        "<tool_response>",
+        "</tool_response>",
+        "<think>",
+        "</think>",
     };
     for (size_t i = 0; i < sizeof used / sizeof *used; i++) {
         if (strlen(used[i]) == text.bytes && memcmp(used[i], text.data, text.bytes) == 0) {
@@ -176,14 +218,16 @@ static bool is_in_use(sella_span text)
 
 static bool says_reserved(sella_span text)
 {
-    return memmem(text.data, text.bytes, "reserved", 8) != NULL || memmem(text.data, text.bytes, "unused", 6) != NULL;
+    return memmem(text.data, text.bytes, "reserved", 8) != NULL ||
+           memmem(text.data, text.bytes, "unused", 6) != NULL;
 }
 
 int sella_tokenizer_reserved(const sella_tokenizer *tokenizer, int32_t *id_n, int want)
 {
     const sella_vocab *vocab = &tokenizer->bpe.vocab;
     int found = 0;
-    for (int pass = 0; pass < 2; pass++) { /* first what is reserved or unused, then other special tokens */
+    /* first what is reserved or unused, then other special tokens */
+    for (int pass = 0; pass < 2; pass++) {
         for (int32_t id = 0; id < vocab->count && found < want; id++) {
             sella_token_kind kind = vocab->token[id].kind;
             if (kind != SELLA_TOKEN_SPECIAL && kind != SELLA_TOKEN_UNUSED) {
@@ -197,12 +241,14 @@ int sella_tokenizer_reserved(const sella_tokenizer *tokenizer, int32_t *id_n, in
         }
     }
     if (found == 0 && want > 0) {
-        static const char *const ends[] = {"<pad>", "<|pad|>", "<|endoftext|>", "<|end_of_text|>", "</s>", "<|im_end|>"};
+        static const char *const ends[] = {"<pad>",           "<|pad|>", "<|endoftext|>",
+                                           "<|end_of_text|>", "</s>",    "<|im_end|>"};
         id_n[0] = tokenizer->fallback;
         for (size_t i = 0; i < sizeof ends / sizeof *ends && id_n[0] < 0; i++) {
             id_n[0] = sella_tokenizer_find(tokenizer, ends[i]);
         }
-        for (int32_t id = vocab->count - 1; id >= 0 && id_n[0] < 0; id--) { /* no special token at all: the last one */
+        /* no special token at all: the last one */
+        for (int32_t id = vocab->count - 1; id >= 0 && id_n[0] < 0; id--) {
             id_n[0] = vocab->token[id].kind != SELLA_TOKEN_NONE ? id : -1;
         }
         found = 1;

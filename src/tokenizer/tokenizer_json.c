@@ -1,7 +1,9 @@
 /* tokenizer_json.c - reading of Hugging Face's tokenizer.json.
  *
- * Accepted: model BPE over bytes; normalizer none or NFC; pre-tokenizers Split(Regex, Isolated), Digits and a ByteLevel at the end.
- * Not used: post_processor, truncation and padding, since nothing is ever added or cut here. Everything else is refused by name.
+ * Accepted: model BPE over bytes; normalizer none or NFC; pre-tokenizers Split(Regex, Isolated),
+ *           Digits and a ByteLevel at the end.
+ * Not used: post_processor, truncation and padding, since nothing is ever added or cut here.
+ *           Everything else is refused by name.
  */
 #include "base/arena.h"
 #include "base/json.h"
@@ -26,20 +28,27 @@ static const char *type_of(const json_t *value)
 
 static sella_status unsupported(const json_reader *r, const char *part, const char *type)
 {
-    return sella_err_set(r->err, SELLA_UNSUPPORTED, "%s: the %s '%.60s' is not supported; expected byte-level BPE", r->path, part, type);
+    return sella_err_set(r->err, SELLA_UNSUPPORTED,
+                         "%s: the %s '%.60s' is not supported; expected byte-level BPE", r->path,
+                         part, type);
 }
 
 static sella_status setting(const json_reader *r, const char *name, const char *expected)
 {
-    return sella_err_set(r->err, SELLA_UNSUPPORTED, "%s: '%s' has a value that is not supported; expected %s", r->path, name, expected);
+    return sella_err_set(r->err, SELLA_UNSUPPORTED,
+                         "%s: '%s' has a value that is not supported; expected %s", r->path, name,
+                         expected);
 }
 
 /* A boolean that may be absent or null. */
-static sella_status get_flag(const json_reader *r, const json_t *object, const char *key, bool absent, bool *out)
+static sella_status get_flag(const json_reader *r, const json_t *object, const char *key,
+                             bool absent, bool *out)
 {
     const json_t *value = json_object_get(object, key);
     *out = value == NULL || json_is_null(value) ? absent : json_is_true(value);
-    return value == NULL || json_is_null(value) || json_is_boolean(value) ? SELLA_OK : setting(r, key, "true or false");
+    return value == NULL || json_is_null(value) || json_is_boolean(value)
+               ? SELLA_OK
+               : setting(r, key, "true or false");
 }
 
 /* ---- normalizer and pre-tokenizer ---- */
@@ -52,7 +61,8 @@ static sella_status read_normalizer(json_reader *r, const json_t *value, int dep
     }
     if (strcmp(type_of(value), "NFC") == 0) {
         r->tokenizer->nfc = true;
-    } else if (strcmp(type_of(value), "Sequence") == 0 && depth < DEPTH_MAX && json_is_array(json_object_get(value, "normalizers"))) {
+    } else if (strcmp(type_of(value), "Sequence") == 0 && depth < DEPTH_MAX &&
+               json_is_array(json_object_get(value, "normalizers"))) {
         size_t i;
         json_t *part;
         json_array_foreach(json_object_get(value, "normalizers"), i, part) {
@@ -80,10 +90,14 @@ static sella_status read_split(json_reader *r, const json_t *value)
         return status;
     }
     if (behavior == NULL || strcmp(behavior, "Isolated") != 0 || invert) {
-        return unsupported(r, "pre-tokenizer Split with behavior", invert ? "invert" : behavior != NULL ? behavior : "");
+        return unsupported(r, "pre-tokenizer Split with behavior",
+                           invert             ? "invert"
+                           : behavior != NULL ? behavior
+                                              : "");
     }
-    return json_is_string(regex) ? add_step(r, json_string_value(regex), json_string_length(regex))
-                                 : unsupported(r, "pre-tokenizer Split with a pattern other than", "Regex");
+    return json_is_string(regex)
+               ? add_step(r, json_string_value(regex), json_string_length(regex))
+               : unsupported(r, "pre-tokenizer Split with a pattern other than", "Regex");
 }
 
 static sella_status read_pre_tokenizer(json_reader *r, const json_t *value, int depth)
@@ -92,9 +106,13 @@ static sella_status read_pre_tokenizer(json_reader *r, const json_t *value, int 
     const char *type = type_of(value);
     bool flag = false, prefix = false;
     if (r->bytelevel) {
-        return sella_err_set(r->err, SELLA_UNSUPPORTED, "%s: the pre-tokenizer '%.60s' comes after ByteLevel; expected ByteLevel last", r->path, type);
+        return sella_err_set(
+            r->err, SELLA_UNSUPPORTED,
+            "%s: the pre-tokenizer '%.60s' comes after ByteLevel; expected ByteLevel last", r->path,
+            type);
     }
-    if (strcmp(type, "Sequence") == 0 && depth < DEPTH_MAX && json_is_array(json_object_get(value, "pretokenizers"))) {
+    if (strcmp(type, "Sequence") == 0 && depth < DEPTH_MAX &&
+        json_is_array(json_object_get(value, "pretokenizers"))) {
         size_t i;
         json_t *part;
         json_array_foreach(json_object_get(value, "pretokenizers"), i, part) {
@@ -117,7 +135,8 @@ static sella_status read_pre_tokenizer(json_reader *r, const json_t *value, int 
         }
         r->bytelevel = true;
     } else {
-        return unsupported(r, "pre-tokenizer", json_is_null(value) || value == NULL ? "null" : type);
+        return unsupported(r, "pre-tokenizer",
+                           json_is_null(value) || value == NULL ? "null" : type);
     }
 done:
     return status;
@@ -139,10 +158,13 @@ static sella_status check_decoder(json_reader *r, const json_t *value)
 
 /* ---- vocabulary ---- */
 
-static sella_status check_id(const json_reader *r, const json_t *value, const char *text, int32_t *largest)
+static sella_status check_id(const json_reader *r, const json_t *value, const char *text,
+                             int32_t *largest)
 {
-    if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) > SELLA_TOKEN_ID_MAX) {
-        return sella_err_set(r->err, SELLA_FORMAT, "%s: token '%.80s' has no id from 0 to %d", r->path, text, SELLA_TOKEN_ID_MAX);
+    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+        json_integer_value(value) > SELLA_TOKEN_ID_MAX) {
+        return sella_err_set(r->err, SELLA_FORMAT, "%s: token '%.80s' has no id from 0 to %d",
+                             r->path, text, SELLA_TOKEN_ID_MAX);
     }
     if (json_integer_value(value) > *largest) {
         *largest = (int32_t)json_integer_value(value);
@@ -163,7 +185,8 @@ static sella_status read_vocab(json_reader *r, const json_t *vocab, const json_t
     json_array_foreach(added, i, value) {
         const char *content = json_string_value(json_object_get(value, "content"));
         if (content == NULL) {
-            return sella_err_set(r->err, SELLA_FORMAT, "%s: added token number %zu has no content", r->path, i);
+            return sella_err_set(r->err, SELLA_FORMAT, "%s: added token number %zu has no content",
+                                 r->path, i);
         }
         SELLA_TRY(check_id(r, json_object_get(value, "id"), content, &largest));
     }
@@ -174,8 +197,10 @@ static sella_status read_vocab(json_reader *r, const json_t *vocab, const json_t
     SELLA_TRY(sella_spelling_init(&r->spelling, json_object_size(vocab), r->err));
     json_object_foreach((json_t *)vocab, text, value) {
         sella_span span = {text, strlen(text)};
-        SELLA_TRY(sella_tokenizer_put(r->tokenizer, (int32_t)json_integer_value(value), span, r->path, r->err));
-        (void)sella_spelling_put(&r->spelling, span, (int32_t)json_integer_value(value)); /* keys of an object are unique */
+        SELLA_TRY(sella_tokenizer_put(r->tokenizer, (int32_t)json_integer_value(value), span,
+                                      r->path, r->err));
+        /* keys of an object are unique */
+        (void)sella_spelling_put(&r->spelling, span, (int32_t)json_integer_value(value));
     }
 done:
     return status;
@@ -186,7 +211,9 @@ static sella_status add_normalized(json_reader *r, sella_added_token token)
 {
     sella_text normal = {0};
     bool same = true;
-    sella_status status = r->tokenizer->nfc ? sella_nfc(token.text, (size_t)token.bytes, &normal, &same, r->err) : SELLA_OK;
+    sella_status status = r->tokenizer->nfc
+                              ? sella_nfc(token.text, (size_t)token.bytes, &normal, &same, r->err)
+                              : SELLA_OK;
     if (status == SELLA_OK) {
         token.text = same ? token.text : normal.data;
         token.bytes = same ? token.bytes : (int)normal.size;
@@ -211,19 +238,27 @@ static sella_status read_added_token(json_reader *r, const json_t *value)
     SELLA_TRY(get_flag(r, value, "normalized", !token.special, &normalized));
     SELLA_TRY(get_flag(r, value, "single_word", false, &single_word));
     if (single_word) {
-        return sella_err_set(r->err, SELLA_UNSUPPORTED, "%s: the added token '%.80s' has single_word, which is not supported", r->path, content);
+        return sella_err_set(r->err, SELLA_UNSUPPORTED,
+                             "%s: the added token '%.80s' has single_word, which is not supported",
+                             r->path, content);
     }
     int32_t spelled = sella_spelling_find(&r->spelling, content, bytes);
     const sella_vocab *vocab = &r->tokenizer->bpe.vocab;
     if (spelled >= 0 ? spelled != token.id : vocab->token[token.id].kind != SELLA_TOKEN_NONE) {
-        return sella_err_set(r->err, SELLA_FORMAT, "%s: the added token '%.80s' has id %d, which contradicts the vocabulary", r->path, content,
-                             token.id);
+        return sella_err_set(
+            r->err, SELLA_FORMAT,
+            "%s: the added token '%.80s' has id %d, which contradicts the vocabulary", r->path,
+            content, token.id);
     }
     if (vocab->token[token.id].kind >= SELLA_TOKEN_ADDED) {
-        return sella_err_set(r->err, SELLA_FORMAT, "%s: the added token '%.80s' with id %d is there twice", r->path, content, token.id);
+        return sella_err_set(r->err, SELLA_FORMAT,
+                             "%s: the added token '%.80s' with id %d is there twice", r->path,
+                             content, token.id);
     }
-    SELLA_TRY(sella_vocab_set(&r->tokenizer->bpe.vocab, token.id, content, bytes, token.special ? SELLA_TOKEN_SPECIAL : SELLA_TOKEN_ADDED, r->err));
-    SELLA_TRY(normalized ? add_normalized(r, token) : sella_added_add(&r->tokenizer->raw, &token, r->path, r->err));
+    SELLA_TRY(sella_vocab_set(&r->tokenizer->bpe.vocab, token.id, content, bytes,
+                              token.special ? SELLA_TOKEN_SPECIAL : SELLA_TOKEN_ADDED, r->err));
+    SELLA_TRY(normalized ? add_normalized(r, token)
+                         : sella_added_add(&r->tokenizer->raw, &token, r->path, r->err));
 done:
     return status;
 }
@@ -261,9 +296,11 @@ static sella_status read_merges(json_reader *r, const json_t *merges)
     json_array_foreach(merges, rank, value) {
         sella_span left, right;
         if (!read_pair(value, &left, &right)) {
-            return sella_err_set(r->err, SELLA_FORMAT, "%s: merge %zu is not a pair of texts", r->path, rank);
+            return sella_err_set(r->err, SELLA_FORMAT, "%s: merge %zu is not a pair of texts",
+                                 r->path, rank);
         }
-        SELLA_TRY(sella_tokenizer_merge(r->tokenizer, &r->spelling, left, right, (uint32_t)rank, r->path, r->err));
+        SELLA_TRY(sella_tokenizer_merge(r->tokenizer, &r->spelling, left, right, (uint32_t)rank,
+                                        r->path, r->err));
     }
 done:
     return status;
@@ -274,7 +311,8 @@ done:
 static sella_status check_empty(const json_reader *r, const json_t *model, const char *key)
 {
     const json_t *value = json_object_get(model, key);
-    bool empty = value == NULL || json_is_null(value) || (json_is_string(value) && json_string_length(value) == 0) ||
+    bool empty = value == NULL || json_is_null(value) ||
+                 (json_is_string(value) && json_string_length(value) == 0) ||
                  (json_is_number(value) && json_number_value(value) == 0.0) || json_is_false(value);
     return empty ? SELLA_OK : setting(r, key, "none");
 }
@@ -283,13 +321,16 @@ static sella_status read_model(json_reader *r, const json_t *model, const json_t
 {
     sella_status status = SELLA_OK;
     sella_bpe *bpe = &r->tokenizer->bpe;
-    const json_t *vocab = json_object_get(model, "vocab"), *merges = json_object_get(model, "merges");
+    const json_t *vocab = json_object_get(model, "vocab"),
+                 *merges = json_object_get(model, "merges");
     const json_t *unknown = json_object_get(model, "unk_token");
     if (json_object_get(model, "type") != NULL && strcmp(type_of(model), "BPE") != 0) {
         return unsupported(r, "model", type_of(model));
     }
     if (!json_is_object(vocab) || !json_is_array(merges)) {
-        return sella_err_set(r->err, SELLA_FORMAT, "%s: the model has no vocab and merges; expected a BPE model", r->path);
+        return sella_err_set(r->err, SELLA_FORMAT,
+                             "%s: the model has no vocab and merges; expected a BPE model",
+                             r->path);
     }
     SELLA_TRY(check_empty(r, model, "byte_fallback"));
     SELLA_TRY(check_empty(r, model, "dropout"));
@@ -299,9 +340,12 @@ static sella_status read_model(json_reader *r, const json_t *model, const json_t
     SELLA_TRY(get_flag(r, model, "ignore_merges", false, &bpe->ignore_merges));
     SELLA_TRY(read_vocab(r, vocab, added));
     if (json_is_string(unknown)) {
-        bpe->unknown = sella_spelling_find(&r->spelling, json_string_value(unknown), json_string_length(unknown));
+        bpe->unknown = sella_spelling_find(&r->spelling, json_string_value(unknown),
+                                           json_string_length(unknown));
         if (bpe->unknown < 0) {
-            return sella_err_set(r->err, SELLA_FORMAT, "%s: unk_token '%.80s' is not in the vocabulary", r->path, json_string_value(unknown));
+            return sella_err_set(r->err, SELLA_FORMAT,
+                                 "%s: unk_token '%.80s' is not in the vocabulary", r->path,
+                                 json_string_value(unknown));
         }
     } else if (unknown != NULL && !json_is_null(unknown)) {
         return setting(r, "unk_token", "a text or null");
@@ -321,18 +365,22 @@ static sella_status read_root(json_reader *r, const json_t *root)
     sella_status status = SELLA_OK;
     const json_t *added = json_object_get(root, "added_tokens");
     if (!json_is_object(json_object_get(root, "model"))) {
-        return sella_err_set(r->err, SELLA_FORMAT, "%s: this is not a tokenizer.json: it has no 'model'", r->path);
+        return sella_err_set(r->err, SELLA_FORMAT,
+                             "%s: this is not a tokenizer.json: it has no 'model'", r->path);
     }
     if (added != NULL && !json_is_null(added) && !json_is_array(added)) {
         return setting(r, "added_tokens", "a list");
     }
-    /* The normalizer first: added tokens depend on it. The model before the pre-tokenizer, so that a Unigram model is named as such. */
+    /* The normalizer first: added tokens depend on it. The model before the pre-tokenizer, so that
+     * a Unigram model is named as such. */
     SELLA_TRY(read_normalizer(r, json_object_get(root, "normalizer"), 0));
     SELLA_TRY(read_model(r, json_object_get(root, "model"), added));
     SELLA_TRY(sella_splitter_new(&r->tokenizer->splitter, r->err));
     SELLA_TRY(read_pre_tokenizer(r, json_object_get(root, "pre_tokenizer"), 0));
     if (!r->bytelevel) {
-        SELLA_TRY(sella_err_set(r->err, SELLA_UNSUPPORTED, "%s: the pre-tokenizer does not end with ByteLevel; expected byte-level BPE", r->path));
+        SELLA_TRY(sella_err_set(
+            r->err, SELLA_UNSUPPORTED,
+            "%s: the pre-tokenizer does not end with ByteLevel; expected byte-level BPE", r->path));
     }
     SELLA_TRY(check_decoder(r, json_object_get(root, "decoder")));
 done:

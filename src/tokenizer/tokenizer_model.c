@@ -12,7 +12,9 @@ sella_status sella_spelling_init(sella_spelling *spelling, size_t count, sella_e
     }
     spelling->mask = size - 1;
     spelling->text = sella_alloc(size, sizeof *spelling->text, "the vocabulary", err);
-    spelling->id = spelling->text == NULL ? NULL : sella_alloc(size, sizeof *spelling->id, "the vocabulary", err);
+    spelling->id = spelling->text == NULL
+                       ? NULL
+                       : sella_alloc(size, sizeof *spelling->id, "the vocabulary", err);
     return spelling->id != NULL ? SELLA_OK : SELLA_MEMORY;
 }
 
@@ -26,8 +28,8 @@ void sella_spelling_release(sella_spelling *spelling)
 static uint64_t spelling_slot(const sella_spelling *spelling, const char *text, size_t bytes)
 {
     uint64_t at = sella_hash_bytes(text, bytes, 0) & spelling->mask;
-    while (spelling->text[at].data != NULL &&
-           (spelling->text[at].bytes != bytes || memcmp(spelling->text[at].data, text, bytes) != 0)) {
+    while (spelling->text[at].data != NULL && (spelling->text[at].bytes != bytes ||
+                                               memcmp(spelling->text[at].data, text, bytes) != 0)) {
         at = (at + 1) & spelling->mask;
     }
     return at;
@@ -50,7 +52,8 @@ int32_t sella_spelling_find(const sella_spelling *spelling, const char *text, si
     return spelling->text[at].data != NULL ? spelling->id[at] : -1;
 }
 
-sella_status sella_tokenizer_put(sella_tokenizer *tokenizer, int32_t id, sella_span text, const char *path, sella_err *err)
+sella_status sella_tokenizer_put(sella_tokenizer *tokenizer, int32_t id, sella_span text,
+                                 const char *path, sella_err *err)
 {
     char small[256];
     char *raw = small;
@@ -58,8 +61,9 @@ sella_status sella_tokenizer_put(sella_tokenizer *tokenizer, int32_t id, sella_s
     sella_vocab *vocab = &tokenizer->bpe.vocab;
     if (vocab->token[id].kind != SELLA_TOKEN_NONE) {
         sella_span other = sella_vocab_text(vocab, id);
-        return sella_err_set(err, SELLA_FORMAT, "%s: tokens '%.*s' and '%.*s' have the same id %d", path,
-                             (int)(other.bytes < 80 ? other.bytes : 80), other.data, (int)(text.bytes < 80 ? text.bytes : 80), text.data, id);
+        return sella_err_set(err, SELLA_FORMAT, "%s: tokens '%.*s' and '%.*s' have the same id %d",
+                             path, (int)(other.bytes < 80 ? other.bytes : 80), other.data,
+                             (int)(text.bytes < 80 ? text.bytes : 80), text.data, id);
     }
     if (text.bytes > sizeof small) {
         raw = sella_alloc(text.bytes, 1, "a token", err);
@@ -79,8 +83,9 @@ sella_status sella_tokenizer_put(sella_tokenizer *tokenizer, int32_t id, sella_s
     return status;
 }
 
-sella_status sella_tokenizer_merge(sella_tokenizer *tokenizer, const sella_spelling *spelling, sella_span left, sella_span right,
-                                   uint32_t rank, const char *path, sella_err *err)
+sella_status sella_tokenizer_merge(sella_tokenizer *tokenizer, const sella_spelling *spelling,
+                                   sella_span left, sella_span right, uint32_t rank,
+                                   const char *path, sella_err *err)
 {
     char small[512];
     size_t bytes = left.bytes + right.bytes;
@@ -100,8 +105,11 @@ sella_status sella_tokenizer_merge(sella_tokenizer *tokenizer, const sella_spell
         }
     }
     if (whole < 0) {
-        return sella_err_set(err, SELLA_FORMAT, "%s: merge %u ('%.*s' with '%.*s') needs a token that the vocabulary lacks", path, rank,
-                             (int)(left.bytes < 80 ? left.bytes : 80), left.data, (int)(right.bytes < 80 ? right.bytes : 80), right.data);
+        return sella_err_set(
+            err, SELLA_FORMAT,
+            "%s: merge %u ('%.*s' with '%.*s') needs a token that the vocabulary lacks", path, rank,
+            (int)(left.bytes < 80 ? left.bytes : 80), left.data,
+            (int)(right.bytes < 80 ? right.bytes : 80), right.data);
     }
     sella_merges_put(&tokenizer->bpe.merges, a, b, rank, whole);
     return SELLA_OK;
@@ -123,7 +131,9 @@ sella_status sella_tokenizer_finish(sella_tokenizer *tokenizer, const char *path
         any = any || tokenizer->bpe.byte_id[i] >= 0;
     }
     if (!any) {
-        SELLA_TRY(sella_err_set(err, SELLA_UNSUPPORTED, "%s: the vocabulary has no tokens of single bytes; expected byte-level BPE", path));
+        SELLA_TRY(sella_err_set(
+            err, SELLA_UNSUPPORTED,
+            "%s: the vocabulary has no tokens of single bytes; expected byte-level BPE", path));
     }
 done:
     return status;

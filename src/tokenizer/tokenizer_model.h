@@ -1,6 +1,7 @@
 /* tokenizer_model.h - the parts of an opened tokenizer, filled by the two readers.
  *
- * Does:     tokenizer_json.c and tokenizer_gguf.c fill a sella_tokenizer; tokenizer.c finishes it and runs it.
+ * Does:     tokenizer_json.c and tokenizer_gguf.c fill a sella_tokenizer; tokenizer.c finishes it
+ *           and runs it.
  * Threads:  read-only once finished.
  * Not here: what others use (tokenizer/tokenizer.h).
  */
@@ -18,11 +19,15 @@ struct sella_tokenizer {
     sella_splitter *splitter;
     sella_added raw;        /* looked for in the text as it is */
     sella_added normalized; /* looked for after normalization */
-    int32_t fallback;       /* pad or end token that stands in when there is nothing reserved, -1 = none named */
-    uint8_t *kept;          /* [vocab] 1: used by a chat template or named in the file (begin, end, pad ...): never reserved */
+    /* pad or end token that stands in when there is nothing reserved, -1 = none named */
+    int32_t fallback;
+    /* [vocab] 1: used by a chat template or named in the file (begin, end, pad ...): never
+     * reserved */
+    uint8_t *kept;
 };
 
-/* A token's text with the id that merges refer to, for the readers: open-addressing table over texts as the file writes them. */
+/* A token's text with the id that merges refer to, for the readers: open-addressing table over
+ * texts as the file writes them. */
 typedef struct sella_spelling {
     sella_span *text; /* [mask + 1], data NULL = free */
     int32_t *id;      /* [mask + 1] */
@@ -33,13 +38,17 @@ sella_status sella_spelling_init(sella_spelling *spelling, size_t count, sella_e
 void sella_spelling_release(sella_spelling *spelling);
 /* False when the text is there already. */
 bool sella_spelling_put(sella_spelling *spelling, sella_span text, int32_t id);
-int32_t sella_spelling_find(const sella_spelling *spelling, const char *text, size_t bytes); /* -1 when absent */
+/* -1 when absent */
+int32_t sella_spelling_find(const sella_spelling *spelling, const char *text, size_t bytes);
 
-/* Put one token of the vocabulary: byte-level text is undone, other text becomes LITERAL; a duplicate id is SELLA_FORMAT. */
-sella_status sella_tokenizer_put(sella_tokenizer *tokenizer, int32_t id, sella_span text, const char *path, sella_err *err);
+/* Put one token of the vocabulary: byte-level text is undone, other text becomes LITERAL; a
+ * duplicate id is SELLA_FORMAT. */
+sella_status sella_tokenizer_put(sella_tokenizer *tokenizer, int32_t id, sella_span text,
+                                 const char *path, sella_err *err);
 /* Put the merge left + right of this rank; all three texts must be in the vocabulary. */
-sella_status sella_tokenizer_merge(sella_tokenizer *tokenizer, const sella_spelling *spelling, sella_span left, sella_span right,
-                                   uint32_t rank, const char *path, sella_err *err);
+sella_status sella_tokenizer_merge(sella_tokenizer *tokenizer, const sella_spelling *spelling,
+                                   sella_span left, sella_span right, uint32_t rank,
+                                   const char *path, sella_err *err);
 /* Index everything. */
 sella_status sella_tokenizer_finish(sella_tokenizer *tokenizer, const char *path, sella_err *err);
 

@@ -21,14 +21,17 @@ void sella_vocab_release(sella_vocab *vocab)
     *vocab = (sella_vocab){0};
 }
 
-sella_status sella_vocab_set(sella_vocab *vocab, int32_t id, const char *text, size_t bytes, sella_token_kind kind, sella_err *err)
+sella_status sella_vocab_set(sella_vocab *vocab, int32_t id, const char *text, size_t bytes,
+                             sella_token_kind kind, sella_err *err)
 {
     assert(id >= 0 && id < vocab->count);
     if (bytes > SELLA_TOKEN_BYTES_MAX) {
-        return sella_err_set(err, SELLA_FORMAT, "token %d has %zu bytes; expected at most %d", id, bytes, SELLA_TOKEN_BYTES_MAX);
+        return sella_err_set(err, SELLA_FORMAT, "token %d has %zu bytes; expected at most %d", id,
+                             bytes, SELLA_TOKEN_BYTES_MAX);
     }
     sella_span old = sella_vocab_text(vocab, id);
-    bool plain = kind == SELLA_TOKEN_PLAIN || (vocab->token[id].plain && old.bytes == bytes && memcmp(old.data, text, bytes) == 0);
+    bool plain = kind == SELLA_TOKEN_PLAIN || (vocab->token[id].plain && old.bytes == bytes &&
+                                               memcmp(old.data, text, bytes) == 0);
     vocab->token[id] = (sella_token){vocab->pool.size, (uint32_t)bytes, kind, plain};
     return sella_text_append(&vocab->pool, text, bytes, err);
 }
@@ -66,7 +69,8 @@ sella_status sella_vocab_index(sella_vocab *vocab, const char *path, sella_err *
         for (; vocab->slot[at] >= 0; at = (at + 1) & vocab->mask) {
             sella_span other = sella_vocab_text(vocab, vocab->slot[at]);
             if (other.bytes == text.bytes && memcmp(other.data, text.data, text.bytes) == 0) {
-                return sella_err_set(err, SELLA_FORMAT, "%s: tokens %d and %d have the same text", path, vocab->slot[at], id);
+                return sella_err_set(err, SELLA_FORMAT, "%s: tokens %d and %d have the same text",
+                                     path, vocab->slot[at], id);
             }
         }
         vocab->slot[at] = id;
@@ -76,7 +80,8 @@ sella_status sella_vocab_index(sella_vocab *vocab, const char *path, sella_err *
 
 int32_t sella_vocab_find(const sella_vocab *vocab, const char *text, size_t bytes)
 {
-    for (uint32_t at = (uint32_t)sella_hash_bytes(text, bytes, 0) & vocab->mask; vocab->slot[at] >= 0; at = (at + 1) & vocab->mask) {
+    for (uint32_t at = (uint32_t)sella_hash_bytes(text, bytes, 0) & vocab->mask;
+         vocab->slot[at] >= 0; at = (at + 1) & vocab->mask) {
         sella_span other = sella_vocab_text(vocab, vocab->slot[at]);
         if (other.bytes == bytes && memcmp(other.data, text, bytes) == 0) {
             return vocab->slot[at];
@@ -85,7 +90,8 @@ int32_t sella_vocab_find(const sella_vocab *vocab, const char *text, size_t byte
     return -1;
 }
 
-/* Byte of a character of the alphabet, or -1. U+0100 + k stands for the k-th of the bytes 0-32, 127-160, 173. */
+/* Byte of a character of the alphabet, or -1. U+0100 + k stands for the k-th of the bytes 0-32,
+ * 127-160, 173. */
 static int byte_of(uint32_t c)
 {
     if ((c >= 33 && c <= 126) || (c >= 161 && c <= 172) || (c >= 174 && c <= 255)) {
@@ -105,7 +111,8 @@ bool sella_bytelevel_decode(const char *text, size_t bytes, char *raw, size_t *r
         unsigned char a = (unsigned char)text[i];
         uint32_t c = a;
         if (a >= 0x80) {
-            if (a < 0xc2 || a > 0xc5 || i + 1 >= bytes || ((unsigned char)text[i + 1] & 0xc0) != 0x80) {
+            if (a < 0xc2 || a > 0xc5 || i + 1 >= bytes ||
+                ((unsigned char)text[i + 1] & 0xc0) != 0x80) {
                 return false; /* above U+017F, or no UTF-8 */
             }
             c = (uint32_t)(a & 0x1f) << 6 | ((unsigned char)text[++i] & 0x3f);
@@ -153,7 +160,8 @@ static sella_merge *merge_slot(const sella_merges *merges, int32_t left, int32_t
 
 void sella_merges_put(sella_merges *merges, int32_t left, int32_t right, uint32_t rank, int32_t id)
 {
-    *merge_slot(merges, left, right) = (sella_merge){(uint64_t)(uint32_t)left << 32 | (uint32_t)right, rank, id};
+    *merge_slot(merges, left, right) =
+        (sella_merge){(uint64_t)(uint32_t)left << 32 | (uint32_t)right, rank, id};
 }
 
 const sella_merge *sella_merges_get(const sella_merges *merges, int32_t left, int32_t right)

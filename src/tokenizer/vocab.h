@@ -1,7 +1,9 @@
 /* vocab.h - tokens by id and by text, and the table of merges.
  *
- * Does:     _init(size) -> _set for each token -> _index -> lookups. Merges: _init(count) -> _put for each -> _get.
- * Layout:   a token's text is raw bytes (the byte-level alphabet is undone when a vocabulary is read).
+ * Does:     _init(size) -> _set for each token -> _index -> lookups. Merges: _init(count) -> _put
+ *           for each -> _get.
+ * Layout:   a token's text is raw bytes (the byte-level alphabet is undone when a vocabulary is
+ *           read).
  * Memory:   texts are copied into one pool.
  * Threads:  read-only after _index.
  */
@@ -23,7 +25,8 @@ enum {
 typedef enum sella_token_kind {
     SELLA_TOKEN_NONE = 0,    /* a hole: no token has this id */
     SELLA_TOKEN_PLAIN = 1,   /* text produces it */
-    SELLA_TOKEN_LITERAL = 2, /* in the vocabulary, but not written in the byte-level alphabet: no text produces it */
+    /* in the vocabulary, but not written in the byte-level alphabet: no text produces it */
+    SELLA_TOKEN_LITERAL = 2,
     SELLA_TOKEN_ADDED = 3,   /* split out of text as a whole, always */
     SELLA_TOKEN_SPECIAL = 4, /* split out only where the caller allows special tokens */
     SELLA_TOKEN_UNUSED = 5   /* the file says that nothing uses it */
@@ -47,17 +50,19 @@ typedef struct sella_vocab {
 /* Room for ids 0 to count - 1. */
 sella_status sella_vocab_init(sella_vocab *vocab, int32_t count, sella_err *err);
 void sella_vocab_release(sella_vocab *vocab);
-/* Set the text and kind of an id. A second time for one id makes an added token of it: the new text replaces the old one, and it stays
- * plain if it was and the texts are equal. 0 <= id < count, asserted. */
-sella_status sella_vocab_set(sella_vocab *vocab, int32_t id, const char *text, size_t bytes, sella_token_kind kind, sella_err *err);
+/* Set the text and kind of an id. A second time for one id makes an added token of it: the new text
+ * replaces the old one, and it stays plain if it was and the texts are equal. 0 <= id < count,
+ * asserted. */
+sella_status sella_vocab_set(sella_vocab *vocab, int32_t id, const char *text, size_t bytes,
+                             sella_token_kind kind, sella_err *err);
 sella_span sella_vocab_text(const sella_vocab *vocab, int32_t id);
 /* Hash the plain tokens. SELLA_FORMAT when two have the same text. */
 sella_status sella_vocab_index(sella_vocab *vocab, const char *path, sella_err *err);
 /* Id of a plain token, or -1. */
 int32_t sella_vocab_find(const sella_vocab *vocab, const char *text, size_t bytes);
 
-/* Undo the byte-level alphabet (GPT-2's: printable Latin-1 stands for itself, other bytes for U+0100 and up): true and raw [<= bytes]
- * filled when every character belongs to it. */
+/* Undo the byte-level alphabet (GPT-2's: printable Latin-1 stands for itself, other bytes for
+ * U+0100 and up): true and raw [<= bytes] filled when every character belongs to it. */
 bool sella_bytelevel_decode(const char *text, size_t bytes, char *raw, size_t *raw_bytes);
 
 /* Rank and result of a merged pair. */

@@ -1,7 +1,7 @@
 /* checkpoint.c - checkpoint folders (train/checkpoint.h).
  *
- * DONE is written last inside a folder that is made aside and then renamed, so a folder with the right name is
- * complete; its sizes and hashes find what a disk lost afterwards.
+ * DONE is written last inside a folder that is made aside and then renamed, so a folder with the
+ * right name is complete; its sizes and hashes find what a disk lost afterwards.
  */
 #include "train/checkpoint.h"
 
@@ -15,8 +15,8 @@
 
 enum { FORMAT_VERSION = 1, JSON_LIMIT = 64 << 20, FILES = 4 };
 
-static const char *const file_names[FILES] = {"params.safetensors", "moments.safetensors", "best.safetensors",
-                                              "position.json"};
+static const char *const file_names[FILES] = {"params.safetensors", "moments.safetensors",
+                                              "best.safetensors", "position.json"};
 
 /* The tensors of one file: where they live here. */
 typedef struct list {
@@ -41,12 +41,14 @@ static sella_status list_alloc(list *l, int capacity, sella_err *err)
 
 static void list_add(list *l, const char *name, int rank, int64_t rows, int64_t cols, float *data)
 {
-    l->tensor[l->count] = (sella_tensor_out){.name = name, .rank = rank, .shape = {rows, cols}, .data = data};
+    l->tensor[l->count] =
+        (sella_tensor_out){.name = name, .rank = rank, .shape = {rows, cols}, .data = data};
     l->data[l->count++] = data;
 }
 
 /* Trainable rows of all tables; values are best's when it is not NULL. */
-static sella_status list_params(const sella_checkpoint *state, float *const *best, list *l, sella_err *err)
+static sella_status list_params(const sella_checkpoint *state, float *const *best, list *l,
+                                sella_err *err)
 {
     int rows = 0, k = 0;
     for (int t = 0; t < state->n; t++) {
@@ -57,7 +59,8 @@ static sella_status list_params(const sella_checkpoint *state, float *const *bes
         for (int i = 0; i < state->tables[t]->count; i++) {
             sella_param *param = &state->tables[t]->param[i];
             if (param->trainable) {
-                list_add(l, param->name, param->rank, param->shape[0], param->shape[1], best ? best[k] : param->data);
+                list_add(l, param->name, param->rank, param->shape[0], param->shape[1],
+                         best ? best[k] : param->data);
                 k++;
             }
         }
@@ -117,12 +120,14 @@ static sella_status done_digits(const json_t *done, char digits[17], sella_err *
 
 /* ---- save ---- */
 
-static sella_status write_done(const char *dir, int64_t step, const sella_checkpoint *state, sella_err *err)
+static sella_status write_done(const char *dir, int64_t step, const sella_checkpoint *state,
+                               sella_err *err)
 {
     sella_status status = SELLA_OK;
     char *path = NULL;
     json_t *files = json_object();
-    json_t *done = json_pack("{s:i, s:I, s:O?}", "format", FORMAT_VERSION, "step", (json_int_t)step, "files", files);
+    json_t *done = json_pack("{s:i, s:I, s:O?}", "format", FORMAT_VERSION, "step", (json_int_t)step,
+                             "files", files);
     if (!done || !files) {
         status = sella_err_memory(err, "a checkpoint", 0);
         goto done;
@@ -134,8 +139,9 @@ static sella_status write_done(const char *dir, int64_t step, const sella_checkp
         if (sella_path_exists(path)) {
             SELLA_TRY(sella_map_open(path, &map, err));
             snprintf(digits, sizeof digits, "%016" PRIx64, sella_hash_bytes(map.data, map.size, 0));
-            json_object_set_new(files, file_names[f],
-                                json_pack("{s:I, s:s}", "bytes", (json_int_t)map.size, "hash", digits));
+            json_object_set_new(
+                files, file_names[f],
+                json_pack("{s:I, s:s}", "bytes", (json_int_t)map.size, "hash", digits));
             sella_map_close(&map);
         }
         free(path);
@@ -144,9 +150,11 @@ static sella_status write_done(const char *dir, int64_t step, const sella_checkp
     if (state->optimizer) {
         json_t *rows = json_array();
         for (int i = 0; i < sella_optimizer_row_count(state->optimizer); i++) {
-            json_array_append_new(rows, json_integer((json_int_t)sella_optimizer_row_steps(state->optimizer, i)));
+            json_array_append_new(
+                rows, json_integer((json_int_t)sella_optimizer_row_steps(state->optimizer, i)));
         }
-        json_object_set_new(done, "optimizer_steps", json_integer((json_int_t)sella_optimizer_steps(state->optimizer)));
+        json_object_set_new(done, "optimizer_steps",
+                            json_integer((json_int_t)sella_optimizer_steps(state->optimizer)));
         json_object_set_new(done, "row_steps", rows);
     }
     char digits[17];
@@ -161,7 +169,8 @@ done:
     return status;
 }
 
-static sella_status write_files(const char *dir, const sella_checkpoint *state, const json_t *position, sella_err *err)
+static sella_status write_files(const char *dir, const sella_checkpoint *state,
+                                const json_t *position, sella_err *err)
 {
     sella_status status = SELLA_OK;
     char *path = NULL;
@@ -191,7 +200,8 @@ static int64_t step_of_name(const char *name)
     if (strlen(name) != 17 || memcmp(name, "step-", 5) != 0) {
         return -1;
     }
-    return sella_parse_int(name + 5, 12, 0, 999999999999, "step", &step, NULL) == SELLA_OK ? step : -1;
+    return sella_parse_int(name + 5, 12, 0, 999999999999, "step", &step, NULL) == SELLA_OK ? step
+                                                                                           : -1;
 }
 
 /* Remove every checkpoint but `keep`, and what a killed save left aside. */
@@ -222,7 +232,8 @@ sella_status sella_checkpoint_save(const char *dir, int64_t step, const sella_ch
     sella_status status = SELLA_OK;
     char name[40], *aside = NULL, *path = NULL;
     if (step < 0 || step > 999999999999) {
-        return sella_err_set(err, SELLA_ARG, "checkpoint step %lld; expected 0 to 999999999999", (long long)step);
+        return sella_err_set(err, SELLA_ARG, "checkpoint step %lld; expected 0 to 999999999999",
+                             (long long)step);
     }
     SELLA_TRY(sella_dir_make(dir, err));
     snprintf(name, sizeof name, "new-step-%012lld", (long long)step);
@@ -247,7 +258,8 @@ done:
 /* ---- load ---- */
 
 /* Sizes and hashes of the files against DONE. */
-static sella_status check_files(const char *dir, const char *done_path, const json_t *done, sella_err *err)
+static sella_status check_files(const char *dir, const char *done_path, const json_t *done,
+                                sella_err *err)
 {
     sella_status status = SELLA_OK;
     char *path = NULL;
@@ -256,11 +268,13 @@ static sella_status check_files(const char *dir, const char *done_path, const js
     int64_t format;
     const char *check;
     char own[17];
-    SELLA_TRY(sella_json_get_int(done, "format", done_path, FORMAT_VERSION, FORMAT_VERSION, &format, err));
+    SELLA_TRY(sella_json_get_int(done, "format", done_path, FORMAT_VERSION, FORMAT_VERSION, &format,
+                                 err));
     SELLA_TRY(sella_json_get_string(done, "check", done_path, &check, err));
     SELLA_TRY(done_digits(done, own, err));
     if (strcmp(check, own) != 0) {
-        status = sella_err_set(err, SELLA_FORMAT, "%s: is damaged: its hash is %s; expected %s", done_path, own, check);
+        status = sella_err_set(err, SELLA_FORMAT, "%s: is damaged: its hash is %s; expected %s",
+                               done_path, own, check);
         goto done;
     }
     SELLA_TRY(sella_json_get_object(done, "files", done_path, &files, err));
@@ -279,9 +293,10 @@ static sella_status check_files(const char *dir, const char *done_path, const js
         SELLA_TRY(sella_map_open(path, &map, err));
         snprintf(digits, sizeof digits, "%016" PRIx64, sella_hash_bytes(map.data, map.size, 0));
         if ((int64_t)map.size != bytes || strcmp(digits, hash) != 0) {
-            status = sella_err_set(err, SELLA_FORMAT,
-                                   "%s: has %zu bytes with hash %s; expected %lld bytes with hash %s as in DONE",
-                                   path, map.size, digits, (long long)bytes, hash);
+            status = sella_err_set(
+                err, SELLA_FORMAT,
+                "%s: has %zu bytes with hash %s; expected %lld bytes with hash %s as in DONE", path,
+                map.size, digits, (long long)bytes, hash);
             goto done;
         }
         sella_map_close(&map);
@@ -295,7 +310,8 @@ done:
 }
 
 /* Names of all tensors of `l` that the file lacks or has otherwise, in one sentence. */
-static sella_status check_shapes(const char *path, const sella_safetensors *file, const list *l, sella_err *err)
+static sella_status check_shapes(const char *path, const sella_safetensors *file, const list *l,
+                                 sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_text misses = {0};
@@ -303,7 +319,8 @@ static sella_status check_shapes(const char *path, const sella_safetensors *file
     for (int i = 0; i < l->count; i++) {
         const sella_tensor_out *want = &l->tensor[i];
         const sella_tensor *have = sella_safetensors_find(file, want->name);
-        bool fits = have && have->readable && have->dtype == SELLA_DTYPE_F32 && have->rank == want->rank;
+        bool fits =
+            have && have->readable && have->dtype == SELLA_DTYPE_F32 && have->rank == want->rank;
         for (int r = 0; fits && r < want->rank; r++) {
             fits = have->shape[r] == want->shape[r];
         }
@@ -312,9 +329,10 @@ static sella_status check_shapes(const char *path, const sella_safetensors *file
         }
     }
     if (wrong > 0) {
-        status =
-            sella_err_set(err, SELLA_SHAPE, "%s: %d tensor%s missing or of another shape than this run needs: %s%s",
-                          path, wrong, wrong == 1 ? " is" : "s are", misses.data, wrong > 8 ? ", ..." : "");
+        status = sella_err_set(
+            err, SELLA_SHAPE,
+            "%s: %d tensor%s missing or of another shape than this run needs: %s%s", path, wrong,
+            wrong == 1 ? " is" : "s are", misses.data, wrong > 8 ? ", ..." : "");
     } else if (sella_safetensors_count(file) != l->count) {
         status = sella_err_set(err, SELLA_SHAPE, "%s: has %d tensors; expected %d", path,
                                sella_safetensors_count(file), l->count);
@@ -325,7 +343,8 @@ done:
 }
 
 /* One file's tensors: checked only (copy false), or copied into place. */
-static sella_status load_file(const char *dir, const sella_checkpoint *state, int f, bool copy, sella_err *err)
+static sella_status load_file(const char *dir, const sella_checkpoint *state, int f, bool copy,
+                              sella_err *err)
 {
     sella_status status = SELLA_OK;
     char *path = NULL;
@@ -338,8 +357,9 @@ static sella_status load_file(const char *dir, const sella_checkpoint *state, in
         if (f == 2 && !there) {
             goto done; // saved before the first evaluation
         }
-        status = sella_err_set(err, SELLA_SHAPE, "%s: is %s; this run %s", path, there ? "there" : "missing",
-                               there ? "has no use for it" : "needs it");
+        status =
+            sella_err_set(err, SELLA_SHAPE, "%s: is %s; this run %s", path,
+                          there ? "there" : "missing", there ? "has no use for it" : "needs it");
         goto done;
     }
     if (there) {
@@ -357,8 +377,8 @@ done:
     return status;
 }
 
-static sella_status load_counts(const char *done_path, const json_t *done, sella_optimizer *optimizer, bool copy,
-                                sella_err *err)
+static sella_status load_counts(const char *done_path, const json_t *done,
+                                sella_optimizer *optimizer, bool copy, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const json_t *rows = NULL;
@@ -367,14 +387,16 @@ static sella_status load_counts(const char *done_path, const json_t *done, sella
     SELLA_TRY(sella_json_get_int(done, "optimizer_steps", done_path, 0, INT64_MAX, &steps, err));
     SELLA_TRY(sella_json_get_array(done, "row_steps", done_path, &rows, err));
     if ((int)json_array_size(rows) != n) {
-        status = sella_err_set(err, SELLA_SHAPE, "%s: has step counts of %zu tensors; expected %d", done_path,
-                               json_array_size(rows), n);
+        status = sella_err_set(err, SELLA_SHAPE, "%s: has step counts of %zu tensors; expected %d",
+                               done_path, json_array_size(rows), n);
         goto done;
     }
     for (int i = 0; i < n; i++) {
         const json_t *value = json_array_get(rows, (size_t)i);
-        if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) > steps) {
-            status = sella_err_set(err, SELLA_FORMAT, "%s: step count %d is not a whole number from 0 to %lld",
+        if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+            json_integer_value(value) > steps) {
+            status = sella_err_set(err, SELLA_FORMAT,
+                                   "%s: step count %d is not a whole number from 0 to %lld",
                                    done_path, i, (long long)steps);
             goto done;
         }
@@ -382,14 +404,16 @@ static sella_status load_counts(const char *done_path, const json_t *done, sella
     if (copy) {
         sella_optimizer_set_steps(optimizer, steps);
         for (int i = 0; i < n; i++) {
-            sella_optimizer_set_row_steps(optimizer, i, (int64_t)json_integer_value(json_array_get(rows, (size_t)i)));
+            sella_optimizer_set_row_steps(
+                optimizer, i, (int64_t)json_integer_value(json_array_get(rows, (size_t)i)));
         }
     }
 done:
     return status;
 }
 
-static sella_status load_folder(const char *dir, sella_checkpoint *state, json_t **position, sella_err *err)
+static sella_status load_folder(const char *dir, sella_checkpoint *state, json_t **position,
+                                sella_err *err)
 {
     sella_status status = SELLA_OK;
     char *done_path = NULL, *position_path = NULL;
@@ -419,8 +443,8 @@ done:
     return status;
 }
 
-sella_status sella_checkpoint_load(const char *dir, sella_checkpoint *state, bool *found, json_t **position,
-                                   sella_err *err)
+sella_status sella_checkpoint_load(const char *dir, sella_checkpoint *state, bool *found,
+                                   json_t **position, sella_err *err)
 {
     sella_status status = SELLA_OK;
     char **names = NULL, *path = NULL;

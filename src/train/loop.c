@@ -1,13 +1,13 @@
 /* loop.c - the training loop (train/loop.h).
  *
- * A run is a walk over points, each either "step s is done, its evaluation is due" or "all of step s is done".
- * Both are places where a checkpoint may be written, so that neither a long step nor a long evaluation is done
- * again for the other's sake. All that the walk depends on is in the struct `walk`, which is what position.json
- * holds.
+ * A run is a walk over points, each either "step s is done, its evaluation is due" or "all of step
+ * s is done". Both are places where a checkpoint may be written, so that neither a long step nor a
+ * long evaluation is done again for the other's sake. All that the walk depends on is in the struct
+ * `walk`, which is what position.json holds.
  *
- * Easy to get wrong: records are flushed to disk before the checkpoint that counts them; numbers go through
- * JSON with 17 digits, which a double survives; the file is cut before the first new record, not when the
- * checkpoint is read.
+ * Easy to get wrong: records are flushed to disk before the checkpoint that counts them; numbers go
+ * through JSON with 17 digits, which a double survives; the file is cut before the first new
+ * record, not when the checkpoint is read.
  */
 #include "train/loop.h"
 
@@ -61,7 +61,10 @@ static const struct {
                   {"record_loss", offsetof(walk, record_loss)},
                   {"record_units", offsetof(walk, record_units)},
                   {"seconds", offsetof(walk, seconds)}};
-enum { WALK_INTS = sizeof walk_ints / sizeof walk_ints[0], WALK_REALS = sizeof walk_reals / sizeof walk_reals[0] };
+enum {
+    WALK_INTS = sizeof walk_ints / sizeof walk_ints[0],
+    WALK_REALS = sizeof walk_reals / sizeof walk_reals[0]
+};
 
 typedef struct run {
     const sella_loop *loop;
@@ -72,7 +75,8 @@ typedef struct run {
     int64_t total, warmup;
     double started, saved;   /* monotonic seconds */
     int64_t saved_point;     /* of the last checkpoint, -1 none */
-    json_t *step_record;     /* of the last step, until its record is written or the next step is done */
+    /* of the last step, until its record is written or the next step is done */
+    json_t *step_record;
     sella_progress progress;
 } run;
 
@@ -121,7 +125,8 @@ static void best_copy(run *r, bool restore)
         for (int i = 0; i < r->loop->tables[t]->count; i++) {
             const sella_param *param = &r->loop->tables[t]->param[i];
             if (param->trainable) {
-                float *from = restore ? r->best[k] : param->data, *to = restore ? param->data : r->best[k];
+                float *from = restore ? r->best[k] : param->data,
+                      *to = restore ? param->data : r->best[k];
                 memcpy(to, from, param->count * sizeof(float));
                 k++;
             }
@@ -131,7 +136,8 @@ static void best_copy(run *r, bool restore)
 
 /* ---- records ---- */
 
-/* Where the first record of this stage begins in the file, or its size: half a line at the end is cut too. */
+/* Where the first record of this stage begins in the file, or its size: half a line at the end is
+ * cut too. */
 static sella_status records_start(const sella_loop *loop, int64_t *bytes, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -149,7 +155,8 @@ static sella_status records_start(const sella_loop *loop, int64_t *bytes, sella_
         }
         const size_t length = (size_t)(end - (map.data + at));
         json_t *record = NULL;
-        if (sella_json_parse((const char *)map.data + at, length, loop->metrics_path, &record, NULL) == SELLA_OK) {
+        if (sella_json_parse((const char *)map.data + at, length, loop->metrics_path, &record,
+                             NULL) == SELLA_OK) {
             const char *stage = json_string_value(json_object_get(record, "stage"));
             const bool own = stage && strcmp(stage, loop->stage) == 0;
             json_decref(record);
@@ -165,7 +172,8 @@ done:
     return status;
 }
 
-/* Cut the file back to what the walk counts. A file that is shorter (someone removed it) just goes on. */
+/* Cut the file back to what the walk counts. A file that is shorter (someone removed it) just goes
+ * on. */
 static sella_status records_cut(run *r, sella_err *err)
 {
     struct stat info;
@@ -175,9 +183,11 @@ static sella_status records_cut(run *r, sella_err *err)
         return SELLA_OK;
     }
     if ((int64_t)info.st_size < r->at.records_bytes) {
-        sella_say(r->loop->talk, SELLA_LEVEL_WARN, "%s: is shorter than at the checkpoint; records are missing", path);
+        sella_say(r->loop->talk, SELLA_LEVEL_WARN,
+                  "%s: is shorter than at the checkpoint; records are missing", path);
         r->at.records_bytes = (int64_t)info.st_size;
-    } else if ((int64_t)info.st_size > r->at.records_bytes && truncate(path, (off_t)r->at.records_bytes) != 0) {
+    } else if ((int64_t)info.st_size > r->at.records_bytes &&
+               truncate(path, (off_t)r->at.records_bytes) != 0) {
         return sella_err_errno(err, path, "written", errno);
     }
     return SELLA_OK;
@@ -244,8 +254,8 @@ static sella_status save(run *r, sella_err *err)
     }
     walk at = r->at;
     at.seconds = seconds_now(r);
-    position = json_pack("{s:s, s:I, s:I}", "stage", r->loop->stage, "total", (json_int_t)r->total, "steps_per_epoch",
-                         (json_int_t)r->loop->steps_per_epoch);
+    position = json_pack("{s:s, s:I, s:I}", "stage", r->loop->stage, "total", (json_int_t)r->total,
+                         "steps_per_epoch", (json_int_t)r->loop->steps_per_epoch);
     if (!position) {
         return sella_err_memory(err, "a checkpoint", 0);
     }
@@ -264,7 +274,9 @@ static sella_status save(run *r, sella_err *err)
         json_object_set(position, "record", r->step_record);
     }
     SELLA_TRY(records_sync(r, err));
-    const sella_checkpoint state = {.tables = r->loop->tables, .n = r->loop->n, .optimizer = r->optimizer,
+    const sella_checkpoint state = {.tables = r->loop->tables,
+                                    .n = r->loop->n,
+                                    .optimizer = r->optimizer,
                                     .best = isnan(r->at.best) ? NULL : r->best};
     SELLA_TRY(sella_checkpoint_save(r->loop->checkpoint_dir, point_now(r), &state, position, err));
     r->saved = sella_now();
@@ -274,7 +286,8 @@ done:
     return status;
 }
 
-/* A place where the walk may stop: checkpoint when it is time, or when the caller wants to leave. */
+/* A place where the walk may stop: checkpoint when it is time, or when the caller wants to
+ * leave. */
 static sella_status rest(run *r, sella_err *err)
 {
     if (sella_stop_wanted(r->loop->talk)) {
@@ -282,9 +295,10 @@ static sella_status rest(run *r, sella_err *err)
         if (status != SELLA_OK) {
             return status;
         }
-        return sella_err_set(err, SELLA_INTERRUPTED, "%s: interrupted after step %lld of %lld%s", r->loop->stage,
-                             (long long)r->at.step, (long long)r->total,
-                             r->loop->checkpoint_dir ? "; a checkpoint was left, --resume goes on from it" : "");
+        return sella_err_set(
+            err, SELLA_INTERRUPTED, "%s: interrupted after step %lld of %lld%s", r->loop->stage,
+            (long long)r->at.step, (long long)r->total,
+            r->loop->checkpoint_dir ? "; a checkpoint was left, --resume goes on from it" : "");
     }
     return sella_now() - r->saved >= r->loop->checkpoint_seconds ? save(r, err) : SELLA_OK;
 }
@@ -300,15 +314,18 @@ static sella_status check_same(const run *r, const json_t *position, sella_err *
     SELLA_TRY(sella_json_get_int(position, "steps_per_epoch", dir, 0, INT64_MAX, &per_epoch, err));
     SELLA_TRY(sella_json_get_real(position, "lr", dir, &lr, err));
     if (strcmp(stage, r->loop->stage) != 0) {
-        status = sella_err_set(err, SELLA_STATE, "%s: is a checkpoint of %s; expected one of %s", dir, stage,
-                               r->loop->stage);
+        status = sella_err_set(err, SELLA_STATE, "%s: is a checkpoint of %s; expected one of %s",
+                               dir, stage, r->loop->stage);
     } else if (total != r->total || per_epoch != r->loop->steps_per_epoch) {
-        status = sella_err_set(
-            err, SELLA_STATE, "%s: is of a run of %lld steps, %lld an epoch; expected %lld and %lld", dir,
-            (long long)total, (long long)per_epoch, (long long)r->total, (long long)r->loop->steps_per_epoch);
+        status =
+            sella_err_set(err, SELLA_STATE,
+                          "%s: is of a run of %lld steps, %lld an epoch; expected %lld and %lld",
+                          dir, (long long)total, (long long)per_epoch, (long long)r->total,
+                          (long long)r->loop->steps_per_epoch);
     } else if (lr != r->loop->lr) {
-        status = sella_err_set(err, SELLA_STATE, "%s: is of a run with learning rate %g; expected %g", dir, lr,
-                               r->loop->lr);
+        status =
+            sella_err_set(err, SELLA_STATE, "%s: is of a run with learning rate %g; expected %g",
+                          dir, lr, r->loop->lr);
     }
 done:
     return status;
@@ -331,8 +348,9 @@ static sella_status walk_from_json(const run *r, const json_t *position, walk *a
         memcpy((char *)at + walk_reals[i].offset, &value, sizeof value);
     }
     if (at->step > r->total || at->pending > 1 || (at->pending == 1 && at->step == 0)) {
-        status = sella_err_set(err, SELLA_FORMAT, "%s: step %lld, pending %lld is no place in a run of %lld steps",
-                               dir, (long long)at->step, (long long)at->pending, (long long)r->total);
+        status = sella_err_set(
+            err, SELLA_FORMAT, "%s: step %lld, pending %lld is no place in a run of %lld steps",
+            dir, (long long)at->step, (long long)at->pending, (long long)r->total);
     }
 done:
     return status;
@@ -354,8 +372,8 @@ static sella_status resume(run *r, sella_err *err)
         SELLA_TRY(walk_from_json(r, position, &r->at, err));
         r->step_record = json_incref(json_object_get(position, "record"));
         r->saved_point = point_now(r);
-        sella_say(r->loop->talk, SELLA_LEVEL_INFO, "%s: goes on after step %lld of %lld", r->loop->stage,
-                  (long long)r->at.step, (long long)r->total);
+        sella_say(r->loop->talk, SELLA_LEVEL_INFO, "%s: goes on after step %lld of %lld",
+                  r->loop->stage, (long long)r->at.step, (long long)r->total);
     } else {
         SELLA_TRY(records_start(r->loop, &r->at.records_bytes, err));
     }
@@ -372,8 +390,10 @@ static sella_status one_step(run *r, sella_err *err)
     const sella_loop *loop = r->loop;
     const int64_t step = r->at.step;
     const double lr = sella_schedule_lr(loop->schedule, loop->lr, step, r->total, r->warmup);
-    sella_loop_step s = {
-        .epoch = step / loop->steps_per_epoch, .index = step % loop->steps_per_epoch, .step = step, .lr = lr};
+    sella_loop_step s = {.epoch = step / loop->steps_per_epoch,
+                         .index = step % loop->steps_per_epoch,
+                         .step = step,
+                         .lr = lr};
     const int group = loop->group ? loop->group(loop->user, step, r->total) : -1;
     sella_status status = loop->run_step(loop->user, &s, err);
     json_decref(r->step_record);
@@ -382,21 +402,22 @@ static sella_status one_step(run *r, sella_err *err)
         return status;
     }
     if (!isfinite(s.loss)) {
-        return sella_err_set(
-            err, SELLA_DIVERGED,
-            "%s: the loss of epoch %lld, step %lld is not finite (%g); a lower learning rate may help", loop->stage,
-            (long long)s.epoch + 1, (long long)s.index + 1, s.loss);
+        return sella_err_set(err, SELLA_DIVERGED,
+                             "%s: the loss of epoch %lld, step %lld is not finite (%g); a lower "
+                             "learning rate may help",
+                             loop->stage, (long long)s.epoch + 1, (long long)s.index + 1, s.loss);
     }
     if (r->optimizer) {
-        status = sella_optimizer_step(r->optimizer, lr, group, loop->optimizer.clip > 0 ? &r->at.last_norm : NULL, err);
+        status = sella_optimizer_step(r->optimizer, lr, group,
+                                      loop->optimizer.clip > 0 ? &r->at.last_norm : NULL, err);
     } else {
         for (int t = 0; status == SELLA_OK && t < loop->n; t++) {
             status = sella_param_check_finite(loop->tables[t], false, "a step", err);
         }
     }
     if (status != SELLA_OK) {
-        return sella_err_prefix(err, status, "%s: epoch %lld, step %lld", loop->stage, (long long)s.epoch + 1,
-                                (long long)s.index + 1);
+        return sella_err_prefix(err, status, "%s: epoch %lld, step %lld", loop->stage,
+                                (long long)s.epoch + 1, (long long)s.index + 1);
     }
     r->at.last_loss = s.loss;
     r->at.epoch_loss += s.loss * s.units;
@@ -415,10 +436,12 @@ static sella_status write_step_record(run *r, sella_err *err)
     json_t *more = r->step_record;
     r->step_record = NULL;
     if (record) {
-        json_object_set_new(record, "loss", sella_json_real(r->at.record_loss / r->at.record_units));
+        json_object_set_new(record, "loss",
+                            sella_json_real(r->at.record_loss / r->at.record_units));
         json_object_set_new(
             record, "lr",
-            sella_json_real(sella_schedule_lr(r->loop->schedule, r->loop->lr, r->at.step - 1, r->total, r->warmup)));
+            sella_json_real(sella_schedule_lr(r->loop->schedule, r->loop->lr, r->at.step - 1,
+                                              r->total, r->warmup)));
         if (r->optimizer && r->loop->optimizer.clip > 0) {
             json_object_set_new(record, "norm", sella_json_real(r->at.last_norm));
         }
@@ -452,9 +475,9 @@ static sella_status evaluate(run *r, sella_err *err)
     }
     if (loop->epochs <= FEW_EPOCHS || r->at.evaluations % SAY_EVERY == 0) {
         sella_say(loop->talk, SELLA_LEVEL_INFO,
-                  "%s: epoch %lld, step %lld: loss %.4f, valid %.4f (best %.4f in epoch %lld)", loop->stage,
-                  (long long)epoch_now(r), (long long)r->at.step, r->at.last_loss, metric, r->at.best,
-                  (long long)r->at.best_epoch);
+                  "%s: epoch %lld, step %lld: loss %.4f, valid %.4f (best %.4f in epoch %lld)",
+                  loop->stage, (long long)epoch_now(r), (long long)r->at.step, r->at.last_loss,
+                  metric, r->at.best, (long long)r->at.best_epoch);
     }
     json_t *record = record_new(r, "eval");
     if (record) {
@@ -472,7 +495,8 @@ static sella_status end_epoch(run *r, sella_err *err)
         json_object_set_new(record, "loss", sella_json_real(loss));
         json_object_set_new(
             record, "lr",
-            sella_json_real(sella_schedule_lr(r->loop->schedule, r->loop->lr, r->at.step - 1, r->total, r->warmup)));
+            sella_json_real(sella_schedule_lr(r->loop->schedule, r->loop->lr, r->at.step - 1,
+                                              r->total, r->warmup)));
     }
     r->at.epoch_loss = r->at.epoch_units = 0;
     sella_say(r->loop->talk, SELLA_LEVEL_DEBUG, "%s: epoch %lld: mean loss %.4f", r->loop->stage,
@@ -488,9 +512,9 @@ static sella_status after_step(run *r, sella_err *err)
     const int64_t step = r->at.step, epochs = step / loop->steps_per_epoch;
     const bool ends = step % loop->steps_per_epoch == 0;
     const bool due =
-        loop->evaluate &&
-        ((ends && loop->evaluate_every > 0 && (epochs % loop->evaluate_every == 0 || step == r->total)) ||
-         (loop->evaluate_steps > 0 && step % loop->evaluate_steps == 0));
+        loop->evaluate && ((ends && loop->evaluate_every > 0 &&
+                            (epochs % loop->evaluate_every == 0 || step == r->total)) ||
+                           (loop->evaluate_steps > 0 && step % loop->evaluate_steps == 0));
     const int64_t bytes = r->at.records_bytes;
     if (due) {
         SELLA_TRY(evaluate(r, err));
@@ -549,15 +573,19 @@ static sella_status walk_on(run *r, sella_err *err)
 
 static sella_status loop_check(const sella_loop *loop, sella_err *err)
 {
-    if (loop->epochs < 0 || loop->steps_per_epoch < 0 || (loop->epochs > 0 && loop->steps_per_epoch == 0) ||
+    if (loop->epochs < 0 || loop->steps_per_epoch < 0 ||
+        (loop->epochs > 0 && loop->steps_per_epoch == 0) ||
         (loop->steps_per_epoch > 0 && loop->epochs > 400000000000 / loop->steps_per_epoch)) {
-        return sella_err_set(
-            err, SELLA_ARG,
-            "%s: %lld epochs of %lld steps; expected at least one step an epoch and at most 4e11 in all", loop->stage,
-            (long long)loop->epochs, (long long)loop->steps_per_epoch);
+        return sella_err_set(err, SELLA_ARG,
+                             "%s: %lld epochs of %lld steps; expected at least one step an epoch "
+                             "and at most 4e11 in all",
+                             loop->stage, (long long)loop->epochs,
+                             (long long)loop->steps_per_epoch);
     }
-    if (!(loop->lr >= 0 && isfinite(loop->lr)) || !(loop->warmup_ratio >= 0 && loop->warmup_ratio <= 1)) {
-        return sella_err_set(err, SELLA_ARG, "%s: learning rate %g with warm-up %g; expected 0 or more, and 0 to 1",
+    if (!(loop->lr >= 0 && isfinite(loop->lr)) ||
+        !(loop->warmup_ratio >= 0 && loop->warmup_ratio <= 1)) {
+        return sella_err_set(err, SELLA_ARG,
+                             "%s: learning rate %g with warm-up %g; expected 0 or more, and 0 to 1",
                              loop->stage, loop->lr, loop->warmup_ratio);
     }
     return SELLA_OK;
@@ -579,7 +607,10 @@ sella_status sella_loop_run(const sella_loop *loop, sella_loop_result *result, s
     if (status != SELLA_OK) {
         return status;
     }
-    run r = {.loop = loop, .total = loop->epochs * loop->steps_per_epoch, .saved_point = -1, .started = sella_now(),
+    run r = {.loop = loop,
+             .total = loop->epochs * loop->steps_per_epoch,
+             .saved_point = -1,
+             .started = sella_now(),
              .at = {.best = NAN, .last_loss = NAN}};
     r.warmup = (int64_t)ceil(loop->warmup_ratio * (double)r.total);
     r.saved = r.started;
@@ -599,20 +630,22 @@ sella_status sella_loop_run(const sella_loop *loop, sella_loop_result *result, s
     sella_progress_end(&r.progress);
     SELLA_TRY(status);
     if (r.at.stopped && r.at.step < r.total) {
-        sella_say(loop->talk, SELLA_LEVEL_INFO, "%s: stops after epoch %lld: no better evaluation since epoch %lld",
-                  loop->stage, (long long)epoch_now(&r), (long long)r.at.best_epoch);
+        sella_say(loop->talk, SELLA_LEVEL_INFO,
+                  "%s: stops after epoch %lld: no better evaluation since epoch %lld", loop->stage,
+                  (long long)epoch_now(&r), (long long)r.at.best_epoch);
     }
     if (r.best && !isnan(r.at.best)) {
         best_copy(&r, true);
     }
 done:
     if (result) {
-        *result = (sella_loop_result){.epochs = loop->steps_per_epoch > 0 ? r.at.step / loop->steps_per_epoch : 0,
-                                      .steps = r.at.step,
-                                      .best = r.at.best,
-                                      .best_epoch = r.at.best_epoch,
-                                      .last_loss = r.at.last_loss,
-                                      .seconds = seconds_now(&r)};
+        *result = (sella_loop_result){
+            .epochs = loop->steps_per_epoch > 0 ? r.at.step / loop->steps_per_epoch : 0,
+            .steps = r.at.step,
+            .best = r.at.best,
+            .best_epoch = r.at.best_epoch,
+            .last_loss = r.at.last_loss,
+            .seconds = seconds_now(&r)};
     }
     run_release(&r);
     return status;

@@ -1,10 +1,12 @@
 /* optimizer.c - Adam and AdamW over parameter tables (train/optimizer.h).
  *
- * The values of all rows are cut into blocks of a fixed size. Threads take blocks, so that neither the update
- * (element by element) nor the norm (one double per block, added in block order) depends on how many there are.
+ * The values of all rows are cut into blocks of a fixed size. Threads take blocks, so that neither
+ * the update (element by element) nor the norm (one double per block, added in block order) depends
+ * on how many there are.
  *
- * Easy to get wrong: each row counts its own steps. With training groups a row that joins late starts with
- * moments of zero, and the bias correction of a common count would make its first steps ten times too small.
+ * Easy to get wrong: each row counts its own steps. With training groups a row that joins late
+ * starts with moments of zero, and the bias correction of a common count would make its first steps
+ * ten times too small.
  */
 #include "train/optimizer.h"
 
@@ -50,12 +52,14 @@ static sella_status config_check(const sella_optimizer_config *config, sella_err
                  {"clip", config->clip, INFINITY}};
     for (size_t i = 0; i < sizeof range / sizeof range[0]; i++) {
         if (!(range[i].value >= 0 && range[i].value < range[i].below)) {
-            return sella_err_set(err, SELLA_ARG, "optimizer: %s is %g; expected 0 or more%s", range[i].name,
-                                 range[i].value, range[i].below == 1 ? " and less than 1" : " and finite");
+            return sella_err_set(err, SELLA_ARG, "optimizer: %s is %g; expected 0 or more%s",
+                                 range[i].name, range[i].value,
+                                 range[i].below == 1 ? " and less than 1" : " and finite");
         }
     }
     if (!(config->eps > 0 && isfinite(config->eps))) {
-        return sella_err_set(err, SELLA_ARG, "optimizer: eps is %g; expected more than 0", config->eps);
+        return sella_err_set(err, SELLA_ARG, "optimizer: eps is %g; expected more than 0",
+                             config->eps);
     }
     return SELLA_OK;
 }
@@ -75,8 +79,10 @@ static sella_status blocks_init(sella_optimizer *optimizer, sella_err *err)
     for (int i = 0; i < optimizer->rows; i++) {
         optimizer->blocks += (int64_t)((optimizer->row[i].param->count + BLOCK - 1) / BLOCK);
     }
-    optimizer->block = sella_alloc((size_t)optimizer->blocks, sizeof *optimizer->block, "the optimizer's blocks", err);
-    optimizer->sum = sella_alloc((size_t)optimizer->blocks, sizeof *optimizer->sum, "the optimizer's blocks", err);
+    optimizer->block = sella_alloc((size_t)optimizer->blocks, sizeof *optimizer->block,
+                                   "the optimizer's blocks", err);
+    optimizer->sum = sella_alloc((size_t)optimizer->blocks, sizeof *optimizer->sum,
+                                 "the optimizer's blocks", err);
     if (!optimizer->block || !optimizer->sum) {
         return SELLA_MEMORY;
     }
@@ -90,8 +96,9 @@ static sella_status blocks_init(sella_optimizer *optimizer, sella_err *err)
     return SELLA_OK;
 }
 
-sella_status sella_optimizer_new(sella_param_table *const *tables, int n, const sella_optimizer_config *config,
-                                 sella_optimizer **out, sella_err *err)
+sella_status sella_optimizer_new(sella_param_table *const *tables, int n,
+                                 const sella_optimizer_config *config, sella_optimizer **out,
+                                 sella_err *err)
 {
     sella_status status = SELLA_OK;
     *out = NULL;
@@ -142,8 +149,8 @@ void sella_optimizer_free(sella_optimizer *optimizer)
 
 /* ---- one step ---- */
 
-/* Sum of squares in double: a float's square cannot overflow there, so the sum is finite exactly when all
- * values are. */
+/* Sum of squares in double: a float's square cannot overflow there, so the sum is finite exactly
+ * when all values are. */
 static double block_squares(const float *g, size_t count)
 {
     double sum[8] = {0};
@@ -191,8 +198,8 @@ typedef struct rates {
     float eps;
 } rates;
 
-static void block_update(float *restrict w, float *restrict g, float *restrict m, float *restrict v, size_t count,
-                         const rates *r)
+static void block_update(float *restrict w, float *restrict g, float *restrict m, float *restrict v,
+                         size_t count, const rates *r)
 {
     const rates k = *r;
     for (size_t i = 0; i < count; i++) {
@@ -206,7 +213,8 @@ static void block_update(float *restrict w, float *restrict g, float *restrict m
     }
 }
 
-static sella_status gradients_check(sella_optimizer *optimizer, int group, bool need_norm, double *norm, sella_err *err)
+static sella_status gradients_check(sella_optimizer *optimizer, int group, bool need_norm,
+                                    double *norm, sella_err *err)
 {
     double total = 0;
 #pragma omp parallel for schedule(static) if (optimizer->blocks > SMALL)
@@ -215,7 +223,9 @@ static sella_status gradients_check(sella_optimizer *optimizer, int group, bool 
         const sella_param *param = optimizer->row[at->row].param;
         const bool counts = group < 0 || param->group == group;
         const float *g = param->grad + at->start;
-        optimizer->sum[b] = !counts ? 0 : need_norm ? block_squares(g, at->count) : block_finite(g, at->count);
+        optimizer->sum[b] = !counts     ? 0
+                            : need_norm ? block_squares(g, at->count)
+                                        : block_finite(g, at->count);
     }
     for (int64_t b = 0; b < optimizer->blocks; b++) {
         total += optimizer->sum[b];
@@ -228,8 +238,8 @@ static sella_status gradients_check(sella_optimizer *optimizer, int group, bool 
             }
             const size_t cols = (size_t)param->shape[1];
             return sella_err_set(err, SELLA_DIVERGED,
-                                 "the gradient of '%s' is not finite (%g at row %zu, column %zu)", param->name,
-                                 (double)param->grad[i], i / cols, i % cols);
+                                 "the gradient of '%s' is not finite (%g at row %zu, column %zu)",
+                                 param->name, (double)param->grad[i], i / cols, i % cols);
         }
     }
     *norm = need_norm ? sqrt(total) : 0;
@@ -254,7 +264,8 @@ static rates row_rates(const sella_optimizer *optimizer, const row *r, double lr
     };
 }
 
-sella_status sella_optimizer_step(sella_optimizer *optimizer, double lr, int group, double *norm, sella_err *err)
+sella_status sella_optimizer_step(sella_optimizer *optimizer, double lr, int group, double *norm,
+                                  sella_err *err)
 {
     sella_status status = SELLA_OK;
     const double clip = optimizer->config.clip;
@@ -278,7 +289,8 @@ sella_status sella_optimizer_step(sella_optimizer *optimizer, double lr, int gro
         const row *r = &optimizer->row[at->row];
         float *g = r->param->grad + at->start;
         if (group < 0 || r->param->group == group) {
-            block_update(r->param->data + at->start, g, r->m + at->start, r->v + at->start, at->count, &rate[at->row]);
+            block_update(r->param->data + at->start, g, r->m + at->start, r->v + at->start,
+                         at->count, &rate[at->row]);
         } else {
             memset(g, 0, at->count * sizeof *g);
         }
@@ -327,8 +339,8 @@ int sella_optimizer_state_count(const sella_optimizer *optimizer)
     return 2 * optimizer->rows;
 }
 
-void sella_optimizer_state_at(const sella_optimizer *optimizer, int index, const char **name, float **data,
-                              size_t *count)
+void sella_optimizer_state_at(const sella_optimizer *optimizer, int index, const char **name,
+                              float **data, size_t *count)
 {
     const row *r = &optimizer->row[index / 2];
     *name = index % 2 == 0 ? r->m_name : r->v_name;
@@ -338,7 +350,8 @@ void sella_optimizer_state_at(const sella_optimizer *optimizer, int index, const
 
 /* ---- schedules ---- */
 
-double sella_schedule_lr(sella_schedule schedule, double lr, int64_t step, int64_t total, int64_t warmup)
+double sella_schedule_lr(sella_schedule schedule, double lr, int64_t step, int64_t total,
+                         int64_t warmup)
 {
     if (step < warmup) {
         return lr * (double)step / (double)warmup;

@@ -1,19 +1,20 @@
 /* mutate.h - seeded mutations of a valid file, for tests that feed parsers with damaged input.
  *
- * Does:     mutate_run(seed, bytes, rounds, call, user) calls `call` with damaged copies of a valid input: bit flips, byte
- *           overwrites, boundary integers (8 to 64 bits, both byte orders, and as decimal text), truncation, removed, repeated and
- *           swapped blocks, splices from another place. Round r is a pure function of (r, input): a failure repeats.
- *           The callback parses and must only not crash, leak, hang or accept what it should not (assert what you know).
- *           Run under `make asan`, where each copy is a heap block of its exact size, so that reading one byte too far is seen.
- *           On a crash, SELLA_MUTATION=verbose prints each round's number first; SELLA_MUTATION=N runs round N alone.
+ * Does:     mutate_run(seed, bytes, rounds, call, user) calls `call` with damaged copies of a valid
+ *           input: bit flips, byte overwrites, boundary integers (8 to 64 bits, both byte orders,
+ *           and as decimal text), truncation, removed, repeated and swapped blocks, splices from
+ *           another place. Round r is a pure function of (r, input): a failure repeats. The
+ *           callback parses and must only not crash, leak, hang or accept what it should not
+ *           (assert what you know). Run under `make asan`, where each copy is a heap block of its
+ *           exact size, so that reading one byte too far is seen. On a crash,
+ *           SELLA_MUTATION=verbose prints each round's number first; SELLA_MUTATION=N runs round N
+ *           alone.
  * Example:
  *           static void parse(const uint8_t *data, size_t bytes, void *user)
  *           {
- *               json_t *value = NULL;
- *               sella_err err = {0};
- *               sella_status status = sella_json_parse((const char *)data, bytes, "fuzz", &value, &err);
- *               assert_true(status == SELLA_OK || err.text[0] != '\0');
- *               json_decref(value);
+ *               json_t *value = NULL; sella_err err = {0}; sella_status status =
+ *               sella_json_parse((const char *)data, bytes, "fuzz", &value, &err);
+ *               assert_true(status == SELLA_OK || err.text[0] != '\0'); json_decref(value);
  *           }
  *           mutate_run(good, sizeof good - 1, mutate_rounds(3000, 300000), parse, NULL);
  * Not here: inputs that are wrong in a way one can think of: write those as cases of their own.
@@ -31,7 +32,8 @@
 
 typedef void (*mutate_call)(const uint8_t *data, size_t bytes, void *user);
 
-/* `usual` rounds, or `full` under SELLA_FULL=1 (make test-full). Choose usual so that a test program stays below two seconds. */
+/* `usual` rounds, or `full` under SELLA_FULL=1 (make test-full). Choose usual so that a test
+ * program stays below two seconds. */
 static inline uint64_t mutate_rounds(uint64_t usual, uint64_t full)
 {
     const char *text = getenv("SELLA_FULL");
@@ -48,8 +50,26 @@ static inline uint64_t mutate_draw(uint64_t round, uint64_t *index, uint64_t n)
 /* Put a boundary integer at a place, in binary or as digits; stays inside [0, bytes). */
 static inline void mutate_integer(uint8_t *data, size_t bytes, uint64_t round, uint64_t *index)
 {
-    static const uint64_t edges[] = {0, 1, 2, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 0x7fffffff, 0x80000000, 0xffffffff,
-                                     0x100000000, 0x7fffffffffffffff, 0x8000000000000000, UINT64_MAX, UINT64_MAX - 1, UINT64_MAX - 7};
+    static const uint64_t edges[] = {0,
+                                     1,
+                                     2,
+                                     127,
+                                     128,
+                                     255,
+                                     256,
+                                     32767,
+                                     32768,
+                                     65535,
+                                     65536,
+                                     0x7fffffff,
+                                     0x80000000,
+                                     0xffffffff,
+                                     0x100000000,
+                                     0x7fffffffffffffff,
+                                     0x8000000000000000,
+                                     UINT64_MAX,
+                                     UINT64_MAX - 1,
+                                     UINT64_MAX - 7};
     uint64_t value = edges[mutate_draw(round, index, sizeof edges / sizeof *edges)];
     size_t at = (size_t)mutate_draw(round, index, bytes);
     size_t width = (size_t)1 << mutate_draw(round, index, 4);
@@ -67,11 +87,15 @@ static inline void mutate_integer(uint8_t *data, size_t bytes, uint64_t round, u
 }
 
 /* Remove, repeat or swap in blocks. Returns the new size, at most room. */
-static inline size_t mutate_block(uint8_t *data, size_t bytes, size_t room, uint64_t round, uint64_t *index)
+static inline size_t mutate_block(uint8_t *data, size_t bytes, size_t room, uint64_t round,
+                                  uint64_t *index)
 {
-    size_t from = (size_t)mutate_draw(round, index, bytes), to = (size_t)mutate_draw(round, index, bytes);
+    size_t from = (size_t)mutate_draw(round, index, bytes),
+           to = (size_t)mutate_draw(round, index, bytes);
     size_t most = bytes - (from > to ? from : to);
-    size_t length = (size_t)mutate_draw(round, index, most < 64 || mutate_draw(round, index, 4) == 0 ? most : 64) + 1;
+    size_t length = (size_t)mutate_draw(
+                        round, index, most < 64 || mutate_draw(round, index, 4) == 0 ? most : 64) +
+                    1;
     length = length > most ? most : length;
     switch (mutate_draw(round, index, 4)) {
     case 0: // remove
@@ -95,9 +119,11 @@ static inline size_t mutate_block(uint8_t *data, size_t bytes, size_t room, uint
 }
 
 /* Write round's damaged copy of seed [bytes] to out [room >= 2 * bytes + 16]; returns its size. */
-static inline size_t mutate_make(const uint8_t *seed, size_t bytes, uint64_t round, uint8_t *out, size_t room)
+static inline size_t mutate_make(const uint8_t *seed, size_t bytes, uint64_t round, uint8_t *out,
+                                 size_t room)
 {
-    static const uint8_t special[] = {0, '\n', '\t', ' ', '"', '\'', ',', ':', '{', '[', '-', '0', 0x7f, 0x80, 0xc0, 0xff};
+    static const uint8_t special[] = {0,   '\n', '\t', ' ', '"',  '\'', ',',  ':',
+                                      '{', '[',  '-',  '0', 0x7f, 0x80, 0xc0, 0xff};
     uint64_t index = 0;
     size_t size = bytes;
     memcpy(out, seed, bytes);
@@ -116,7 +142,8 @@ static inline size_t mutate_make(const uint8_t *seed, size_t bytes, uint64_t rou
     return size;
 }
 
-static inline void mutate_run(const void *seed, size_t bytes, uint64_t rounds, mutate_call call, void *user)
+static inline void mutate_run(const void *seed, size_t bytes, uint64_t rounds, mutate_call call,
+                              void *user)
 {
     const char *only = getenv("SELLA_MUTATION");
     bool verbose = only && strcmp(only, "verbose") == 0;

@@ -1,4 +1,5 @@
-/* common.c - what the stages share: seeds, soft tokens of ablations, records (methods/sella/stages.h). */
+/* common.c - what the stages share: seeds, soft tokens of ablations, records
+ * (methods/sella/stages.h). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +10,8 @@
 
 sella_slot_set sella_ablation_slots(const sella_settings *settings)
 {
-    const sella_slot_set user_item = 1u << SELLA_SLOT_USER | 1u << SELLA_SLOT_ITEM, warm = 1u << SELLA_SLOT_WARM;
+    const sella_slot_set user_item = 1u << SELLA_SLOT_USER | 1u << SELLA_SLOT_ITEM,
+                         warm = 1u << SELLA_SLOT_WARM;
     const char *ablation = sella_settings_text(settings, "ablation");
     if (strcmp(ablation, "w/o") == 0 || strcmp(ablation, "warm") == 0) {
         return user_item;
@@ -46,13 +48,14 @@ uint64_t sella_stage_seed(const sella_run *run, const char *stage)
 
 json_t *sella_stage_record_new(const char *stage, double seconds)
 {
-    return json_pack("{s:s, s:o, s:[], s:[]}", "stage", stage, "seconds", sella_json_real(seconds), "trained",
-                     "frozen");
+    return json_pack("{s:s, s:o, s:[], s:[]}", "stage", stage, "seconds", sella_json_real(seconds),
+                     "trained", "frozen");
 }
 
 void sella_stage_record_name(json_t *record, bool trained, const char *name)
 {
-    json_array_append_new(json_object_get(record, trained ? "trained" : "frozen"), json_string(name));
+    json_array_append_new(json_object_get(record, trained ? "trained" : "frozen"),
+                          json_string(name));
 }
 
 void sella_stage_record_table(json_t *record, const sella_param_table *table)

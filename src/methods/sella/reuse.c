@@ -1,7 +1,9 @@
-/* reuse.c - --from RUN: a finished stage 1 of another run is copied, not trained again (methods/sella/stages.h).
+/* reuse.c - --from RUN: a finished stage 1 of another run is copied, not trained again
+ * (methods/sella/stages.h).
  *
- * What must agree is what stage 1 follows from: data set, backbone, template, history, sample of rows, seed, adapter
- * and stage1 settings. The distillation is copied too when its own settings agree; otherwise it is done again.
+ * What must agree is what stage 1 follows from: data set, backbone, template, history, sample of
+ * rows, seed, adapter and stage1 settings. The distillation is copied too when its own settings
+ * agree; otherwise it is done again.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -26,14 +28,16 @@ static bool matters(const char *key)
             return false;
         }
     }
-    return strcmp(key, "train.run") == 0 || begins(key, "stage1.") || begins(key, "lora.") || begins(key, "history.");
+    return strcmp(key, "train.run") == 0 || begins(key, "stage1.") || begins(key, "lora.") ||
+           begins(key, "history.");
 }
 
 /* SELLA_STATE naming the first setting that differs. */
 static sella_status same_settings(const sella_run *run, const sella_run *source, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    json_t *here = sella_settings_json(run->settings), *there = sella_settings_json(source->settings), *value;
+    json_t *here = sella_settings_json(run->settings),
+           *there = sella_settings_json(source->settings), *value;
     char *is = NULL, *was = NULL;
     const char *key;
     json_object_foreach(here, key, value)
@@ -42,9 +46,10 @@ static sella_status same_settings(const sella_run *run, const sella_run *source,
         if (matters(key) && !json_equal(value, other)) {
             is = sella_json_line(value);
             was = sella_json_line(other);
-            status =
-                sella_err_set(err, SELLA_STATE, "--from %s: its %s is %s, here it is %s; stage 1 would be another one",
-                              source->path, key, was ? was : "absent", is ? is : "");
+            status = sella_err_set(
+                err, SELLA_STATE,
+                "--from %s: its %s is %s, here it is %s; stage 1 would be another one",
+                source->path, key, was ? was : "absent", is ? is : "");
             goto done;
         }
     }
@@ -68,7 +73,8 @@ static sella_status same_template(const sella_run *run, const sella_run *source,
     SELLA_TRY(sella_map_open(x, &a, err));
     SELLA_TRY(sella_map_open(y, &b, err));
     if (a.size != b.size || (a.size > 0 && memcmp(a.data, b.data, a.size) != 0)) {
-        status = sella_err_set(err, SELLA_STATE, "--from %s: was trained with another prompt template", source->path);
+        status = sella_err_set(err, SELLA_STATE,
+                               "--from %s: was trained with another prompt template", source->path);
     }
 done:
     sella_map_close(&a);
@@ -84,24 +90,30 @@ static sella_status check_source(const sella_job *job, const sella_run *source, 
     const sella_run *run = job->run;
     int64_t rows = 0;
     if (!sella_run_stage_done(source, "stage1")) {
-        return sella_err_set(err, SELLA_STATE, "--from %s: holds no finished stage 1", source->path);
+        return sella_err_set(err, SELLA_STATE, "--from %s: holds no finished stage 1",
+                             source->path);
     }
     SELLA_TRY(sella_run_stages_check(source, err));
     if (strcmp(source->dataset_checksum, run->dataset_checksum) != 0) {
-        return sella_err_set(err, SELLA_STATE, "--from %s: was trained on data with checksum %s; %s has %s",
-                             source->path, source->dataset_checksum, run->dataset_path, run->dataset_checksum);
+        return sella_err_set(
+            err, SELLA_STATE, "--from %s: was trained on data with checksum %s; %s has %s",
+            source->path, source->dataset_checksum, run->dataset_path, run->dataset_checksum);
     }
     if (!source->model_path || strcmp(source->model_fingerprint, run->model_fingerprint) != 0) {
-        return sella_err_set(err, SELLA_STATE, "--from %s: was trained with a model of fingerprint %s; this one has %s",
-                             source->path, source->model_fingerprint, run->model_fingerprint);
+        return sella_err_set(
+            err, SELLA_STATE,
+            "--from %s: was trained with a model of fingerprint %s; this one has %s", source->path,
+            source->model_fingerprint, run->model_fingerprint);
     }
     if (source->seed != run->seed) {
-        return sella_err_set(err, SELLA_STATE, "--from %s: has seed %llu; this run has %llu", source->path,
-                             (unsigned long long)source->seed, (unsigned long long)run->seed);
+        return sella_err_set(err, SELLA_STATE, "--from %s: has seed %llu; this run has %llu",
+                             source->path, (unsigned long long)source->seed,
+                             (unsigned long long)run->seed);
     }
     if (!sella_run_decided(source, "train.rows", &rows) || rows != job->train_rows) {
         return sella_err_set(err, SELLA_STATE,
-                             "--from %s: its stage 1 saw a sample of %lld train rows; this run asks for %lld (0: all)",
+                             "--from %s: its stage 1 saw a sample of %lld train rows; this run "
+                             "asks for %lld (0: all)",
                              source->path, (long long)rows, (long long)job->train_rows);
     }
     SELLA_TRY(same_settings(run, source, err));
@@ -143,8 +155,8 @@ done:
 }
 
 /* The files of SOURCE/inside become those of RUN/folder; nothing to do when the source has none. */
-static sella_status copy_folder(const sella_run *run, const sella_run *source, const char *inside, const char *folder,
-                                const char *last, bool *copied, sella_err *err)
+static sella_status copy_folder(const sella_run *run, const sella_run *source, const char *inside,
+                                const char *folder, const char *last, bool *copied, sella_err *err)
 {
     sella_status status = SELLA_OK;
     char *from = sella_run_file(source, inside), *to = sella_run_file(run, folder);
@@ -182,16 +194,20 @@ sella_status sella_stages_reuse(sella_job *job, sella_err *err)
     }
     SELLA_TRY(sella_run_open(job->from, &source, err));
     SELLA_TRY(check_source(job, source, err));
-    SELLA_TRY(copy_folder(job->run, source, "stages/stage1/adapter", "adapter", NULL, &copied, err));
+    SELLA_TRY(
+        copy_folder(job->run, source, "stages/stage1/adapter", "adapter", NULL, &copied, err));
     if (!copied) { // the usual case: no later stage has trained the adapter on
         SELLA_TRY(copy_folder(job->run, source, "adapter", "adapter", NULL, &copied, err));
     }
     if (same_distillation(job, source)) {
-        SELLA_TRY(copy_folder(job->run, source, "stages/distil", "stages/distil", "done.json", &copied, err));
+        SELLA_TRY(copy_folder(job->run, source, "stages/distil", "stages/distil", "done.json",
+                              &copied, err));
     }
-    SELLA_TRY(copy_folder(job->run, source, "stages/stage1", "stages/stage1", "done.json", &copied, err));
+    SELLA_TRY(
+        copy_folder(job->run, source, "stages/stage1", "stages/stage1", "done.json", &copied, err));
     sella_say(job->talk, SELLA_LEVEL_INFO, "stage 1%s taken from %s",
-              sella_run_stage_done(job->run, "distil") ? " and the distillation are" : " is", job->from);
+              sella_run_stage_done(job->run, "distil") ? " and the distillation are" : " is",
+              job->from);
 done:
     sella_run_close(source);
     return status;

@@ -1,8 +1,9 @@
-/* sella.c - the method: stage 1, distillation, stage 2, stage 3, and the scorers that a finished run gives
- * (methods/method.h).
+/* sella.c - the method: stage 1, distillation, stage 2, stage 3, and the scorers that a finished
+ * run gives (methods/method.h).
  *
- * score=model: prompts with soft tokens through the language model. score=vectors (preset fast): the collaborative
- * logit with its text term alone; stage 3 is left out and the files of stage 2 are the final ones.
+ * score=model: prompts with soft tokens through the language model. score=vectors (preset fast):
+ * the collaborative logit with its text term alone; stage 3 is left out and the files of stage 2
+ * are the final ones.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,8 @@ static sella_status publish_vectors(const sella_run *run, sella_err *err)
     static const char *const names[] = {"collab.safetensors", "projection.safetensors"};
     sella_status status = SELLA_OK;
     for (int i = 0; i < 2 && status == SELLA_OK; i++) {
-        char *from = sella_path_join(run->path, "stages/align", names[i], NULL), *to = sella_run_file(run, names[i]);
+        char *from = sella_path_join(run->path, "stages/align", names[i], NULL),
+             *to = sella_run_file(run, names[i]);
         status = from && to ? sella_file_copy(from, to, err) : sella_err_memory(err, "a path", 64);
         free(from);
         free(to);
@@ -42,7 +44,8 @@ done:
     return status;
 }
 
-/* The run's final vectors. L is read from the file: a run that scores with vectors alone needs no backbone. */
+/* The run's final vectors. L is read from the file: a run that scores with vectors alone needs no
+ * backbone. */
 static sella_status open_vectors(const sella_run *run, sella_vectors **out, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -58,13 +61,16 @@ static sella_status open_vectors(const sella_run *run, sella_vectors **out, sell
     }
     SELLA_TRY(sella_tensors_shape(collab, "semantic.weight", &rows, &width, err));
     if (rows != run->items || width < 1 || width > 65536) {
-        status = sella_err_set(err, SELLA_SHAPE, "%s: semantic.weight is [%lld, %lld]; expected %d rows", collab,
-                               (long long)rows, (long long)width, run->items);
+        status =
+            sella_err_set(err, SELLA_SHAPE, "%s: semantic.weight is [%lld, %lld]; expected %d rows",
+                          collab, (long long)rows, (long long)width, run->items);
         goto done;
     }
     SELLA_TRY(sella_vectors_init(run->settings, run->users, run->items, (int)width,
-                                 sella_settings_bool(run->settings, "stage1.intercept"), run->seed, v, err));
-    sella_param_table *const tables[] = {&v->collab->table, &v->projection.table, &v->semantic, &v->logit};
+                                 sella_settings_bool(run->settings, "stage1.intercept"), run->seed,
+                                 v, err));
+    sella_param_table *const tables[] = {&v->collab->table, &v->projection.table, &v->semantic,
+                                         &v->logit};
     for (int t = 0; t < 4; t++) {
         SELLA_TRY(sella_stage_train_table(tables[t], "", false, err));
     }
@@ -87,8 +93,8 @@ done:
     return status;
 }
 
-static sella_status sella_method_open(const sella_run *run, sella_backbone *backbone, sella_scorer **out,
-                                      sella_err *err)
+static sella_status sella_method_open(const sella_run *run, sella_backbone *backbone,
+                                      sella_scorer **out, sella_err *err)
 {
     sella_vectors *v = NULL;
     sella_status status = open_vectors(run, &v, err);
@@ -106,13 +112,14 @@ static sella_status sella_method_open(const sella_run *run, sella_backbone *back
     }
     tokens->v = v;
     const sella_residual residual = sella_residual_of(run->settings);
-    const sella_lm_scorer_options options = {.adapter = true,
-                                             .slots = sella_ablation_slots(run->settings),
-                                             .residual = residual,
-                                             .bias = sella_vectors_number(v, "logit.bias", 0),
-                                             .gain = residual ? sella_vectors_number(v, "logit.gain", 1) : 1,
-                                             .soft = sella_soft_of_vectors(tokens, true),
-                                             .vectors = v};
+    const sella_lm_scorer_options options = {
+        .adapter = true,
+        .slots = sella_ablation_slots(run->settings),
+        .residual = residual,
+        .bias = sella_vectors_number(v, "logit.bias", 0),
+        .gain = residual ? sella_vectors_number(v, "logit.gain", 1) : 1,
+        .soft = sella_soft_of_vectors(tokens, true),
+        .vectors = v};
     return sella_lm_scorer_open(run, backbone, &options, out, err);
 }
 
@@ -124,18 +131,22 @@ static sella_status sella_method_check(const sella_method *method, const sella_s
     const bool vectors = sella_settings_is(settings, "score", "vectors");
     if (sella_settings_is(settings, "stage2.loss", "mse") &&
         (vectors || sella_residual_of(settings) != SELLA_RESIDUAL_NO)) {
-        return sella_err_set(err, SELLA_ARG, "stage2.loss=mse gives no logit; %s needs stage2.loss=bce",
+        return sella_err_set(err, SELLA_ARG,
+                             "stage2.loss=mse gives no logit; %s needs stage2.loss=bce",
                              vectors ? "score=vectors" : "stage3.residual");
     }
-    if (sella_residual_of(settings) == SELLA_RESIDUAL_BIAS && !sella_settings_bool(settings, "collab.bias")) {
+    if (sella_residual_of(settings) == SELLA_RESIDUAL_BIAS &&
+        !sella_settings_bool(settings, "collab.bias")) {
         return sella_err_set(err, SELLA_ARG, "stage3.residual=bias needs collab.bias=yes");
     }
     if (vectors && !sella_settings_is(settings, "ablation", "none")) {
-        return sella_err_set(err, SELLA_ARG, "ablation=%s removes a part of stage 3, which score=vectors does not have",
-                             sella_settings_text(settings, "ablation"));
+        return sella_err_set(
+            err, SELLA_ARG,
+            "ablation=%s removes a part of stage 3, which score=vectors does not have",
+            sella_settings_text(settings, "ablation"));
     }
-    const sella_status status =
-        sella_collab_fit_check(settings, sella_settings_text(settings, "collab.model"), dataset, err);
+    const sella_status status = sella_collab_fit_check(
+        settings, sella_settings_text(settings, "collab.model"), dataset, err);
     return status == SELLA_OK ? sella_lm_lora_config(settings, &config, err) : status;
 }
 
@@ -154,16 +165,17 @@ static sella_status sella_method_estimate(const sella_method *method,
         .tokens = 1,
         .refs = sella_collab_refs(ops, &config),
         .soft = true};
-    const sella_stages_ask ask = {.settings = settings,
-                                  .seed = seed,
-                                  .dataset = dataset,
-                                  .model = model,
-                                  .train_rows = train_rows,
-                                  .eval_rows = eval_rows,
-                                  .stage1 = true,
-                                  .distil = true,
-                                  .align = true,
-                                  .features = sella_settings_is(settings, "score", "model") ? &stage3 : NULL};
+    const sella_stages_ask ask = {
+        .settings = settings,
+        .seed = seed,
+        .dataset = dataset,
+        .model = model,
+        .train_rows = train_rows,
+        .eval_rows = eval_rows,
+        .stage1 = true,
+        .distil = true,
+        .align = true,
+        .features = sella_settings_is(settings, "score", "model") ? &stage3 : NULL};
     return sella_stages_estimate(&ask, out, err);
 }
 
@@ -201,13 +213,13 @@ static const char *const paper[] = {SELLA_PAPER_STAGE1,
                                     "stage3.residual=no",
                                     NULL};
 static const char *const usual[] = {"stage3.gain_rows=4", NULL};
-static const char *const fast[] = {"score=vectors", "stage1.epochs=0", "stage1.intercept=no", "stage3.residual=no",
-                                   NULL};
+static const char *const fast[] = {"score=vectors", "stage1.epochs=0", "stage1.intercept=no",
+                                   "stage3.residual=no", NULL};
 
 const sella_method sella_method_sella = {
     .name = "sella",
-    .help =
-        "SeLLa-Rec: adapter, distilled item vectors, aligned collaborative vectors, three soft tokens in the prompt",
+    .help = "SeLLa-Rec: adapter, distilled item vectors, aligned collaborative vectors, three soft "
+            "tokens in the prompt",
     .needs_model = true,
     .reuses = true,
     .continues = true,

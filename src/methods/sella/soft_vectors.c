@@ -47,7 +47,8 @@ static void forget(sella_soft *soft)
 /* The set's items, for their vectors alone. */
 static sella_collab_batch items_of(const kept *k, const sella_refs *refs)
 {
-    return (sella_collab_batch){.N = k->I, .item_n = refs->item_i, .backward = k->rows.batch.backward};
+    return (sella_collab_batch){
+        .N = k->I, .item_n = refs->item_i, .backward = k->rows.batch.backward};
 }
 
 static sella_status forward(void *self, sella_soft *soft, sella_err *err)
@@ -61,7 +62,8 @@ static sella_status forward(void *self, sella_soft *soft, sella_err *err)
     }
     k->U = (int)refs->users;
     k->I = (int)refs->items;
-    const size_t U = (size_t)k->U, I = (size_t)k->I, C = (size_t)v->C, hidden = (size_t)v->projection.hidden;
+    const size_t U = (size_t)k->U, I = (size_t)k->I, C = (size_t)v->C,
+                 hidden = (size_t)v->projection.hidden;
     if (soft->slots & USER_OR_ITEM) {
         k->x = floats(U + I, C, err);
         k->pre = floats(U + I, hidden, err);
@@ -77,7 +79,8 @@ static sella_status forward(void *self, sella_soft *soft, sella_err *err)
         SELLA_TRY(sella_collab_vectors(v->collab, &k->rows.batch, &k->users, k->x, NULL, err));
         SELLA_TRY(sella_collab_vectors(v->collab, &items, &k->items, NULL, k->x + U * C, err));
         // users and items stand one behind the other in e as in x
-        sella_proj_forward(&v->projection, soft->e[SELLA_SLOT_USER], k->x, k->U + k->I, k->pre, k->act);
+        sella_proj_forward(&v->projection, soft->e[SELLA_SLOT_USER], k->x, k->U + k->I, k->pre,
+                           k->act);
     }
     if (soft->slots & 1u << SELLA_SLOT_WARM) {
         k->s = floats(I, (size_t)v->L, err);
@@ -116,9 +119,11 @@ static sella_status align(void *self, sella_soft *soft, double *loss, sella_err 
         positive[b] = b;
     }
     sella_align_config config = source->align;
-    config.negatives = config.negatives == SELLA_NEGATIVES_ALL ? SELLA_NEGATIVES_BATCH : config.negatives;
-    *loss = source->align_weight * sella_align_forward_backward(&config, k->s, soft->e[SELLA_SLOT_ITEM], positive, B,
-                                                                B, v->L, k->ds, dg, scratch);
+    config.negatives =
+        config.negatives == SELLA_NEGATIVES_ALL ? SELLA_NEGATIVES_BATCH : config.negatives;
+    *loss = source->align_weight * sella_align_forward_backward(&config, k->s,
+                                                                soft->e[SELLA_SLOT_ITEM], positive,
+                                                                B, B, v->L, k->ds, dg, scratch);
     sella_scale(k->ds, (float)source->align_weight, n);
     sella_axpy(soft->de[SELLA_SLOT_ITEM], (float)source->align_weight, dg, n);
 done:
@@ -143,10 +148,13 @@ static sella_status backward(void *self, sella_soft *soft, sella_err *err)
             status = SELLA_MEMORY;
             goto done;
         }
-        sella_proj_backward(&v->projection, dx, soft->de[SELLA_SLOT_USER], k->x, k->U + k->I, k->pre, k->act, dpre);
+        sella_proj_backward(&v->projection, dx, soft->de[SELLA_SLOT_USER], k->x, k->U + k->I,
+                            k->pre, k->act, dpre);
         const sella_collab_batch items = items_of(k, refs);
-        SELLA_TRY(sella_collab_vectors_backward(v->collab, &k->rows.batch, &k->users, dx, NULL, err));
-        SELLA_TRY(sella_collab_vectors_backward(v->collab, &items, &k->items, NULL, dx + U * C, err));
+        SELLA_TRY(
+            sella_collab_vectors_backward(v->collab, &k->rows.batch, &k->users, dx, NULL, err));
+        SELLA_TRY(
+            sella_collab_vectors_backward(v->collab, &items, &k->items, NULL, dx + U * C, err));
     }
     if (k->s) {
         ds = floats(I, L, err);
@@ -174,8 +182,12 @@ static sella_status ready(void *self, const sella_run *run, sella_err *err)
 
 static const sella_soft_ops borrowed = {
     .forward = forward, .backward = backward, .term = align, .forget = forget, .ready = ready};
-static const sella_soft_ops own = {
-    .forward = forward, .backward = backward, .term = align, .forget = forget, .ready = ready, .close = free};
+static const sella_soft_ops own = {.forward = forward,
+                                   .backward = backward,
+                                   .term = align,
+                                   .forget = forget,
+                                   .ready = ready,
+                                   .close = free};
 
 sella_soft_source sella_soft_of_vectors(sella_soft_vectors *self, bool owned)
 {

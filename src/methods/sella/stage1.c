@@ -1,7 +1,7 @@
 /* stage1.c - stage 1: the adapter learns to answer Yes or No from titles (methods/sella/stages.h).
  *
- * Paper: section 4.1, eqs (1) to (5). Frozen: the backbone. Trained: the adapter, and logit.bias when
- *        stage1.intercept is on.
+ * Paper: section 4.1, eqs (1) to (5). Frozen: the backbone. Trained: the adapter, and logit.bias
+ *        when stage1.intercept is on.
  */
 #include <stdlib.h>
 
@@ -38,7 +38,8 @@ done:
     return status;
 }
 
-sella_status sella_stage_intercept(const sella_settings *settings, sella_param_table *logit, sella_err *err)
+sella_status sella_stage_intercept(const sella_settings *settings, sella_param_table *logit,
+                                   sella_err *err)
 {
     if (!sella_settings_bool(settings, "stage1.intercept")) {
         return SELLA_OK;

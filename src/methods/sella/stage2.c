@@ -1,11 +1,11 @@
-/* stage2.c - stage 2: collaborative vectors learn to predict and to agree with what the distilled vectors say
- * (methods/sella/stages.h).
+/* stage2.c - stage 2: collaborative vectors learn to predict and to agree with what the distilled
+ * vectors say (methods/sella/stages.h).
  *
- * Paper: section 4.2, eqs (6) to (9): L = L_collab + lambda L_align over user and item tables, semantic table and
- *        Proj. Adam with coupled L2 (REFERENCE 4.4), not on
- * the semantic table. All train rows; early stopping on the AUC of the collaborative logit on all of valid. Rows of
- * items that train says nothing about are settled before every evaluation and at the end, so that what is judged is
- * what is saved.
+ * Paper: section 4.2, eqs (6) to (9): L = L_collab + lambda L_align over user and item tables,
+ *        semantic table and Proj. Adam with coupled L2 (REFERENCE 4.4), not on
+ * the semantic table. All train rows; early stopping on the AUC of the collaborative logit on all
+ * of valid. Rows of items that train says nothing about are settled before every evaluation and at
+ * the end, so that what is judged is what is saved.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -73,7 +73,8 @@ typedef struct aligned {
 
 static void aligned_release(aligned *a)
 {
-    float *const all[] = {a->anchor, a->danchor, a->x, a->g, a->dg, a->dx, a->pre, a->act, a->dpre, a->scratch};
+    float *const all[] = {a->anchor, a->danchor, a->x,   a->g,    a->dg,
+                          a->dx,     a->pre,     a->act, a->dpre, a->scratch};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         free(all[i]);
     }
@@ -116,7 +117,8 @@ static int candidates(const stage2 *s, const int32_t *item_b, int B, int32_t *it
     return K;
 }
 
-static sella_status align(stage2 *s, const int64_t *place_n, int64_t N, double *loss, sella_err *err)
+static sella_status align(stage2 *s, const int64_t *place_n, int64_t N, double *loss,
+                          sella_err *err)
 {
     sella_status status = SELLA_OK;
     aligned a = {0};
@@ -166,7 +168,8 @@ done:
 /* ---- a step ---- */
 
 /* Share of n logits in the mean loss of N, and its gradient dz. */
-static double collab_loss(const stage2 *s, const float *z, const float *y, int n, int64_t N, float *dz)
+static double collab_loss(const stage2 *s, const float *z, const float *y, int n, int64_t N,
+                          float *dz)
 {
     double loss = 0;
     if (!s->mse) {
@@ -182,9 +185,10 @@ static double collab_loss(const stage2 *s, const float *z, const float *y, int n
     return loss / (double)N;
 }
 
-/* Rows of a step from `first` on that the model takes at once: z, dz, y and f stand side by side in z [4, N]. */
-static sella_status collab_piece(stage2 *s, const sella_collab_batch *piece, const int64_t *place_n, int64_t N, float *z,
-                                 double *loss, sella_err *err)
+/* Rows of a step from `first` on that the model takes at once: z, dz, y and f stand side by side in
+ * z [4, N]. */
+static sella_status collab_piece(stage2 *s, const sella_collab_batch *piece, const int64_t *place_n,
+                                 int64_t N, float *z, double *loss, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_vectors *v = &s->v;
@@ -206,7 +210,8 @@ done:
     return status;
 }
 
-static sella_status collab_step(stage2 *s, int64_t step, const int64_t *place_n, int64_t N, double *loss, sella_err *err)
+static sella_status collab_step(stage2 *s, int64_t step, const int64_t *place_n, int64_t N,
+                                double *loss, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_collab_rows rows = {0};
@@ -219,7 +224,8 @@ static sella_status collab_step(stage2 *s, int64_t step, const int64_t *place_n,
     }
     SELLA_TRY(sella_vectors_rows(&s->v, s->query_n, place_n, N, true, &rows, err));
     for (int64_t first = 0, k = 0; first < N; first += most, k++) {
-        sella_collab_batch piece = sella_collab_piece(&rows.batch, (int)first, (int)(N - first < most ? N - first : most));
+        sella_collab_batch piece =
+            sella_collab_piece(&rows.batch, (int)first, (int)(N - first < most ? N - first : most));
         piece.backward = piece.dropout = true;
         piece.seed = s->seed;
         piece.number = (uint64_t)(step * pieces + k);
@@ -244,15 +250,16 @@ static sella_status run_step(void *user, sella_loop_step *at, sella_err *err)
         sella_rng_shuffle(&rng, s->order_n, (size_t)s->rows);
         s->epoch = at->epoch;
     }
-    const int64_t first = at->index * s->batch, N = s->rows - first < s->batch ? s->rows - first : s->batch;
+    const int64_t first = at->index * s->batch,
+                  N = s->rows - first < s->batch ? s->rows - first : s->batch;
     SELLA_TRY(collab_step(s, at->step, s->order_n + first, N, &collab, err));
     if (s->align_weight > 0) {
         SELLA_TRY(align(s, s->order_n + first, N, &aligned_loss, err));
     }
     at->loss = collab + s->align_weight * aligned_loss;
     at->units = (double)N;
-    at->record =
-        json_pack("{s:o, s:o}", "loss_collab", sella_json_real(collab), "loss_align", sella_json_real(aligned_loss));
+    at->record = json_pack("{s:o, s:o}", "loss_collab", sella_json_real(collab), "loss_align",
+                           sella_json_real(aligned_loss));
 done:
     return status;
 }
@@ -266,12 +273,16 @@ static sella_status evaluate(void *user, double *metric, json_t **record, sella_
     SELLA_TRY(sella_vectors_ready(&s->v, s->job->run, err));
     SELLA_TRY(sella_collab_score(s->v.collab, &s->valid.batch, s->valid_z, err));
     for (int64_t r = 0; r < s->valid_rows; r++) {
-        float z = s->valid_z[r] + (s->valid_text ? sella_vectors_number(&s->v, "text.gain", 0) * s->valid_text[r] : 0);
+        float z =
+            s->valid_z[r] +
+            (s->valid_text ? sella_vectors_number(&s->v, "text.gain", 0) * s->valid_text[r] : 0);
         s->valid_score[r] = sella_sigmoid(z);
     }
-    SELLA_TRY(sella_figures_compute(valid->user_n, valid->label_n, s->valid_score, NULL, s->valid_rows, &figures, err));
+    SELLA_TRY(sella_figures_compute(valid->user_n, valid->label_n, s->valid_score, NULL,
+                                    s->valid_rows, &figures, err));
     *metric = figures.auc;
-    *record = json_pack("{s:o, s:o}", "auc", sella_json_real(figures.auc), "uauc", sella_json_real(figures.uauc));
+    *record = json_pack("{s:o, s:o}", "auc", sella_json_real(figures.auc), "uauc",
+                        sella_json_real(figures.uauc));
 done:
     return status;
 }
@@ -282,9 +293,11 @@ static sella_status prepare_rows(stage2 *s, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_dataset *dataset = s->job->dataset;
-    const sella_split *train = &dataset->split[SELLA_SPLIT_TRAIN], *valid = &dataset->split[SELLA_SPLIT_VALID];
+    const sella_split *train = &dataset->split[SELLA_SPLIT_TRAIN],
+                      *valid = &dataset->split[SELLA_SPLIT_VALID];
     sella_collab_rows all = {0};
-    size_t items = (size_t)dataset->items, rows = (size_t)train->rows, valid_rows = (size_t)valid->rows;
+    size_t items = (size_t)dataset->items, rows = (size_t)train->rows,
+           valid_rows = (size_t)valid->rows;
     s->rows = train->rows;
     s->valid_rows = valid->rows;
     s->mark_i = sella_alloc(items, sizeof *s->mark_i, "items of a step", err);
@@ -319,7 +332,8 @@ done:
     return status;
 }
 
-sella_status sella_stage_train_table(sella_param_table *table, const char *prefix, bool trainable, sella_err *err)
+sella_status sella_stage_train_table(sella_param_table *table, const char *prefix, bool trainable,
+                                     sella_err *err)
 {
     sella_status status = SELLA_OK;
     for (int i = 0; i < table->count && status == SELLA_OK; i++) {
@@ -333,10 +347,12 @@ sella_status sella_stage_train_table(sella_param_table *table, const char *prefi
 void sella_stage_align_config(const sella_settings *settings, sella_align_config *out)
 {
     *out = (sella_align_config){
-        .loss = sella_settings_is(settings, "align.loss", "rince") ? SELLA_ALIGN_RINCE : SELLA_ALIGN_INFONCE,
-        .negatives = sella_settings_is(settings, "align.negatives", "all")       ? SELLA_NEGATIVES_ALL
-                     : sella_settings_is(settings, "align.negatives", "matched") ? SELLA_NEGATIVES_MATCHED
-                                                                                 : SELLA_NEGATIVES_BATCH,
+        .loss = sella_settings_is(settings, "align.loss", "rince") ? SELLA_ALIGN_RINCE
+                                                                   : SELLA_ALIGN_INFONCE,
+        .negatives = sella_settings_is(settings, "align.negatives", "all") ? SELLA_NEGATIVES_ALL
+                     : sella_settings_is(settings, "align.negatives", "matched")
+                         ? SELLA_NEGATIVES_MATCHED
+                         : SELLA_NEGATIVES_BATCH,
         .both = sella_settings_is(settings, "align.direction", "both"),
         .tau = sella_settings_real(settings, "align.tau"),
         .q = sella_settings_real(settings, "align.q"),
@@ -355,7 +371,8 @@ static sella_status start_from_bias(stage2 *s, sella_err *err)
     SELLA_TRY(sella_bias_fit(&rows, s->v.users, s->v.items, &control, err));
     for (int i = 0; i < 3; i++) {
         const sella_param *from = sella_param_find(&control, names[i]);
-        memcpy(sella_param_find(&s->v.collab->table, names[i])->data, from->data, from->count * sizeof(float));
+        memcpy(sella_param_find(&s->v.collab->table, names[i])->data, from->data,
+               from->count * sizeof(float));
     }
 done:
     sella_param_table_release(&control);
@@ -375,21 +392,24 @@ static sella_status prepare(stage2 *s, sella_err *err)
     s->seed = sella_stage_seed(job->run, "align");
     s->batch = sella_settings_int(settings, "stage2.batch");
     s->mse = sella_settings_is(settings, "stage2.loss", "mse");
-    s->align_weight =
-        sella_settings_is(settings, "ablation", "w/o") ? 0 : sella_settings_real(settings, "align.weight");
+    s->align_weight = sella_settings_is(settings, "ablation", "w/o")
+                          ? 0
+                          : sella_settings_real(settings, "align.weight");
     sella_stage_align_config(settings, &s->align);
-    SELLA_TRY(sella_vectors_init(settings, job->run->users, job->run->items, sella_backbone_shape(job->backbone)->C,
-                                 sella_settings_bool(settings, "stage1.intercept"), job->run->seed, &s->v, err));
+    SELLA_TRY(sella_vectors_init(
+        settings, job->run->users, job->run->items, sella_backbone_shape(job->backbone)->C,
+        sella_settings_bool(settings, "stage1.intercept"), job->run->seed, &s->v, err));
     SELLA_TRY(sella_vectors_distilled(&s->v, semantic, true, err));
-    if (sella_settings_bool(settings, "collab.bias") && sella_settings_is(settings, "stage2.start", "bias") &&
-        !s->mse && !job->init_from) {
+    if (sella_settings_bool(settings, "collab.bias") &&
+        sella_settings_is(settings, "stage2.start", "bias") && !s->mse && !job->init_from) {
         SELLA_TRY(start_from_bias(s, err));
     }
     SELLA_TRY(sella_init_vectors(job, &s->v, err));
     SELLA_TRY(sella_stage_train_table(&s->v.projection.table, "proj.", s->align_weight > 0, err));
     SELLA_TRY(sella_stage_train_table(&s->v.projection.table, "warm.", false, err));
-    SELLA_TRY(sella_stage_train_table(&s->v.semantic, "semantic.",
-                                      s->align_weight > 0 && sella_settings_bool(settings, "semantic.train"), err));
+    SELLA_TRY(sella_stage_train_table(
+        &s->v.semantic, "semantic.",
+        s->align_weight > 0 && sella_settings_bool(settings, "semantic.train"), err));
     SELLA_TRY(sella_stage_train_table(&s->v.logit, "logit.", false, err));
     SELLA_TRY(prepare_rows(s, err));
 done:
@@ -406,7 +426,8 @@ static sella_status save(stage2 *s, const sella_loop_result *result, sella_err *
     if (!record) {
         return sella_err_memory(err, "stage 2", 256);
     }
-    SELLA_TRY(sella_vectors_ready(&s->v, run, err)); // rows of items that train does not name, derived tensors
+    /* rows of items that train does not name, derived tensors */
+    SELLA_TRY(sella_vectors_ready(&s->v, run, err));
     SELLA_TRY(sella_run_place(run, "stages/align/collab.safetensors", &collab, err));
     SELLA_TRY(sella_run_place(run, "stages/align/projection.safetensors", &projection, err));
     SELLA_TRY(sella_vectors_write(&s->v, collab, projection, err));
@@ -423,8 +444,8 @@ static sella_status save(stage2 *s, const sella_loop_result *result, sella_err *
     json_object_set_new(record, "loss", sella_json_real(result->last_loss));
     SELLA_TRY(sella_run_stage_finish(run, "align", record, err));
     sella_say(s->job->talk, SELLA_LEVEL_INFO,
-              "stage 2: best valid AUC of the collaborative logit %.4f after %lld of %lld epochs", result->best,
-              (long long)result->best_epoch, (long long)result->epochs);
+              "stage 2: best valid AUC of the collaborative logit %.4f after %lld of %lld epochs",
+              result->best, (long long)result->best_epoch, (long long)result->epochs);
 done:
     free(collab);
     free(projection);
@@ -457,36 +478,39 @@ sella_status sella_align_run(sella_job *job, sella_err *err)
     SELLA_TRY(prepare(&s, err));
     SELLA_TRY(sella_run_place(job->run, "checkpoints/align", &checkpoints, err));
     SELLA_TRY(sella_run_place(job->run, "metrics.jsonl", &metrics, err));
-    sella_param_table *const tables[] = {&s.v.collab->table, &s.v.projection.table, &s.v.semantic, &s.v.logit};
+    sella_param_table *const tables[] = {&s.v.collab->table, &s.v.projection.table, &s.v.semantic,
+                                         &s.v.logit};
     const bool valid = s.valid_rows > 0;
-    const sella_loop loop = {.stage = "align",
-                             .tables = tables,
-                             .n = 4,
-                             .optimizer = {.beta1 = 0.9,
-                                           .beta2 = 0.999,
-                                           .eps = 1e-8,
-                                           .weight_decay = sella_settings_real(settings, "stage2.weight_decay"),
-                                           .coupled = true},
-                             .schedule = SELLA_SCHEDULE_CONSTANT,
-                             .lr = sella_settings_real(settings, "stage2.lr"),
-                             .epochs = sella_settings_int(settings, "stage2.epochs"),
-                             .steps_per_epoch = (s.rows + s.batch - 1) / s.batch,
-                             .units_per_epoch = (double)s.rows,
-                             .unit = "rows",
-                             .run_step = run_step,
-                             .evaluate = valid ? evaluate : NULL,
-                             .evaluate_every = valid,
-                             .patience = sella_settings_int(settings, "stage2.patience"),
-                             .keep_best = valid,
-                             .checkpoint_dir = checkpoints,
-                             .checkpoint_seconds = sella_settings_real(settings, "checkpoint.seconds"),
-                             .metrics_path = metrics,
-                             .talk = job->talk,
-                             .user = &s};
+    const sella_loop loop = {
+        .stage = "align",
+        .tables = tables,
+        .n = 4,
+        .optimizer = {.beta1 = 0.9,
+                      .beta2 = 0.999,
+                      .eps = 1e-8,
+                      .weight_decay = sella_settings_real(settings, "stage2.weight_decay"),
+                      .coupled = true},
+        .schedule = SELLA_SCHEDULE_CONSTANT,
+        .lr = sella_settings_real(settings, "stage2.lr"),
+        .epochs = sella_settings_int(settings, "stage2.epochs"),
+        .steps_per_epoch = (s.rows + s.batch - 1) / s.batch,
+        .units_per_epoch = (double)s.rows,
+        .unit = "rows",
+        .run_step = run_step,
+        .evaluate = valid ? evaluate : NULL,
+        .evaluate_every = valid,
+        .patience = sella_settings_int(settings, "stage2.patience"),
+        .keep_best = valid,
+        .checkpoint_dir = checkpoints,
+        .checkpoint_seconds = sella_settings_real(settings, "checkpoint.seconds"),
+        .metrics_path = metrics,
+        .talk = job->talk,
+        .user = &s};
     if (!valid) {
-        sella_say(job->talk, SELLA_LEVEL_WARN,
-                  "stage 2: no valid split to stop early on; all %lld epochs are run (stage2.epochs)",
-                  (long long)loop.epochs);
+        sella_say(
+            job->talk, SELLA_LEVEL_WARN,
+            "stage 2: no valid split to stop early on; all %lld epochs are run (stage2.epochs)",
+            (long long)loop.epochs);
     }
     SELLA_TRY(sella_loop_run(&loop, &result, err));
     SELLA_TRY(save(&s, &result, err));

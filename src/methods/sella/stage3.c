@@ -1,15 +1,16 @@
-/* stage3.c - stage 3: soft tokens of user, item and meaning enter the prompt, and what makes them is trained
- * (methods/sella/stages.h).
+/* stage3.c - stage 3: soft tokens of user, item and meaning enter the prompt, and what makes them
+ * is trained (methods/sella/stages.h).
  *
- * Paper: section 4.3, eqs (10), (11). Frozen: backbone and adapter. Trained: Proj, Warm, and the three tables; with
- *        them logit.bias and logit.gain when they exist.
+ * Paper: section 4.3, eqs (10), (11). Frozen: backbone and adapter. Trained: Proj, Warm, and the
+ *        three tables; with them logit.bias and logit.gain when they exist.
  * Ablations (REFERENCE 7.1 row 21) name what is removed:
- *   w/o   alignment and warm token: only Proj is trained, from a random start, on vectors of a stage 2 without
+ *   w/o   alignment and warm token: only Proj is trained, from a random start, on vectors of a
+ *   stage 2 without
  *         alignment (CoLLM-MF)
- *   proj  the Proj of stage 2: it starts at random here
- *   warm  the warm token (semantic table and Warm stay as they are)
- *   ui    user and item tokens (collaborative tables and Proj stay as they are)
- *   w-ui  joint training: half of the steps train {semantic table, Warm}, the other half {collaborative tables, Proj};
+ *   proj  the Proj of stage 2: it starts at random here warm  the warm token (semantic table and
+ *   Warm stay as they are) ui    user and item tokens (collaborative tables and Proj stay as they
+ *   are) w-ui  joint training: half of the steps train {semantic table, Warm}, the other half
+ *   {collaborative tables, Proj};
  *         ui-w: the other way round
  * logit.bias and logit.gain belong to the first-named group.
  */
@@ -46,8 +47,9 @@ static void set_group(sella_param_table *table, const char *prefix, int group)
 static sella_status restart_projection(stage3 *s, sella_err *err)
 {
     sella_projection fresh;
-    sella_status status = sella_projection_init(s->v.C, s->v.projection.hidden, s->v.L, false, SELLA_WARM_RANDOM,
-                                                sella_stage_seed(s->job->run, "stage3.proj"), &fresh, err);
+    sella_status status =
+        sella_projection_init(s->v.C, s->v.projection.hidden, s->v.L, false, SELLA_WARM_RANDOM,
+                              sella_stage_seed(s->job->run, "stage3.proj"), &fresh, err);
     if (status != SELLA_OK) {
         return status;
     }
@@ -78,8 +80,8 @@ static sella_status choose_trained(stage3 *s, sella_err *err)
                   : sella_collab_freeze_logit(s->v.collab, residual == SELLA_RESIDUAL_NO, err));
     SELLA_TRY(sella_stage_train_table(&s->v.projection.table, "proj.", ui_tokens, err));
     SELLA_TRY(sella_stage_train_table(&s->v.projection.table, "warm.", warm_token, err));
-    SELLA_TRY(sella_stage_train_table(&s->v.semantic, "", warm_token && sella_settings_bool(settings, "semantic.train"),
-                                      err));
+    SELLA_TRY(sella_stage_train_table(
+        &s->v.semantic, "", warm_token && sella_settings_bool(settings, "semantic.train"), err));
     SELLA_TRY(sella_stage_train_table(&s->v.logit, "text.", false, err));
     const bool warm_first = strcmp(ablation, "w-ui") == 0;
     if (warm_first || strcmp(ablation, "ui-w") == 0) {
@@ -119,8 +121,9 @@ static sella_status load_vectors(stage3 *s, sella_err *err)
         status = sella_err_memory(err, "a path", 64);
         goto done;
     }
-    SELLA_TRY(sella_vectors_init(run->settings, run->users, run->items, sella_backbone_shape(s->job->backbone)->C,
-                                 sella_settings_bool(run->settings, "stage1.intercept"), run->seed, &s->v, err));
+    SELLA_TRY(sella_vectors_init(
+        run->settings, run->users, run->items, sella_backbone_shape(s->job->backbone)->C,
+        sella_settings_bool(run->settings, "stage1.intercept"), run->seed, &s->v, err));
     SELLA_TRY(sella_vectors_read(&s->v, collab, projection, err));
     SELLA_TRY(count_rows(s, err));
     SELLA_TRY(sella_vectors_distilled(&s->v, distilled, false, err));
@@ -143,9 +146,11 @@ static sella_status prepare(stage3 *s, sella_err *err)
         SELLA_TRY(sella_collab_prepare_job(job, s->v.collab, err));
     }
     SELLA_TRY(choose_trained(s, err));
-    SELLA_TRY(sella_lm_open_run(job->run, job->backbone, sella_ablation_slots(settings), true, &stage->lm, err));
+    SELLA_TRY(sella_lm_open_run(job->run, job->backbone, sella_ablation_slots(settings), true,
+                                &stage->lm, err));
     SELLA_TRY(sella_lora_train(stage->lm.lora, false, err));
-    s->tokens = (sella_soft_vectors){.v = &s->v, .align_weight = sella_settings_real(settings, "stage3.align_weight")};
+    s->tokens = (sella_soft_vectors){
+        .v = &s->v, .align_weight = sella_settings_real(settings, "stage3.align_weight")};
     sella_stage_align_config(settings, &s->tokens.align);
     s->soft = sella_soft_of_vectors(&s->tokens, false);
     stage->soft = &s->soft;
@@ -179,7 +184,8 @@ static sella_status save(stage3 *s, sella_err *err)
     sella_stage_record_table(record, &s->v.semantic);
     sella_stage_record_table(record, &s->v.projection.table);
     sella_stage_record_table(record, &s->v.logit);
-    json_object_set_new(record, "ablation", json_string(sella_settings_text(run->settings, "ablation")));
+    json_object_set_new(record, "ablation",
+                        json_string(sella_settings_text(run->settings, "ablation")));
     SELLA_TRY(sella_lm_stage_finish(&s->stage, record, err));
 done:
     free(collab);

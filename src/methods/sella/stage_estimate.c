@@ -1,9 +1,9 @@
-/* stage_estimate.c - rows, tokens, steps, parameters, work and memory of the stages, from headers and titles alone
- * (methods/sella/stages.h).
+/* stage_estimate.c - rows, tokens, steps, parameters, work and memory of the stages, from headers
+ * and titles alone (methods/sella/stages.h).
  *
- * Tokens are exact: the same plans are made as in training. Work: 2 P a token forward, 4 P with the adapter's
- * backward, 4 P with soft rows' backward (P: weights outside the embeddings); layers below an adapter 2, once when what
- * they give is kept. Recomputation and attention are in the
+ * Tokens are exact: the same plans are made as in training. Work: 2 P a token forward, 4 P with the
+ * adapter's backward, 4 P with soft rows' backward (P: weights outside the embeddings); layers
+ * below an adapter 2, once when what they give is kept. Recomputation and attention are in the
  * share of the product rate that methods/estimate.c assumes.
  */
 #include <math.h>
@@ -31,26 +31,29 @@ static void pass_of(figures *f, int tokens, bool lora_trained, bool soft_trained
                                         .backward = lora_trained || soft_trained,
                                         .train_lora = lora_trained,
                                         .train_soft = soft_trained};
-    size_t bytes =
-        sella_pass_bytes(&f->shape, &f->lora, &options) + (size_t)tokens * (size_t)f->shape.C * sizeof(float) * 5;
+    size_t bytes = sella_pass_bytes(&f->shape, &f->lora, &options) +
+                   (size_t)tokens * (size_t)f->shape.C * sizeof(float) * 5;
     f->pass_bytes = bytes > f->pass_bytes ? bytes : f->pass_bytes;
 }
 
 /* Plan the rows of a split as a stage does. features NULL: prompts of titles alone. */
-static sella_status plan(figures *f, sella_split_id split, int64_t sample, const sella_stage_plan *features,
-                         const sella_corpus_options *options, int64_t *rows, int64_t *tokens, int64_t *steps,
-                         sella_err *err)
+static sella_status plan(figures *f, sella_split_id split, int64_t sample,
+                         const sella_stage_plan *features, const sella_corpus_options *options,
+                         int64_t *rows, int64_t *tokens, int64_t *steps, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_dataset *dataset = f->ask->dataset;
     sella_lm lm = {0};
     sella_corpus corpus = {0};
     int64_t *index = NULL, k;
-    SELLA_TRY(sella_lm_open(f->ask->settings, sella_settings_text(f->ask->settings, "template"), NULL, f->tokenizer,
-                            dataset->title, dataset->items, dataset->noun, features ? features->slots : 0, &lm, err));
+    SELLA_TRY(sella_lm_open(f->ask->settings, sella_settings_text(f->ask->settings, "template"),
+                            NULL, f->tokenizer, dataset->title, dataset->items, dataset->noun,
+                            features ? features->slots : 0, &lm, err));
     lm.tokens = features ? features->tokens : 1;
     SELLA_TRY(sella_lm_codes(&lm, features ? features->codes : NULL, err));
-    const int64_t run = split == SELLA_SPLIT_TRAIN ? sella_settings_int(f->ask->settings, "train.run") : SELLA_EVAL_RUN;
+    const int64_t run = split == SELLA_SPLIT_TRAIN
+                            ? sella_settings_int(f->ask->settings, "train.run")
+                            : SELLA_EVAL_RUN;
     SELLA_TRY(sella_sample_rows(sample, run, f->ask->seed, dataset, split, &index, &k, err));
     SELLA_TRY(sella_corpus_open(&lm, dataset, split, index, k, options, &corpus, err));
     *rows = corpus.rows;
@@ -68,7 +71,8 @@ static int64_t adapter_parameters(const figures *f)
 {
     const sella_backbone_config *s = &f->shape;
     const int64_t C = s->C, q = (int64_t)s->H * s->D, kv = (int64_t)s->G * s->D, F = s->F;
-    const int64_t in[SELLA_MATRICES] = {C, C, C, q, C, C, F}, out[SELLA_MATRICES] = {q, kv, kv, C, F, F, C};
+    const int64_t in[SELLA_MATRICES] = {C, C, C, q, C, C, F},
+                  out[SELLA_MATRICES] = {q, kv, kv, C, F, F, C};
     int64_t layers = s->layers - f->lora.first_layer, sum = 0;
     for (int m = 0; m < SELLA_MATRICES; m++) {
         sum += f->lora.targets & 1u << m ? in[m] + out[m] : 0;
@@ -76,14 +80,15 @@ static int64_t adapter_parameters(const figures *f)
     return layers > 0 ? layers * f->lora.rank * sum : 0;
 }
 
-/* Forward and backward of `epochs` passes over `tokens` packed tokens of the last plan; prompts: of tokens alone, for an
- * adapter. */
+/* Forward and backward of `epochs` passes over `tokens` packed tokens of the last plan; prompts: of
+ * tokens alone, for an adapter. */
 static void train_tokens(figures *f, int64_t tokens, double epochs, bool prompts)
 {
     const bool frozen = prompts && f->lora.first_layer < f->shape.layers;
     const double below = frozen ? (double)f->lora.first_layer / (double)f->shape.layers : 0;
     const bool kept = below > 0 && sella_lm_stage_keeps(f->ask->settings, (int64_t)ceil(epochs));
-    f->out->model_flops += f->token_flops * (double)tokens * (below * (kept ? fmin(epochs, 1) : epochs) + 2 * (1 - below) * epochs);
+    f->out->model_flops += f->token_flops * (double)tokens *
+                           (below * (kept ? fmin(epochs, 1) : epochs) + 2 * (1 - below) * epochs);
     const uint64_t bytes = kept ? sella_hidden_bytes(f->shape.C, f->trees, tokens) : 0;
     f->out->cache_bytes = bytes > f->out->cache_bytes ? bytes : f->out->cache_bytes;
 }
@@ -112,7 +117,8 @@ static sella_status title_stage(figures *f, sella_err *err)
 {
     const sella_settings *settings = f->ask->settings;
     const int64_t epochs = sella_settings_int(settings, "stage1.epochs");
-    const sella_corpus_options options = sella_lm_stage_packing(settings, "stage1", SELLA_REFS_USER, 0);
+    const sella_corpus_options options =
+        sella_lm_stage_packing(settings, "stage1", SELLA_REFS_USER, 0);
     int64_t rows, tokens, steps;
     sella_status status =
         plan(f, SELLA_SPLIT_TRAIN, f->ask->train_rows, NULL, &options, &rows, &tokens, &steps, err);
@@ -135,11 +141,13 @@ static sella_status feature_stage(figures *f, sella_err *err)
 {
     const sella_settings *settings = f->ask->settings;
     const sella_stage_plan *features = f->ask->features;
-    const int64_t most = sella_settings_int(settings, "stage3.steps"), vectors = features->width_rows * f->shape.C;
-    const sella_corpus_options options = sella_lm_stage_packing(settings, "stage3", features->refs, 0);
+    const int64_t most = sella_settings_int(settings, "stage3.steps"),
+                  vectors = features->width_rows * f->shape.C;
+    const sella_corpus_options options =
+        sella_lm_stage_packing(settings, "stage3", features->refs, 0);
     int64_t rows, tokens, steps;
-    sella_status status =
-        plan(f, SELLA_SPLIT_TRAIN, f->ask->train_rows, features, &options, &rows, &tokens, &steps, err);
+    sella_status status = plan(f, SELLA_SPLIT_TRAIN, f->ask->train_rows, features, &options, &rows,
+                               &tokens, &steps, err);
     if (status == SELLA_OK) {
         const double epochs = most >= 0 ? (double)most / (double)(steps > 0 ? steps : 1)
                                         : (double)sella_settings_int(settings, "stage3.epochs");
@@ -170,12 +178,14 @@ static sella_status language_stages(figures *f, sella_err *err)
     if (ask->stage1 || ask->features) {
         f->out->trainable += sella_settings_bool(settings, "stage1.intercept");
     }
-    const sella_corpus_options options = {.budget = (int)sella_settings_int(settings, "eval.tokens"),
-                                          .share = true,
-                                          .refs = ask->features ? ask->features->refs : SELLA_REFS_USER,
-                                          .batch = 1};
+    const sella_corpus_options options = {
+        .budget = (int)sella_settings_int(settings, "eval.tokens"),
+        .share = true,
+        .refs = ask->features ? ask->features->refs : SELLA_REFS_USER,
+        .batch = 1};
     if (ask->text) {
-        SELLA_TRY(plan(f, SELLA_SPLIT_TRAIN, ask->train_rows, NULL, &options, &rows, &tokens, &steps, err));
+        SELLA_TRY(plan(f, SELLA_SPLIT_TRAIN, ask->train_rows, NULL, &options, &rows, &tokens,
+                       &steps, err));
         f->out->rows = rows;
         f->out->tokens += tokens;
         f->out->model_flops += f->token_flops * (double)tokens;
@@ -184,7 +194,8 @@ static sella_status language_stages(figures *f, sella_err *err)
     }
     const bool valid = !ask->text && ask->dataset->split[SELLA_SPLIT_VALID].rows > 0;
     if (valid && sella_settings_is(settings, "score", "model")) {
-        SELLA_TRY(plan(f, SELLA_SPLIT_VALID, ask->eval_rows, ask->features, &options, &rows, &tokens, &steps, err));
+        SELLA_TRY(plan(f, SELLA_SPLIT_VALID, ask->eval_rows, ask->features, &options, &rows,
+                       &tokens, &steps, err));
         f->out->tokens += tokens;
         f->out->model_flops += f->token_flops * (double)tokens;
         pass_of(f, options.budget, false, false);
@@ -204,10 +215,11 @@ static sella_status distillation(figures *f, sella_err *err)
     int32_t count;
     const int wording = sella_settings_is(ask->settings, "distil.wording", "eol");
     sella_rows_init(&rows);
-    SELLA_TRY(
-        sella_distil_wanted(ask->settings, ask->seed, dataset, ask->train_rows, ask->eval_rows, &wanted, &count, err));
-    SELLA_TRY(sella_lm_open(ask->settings, sella_settings_text(ask->settings, "template"), NULL, f->tokenizer,
-                            dataset->title, dataset->items, dataset->noun, 0, &lm, err));
+    SELLA_TRY(sella_distil_wanted(ask->settings, ask->seed, dataset, ask->train_rows,
+                                  ask->eval_rows, &wanted, &count, err));
+    SELLA_TRY(sella_lm_open(ask->settings, sella_settings_text(ask->settings, "template"), NULL,
+                            f->tokenizer, dataset->title, dataset->items, dataset->noun, 0, &lm,
+                            err));
     for (int32_t i = 0; i < dataset->items; i++) {
         if (wanted[i]) {
             sella_rows_clear(&rows);
@@ -238,7 +250,9 @@ static void alignment(figures *f)
     const int64_t epochs = sella_settings_int(settings, "stage2.epochs");
     const double likely = sella_estimate_epochs(
         epochs, 0, sella_settings_int(settings, "stage2.patience"), ask->dataset);
-    const double unique = sella_settings_is(settings, "align.negatives", "all") ? I : batch < I ? batch * 0.6 : I;
+    const double unique = sella_settings_is(settings, "align.negatives", "all") ? I
+                          : batch < I                                           ? batch * 0.6
+                                                                                : I;
     sella_collab_config config;
     sella_collab_cost cost;
     sella_collab_config_of(settings, ask->dataset->train_users, ask->dataset->items, &config);
@@ -251,8 +265,10 @@ static void alignment(figures *f)
         likely * passes *
         (6 * unique * hidden * (C + L) + 6 * unique * unique * L + 40 * (tables + proj) +
          3 * cost.step_flops + 4 * batch * cost.row_flops);
-    f->out->bytes += (size_t)((tables + proj + warm) * 5 * sizeof(float)); // value, gradient, two moments, best
-    f->out->bytes += sella_settings_bool(settings, "stage2.text") ? (size_t)(I * L * (double)sizeof(float)) : 0;
+    /* value, gradient, two moments, best */
+    f->out->bytes += (size_t)((tables + proj + warm) * 5 * sizeof(float));
+    f->out->bytes +=
+        sella_settings_bool(settings, "stage2.text") ? (size_t)(I * L * (double)sizeof(float)) : 0;
 }
 
 sella_status sella_stages_estimate(const sella_stages_ask *ask, sella_estimate *out, sella_err *err)
@@ -271,7 +287,8 @@ sella_status sella_stages_estimate(const sella_stages_ask *ask, sella_estimate *
     if (ask->align) {
         alignment(&f);
     }
-    out->frozen = (int64_t)(f.token_flops / 2) + (int64_t)f.shape.V * f.shape.C * (f.shape.tied ? 1 : 2) +
+    out->frozen = (int64_t)(f.token_flops / 2) +
+                  (int64_t)f.shape.V * f.shape.C * (f.shape.tied ? 1 : 2) +
                   (2 * (int64_t)f.shape.layers + 1) * f.shape.C;
     out->bytes += f.pass_bytes + (size_t)adapter_parameters(&f) * 5 * sizeof(float);
 done:
