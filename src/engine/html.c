@@ -18,7 +18,7 @@ static const char style[] =
     "(prefers-color-scheme:dark){:root{--ink:#e4e8ef;--soft:#9aa5b5;--line:#353d4a;--paper:#14181f;"
     "--band:#1c222c;--mark:#7cc0f5}figure svg{filter:invert(.9) "
     "hue-rotate(180deg)}}*{box-sizing:border-box}html{-webkit-text-size-adjust:100%}body{margin:0 "
-    "auto;max-width:66rem;padding:1.2rem 1rem 3rem;font:16px/1.5 system-ui,-apple-system,'Segoe "
+    "auto;max-width:76rem;padding:1.2rem 1rem 3rem;font:16px/1.5 system-ui,-apple-system,'Segoe "
     "UI',Roboto,'DejaVu "
     "Sans',sans-serif;color:var(--ink);background:var(--paper)}h1{font-size:1.7rem;line-height:1.2;"
     "margin:.4rem 0 .2rem}h2{font-size:1.2rem;margin:2.2rem 0 "
