@@ -16,23 +16,7 @@
 #include "backbone/hidden_cache.h"
 #include "backbone_case.h"
 #include "base/rng.h"
-#include "scratch.h"
-
-static char *folder;
-
-static int setup(void **state)
-{
-    (void)state;
-    folder = scratch_make();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_remove(folder);
-    return 0;
-}
+#include "scratch_folder.h"
 
 /* Trees of 3 rows with equal beginnings, `trees` of them, each its own group; text 1 has other
  * tokens than text 0. */

@@ -12,23 +12,7 @@
 #include <unistd.h>
 
 #include "base/aside.h"
-#include "scratch.h"
-
-static char *folder;
-
-static int setup(void **state)
-{
-    (void)state;
-    folder = scratch_make();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_remove(folder);
-    return 0;
-}
+#include "scratch_folder.h"
 
 static char *in(const char *name)
 {

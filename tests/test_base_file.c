@@ -12,23 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "scratch.h"
-
-static char *folder;
-
-static int setup(void **state)
-{
-    (void)state;
-    folder = scratch_make();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_remove(folder);
-    return 0;
-}
+#include "scratch_folder.h"
 
 /* Number of names in the scratch folder: shows what was left behind. */
 static size_t entries(void)

@@ -9,23 +9,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "fuzz/mutate.h"
-#include "scratch.h"
-
-static char *folder;
-
-static int setup(void **state)
-{
-    (void)state;
-    folder = scratch_make();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_remove(folder);
-    return 0;
-}
+#include "scratch_folder.h"
 
 static void refused(void **state)
 {

@@ -11,7 +11,7 @@
 #include "base/json.h"
 #include "base/settings.h"
 #include "fuzz/mutate.h"
-#include "scratch.h"
+#include "scratch_folder.h"
 
 static const sella_setting table[] = {
     {"seed", SELLA_TYPE_INT, "0", 0, 4294967295.0, NULL, "", "Seed of all draws."},
@@ -23,22 +23,6 @@ static const sella_setting table[] = {
     {"template", SELLA_TYPE_TEXT, "compact", 0, 0, NULL, "", "Template or file."},
 };
 enum { ROWS = sizeof table / sizeof *table };
-
-static char *folder;
-
-static int setup(void **state)
-{
-    (void)state;
-    folder = scratch_make();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_remove(folder);
-    return 0;
-}
 
 static sella_settings *fresh(void)
 {

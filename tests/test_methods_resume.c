@@ -29,6 +29,10 @@ static const char *const settings[] = {"stage1.batch=20",
 static const char *const adam[] = {"collab.optimizer=adam", "collab.width=8",
                                    "collab.batch=64",       "collab.epochs=12",
                                    "checkpoint.seconds=0",  NULL};
+/* Of sella over the other collaborative models. */
+#define SMALL                                                                                      \
+    "stage1.batch=40", "stage3.batch=20", "stage2.epochs=4", "stage2.batch=64", "collab.width=8",  \
+        "proj.hidden=12", "stage3.evaluate=4", "checkpoint.seconds=0", "eval.rows=30"
 static char *folder, *dataset;
 
 static int setup(void **state)
@@ -181,28 +185,8 @@ static void killed(const char *method, const char *label, const char *const *set
 static void test_sella(void **state)
 {
     (void)state;
-    static const char *const graph[] = {"collab.model=lightgcn",
-                                        "stage1.batch=40",
-                                        "stage3.batch=20",
-                                        "stage2.epochs=4",
-                                        "stage2.batch=64",
-                                        "collab.width=8",
-                                        "proj.hidden=12",
-                                        "stage3.evaluate=4",
-                                        "checkpoint.seconds=0",
-                                        "eval.rows=30",
-                                        NULL};
-    static const char *const target[] = {"collab.model=din",
-                                         "stage1.batch=40",
-                                         "stage3.batch=20",
-                                         "stage2.epochs=4",
-                                         "stage2.batch=64",
-                                         "collab.width=8",
-                                         "proj.hidden=12",
-                                         "stage3.evaluate=4",
-                                         "checkpoint.seconds=0",
-                                         "eval.rows=30",
-                                         NULL};
+    static const char *const graph[] = {"collab.model=lightgcn", SMALL, NULL};
+    static const char *const target[] = {"collab.model=din", SMALL, NULL};
     killed("sella", "sella", settings, 4, 17);
     killed("sella", "sella-lightgcn", graph, 1, 43);
     killed("sella", "sella-din", target, 1, 47);

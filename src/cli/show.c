@@ -19,17 +19,15 @@ sella_status sella_show_parse(const char *json, json_t **out, sella_err *err)
 
 sella_status sella_show_dataset(const char *folder, const char *json, sella_err *err)
 {
-    sella_status status = SELLA_OK;
     char *text = NULL;
-    if (json == NULL) {
-        SELLA_TRY(sella_stats_text(folder, &text, err));
-    }
     if (json) {
         puts(json);
-    } else {
+        return SELLA_OK;
+    }
+    const sella_status status = sella_stats_text(folder, &text, err);
+    if (status == SELLA_OK) {
         fputs(text, stdout);
     }
-done:
     free(text);
     return status;
 }

@@ -44,44 +44,35 @@ typedef struct cache_bench {
     sella_roof roof;
 } cache_bench;
 
-/* Trees of one row of made-up text each; the last one is cut to fill the batch. */
+/* Trees of one row of made-up text each. */
 static sella_status make_trees(cache_bench *b, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    const uint32_t V = (uint32_t)sella_backbone_shape(b->model.backbone)->V;
+    const sella_backbone_config *shape = sella_backbone_shape(b->model.backbone);
     const int total = b->options->tokens,
               each = b->options->row_tokens > 0 ? b->options->row_tokens : TREE_TOKENS;
-    const int most = (total + each - 1) / each;
     const sella_tree_options packed = {.budget = total, .share = true};
-    sella_bench_text text = {2};
-    int64_t *index_k = sella_alloc((size_t)most, sizeof *index_k, "the trees measured", err);
-    int32_t *token_n = sella_alloc((size_t)total, sizeof *token_n, "the trees measured", err);
-    b->tree = sella_alloc((size_t)most, sizeof *b->tree, "the trees measured", err);
-    b->tokens_t = sella_alloc((size_t)most, sizeof *b->tokens_t, "the trees measured", err);
-    b->z_n = sella_alloc((size_t)most, sizeof *b->z_n, "the trees measured", err);
-    b->x = sella_alloc((size_t)total * (size_t)sella_backbone_shape(b->model.backbone)->C,
-                       sizeof *b->x, "hidden states", err);
-    if (!index_k || !token_n || !b->tree || !b->tokens_t || !b->z_n || !b->x) {
+    int64_t *index_k = NULL;
+    SELLA_TRY(sella_bench_rows(b->options, each, (uint32_t)shape->V, &b->rows, err));
+    const size_t most = (size_t)b->rows.count;
+    index_k = sella_alloc(most, sizeof *index_k, "the trees measured", err);
+    b->tree = sella_alloc(most, sizeof *b->tree, "the trees measured", err);
+    b->tokens_t = sella_alloc(most, sizeof *b->tokens_t, "the trees measured", err);
+    b->z_n = sella_alloc(most, sizeof *b->z_n, "the trees measured", err);
+    b->x = sella_alloc((size_t)total * (size_t)shape->C, sizeof *b->x, "hidden states", err);
+    if (!index_k || !b->tree || !b->tokens_t || !b->z_n || !b->x) {
         status = SELLA_MEMORY;
         goto done;
     }
-    for (int used = 0; used < total; used += each) {
-        const int n = each < total - used ? each : total - used;
-        for (int i = 0; i < n; i++) {
-            token_n[i] = (int32_t)sella_bench_text_below(&text, V);
-        }
-        index_k[b->trees] = b->trees;
-        b->tokens_t[b->trees] = n;
-        SELLA_TRY(sella_rows_add(&b->rows, token_n, NULL, n, NULL, b->trees, b->trees,
-                                 (float)(b->trees % 2), 1.0f, err));
-        SELLA_TRY(
-            sella_tree_build(&b->rows, &index_k[b->trees], 1, &packed, &b->tree[b->trees], err));
-        b->trees++;
+    for (; b->trees < b->rows.count; b->trees++) {
+        const int t = b->trees;
+        index_k[t] = t;
+        SELLA_TRY(sella_tree_build(&b->rows, &index_k[t], 1, &packed, &b->tree[t], err));
+        b->tokens_t[t] = b->tree[t].T;
     }
     SELLA_TRY(sella_tree_build(&b->rows, index_k, b->trees, &packed, &b->batch, err));
 done:
     free(index_k);
-    free(token_n);
     return status;
 }
 

@@ -143,30 +143,41 @@ typedef struct model_bench {
     sella_roof roof;
 } model_bench;
 
-/* Rows of made-up text, as many as fit into `tokens`; the last one is cut to fill it. */
-static sella_status make_rows(model_bench *b, sella_err *err)
+sella_status sella_bench_rows(const sella_bench_options *options, int row_tokens, uint32_t V,
+                              sella_rows *rows, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    const uint32_t V = (uint32_t)sella_backbone_shape(b->model.backbone)->V;
-    const int total = b->options->tokens, fixed = b->options->row_tokens;
-    const sella_tree_options packed = {.budget = total, .share = false};
+    const int total = options->tokens;
     sella_bench_text text = {2};
-    int64_t *index_k = NULL;
     int32_t *token_n = sella_alloc((size_t)total, sizeof *token_n, "the rows measured", err);
     if (token_n == NULL) {
         return SELLA_MEMORY;
     }
     for (int used = 0, row = 0; used < total; row++) {
-        int n =
-            fixed > 0 ? fixed : ROW_MIN + (int)sella_bench_text_below(&text, ROW_MAX - ROW_MIN + 1);
+        int n = row_tokens > 0
+                    ? row_tokens
+                    : ROW_MIN + (int)sella_bench_text_below(&text, ROW_MAX - ROW_MIN + 1);
         n = n > total - used ? total - used : n;
         for (int i = 0; i < n; i++) {
             token_n[i] = (int32_t)sella_bench_text_below(&text, V);
         }
-        SELLA_TRY(sella_rows_add(&b->rows, token_n, NULL, n, NULL, row, row, (float)(row % 2), 1.0f,
-                                 err));
+        SELLA_TRY(
+            sella_rows_add(rows, token_n, NULL, n, NULL, row, row, (float)(row % 2), 1.0f, err));
         used += n;
     }
+done:
+    free(token_n);
+    return status;
+}
+
+/* The rows measured, packed in one batch. */
+static sella_status make_rows(model_bench *b, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    const sella_tree_options packed = {.budget = b->options->tokens, .share = false};
+    int64_t *index_k = NULL;
+    const uint32_t V = (uint32_t)sella_backbone_shape(b->model.backbone)->V;
+    SELLA_TRY(sella_bench_rows(b->options, b->options->row_tokens, V, &b->rows, err));
     index_k = sella_alloc((size_t)b->rows.count, sizeof *index_k, "the rows measured", err);
     b->z_n = sella_alloc((size_t)b->rows.count, sizeof *b->z_n, "the rows measured", err);
     if (index_k == NULL || b->z_n == NULL) {
@@ -177,7 +188,6 @@ static sella_status make_rows(model_bench *b, sella_err *err)
     }
     SELLA_TRY(sella_tree_build(&b->rows, index_k, b->rows.count, &packed, &b->batch, err));
 done:
-    free(token_n);
     free(index_k);
     return status;
 }

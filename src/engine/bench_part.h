@@ -116,6 +116,10 @@ typedef struct sella_bench_text {
     uint64_t s;
 } sella_bench_text;
 uint32_t sella_bench_text_below(sella_bench_text *text, uint32_t n);
+/* Rows of made-up text with ids below V, each of its own group, until they have
+ * options->tokens in all; the last one is cut. row_tokens: of each; 0: drawn, 105 to 169. */
+sella_status sella_bench_rows(const sella_bench_options *options, int row_tokens, uint32_t V,
+                              sella_rows *rows, sella_err *err);
 
 /* ---- the benches: each opens, measures, tells ---- */
 

@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/text.h"
 #include "methods/method.h"
 
 enum { DEPTH_MOST = 4, RUNS_MOST = 10000 };
@@ -74,18 +75,16 @@ static sella_status load_beside(const char *path, const char *name, bool needed,
 }
 
 /* A number as eval writes it into a file's name: digits alone. *at moves behind it. */
-static bool number_of(const char **at, uint64_t *out)
+static bool number_of(const char **at, int64_t *out)
 {
+    const size_t digits = strspn(*at, "0123456789");
     const char *from = *at;
-    *out = 0;
-    for (; **at >= '0' && **at <= '9' && *out < UINT64_MAX / 10; (*at)++) {
-        *out = 10 * *out + (uint64_t)(**at - '0');
-    }
-    return *at > from;
+    *at += digits;
+    return sella_parse_int(from, digits, 0, INT64_MAX, "a number", out, NULL) == SELLA_OK;
 }
 
 /* predictions-SPLIT-rows-N-seed-S.csv (sella eval --rows)? */
-static bool is_sample(const char *name, const char *split, uint64_t *rows, uint64_t *seed)
+static bool is_sample(const char *name, const char *split, int64_t *rows, int64_t *seed)
 {
     static const char behind_rows[] = "-seed-";
     char start[64];
@@ -107,17 +106,17 @@ static const char *prediction_file(sella_run_facts *facts, char *const *name_n, 
     char whole[64];
     snprintf(whole, sizeof whole, "predictions-%s.csv", split);
     for (size_t i = 0; i < count; i++) {
-        uint64_t rows, seed;
+        int64_t rows, seed;
         if (strcmp(name_n[i], whole) == 0) {
             facts->sample[s] = 0;
             facts->sample_seed[s] = 0;
             return name_n[i];
         }
-        if (is_sample(name_n[i], split, &rows, &seed) && rows <= INT64_MAX &&
-            ((int64_t)rows > facts->sample[s] ||
-             ((int64_t)rows == facts->sample[s] && seed < facts->sample_seed[s]))) {
-            facts->sample[s] = (int64_t)rows;
-            facts->sample_seed[s] = seed;
+        if (is_sample(name_n[i], split, &rows, &seed) &&
+            (rows > facts->sample[s] ||
+             (rows == facts->sample[s] && (uint64_t)seed < facts->sample_seed[s]))) {
+            facts->sample[s] = rows;
+            facts->sample_seed[s] = (uint64_t)seed;
             found = name_n[i];
         }
     }

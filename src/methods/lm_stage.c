@@ -372,25 +372,28 @@ json_t *sella_lm_stage_record(const sella_lm_stage *stage)
     return record;
 }
 
+static sella_status remove_place(const sella_run *run, const char *place, sella_err *err)
+{
+    char *path = sella_run_file(run, place);
+    const sella_status status =
+        path ? sella_path_remove(path, err) : sella_err_memory(err, "a path", strlen(place));
+    free(path);
+    return status;
+}
+
 sella_status sella_lm_stage_finish(sella_lm_stage *stage, const json_t *record, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    char place[80], *checkpoints = NULL;
+    const sella_run *run = stage->job->run;
+    char place[80];
     /* before the stage counts as done: nobody would look for them later */
     for (int f = 0; f < 2; f++) {
         snprintf(place, sizeof place, "stages/%s/%s", stage->name, hidden_files[f]);
-        free(checkpoints);
-        checkpoints = sella_run_file(stage->job->run, place);
-        SELLA_TRY(checkpoints ? sella_path_remove(checkpoints, err)
-                              : sella_err_memory(err, "a path", 80));
+        SELLA_TRY(remove_place(run, place, err));
     }
-    snprintf(place, sizeof place, "checkpoints/%s", stage->name);
     SELLA_TRY(sella_run_stage_finish(stage->job->run, stage->name, record, err));
-    free(checkpoints);
-    checkpoints = sella_run_file(stage->job->run, place);
-    SELLA_TRY(checkpoints ? sella_path_remove(checkpoints, err)
-                          : sella_err_memory(err, "a path", 80));
+    snprintf(place, sizeof place, "checkpoints/%s", stage->name);
+    SELLA_TRY(remove_place(run, place, err));
 done:
-    free(checkpoints);
     return status;
 }

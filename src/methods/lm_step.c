@@ -217,10 +217,10 @@ static void logits(sella_lm_step *step, const sella_tree_batch *batch, work *w, 
         if (bias && bias->grad) {
             bias->grad[0] += dz;
         }
+        const float of_item = factor(step, w, batch->row_n[n]), scale = a * of_item;
         if (gain && gain->grad) {
-            gain->grad[0] += dz * factor(step, w, batch->row_n[n]) * step->model[n];
+            gain->grad[0] += dz * of_item * step->model[n];
         }
-        const float scale = a * factor(step, w, batch->row_n[n]);
         for (size_t c = 0; c < C; c++) {
             step->danswer[(size_t)n * C + c] = dz * scale * step->lm->direction[c];
         }
