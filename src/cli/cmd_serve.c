@@ -30,7 +30,7 @@ static const sella_option option[] = {
      "SQLite file that feedback goes to; made when it is missing.", false},
     {"no-store", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "", "Take no feedback.", false},
     {"api-key-file", 0, SELLA_TYPE_TEXT, "FILE", NULL, 0, 0, NULL, "",
-     "Ask for the key in this file's first line, on everything but /health.", false},
+     "Ask for the key in this file's first line, on everything but /health and the page.", false},
     {"tls-cert", 0, SELLA_TYPE_TEXT, "FILE", NULL, 0, 0, NULL, "",
      "PEM certificate (chain): speak HTTPS.", false},
     {"tls-key", 0, SELLA_TYPE_TEXT, "FILE", NULL, 0, 0, NULL, "", "PEM key of the certificate.",

@@ -122,8 +122,7 @@ static void check_head(sella_exchange *x)
     const bool open = server->key == NULL || (x->route != NULL && x->route->open);
     if (!open && !sella_credential_right(server->key, header_of(x, "Authorization"),
                                          header_of(x, "X-API-Key"))) {
-        x->challenge = strcmp(x->target.path, "/") == 0 ? "Basic realm=\"sella\", charset=\"UTF-8\""
-                                                        : "Bearer realm=\"sella\"";
+        x->challenge = "Bearer realm=\"sella\"";
         x->allow = NULL;
         sella_problem(x, 401,
                       "a key is needed: Authorization: Bearer KEY, X-API-Key: KEY, or Basic with "

@@ -3,7 +3,7 @@
 #include "serve/routes.h"
 
 static const sella_route table[] = {
-    {"GET", "/", SELLA_PLACE_HERE, false, true, NULL, sella_handle_page},
+    {"GET", "/", SELLA_PLACE_HERE, true, true, NULL, sella_handle_page},
     {"GET", "/health", SELLA_PLACE_HERE, true, true, NULL, sella_handle_health},
     {"GET", "/ready", SELLA_PLACE_HERE, false, true, NULL, sella_handle_ready},
     {"GET", "/metrics", SELLA_PLACE_HERE, false, true, NULL, sella_handle_metrics},

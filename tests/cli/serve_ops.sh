@@ -20,8 +20,9 @@ ask "$url/nothing"
 ask -H 'X-API-Key: correct-horse-batterz' "$url/v1/model"
 ask -H 'Authorization: Bearer correct-horse-battery' "$url/v1/model"
 ask -H 'X-API-Key: correct-horse-battery' "$url/metrics"
-ask -u anyone:correct-horse-battery "$url/"
-curl -s --cacert tls.pem -D - -o /dev/null "$url/" | grep -i '^www-auth'
+ask -u anyone:correct-horse-battery "$url/v1/model"
+ask "$url/"
+curl -s --cacert tls.pem -D - -o /dev/null "$url/v1/model" | grep -i '^www-auth'
 curl -s -o /dev/null "http${url#https}/health" || echo "no plain HTTP"
 echo "== scores are those of sella score"
 printf 'user,item\n100,1\n100,2\nnobody,3\n' >pairs.csv
