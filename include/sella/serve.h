@@ -96,6 +96,10 @@ typedef struct sella_serve_bench_options {
      * loop) */
     double rate;
     const sella_talk *talk;   /* asked whether to stop; NULL: nobody */
+    /* > 0, up to 200: instead of path and body, POST /v1/score of `user` with fresh sets of so many
+     * items, after one that warms the user's prefix; 0: no */
+    int candidates;
+    const char *user;         /* with candidates, a user with a history; NULL without */
 } sella_serve_bench_options;
 
 typedef struct sella_serve_figures {
@@ -106,9 +110,12 @@ typedef struct sella_serve_figures {
     /* latency, from when a request was due; NaN: no answers */
     double p50_ms, p90_ms, p99_ms, p999_ms, max_ms;
     double service_p50_ms, service_p99_ms;          /* from when it was sent */
+    int titles;     /* candidates: of the user's history; 0 without */
+    double warm_ms; /* candidates: the request that warmed the prefix; NaN without */
 } sella_serve_figures;
 
-/* SELLA_IO: the server cannot be reached. */
+/* SELLA_IO: the server cannot be reached. With candidates also SELLA_FORMAT: what it answers is not
+ * what sella serve does; SELLA_STATE: no history, or fewer items than candidates. */
 SELLA_API sella_status sella_serve_bench(const sella_serve_bench_options *options,
                                          sella_serve_figures *out, sella_err *err);
 

@@ -36,6 +36,10 @@ static const sella_option option[] = {
      "serve: the running server, plain HTTP.", false},
     {"path", 0, SELLA_TYPE_TEXT, "PATH", "/health", 0, 0, NULL, "", "serve: what to ask.", false},
     {"body", 0, SELLA_TYPE_TEXT, "JSON", "(a GET)", 0, 0, NULL, "", "serve: what to POST.", false},
+    {"candidates", 0, SELLA_TYPE_INT, "N", "(PATH and JSON)", 1, 200, NULL, "items",
+     "serve: score fresh sets of N items for --user, whose prefix is warm.", false},
+    {"user", 0, SELLA_TYPE_TEXT, "USER", NULL, 0, 0, NULL, "",
+     "serve: with --candidates, a user with a history.", false},
     {"api-key-file", 0, SELLA_TYPE_TEXT, "FILE", NULL, 0, 0, NULL, "", "serve: the server's key.",
      false},
     {"connections", 0, SELLA_TYPE_INT, "N", "1", 1, 10000, NULL, "",
@@ -136,10 +140,31 @@ static void print_serve_json(const sella_serve_figures *f, const char *work)
     json_object_set_new(object, "max_ms", sella_json_real(f->max_ms));
     json_object_set_new(object, "service_p50_ms", sella_json_real(f->service_p50_ms));
     json_object_set_new(object, "service_p99_ms", sella_json_real(f->service_p99_ms));
+    if (f->titles > 0) {
+        json_object_set_new(object, "titles", json_integer(f->titles));
+        json_object_set_new(object, "warm_ms", sella_json_real(f->warm_ms));
+    }
     char *line = sella_json_line(object);
     puts(line != NULL ? line : "");
     free(line);
     json_decref(object);
+}
+
+/* What was asked, in words. */
+static void describe(const sella_serve_bench_options *o, const sella_serve_figures *f, char *out,
+                     size_t room)
+{
+    int n = o->candidates > 0
+                ? snprintf(out, room, "%d candidates, prefix of %d titles warm, ", o->candidates,
+                           f->titles)
+                : snprintf(out, room, "%s %.100s, ", o->body != NULL ? "POST" : "GET", o->path);
+    n += snprintf(out + n, room - (size_t)n, "%d connection%s, ", o->connections,
+                  o->connections == 1 ? "" : "s");
+    if (o->rate > 0) {
+        snprintf(out + n, room - (size_t)n, "open loop at %g a second", o->rate);
+    } else {
+        snprintf(out + n, room - (size_t)n, "closed loop");
+    }
 }
 
 /* A load on a running server. */
@@ -155,19 +180,23 @@ static sella_status run_serve(const sella_args *args, const sella_cli *cli, sell
         .connections = (int)sella_args_int(args, "connections"),
         .seconds = sella_args_real(args, "seconds"),
         .rate = sella_args_given(args, "rate") ? sella_args_real(args, "rate") : 0,
-        .talk = &cli->talk};
+        .talk = &cli->talk,
+        .candidates =
+            sella_args_given(args, "candidates") ? (int)sella_args_int(args, "candidates") : 0,
+        .user = sella_args_text(args, "user")};
+    if (options.candidates > 0 &&
+        (sella_args_given(args, "path") || sella_args_given(args, "body"))) {
+        return sella_err_set(err, SELLA_ARG, "--candidates asks /v1/score: --%s has no place",
+                             sella_args_given(args, "path") ? "path" : "body");
+    }
+    if ((options.candidates > 0) != (options.user != NULL)) {
+        return sella_err_set(err, SELLA_ARG, "--candidates and --user go together");
+    }
     sella_status status = sella_serve_bench(&options, &f, err);
     if (status != SELLA_OK) {
         return status;
     }
-    int n = snprintf(work, sizeof work, "%s %.100s, %d connection%s, ",
-                     options.body != NULL ? "POST" : "GET", options.path, options.connections,
-                     options.connections == 1 ? "" : "s");
-    if (options.rate > 0) {
-        snprintf(work + n, sizeof work - (size_t)n, "open loop at %g a second", options.rate);
-    } else {
-        snprintf(work + n, sizeof work - (size_t)n, "closed loop");
-    }
+    describe(&options, &f, work, sizeof work);
     if (cli->json) {
         print_serve_json(&f, work);
         return SELLA_OK;
@@ -178,6 +207,9 @@ static sella_status run_serve(const sella_args *args, const sella_cli *cli, sell
            f.p99_ms, f.p999_ms, f.max_ms);
     if (options.rate > 0) {
         printf("from sending p50 %.3f  p99 %.3f\n", f.service_p50_ms, f.service_p99_ms);
+    }
+    if (options.candidates > 0) {
+        printf("first answer %.3f (it warms the prefix)\n", f.warm_ms);
     }
     return SELLA_OK;
 }
@@ -226,8 +258,9 @@ const sella_command sella_cmd_bench = {
         "        computed again, and read; share = FLOP of the layers that run / seconds / roof\n"
         "collab  epochs of matrix factorisation (method mf, 64 wide) on made-up ratings\n"
         "tsne    t-SNE of made-up points, 64 wide, 1,000 steps; has no share\n"
-        "serve   answers of a running server to one request, over and over, in a closed or an open "
-        "loop\n"
+        "serve   answers of a running server to one request, or to sets of candidates, in a closed "
+        "or an open\n"
+        "        loop\n"
         "P is the number of frozen weights outside the embeddings. The roof is measured in turns "
         "with the\n"
         "work. Run it on an idle machine.\n",

@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "sella/serve.h"
+#include "serve/bench_sets.h"
 #include "serve/credential.h"
 
 /* bytes of an answer's head; seconds waited for late answers */
@@ -31,6 +32,7 @@ typedef enum phase { PHASE_IDLE, PHASE_SENDING, PHASE_READING } phase;
 typedef struct wire {
     int fd; /* -1: to be opened */
     phase phase;
+    const sella_text *request;
     size_t sent;
     char head[HEAD]; /* of the answer, zero-terminated */
     size_t used;
@@ -48,7 +50,8 @@ typedef struct bench {
     const sella_serve_bench_options *options;
     struct sockaddr_storage address;
     socklen_t address_bytes;
-    sella_text request;
+    sella_text request;    /* the one request, unless there are sets */
+    sella_bench_sets sets;
     wire *wire_n;
     struct pollfd *poll_n;
     series latency, service; /* seconds: from due, from sending */
@@ -133,18 +136,15 @@ static sella_status make_request(bench *b, sella_err *err)
         return sella_err_set(err, SELLA_ARG, "'%s' is no path; expected one like /v1/recommend",
                              o->path);
     }
-    SELLA_TRY(sella_text_format(&b->request, err, "%s %s HTTP/1.1\r\nHost: sella\r\n",
-                                o->body != NULL ? "POST" : "GET", o->path));
     if (o->api_key_file != NULL) {
         SELLA_TRY(sella_credential_read(o->api_key_file, &key, err));
-        SELLA_TRY(sella_text_format(&b->request, err, "X-API-Key: %s\r\n", key));
     }
-    if (o->body != NULL) {
-        SELLA_TRY(sella_text_format(&b->request, err,
-                                    "Content-Type: application/json\r\nContent-Length: %zu\r\n",
-                                    strlen(o->body)));
+    if (o->candidates > 0) {
+        SELLA_TRY(
+            sella_bench_sets_make(o, &b->address, b->address_bytes, key, &b->sets, err));
+    } else {
+        SELLA_TRY(sella_bench_request(&b->request, o->path, o->body, key, err));
     }
-    SELLA_TRY(sella_text_format(&b->request, err, "\r\n%s", o->body != NULL ? o->body : ""));
 done:
     free(key);
     return status;
@@ -187,6 +187,8 @@ static void begin(bench *b, wire *l, double due)
         return;
     }
     l->phase = PHASE_SENDING;
+    l->request = b->sets.count > 0 ? &b->sets.request_n[(b->sent - 1) % b->sets.count]
+                                   : &b->request;
     l->sent = l->used = 0;
     l->left = -1;
     l->due = due;
@@ -196,7 +198,7 @@ static void begin(bench *b, wire *l, double due)
 static void go_on_sending(bench *b, wire *l)
 {
     const ssize_t n =
-        send(l->fd, b->request.data + l->sent, b->request.size - l->sent, MSG_NOSIGNAL);
+        send(l->fd, l->request->data + l->sent, l->request->size - l->sent, MSG_NOSIGNAL);
     if (n < 0) {
         if (errno != EAGAIN) {
             lose(b, l);
@@ -204,7 +206,7 @@ static void go_on_sending(bench *b, wire *l)
         return;
     }
     l->sent += (size_t)n;
-    l->phase = l->sent == b->request.size ? PHASE_READING : PHASE_SENDING;
+    l->phase = l->sent == l->request->size ? PHASE_READING : PHASE_SENDING;
 }
 
 /* Status and length from a complete head. */
@@ -378,6 +380,12 @@ static sella_status check(const sella_serve_bench_options *o, sella_err *err)
                              "a bench needs a server's address, a path, 1 to 10000 connections, a "
                              "time above 0 and a rate of 0 or more");
     }
+    if (o->candidates < 0 || o->candidates > 200 || (o->candidates > 0) != (o->user != NULL) ||
+        (o->candidates > 0 && (o->body != NULL || o->user[0] == '\0'))) {
+        return sella_err_set(err, SELLA_ARG,
+                             "a bench of candidates needs their number, 1 to 200, a user, and no "
+                             "body of a request");
+    }
     return SELLA_OK;
 }
 
@@ -407,6 +415,8 @@ sella_status sella_serve_bench(const sella_serve_bench_options *options, sella_s
                                  .p99_ms = percentile(&b.latency, .99),
                                  .p999_ms = percentile(&b.latency, .999),
                                  .max_ms = percentile(&b.latency, 1),
+                                 .titles = b.sets.titles,
+                                 .warm_ms = b.sets.count > 0 ? b.sets.warm_ms : NAN,
                                  .service_p50_ms = percentile(&b.service, .5),
                                  .service_p99_ms = percentile(&b.service, .99)};
 done:
@@ -420,5 +430,6 @@ done:
     free(b.latency.value_n);
     free(b.service.value_n);
     sella_text_release(&b.request);
+    sella_bench_sets_release(&b.sets);
     return status;
 }
