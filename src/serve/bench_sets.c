@@ -10,8 +10,9 @@
 #include "base/log.h"
 #include "base/rng.h"
 
-/* Requests written ahead; bytes of an answer that are read at most; seconds it may take. */
-enum { SETS = 2048, ANSWER_MAX = 16 << 20, PATIENCE = 30 };
+/* Requests written ahead; bytes of a head and of a body that are read at most; seconds an answer
+ * may take. */
+enum { SETS = 2048, HEAD_MAX = 65536, ANSWER_MAX = 16 << 20, PATIENCE = 30 };
 
 /* Parts of titles to search for: together they find most of a catalogue, up to 200 titles each. */
 static const char *const part_n[] = {"a", "e", "i", "o", "u", "y", "n", "r", "s", "t", "1", "2"};
@@ -22,6 +23,13 @@ typedef struct asking {
     socklen_t address_bytes;
     const char *key;
 } asking;
+
+typedef struct reply {
+    sella_text text;
+    size_t looked; /* bytes in which no head ends */
+    size_t head;   /* bytes of the head; 0: not complete yet */
+    size_t whole;  /* head and Content-Length; 0: not known */
+} reply;
 
 sella_status sella_bench_request(sella_text *out, const char *path, const char *body,
                                  const char *key, sella_err *err)
@@ -41,28 +49,40 @@ done:
     return status;
 }
 
-/* Bytes of the whole answer, once its head is there: head and Content-Length; 0: not known yet. */
-static size_t whole(const sella_text *answer)
+/* Look for the end of the head in what is new. False: it is no head of sella serve. */
+static bool find_head(reply *r)
 {
-    const char *end = strstr(answer->data, "\r\n\r\n");
-    const char *length = strcasestr(answer->data, "\r\nContent-Length:");
+    const size_t back = r->looked < 3 ? r->looked : 3; // of an end that came in two parts
+    char *start = r->text.data + r->looked - back;
+    const char *end = memmem(start, r->text.size - r->looked + back, "\r\n\r\n", 4);
     int64_t bytes = 0;
-    if (end == NULL || length == NULL || length > end) {
-        return 0;
+    r->looked = r->text.size;
+    if (end == NULL) {
+        return r->text.size <= HEAD_MAX;
+    }
+    r->head = (size_t)(end + 4 - r->text.data);
+    r->text.data[r->head - 1] = '\0'; // the head is a string of its own
+    const char *length = strcasestr(r->text.data, "\r\nContent-Length:");
+    if (strncmp(r->text.data, "HTTP/1.1 ", 9) != 0 ||
+        strspn(r->text.data + 9, "0123456789") != 3 || length == NULL) {
+        return false;
     }
     length += 17 + strspn(length + 17, " ");
-    return sella_parse_int(length, strcspn(length, "\r"), 0, ANSWER_MAX, "length", &bytes, NULL) ==
-                   SELLA_OK
-               ? (size_t)(end + 4 - answer->data) + (size_t)bytes
-               : 0;
+    if (sella_parse_int(length, strcspn(length, "\r"), 0, ANSWER_MAX, "length", &bytes, NULL) !=
+        SELLA_OK) {
+        return false;
+    }
+    r->whole = r->head + (size_t)bytes;
+    return true;
 }
 
-/* Send the request on a connection of its own and read what comes. */
-static sella_status exchange(const asking *a, const sella_text *request, sella_text *answer,
-                             sella_err *err)
+/* Send the request on a connection of its own and read the answer: until it is whole, is none of
+ * sella serve (r->whole is not r->text.size), or the time is over. */
+static sella_status exchange(const asking *a, const sella_text *request, reply *r, sella_err *err)
 {
     sella_status status = SELLA_OK;
     char part[16384];
+    const double until = sella_now() + PATIENCE;
     const struct timeval limit = {.tv_sec = PATIENCE};
     const int fd = socket(a->address->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) != 0 ||
@@ -77,15 +97,18 @@ static sella_status exchange(const asking *a, const sella_text *request, sella_t
         }
         sent += (size_t)n;
     }
-    while (answer->size == 0 || whole(answer) == 0 || answer->size < whole(answer)) {
+    while ((r->head == 0 || r->text.size < r->whole) && sella_now() < until) {
         const ssize_t n = recv(fd, part, sizeof part, 0);
         if (n < 0) {
             SELLA_TRY(sella_err_errno(err, a->options->url, "read from", errno));
         }
-        if (n == 0 || answer->size > ANSWER_MAX) {
+        if (n == 0) {
             break;
         }
-        SELLA_TRY(sella_text_append(answer, part, (size_t)n, err));
+        SELLA_TRY(sella_text_append(&r->text, part, (size_t)n, err));
+        if (r->head == 0 && !find_head(r)) {
+            break;
+        }
     }
 done:
     if (fd >= 0) {
@@ -99,32 +122,44 @@ static sella_status ask(const asking *a, const char *path, const char *body, jso
                         sella_err *err)
 {
     sella_status status = SELLA_OK;
-    sella_text request = {0}, answer = {0};
+    sella_text request = {0};
+    reply answer = {0};
     sella_err reason = {0};
     json_t *object = NULL;
     SELLA_TRY(sella_bench_request(&request, path, body, a->key, err));
     SELLA_TRY(exchange(a, &request, &answer, err));
-    const char *head = answer.size > 0 ? strstr(answer.data, "\r\n\r\n") : NULL;
-    const size_t bytes = head != NULL ? answer.size - (size_t)(head + 4 - answer.data) : 0;
-    if (head == NULL || strncmp(answer.data, "HTTP/1.1 ", 9) != 0 ||
-        whole(&answer) != answer.size ||
-        sella_json_parse(head + 4, bytes, path, &object, &reason) != SELLA_OK ||
+    const char *data = answer.text.data;
+    if (answer.whole == 0) {
+        SELLA_TRY(sella_err_set(err, SELLA_FORMAT,
+                                "%s%s: the answer is not HTTP/1.1 with a Content-Length of up to "
+                                "%d; expected sella serve",
+                                a->options->url, path, ANSWER_MAX));
+    }
+    if (answer.whole != answer.text.size) {
+        SELLA_TRY(sella_err_set(err, SELLA_FORMAT,
+                                "%s%s: the answer's body has %zu bytes; expected the %zu of its "
+                                "Content-Length",
+                                a->options->url, path, answer.text.size - answer.head,
+                                answer.whole - answer.head));
+    }
+    if (sella_json_parse(data + answer.head, answer.whole - answer.head, path, &object, &reason) !=
+            SELLA_OK ||
         !json_is_object(object)) {
         SELLA_TRY(sella_err_set(err, SELLA_FORMAT,
                                 "%s%s: the answer is no JSON object; expected that of sella serve",
                                 a->options->url, path));
     }
-    if (strncmp(answer.data + 9, "200", 3) != 0) {
+    if (strncmp(data + 9, "200", 3) != 0) {
         const char *detail = json_string_value(json_object_get(object, "detail"));
         SELLA_TRY(sella_err_set(err, SELLA_FORMAT, "%s%s: status %.3s: %s", a->options->url, path,
-                                answer.data + 9, detail != NULL ? detail : "no reason given"));
+                                data + 9, detail != NULL ? detail : "no reason given"));
     }
     *out = object;
     object = NULL;
 done:
     json_decref(object);
     sella_text_release(&request);
-    sella_text_release(&answer);
+    sella_text_release(&answer.text);
     return status;
 }
 
@@ -139,7 +174,12 @@ static sella_status ask_user(const asking *a, int *titles, sella_err *err)
         SELLA_TRY(sella_text_format(&path, err, "%%%02X", (unsigned char)*at));
     }
     SELLA_TRY(ask(a, path.data, NULL, &answer, err));
-    *titles = (int)json_array_size(json_object_get(answer, "history"));
+    const json_t *history = json_object_get(answer, "history");
+    if (!json_is_array(history)) {
+        SELLA_TRY(sella_err_set(err, SELLA_FORMAT, "%s%s: key 'history' is no array",
+                                a->options->url, path.data));
+    }
+    *titles = (int)json_array_size(history);
     if (*titles == 0) {
         SELLA_TRY(sella_err_set(err, SELLA_STATE,
                                 "user '%s' has no history on %s; expected a user with a prefix to "
@@ -162,11 +202,22 @@ static sella_status ask_items(const asking *a, json_t *ids, sella_err *err)
         char path[64];
         snprintf(path, sizeof path, "/v1/items?query=%s&limit=200", part_n[i]);
         SELLA_TRY(ask(a, path, NULL, &answer, err));
-        json_array_foreach(json_object_get(answer, "items"), at, item)
+        const json_t *found = json_object_get(answer, "items");
+        if (!json_is_array(found)) {
+            SELLA_TRY(sella_err_set(err, SELLA_FORMAT, "%s%s: key 'items' is no array",
+                                    a->options->url, path));
+        }
+        json_array_foreach(found, at, item)
         {
             json_t *id = json_object_get(item, "item");
             const char *text = json_string_value(id);
-            if (text != NULL && json_object_get(seen, text) == NULL &&
+            if (text == NULL) {
+                SELLA_TRY(sella_err_set(err, SELLA_FORMAT,
+                                        "%s%s: an item's id is no string; expected that of sella "
+                                        "serve",
+                                        a->options->url, path));
+            }
+            if (json_object_get(seen, text) == NULL &&
                 (json_object_set_new(seen, text, json_true()) != 0 ||
                  json_array_append(ids, id) != 0)) {
                 SELLA_TRY(sella_err_memory(err, "a list of items", json_array_size(ids)));
@@ -188,13 +239,15 @@ done:
 /* {"user","items"} with `candidates` of the ids, those at place_n. free() it. */
 static char *body_of(const asking *a, const json_t *ids, const int64_t *place_n)
 {
-    json_t *items = json_array();
-    for (int i = 0; i < a->options->candidates; i++) {
-        json_array_append(items, json_array_get(ids, (size_t)place_n[i]));
+    json_t *object = json_object(), *items = json_array();
+    bool whole = json_object_set_new(object, "user", json_string(a->options->user)) == 0;
+    for (int i = 0; whole && i < a->options->candidates; i++) {
+        whole = json_array_append(items, json_array_get(ids, (size_t)place_n[i])) == 0;
     }
-    json_t *object = json_pack("{s:s, s:o}", "user", a->options->user, "items", items);
-    char *text = object != NULL ? json_dumps(object, JSON_COMPACT) : NULL;
+    whole = whole && json_object_set(object, "items", items) == 0;
+    char *text = whole ? json_dumps(object, JSON_COMPACT) : NULL;
     json_decref(object);
+    json_decref(items);
     return text;
 }
 
@@ -252,6 +305,9 @@ sella_status sella_bench_sets_make(const sella_serve_bench_options *options,
         .options = options, .address = address, .address_bytes = address_bytes, .key = key};
     json_t *ids = json_array();
     *out = (sella_bench_sets){0};
+    if (sella_utf8_valid(options->user, strlen(options->user)) != strlen(options->user)) {
+        SELLA_TRY(sella_err_set(err, SELLA_ARG, "the user '%s' is not UTF-8", options->user));
+    }
     SELLA_TRY(ask_user(&a, &out->titles, err));
     SELLA_TRY(ask_items(&a, ids, err));
     SELLA_TRY(draw(&a, ids, out, err));
