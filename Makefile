@@ -74,7 +74,7 @@ CLI_OBJ  := $(CLI_SRC:%.c=$(OUT)/%.o)
 TEST_BIN := $(TEST_SRC:tests/%.c=$(OUT)/%)
 EXAMPLE_BIN := $(EXAMPLE_SRC:examples/%.c=$(OUT)/example-%)
 
-.PHONY: all test test-full asan tsan fuzz deps data model demo install uninstall help clean check-includes unit-bins print-out
+.PHONY: all test test-full asan tsan tsan-load load-bins fuzz deps data model demo install uninstall help clean check-includes unit-bins print-out
 .DEFAULT_GOAL := all
 
 all: $(OUT)/sella $(OUT)/libsella.so  ## build build/sella, build/libsella.a and build/libsella.so
@@ -183,9 +183,18 @@ fuzz: deps  ## long mutation fuzzing of every parser, under the sanitizers
 	$(call run-profile,asan)
 
 test-full: export SELLA_FULL := 1
-test-full: deps check-includes  ## all tests with their long parts, then the same under the sanitizers
+test-full: deps check-includes  ## all tests with their long parts, the same under ASan and UBSan, the load on a server under TSan
 	$(call run-profile,test)
 	$(call run-profile,asan)
+	$(MAKE) --no-print-directory tsan-load
+
+# What serves many connections at once; `make tsan` is the rest.
+LOAD_TEST := test_serve_load test_serve_stream
+tsan-load: export SELLA_FULL := 1
+tsan-load: deps  ## the minute of mixed load and the streams under ThreadSanitizer
+	+@$(MAKE) --no-print-directory PROFILE=tsan load-bins
+	+@scripts/run-tests $$($(MAKE) --no-print-directory -s PROFILE=tsan print-out) $(LOAD_TEST)
+load-bins: $(addprefix $(OUT)/,$(LOAD_TEST))
 
 LIBDIR = $(DESTDIR)$(PREFIX)/lib
 install: all  ## install program, library, headers, pkg-config file and man page (PREFIX=/usr/local DESTDIR=)
