@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/json.h"
-#include "scratch.h"
+#include "methods_fixture.h"
 #include "sella/engine.h"
 
 static json_t *look(const char *path)
@@ -177,13 +177,62 @@ static void refusals(void **state)
     scratch_remove(folder);
 }
 
+static void expect_parameters(const char *run, const char *component, json_int_t count)
+{
+    json_t *got = look(run), *entry;
+    size_t i;
+    bool found = false;
+    json_array_foreach(json_object_get(got, "components"), i, entry) {
+        if (strcmp(text_at(entry, "component"), component) == 0) {
+            assert_int_equal(int_at(entry, "parameters"), count);
+            found = true;
+        }
+    }
+    assert_true(found);
+    json_decref(got);
+}
+
+/* Table 1 counts what stages train or keep, and nothing else that the files hold: no vectors that
+ * LightGCN derives from its tables, no rows of train by item. Counts by hand. */
+static void parameters_of_a_run(void **state)
+{
+    (void)state;
+    enum { U = 12, I = 20, C = 8, L = 32, H = 12 }; // L: width of tests/ref/tiny_llama
+    static const char *const graph[] = {"collab.epochs=1", "collab.width=8", NULL};
+    static const char *const stages[] = {"collab.width=8",       "collab.history=no",
+                                         "proj.hidden=12",       "stage2.epochs=1",
+                                         "stage3.residual=yes",  "stage3.gain_rows=4",
+                                         "collab.bias=yes",      NULL};
+    char *folder = scratch_make();
+    char *data = sella_path_join(folder, "data", NULL), *run = sella_path_join(folder, "a", NULL),
+         *other = sella_path_join(folder, "b", NULL),
+         *tables = sella_path_join(other, "collab.safetensors", NULL);
+    sella_threads_set(1);
+    fixture_dataset(
+        data, &(fixture_shape){.users = U, .items = I, .train = 240, .valid = 60, .seed = 3});
+    fixture_train_ok("lightgcn", data, run, NULL, NULL, graph);
+    expect_parameters(run, "collab", (U + I) * C + U + I + 1);
+    fixture_train_ok("sella", data, other, NULL, NULL, stages);
+    json_t *file = look(tables);
+    assert_non_null(tensor(file, "item.rows")); // there, and no parameter
+    json_decref(file);
+    expect_parameters(other, "collab", (U + I) * C + U + I + 1);
+    expect_parameters(other, "semantic", I * L);
+    expect_parameters(other, "proj", H * C + H + L * H + L);
+    free(tables);
+    free(other);
+    free(run);
+    free(data);
+    scratch_remove(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(model_folder), cmocka_unit_test(parameters_of_every_family),
         cmocka_unit_test(gguf_file),    cmocka_unit_test(gguf_that_is_no_model),
         cmocka_unit_test(npy_file),     cmocka_unit_test(adapter_folder),
-        cmocka_unit_test(refusals),
+        cmocka_unit_test(refusals),     cmocka_unit_test(parameters_of_a_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -97,10 +97,12 @@ static int component_of(const char *tensor)
     return COMPONENTS - 1;
 }
 
-/* Add the values of the tensors of RUN/name to their components, or all to `all` when that is >= 0;
- * a file that is not there holds none. */
-static sella_status count_file(const sella_run *run, const char *name, int all, int64_t *value_c,
-                               sella_err *err)
+/* Add the values of the tensors of RUN/name to their components; a file that is not there holds
+ * none. tensors_c: the names that stages recorded as their parameters, one set a component; what
+ * else stands in the file (tensors derived from others, counts of rows) is not counted. all: the
+ * component of the whole file, whose tensors stages do not name one by one; -1: by name. */
+static sella_status count_file(const sella_run *run, const char *name, int all,
+                               json_t *const *tensors_c, int64_t *value_c, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_safetensors *file = NULL;
@@ -114,11 +116,15 @@ static sella_status count_file(const sella_run *run, const char *name, int all, 
     SELLA_TRY(sella_safetensors_open(path, &file, err));
     for (int i = 0; i < sella_safetensors_count(file); i++) {
         const sella_tensor *tensor = sella_safetensors_at(file, i);
+        const int c = all >= 0 ? all : component_of(tensor->name);
         int64_t values = 1;
+        if (all < 0 && json_object_get(tensors_c[c], tensor->name) == NULL) {
+            continue;
+        }
         for (int d = 0; d < tensor->rank; d++) {
             values *= tensor->shape[d]; /* the reader has checked that the product fits */
         }
-        value_c[all >= 0 ? all : component_of(tensor->name)] += values;
+        value_c[c] += values;
     }
 done:
     sella_safetensors_close(file);
@@ -127,7 +133,8 @@ done:
 }
 
 /* Parameters of each component; -1 when the model that holds them is not here. */
-static sella_status count_components(const sella_run *run, int64_t *value_c, sella_err *err)
+static sella_status count_components(const sella_run *run, json_t *const *tensors_c,
+                                     int64_t *value_c, sella_err *err)
 {
     sella_status status = SELLA_OK;
     json_t *shape = NULL;
@@ -135,10 +142,10 @@ static sella_status count_components(const sella_run *run, int64_t *value_c, sel
         run->model_path != NULL && sella_inspect_shape(run->model_path, &shape, NULL) == SELLA_OK;
     memset(value_c, 0, COMPONENTS * sizeof *value_c);
     value_c[0] = here ? json_integer_value(json_object_get(shape, "parameters")) : -1;
-    SELLA_TRY(count_file(run, "adapter/adapter_model.safetensors", component_of("adapter"), value_c,
-                         err));
-    SELLA_TRY(count_file(run, "collab.safetensors", -1, value_c, err));
-    SELLA_TRY(count_file(run, "projection.safetensors", -1, value_c, err));
+    SELLA_TRY(count_file(run, "adapter/adapter_model.safetensors", component_of("adapter"),
+                         tensors_c, value_c, err));
+    SELLA_TRY(count_file(run, "collab.safetensors", -1, tensors_c, value_c, err));
+    SELLA_TRY(count_file(run, "projection.safetensors", -1, tensors_c, value_c, err));
 done:
     json_decref(shape);
     return status;
@@ -187,7 +194,7 @@ static sella_status run_components(const sella_run *run, const json_t *stages, j
         SELLA_TRY(note_stage(run, stage, "trained", stages_c, tensors_c, err));
         SELLA_TRY(note_stage(run, stage, "frozen", stages_c, tensors_c, err));
     }
-    SELLA_TRY(count_components(run, value_c, err));
+    SELLA_TRY(count_components(run, tensors_c, value_c, err));
     for (int c = 0; c < COMPONENTS; c++) {
         if (json_object_size(stages_c[c]) == 0) {
             continue;
