@@ -79,28 +79,26 @@ static inline void fixture_dataset(const char *path, const fixture_shape *shape)
 }
 
 /* Train with "key=value" settings ended by NULL; returns the status, the error sentence in err.
- * from, preset may be NULL. */
-static inline sella_status fixture_train(const char *method, const char *dataset, const char *run,
-                                         const char *preset, const char *from, bool resume,
-                                         const char *const *set, const sella_talk *talk,
-                                         sella_err *err)
+ * options: what else than method, data set, run and settings; the model, the seed and one thread
+ * are the fixture's. */
+static inline sella_status fixture_train_with(sella_train_options options, const char *method,
+                                              const char *dataset, const char *run,
+                                              const char *const *set, const sella_talk *talk,
+                                              sella_err *err)
 {
     int count = 0;
     char *json = NULL;
     while (set && set[count]) {
         count++;
     }
-    const sella_train_options options = {.method = method,
-                                         .dataset = dataset,
-                                         .run = run,
-                                         .model = TINY_MODEL,
-                                         .preset = preset,
-                                         .set = set,
-                                         .set_count = count,
-                                         .from = from,
-                                         .seed = 5,
-                                         .threads = 1,
-                                         .resume = resume};
+    options.method = method;
+    options.dataset = dataset;
+    options.run = run;
+    options.model = TINY_MODEL;
+    options.set = set;
+    options.set_count = count;
+    options.seed = 5;
+    options.threads = 1;
     memset(err, 0, sizeof *err);
     sella_status status = sella_train(&options, talk, &json, err);
     if (status == SELLA_OK) {
@@ -111,6 +109,16 @@ static inline sella_status fixture_train(const char *method, const char *dataset
     }
     free(json);
     return status;
+}
+
+/* The same with the options that most tests set; preset, from may be NULL. */
+static inline sella_status fixture_train(const char *method, const char *dataset, const char *run,
+                                         const char *preset, const char *from, bool resume,
+                                         const char *const *set, const sella_talk *talk,
+                                         sella_err *err)
+{
+    const sella_train_options options = {.preset = preset, .from = from, .resume = resume};
+    return fixture_train_with(options, method, dataset, run, set, talk, err);
 }
 
 static inline void fixture_train_ok(const char *method, const char *dataset, const char *run,

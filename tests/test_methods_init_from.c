@@ -46,26 +46,8 @@ static sella_status train_on(const char *method, const char *data, const char *r
                              const char *init, const char *from, const char *const *set,
                              bool resume, sella_err *err)
 {
-    int count = 0;
-    char *json = NULL;
-    while (set && set[count]) {
-        count++;
-    }
-    const sella_train_options options = {.method = method,
-                                         .dataset = data,
-                                         .run = run,
-                                         .model = TINY_MODEL,
-                                         .set = set,
-                                         .set_count = count,
-                                         .init_from = init,
-                                         .from = from,
-                                         .seed = 5,
-                                         .threads = 1,
-                                         .resume = resume};
-    memset(err, 0, sizeof *err);
-    const sella_status status = sella_train(&options, NULL, &json, err);
-    free(json);
-    return status;
+    const sella_train_options options = {.init_from = init, .from = from, .resume = resume};
+    return fixture_train_with(options, method, data, run, set, NULL, err);
 }
 
 static void train_ok(const char *method, const char *data, const char *run, const char *init,
