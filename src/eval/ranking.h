@@ -6,13 +6,15 @@
  *           score, descending; of equal scores those that are not relevant come first, so that a
  *           method that cannot tell candidates apart gains nothing from it. With p(j) the place
  *           (from 1) of relevant candidate j, R their number, and J(K) those with p(j) <= K:
- *             NDCG@K    sum over J(K) of 1 / log2(p(j) + 1), divided by sum over p = 1 .. min(K, R)
- *             of 1 / log2(p + 1) Recall@K  |J(K)| / R MRR@K     1 / (smallest p(j)), 0 when that is
- *             larger than K HitRate@K 1 when J(K) is not empty, else 0
+ *             NDCG@K     sum over J(K) of 1 / log2(p(j) + 1),
+ *                        divided by sum over p = 1 .. min(K, R) of 1 / log2(p + 1)
+ *             Recall@K   |J(K)| / R
+ *             MRR@K      1 / (smallest p(j)), 0 when that is larger than K
+ *             HitRate@K  1 when J(K) is not empty, else 0
  *           Figures are unweighted means over cases.
  * Memory:   plain values.
  * Threads:  one object per thread.
- * Not here: which candidates a case has (engine/ranking.c).
+ * Not here: which candidates a case has (engine/rank_split.h).
  */
 #ifndef SELLA_EVAL_RANKING_H
 #define SELLA_EVAL_RANKING_H

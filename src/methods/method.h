@@ -117,7 +117,7 @@ sella_status sella_sample_rows(int64_t rows, int64_t run, uint64_t seed,
                                const sella_dataset *dataset, sella_split_id split,
                                int64_t **index_k, int64_t *k, sella_err *err);
 
-/* The one settings table of training (stage1.*, lora.*, ...): methods/settings.c. */
+/* The one settings table of training (stage1.*, lora.*, ...): methods/training_settings.c. */
 const sella_setting *sella_training_settings(size_t *count);
 /* Defaults < preset of this method < config file < assignments, in this order. preset NULL:
  * "default". */
