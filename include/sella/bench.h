@@ -2,21 +2,23 @@
  * run.
  *
  * Does:     sella_bench(options, each) calls each() once a measurement, best and median of the
- *           runs. gemm:   sgemm GFLOP/s at the four products of one decoder layer (M = tokens), and
- *           all four together: the roof score:  real tokens a second through the forward pass;
- *           share = 2 P tokens/s / roof train:  LoRA steps (forward, backward, optimizer);
- *           share = 4 P tokens/s / roof prefix: rows that share a prefix, in trees against one by
- *           one (packed, without sharing), scored and trained (forward,
- *                   backward): token_ratio, speed_up, share of the ratio turned into time, and by
- *                   how much the results differ
+ *           runs.
+ *           gemm:   sgemm GFLOP/s at the four products of one decoder layer (M = tokens), and all
+ *                   four together: the roof
+ *           score:  real tokens a second through the forward pass; share = 2 P tokens/s / roof
+ *           train:  LoRA steps (forward, backward, optimizer); share = 4 P tokens/s / roof
+ *           prefix: rows that share a prefix, in trees against one by one (packed, without
+ *                   sharing), scored and trained (forward, backward): token_ratio, speed_up, share
+ *                   of the ratio turned into time, and by how much the results differ
  *           cache:  LoRA steps with adapters from layer K on: the layers below computed and written
- *           to disk (the first epoch), computed
- *                   again, read from disk, and computed for the whole batch at once; share = FLOP
- *                   of the layers that run / seconds / roof
- *           collab: one epoch of method mf, 64 wide, through sella_train; share = 6 k ratings/s /
- *           roof tsne:   t-SNE of made-up points, 64 wide, as figure 6 has it; no share; answer =
- *           its divergence P: frozen weights outside the embeddings. Recomputation, attention and
- *           LoRA's own products are not counted as work.
+ *                   to disk (the first epoch), computed again, read from disk, and computed for the
+ *                   whole batch at once; share = FLOP of the layers that run / seconds / roof
+ *           collab: one epoch of method mf, 64 wide, through sella_train; share =
+ *                   6 k ratings/s / roof
+ *           tsne:   t-SNE of made-up points, 64 wide, as figure 6 has it; no share; answer = its
+ *                   divergence
+ *           P: frozen weights outside the embeddings. Recomputation, attention and LoRA's own
+ *           products are not counted as work.
  * Threads:  internally parallel; measure on an idle machine: when others take more than 5 % of the
  *           processors, a warning says so.
  */

@@ -1,21 +1,18 @@
 /* align.h - the contrastive alignment of collaborative and semantic item vectors.
  *
- * Does:     g_i = Proj(q_i) / |.|, t_i = s_i / |.|, over the unique items i of the batch, m_bk =
- *           t_b.g_k / tau: infonce: L = -(1/B) sum_b log [exp(m_b,pos(b)) / sum_k exp(m_bk)]
- *           (candidates k:
- *                    batch | all items)
- *           rince:   L = (1/B) sum_b [-pos^q / q + (lambda (pos + neg))^q / q], pos =
- *           exp(m_b,pos(b)), neg =
- *                    sum_k exp(m_bk) (the positive is in it too), q = .01, lambda = .1, as the
- *                    authors' code; q = 0: the limit, infonce with the positive counted twice + log
- *                    lambda. Both powers are written as (x^q - 1) / q, which has the same value and
- *                    keeps its digits for small q.
+ * Does:     g_i = Proj(q_i) / |.|, t_i = s_i / |.|, over the unique items i of the batch,
+ *           m_bk = t_b.g_k / tau:
+ *           infonce: L = -(1/B) sum_b log [exp(m_b,pos(b)) / sum_k exp(m_bk)]
+ *                    (candidates k: batch | all items)
+ *           rince:   L = (1/B) sum_b [-pos^q / q + (lambda (pos + neg))^q / q],
+ *                    pos = exp(m_b,pos(b)), neg = sum_k exp(m_bk) (the positive is in it too),
+ *                    q = .01, lambda = .1, as the authors' code; q = 0: the limit, infonce with the
+ *                    positive counted twice + log lambda. Both powers are written as (x^q - 1) / q,
+ *                    which has the same value and keeps its digits for small q.
  *           negatives matched: the paper's printed eq (8): the sum over k runs over the matched
- *           pairs
- *                              m_k,pos(k)
- *           both: the mean of semantic -> collaborative and the reverse (there the sum runs over
- *           the batch's
- *                 semantic vectors).
+ *                    pairs m_k,pos(k)
+ *           both:    the mean of semantic -> collaborative and the reverse (there the sum runs over
+ *                    the batch's semantic vectors).
  * Layout:   row-major f32.
  * Memory:   scratch from the caller: one B x K matrix and two normalised copies.
  * Threads:  internally parallel; same bytes for a fixed number of threads.

@@ -2,8 +2,8 @@
  *
  * Does:     a_n, b_n: two vectors of row n, made unit length and cut into `parts` sub-vectors. One
  *           direction:
- *             s_nk = sum_m max_m' a_n^m . b_k^m',    l = -(1/N) sum_n log [ exp(s_nn / tau) / sum_k
- *             exp(s_nk / tau) ]
+ *             s_nk = sum_m max_m' a_n^m . b_k^m',
+ *             l = -(1/N) sum_n log [ exp(s_nn / tau) / sum_k exp(s_nk / tau) ]
  *           and the loss is the mean of that and of the same with a and b exchanged. With one part
  *           s is the cosine.
  * Layout:   row-major f32.

@@ -1,10 +1,11 @@
 /* din.h - Deep Interest Network: a user is what their history says about the target.
  *
  * Does:     For a row (u, i, H) with q = item.weight[i], k_j = din.history.weight[j]:
- *             w_j   = attention([q, k_j, q - k_j, q * k_j])      two layers with Dice, one number;
- *             no softmax v     = sum_{j in H} w_j k_j                       the interest in i z
- *             = top([p_u, v, q])                           two layers with Dice and dropout, one
- *             number
+ *             w_j = attention([q, k_j, q - k_j, q * k_j])  two layers with Dice, one number; no
+ *                                                          softmax
+ *             v   = sum_{j in H} w_j k_j                   the interest in i
+ *             z   = top([p_u, v, q])                       two layers with Dice and dropout, one
+ *                                                          number
  *           Each layer is Linear -> Dice -> dropout (top only). An unseen user, target or history
  *           item is the zero vector; `hide` of the rows of training have their user taken away, so
  *           that the network knows users it was never told. init -> pass_new -> forward -> backward

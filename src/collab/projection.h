@@ -1,7 +1,7 @@
 /* projection.h - the two projections into the language model's space.
  *
- * Does:     Proj: C -> L, y = W2 GELU(W1 x + b1) + b2 (erf GELU; or ReLU: field relu).   Warm: L ->
- *           L, y = Ww x + bw.
+ * Does:     Proj: C -> L, y = W2 GELU(W1 x + b1) + b2 (erf GELU; or ReLU: field relu).
+ *           Warm: L -> L, y = Ww x + bw.
  * Layout:   proj.0.weight [h, C], proj.0.bias [h], proj.2.weight [L, h], proj.2.bias [L];
  *           warm.weight [L, L], warm.bias [L].
  * Memory:   the parameter table is owned by the sella_projection; scratch from the caller.

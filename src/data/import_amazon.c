@@ -1,11 +1,13 @@
 /* import_amazon.c - Amazon's reviews and metadata as McAuley's group published them in 2014, 2018
  * and 2023, one object a line.
  *
- *           user        item                    rating   time                          metadata
- * 2014      reviewerID  asin                    overall  unixReviewTime (seconds)      Python
- * literals: asin, title 2018      reviewerID  asin                    overall  unixReviewTime
- * (seconds)      JSON: asin, title 2023      user_id     parent_asin, else asin  rating   timestamp
- * (milliseconds)      JSON: parent_asin, title
+ *       user        item                    rating   time
+ * 2014  reviewerID  asin                    overall  unixReviewTime (seconds)
+ * 2018  reviewerID  asin                    overall  unixReviewTime (seconds)
+ * 2023  user_id     parent_asin, else asin  rating   timestamp (milliseconds)
+ *
+ * Metadata: 2014 Python literals: asin, title; 2018 JSON: asin, title; 2023 JSON: parent_asin,
+ * title.
  *
  * Reviews are read first, so that of the metadata, which covers every product that ever was, only
  * titles of reviewed items are kept.

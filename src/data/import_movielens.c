@@ -2,8 +2,9 @@
  * files that are there.
  *
  * ml-1m, ml-10m   ratings.dat movies.dat   fields separated by "::", titles in Latin-1 (ml-1m) or
- * UTF-8 ml-100k         u.data u.item            tab and |, titles in Latin-1 ml-latest, ...
- * ratings.csv movies.csv   comma, quoted titles, UTF-8
+ *                                          UTF-8
+ * ml-100k         u.data u.item            tab and |, titles in Latin-1
+ * ml-latest, ...  ratings.csv movies.csv   comma, quoted titles, UTF-8
  */
 #include <stdlib.h>
 #include <string.h>

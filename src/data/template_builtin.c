@@ -2,8 +2,9 @@
  * (grammar: docs/formats.md).
  *
  * paper    contents and order of the paper's Figs 2, 3, 4 (the wording is ours): system text,
- * history, soft tokens, target, answer. compact  history first, then what is paid per candidate: 14
- * tokens on average on ML-1M with the SmolLM2 tokenizer.
+ *          history, soft tokens, target, answer.
+ * compact  history first, then what is paid per candidate: 14 tokens on average on ML-1M with the
+ *          SmolLM2 tokenizer.
  */
 #include "data/template.h"
 

@@ -37,15 +37,19 @@ typedef struct sella_attention_shape {
  * that is 0, with the threads in use now: their number must not grow before the kernels run. */
 size_t sella_attention_scratch(const sella_attention_shape *shape);
 
-/*   o    out     [T, H, D] lse  out     [T, H]     log sum exp of the scaled scores; NULL when no
- *   backward follows q    in      [T, H, D]  k, v in [T, G, D] query_n in   [N] tokens whose output
- *   is wanted, ascending; NULL: all T. Other rows of o and lse are left alone. */
+/*   o       out [T, H, D]
+ *   lse     out [T, H]     log sum exp of the scaled scores; NULL when no backward follows
+ *   q       in  [T, H, D]
+ *   k, v    in  [T, G, D]
+ *   query_n in  [N]        tokens whose output is wanted, ascending; NULL: all T. Other rows of o
+ *                          and lse are left alone. */
 void sella_attention_forward(float *o, int ldo, float *lse, const float *q, int ldq, const float *k,
                              int ldk, const float *v, int ldv, const int32_t *query_n, int N,
                              const sella_attention_shape *shape, float *scratch);
 
 /*   dq, dk, dv out  gradients (overwritten: every one of the T rows of dk and dv, and the queried
- *   rows of dq, others zeroed) do_  in      [T, H, D]; o and lse as the forward left them */
+ *                   rows of dq, others zeroed)
+ *   do_        in   [T, H, D]; o and lse as the forward left them */
 void sella_attention_backward(float *dq, int lddq, float *dk, int lddk, float *dv, int lddv,
                               const float *do_, int lddo, const float *o, int ldo, const float *lse,
                               const float *q, int ldq, const float *k, int ldk, const float *v,

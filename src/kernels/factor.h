@@ -2,8 +2,9 @@
  * label) entries.
  *
  * Does:     For each entry in order, with z = p.q + b_u + b_i + b_0 and d = sigmoid(z) - y:
- *             A_p += d^2 |q|^2 / C     e_p = rate / sqrt(A_p)     p <- (p - e_p d q) / (1 + e_p
- *             w_u)
+ *             A_p += d^2 |q|^2 / C
+ *             e_p = rate / sqrt(A_p)
+ *             p <- (p - e_p d q) / (1 + e_p w_u)
  *           and the same with p and q exchanged (both from the old values), and for the two biases
  *           with 1 in the place of |q|^2 / C and of q. Adaptive rates for each row (AdaGrad with
  *           one sum a row), decay as a proximal step, which is stable for any rate. b_0 stays; what

@@ -1,11 +1,10 @@
 /* binllm.c - binary codes of users and items as text in the prompt.
  *
  *     stage "codes"    h_u, h_i in {-1, +1}^C by matrix factorisation with signs
- *     (collab/binary_mf.h),
- *                      min BCE(y, sigmoid(h_u . h_i)); the epoch with the best AUC of the signs on
- *                      valid
- *     stage "binllm"   min over Theta of BCE(y, sigmoid(z)), codes as text in the slots; Theta from
- *     stage 1 (lora.start)
+ *                      (collab/binary_mf.h), min BCE(y, sigmoid(h_u . h_i)); the epoch with the
+ *                      best AUC of the signs on valid
+ *     stage "binllm"   min over Theta of BCE(y, sigmoid(z)), codes as text in the slots; Theta
+ *                      from stage 1 (lora.start)
  *
  * Rows that train does not name get the mean of those that it does, before every evaluation; users
  * and items that are no row of the tables have the code of the mean of all rows.

@@ -1,11 +1,12 @@
 /* collm.c - vectors of a collaborative model, projected into the prompt (CoLLM).
  *
  *     stage of collab.model   a collaborative model alone, on all rows of train
- *     (methods/collab_fit.h) stage 1                 the adapter, on prompts of titles stage
- *     "collm"           e_U = Proj(p_u), e_I = Proj(q_i),   Proj(x) = W2 ReLU(W1 x + b1) + b2,  W1
- *     [10 C, C]
- *                             min over Proj [and p, q] of BCE(y, sigmoid(z))     backbone and
- *                             adapter frozen
+ *                             (methods/collab_fit.h)
+ *     stage 1                 the adapter, on prompts of titles
+ *     stage "collm"           e_U = Proj(p_u), e_I = Proj(q_i),
+ *                             Proj(x) = W2 ReLU(W1 x + b1) + b2,  W1 [10 C, C]
+ *                             min over Proj [and p, q] of BCE(y, sigmoid(z))
+ *                             backbone and adapter frozen
  *
  * p_u is what the model computes (mf: its row; lightgcn: propagated; sasrec: its last position;
  * din: the interest in the row's own target), with its own rule for users never seen; an item that

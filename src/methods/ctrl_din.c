@@ -1,12 +1,12 @@
 /* ctrl_din.c - CTRL(DIN): DIN, first taught to tell rows apart as a language model does, then
  * trained alone.
  *
- *   text      stages/text/text.safetensors          one vector of the bare backbone for each
- *   sampled row of train contrast  stages/contrast/collab.safetensors    g = W_s s + b_s, h = W_t t
- *   + b_t; contrastive loss of g and h over the
- *                                                   rows of a step; s: what DIN's last linear map
- *                                                   reads, t: text vector
- *   din       collab.safetensors                    DIN with BCE on all rows, from there
+ *   text      stages/text/text.safetensors        one vector of the bare backbone for each sampled
+ *                                                 row of train
+ *   contrast  stages/contrast/collab.safetensors  g = W_s s + b_s, h = W_t t + b_t; contrastive
+ *                                                 loss of g and h over the rows of a step; s: what
+ *                                                 DIN's last linear map reads, t: text vector
+ *   din       collab.safetensors                  DIN with BCE on all rows, from there
  *
  * The language model is needed to train, not to score.
  *

@@ -2,11 +2,12 @@
  * their scorer.
  *
  * Does:     A method makes a sella_features (what stands in the slots, what is trained) and calls
- *           train:  [stage 1, or its adapter from --from] -> the stage of this name, with settings
- *           stage3.* open:   the same features, read from the run -> a scorer collab.safetensors
- *           gets the rows of `collab` and logit.bias; projection.safetensors those of `projection`;
- *           adapter/ the adapter as the last stage left it. When both stages train it, stage 1's
- *           stays in stages/stage1/adapter.
+ *             train:  [stage 1, or its adapter from --from] -> the stage of this name, with
+ *                     settings stage3.*
+ *             open:   the same features, read from the run -> a scorer
+ *           collab.safetensors gets the rows of `collab` and logit.bias; projection.safetensors
+ *           those of `projection`; adapter/ the adapter as the last stage left it. When both stages
+ *           train it, stage 1's stays in stages/stage1/adapter.
  * Memory:   the struct is the caller's; tables are owned by the method (usually inside soft.self).
  * Threads:  one stage at a time.
  * Paper:    section 5.1, the baselines Prompt4NR, PersonPrompt, CoLLM and BinLLM; REFERENCE 2, 4.3,

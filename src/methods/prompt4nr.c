@@ -2,8 +2,9 @@
  * and are trained together with the adapter (the row Prompt4NR of the tables, as CoLLM compares
  * it).
  *
- *     e_U[t] = u_t,   e_I[t] = v_t,   t = 1 .. soft.tokens          u, v in R^L: the same for every
- *     prompt min over u, v, Theta of BCE(y, sigmoid(z))                    backbone frozen
+ *     e_U[t] = u_t,   e_I[t] = v_t,   t = 1 .. soft.tokens
+ *                                             u, v in R^L: the same for every prompt
+ *     min over u, v, Theta of BCE(y, sigmoid(z))        backbone frozen
  *
  * Paper: section 5.1; Zhang and Wang 2023; REFERENCE 2, 4.3. The adapter starts afresh or from
  *        stage 1 (lora.start).

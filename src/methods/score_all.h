@@ -10,8 +10,10 @@
 
 #include "methods/scorer.h"
 
-/*   logit_n out [N] tape    in            file of finished logits, or NULL: none. The caller
- *   removes it when its artifact is written seconds in  seconds   between writes of the tape
+/*   logit_n out [N]
+ *   tape    in            file of finished logits, or NULL: none. The caller removes it when its
+ *                         artifact is written
+ *   seconds in  seconds   between writes of the tape
  * SELLA_INTERRUPTED when talk wants to stop (what is finished is on the tape). */
 sella_status sella_score_all(sella_scorer *scorer, const sella_query *query_n, int64_t N,
                              double *logit_n, const char *what, const char *tape, double seconds,

@@ -1,11 +1,11 @@
 /* vectors.h - the collaborative and semantic half of sella: a collaborative model, both
  * projections, the semantic table, and the numbers beside them.
  *
- * Does:     init (or read) -> ready -> collaborative logits and user vectors of queries. z_cf(u, i,
- *           H) = z of the model (collab.model) [+ text.gain * f(H, i)] f = (1/|H|) sum_{j in H} c_j
- *           . c_i,   c = unit(s0 - mean s0) with s0 the vectors as distilled and H the last
- *           collab.history_length positives (docs/math.md). What users and items never seen get is
- *           the model's (collab/collab.h).
+ * Does:     init (or read) -> ready -> collaborative logits and user vectors of queries.
+ *             z_cf(u, i, H) = z of the model (collab.model) [+ text.gain * f(H, i)]
+ *             f = (1/|H|) sum_{j in H} c_j . c_i,   c = unit(s0 - mean s0)
+ *           with s0 the vectors as distilled and H the last collab.history_length positives
+ *           (docs/math.md). What users and items never seen get is the model's (collab/collab.h).
  * Memory:   owns its parameter tables.
  * Threads:  reading is internally parallel.
  * Paper:    eqs (6), (7), (10).

@@ -34,8 +34,7 @@ sella_status sella_checkpoint_save(const char *dir, int64_t step, const sella_ch
  * one, or refused with SELLA_FORMAT when there is none. Tensors that do not fit the tables are
  * refused with SELLA_SHAPE, naming all of them. Nothing is changed unless all fits.
  *   state    inout  tables, optimizer and best are filled; best must be given when the checkpoint
- *   holds one, it
- *                   stays as it is when it does not
+ *                   holds one, it stays as it is when it does not
  *   position out    new reference */
 sella_status sella_checkpoint_load(const char *dir, sella_checkpoint *state, bool *found,
                                    json_t **position, sella_err *err);

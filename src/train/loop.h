@@ -9,11 +9,9 @@
  * Layout:   metrics.jsonl, one JSON object a line: {"stage", "event", "epoch" (from 1), "step"
  *           (steps done), ...}, where event is
  *             "step"   "loss" (mean over the rows since the last such record), "lr", "norm" (when
- *             clipping),
- *                      what run_step recorded
+ *                      clipping), what run_step recorded
  *             "eval"   "metric" (null when it does not exist), "best" (true when it is the best so
- *             far), what
- *                      evaluate recorded
+ *                      far), what evaluate recorded
  *             "epoch"  "loss" (mean over the rows of the epoch), "lr"
  *           and every record ends with "seconds" since the stage began (all calls together). A
  *           stage that starts without a checkpoint drops the records of its own name (and all that

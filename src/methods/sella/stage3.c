@@ -5,13 +5,12 @@
  *        three tables; with them logit.bias and logit.gain when they exist.
  * Ablations (REFERENCE 7.1 row 21) name what is removed:
  *   w/o   alignment and warm token: only Proj is trained, from a random start, on vectors of a
- *   stage 2 without
- *         alignment (CoLLM-MF)
- *   proj  the Proj of stage 2: it starts at random here warm  the warm token (semantic table and
- *   Warm stay as they are) ui    user and item tokens (collaborative tables and Proj stay as they
- *   are) w-ui  joint training: half of the steps train {semantic table, Warm}, the other half
- *   {collaborative tables, Proj};
- *         ui-w: the other way round
+ *         stage 2 without alignment (CoLLM-MF)
+ *   proj  the Proj of stage 2: it starts at random here
+ *   warm  the warm token (semantic table and Warm stay as they are)
+ *   ui    user and item tokens (collaborative tables and Proj stay as they are)
+ *   w-ui  joint training: half of the steps train {semantic table, Warm}, the other half
+ *         {collaborative tables, Proj}; ui-w: the other way round
  * logit.bias and logit.gain belong to the first-named group.
  */
 #include <stdlib.h>

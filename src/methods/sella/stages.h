@@ -1,12 +1,13 @@
 /* stages.h - the three stages of SeLLa-Rec and the distillation between the first two.
  *
  * Does:     Each *_run does one stage unless its done.json is there, and goes on from its
- *           checkpoint when there is one: stage1  adapter/, stages/stage1/collab.safetensors
- *           (logit.bias)     trains the adapter distil  stages/distil/semantic.safetensors
- *           trains nothing align   stages/align/{collab,projection}.safetensors
- *           trains tables and Proj stage3  collab.safetensors, projection.safetensors
- *           trains tables, Proj and Warm done.json names what was trained and what was frozen
- *           (Table 1 of the paper).
+ *           checkpoint when there is one:
+ *             stage1  trains the adapter            adapter/, stages/stage1/collab.safetensors
+ *                                                   (logit.bias)
+ *             distil  trains nothing                stages/distil/semantic.safetensors
+ *             align   trains tables and Proj        stages/align/{collab,projection}.safetensors
+ *             stage3  trains tables, Proj and Warm  collab.safetensors, projection.safetensors
+ *           done.json names what was trained and what was frozen (Table 1 of the paper).
  * Threads:  one stage at a time.
  * Paper:    sections 4.1 to 4.3, eqs (1) to (11); REFERENCE section 7.
  */
