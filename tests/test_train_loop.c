@@ -421,6 +421,23 @@ static void test_groups_and_nothing(void **state)
     sella_param_table_release(&t.table);
 }
 
+/* a warm-up rounds up to one step, whose rate is 0: alone it would train nothing */
+static void test_one_step_trains(void **state)
+{
+    (void)state;
+    toy t;
+    sella_loop_result result;
+    assert_int_equal(toy_init(&t), SELLA_OK);
+    sella_loop loop = toy_loop(&t, NULL, NULL, NULL);
+    loop.epochs = 1;
+    loop.steps_per_epoch = 1;
+    loop.keep_best = false;
+    assert_int_equal(sella_loop_run(&loop, &result, NULL), SELLA_OK);
+    assert_int_equal(result.steps, 1);
+    assert_true(t.table.param[0].data[0] != 0.0f);
+    sella_param_table_release(&t.table);
+}
+
 static void test_diverged(void **state)
 {
     (void)state;
@@ -475,7 +492,8 @@ int main(void)
         cmocka_unit_test(test_killed_every_step),   cmocka_unit_test(test_killed_sometimes),
         cmocka_unit_test(test_first_start_drops_own_records), cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_best_and_patience),   cmocka_unit_test(test_groups_and_nothing),
-        cmocka_unit_test(test_diverged),            cmocka_unit_test(test_other_run_refused),
+        cmocka_unit_test(test_one_step_trains),     cmocka_unit_test(test_diverged),
+        cmocka_unit_test(test_other_run_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -612,7 +612,8 @@ sella_status sella_loop_run(const sella_loop *loop, sella_loop_result *result, s
              .saved_point = -1,
              .started = sella_now(),
              .at = {.best = NAN, .last_loss = NAN}};
-    r.warmup = (int64_t)ceil(loop->warmup_ratio * (double)r.total);
+    /* The first step of a warm-up has rate 0: a run of one warmed-up step would train nothing. */
+    r.warmup = (int64_t)fmin(ceil(loop->warmup_ratio * (double)r.total), (double)(r.total - 1));
     r.saved = r.started;
     if (!loop->own_steps) {
         SELLA_TRY(sella_optimizer_new(loop->tables, loop->n, &loop->optimizer, &r.optimizer, err));

@@ -45,7 +45,7 @@ typedef struct sella_loop {
     sella_optimizer_config optimizer;
     sella_schedule schedule;
     double lr;
-    double warmup_ratio;     /* share of all steps, rounded up */
+    double warmup_ratio;     /* share of all steps, rounded up; not the last */
     int64_t epochs;          /* at most; 0: nothing is trained */
     int64_t steps_per_epoch; /* may be 0 only when epochs is 0 */
     double units_per_epoch;  /* for progress */
