@@ -45,33 +45,57 @@ static void test_one_class(void **state)
     assert_int_equal(sella_itembias_fit(&train, 2, &table, &err), SELLA_STATE);
     assert_non_null(strstr(err.text, "2 of 2 training rows have label 1; expected both"));
     train.rows = 0;
-    assert_int_equal(sella_bias_fit(&train, 2, 2, &table, &err), SELLA_STATE);
+    assert_int_equal(sella_bias_fit(&train, 2, 2, NULL, &table, &err), SELLA_STATE);
     assert_int_equal(table.count, 0);
 }
 
-/* Objective in double, by the definition. */
-static double objective(const sella_interactions *t, const double *bu, const double *bi, double b0,
-                        int users, int items)
+enum { N = 400, U = 12, I = 9, X = U + I + 1 };
+
+/* The least that a_i and v cost when a_i + v . c_i = b_i: 1/4 |b - C v|^2 + |v|^2 at
+ * v = (C' C + 4)^-1 C' b, for vectors of two numbers; without text a = b. */
+static double item_penalty(const double *b, const float *c, double v[2])
 {
-    double sum = 0;
-    for (int u = 0; u < users; u++) {
-        sum += bu[u] * bu[u];
+    double g[2] = {0}, h[3] = {4, 0, 4}, sum = 0;
+    v[0] = v[1] = 0;
+    for (int i = 0; c && i < I; i++) {
+        const double c0 = (double)c[2 * i], c1 = (double)c[2 * i + 1];
+        g[0] += c0 * b[i];
+        g[1] += c1 * b[i];
+        h[0] += c0 * c0;
+        h[1] += c0 * c1;
+        h[2] += c1 * c1;
     }
-    for (int i = 0; i < items; i++) {
-        sum += bi[i] * bi[i] / 4;
+    if (c) {
+        const double det = h[0] * h[2] - h[1] * h[1];
+        v[0] = (h[2] * g[0] - h[1] * g[1]) / det;
+        v[1] = (h[0] * g[1] - h[1] * g[0]) / det;
+    }
+    for (int i = 0; i < I; i++) {
+        const double a = b[i] - (c ? v[0] * (double)c[2 * i] + v[1] * (double)c[2 * i + 1] : 0);
+        sum += a * a / 4;
+    }
+    return sum + v[0] * v[0] + v[1] * v[1];
+}
+
+/* Objective in double, by the definition: x = b_u, b_i, b_0. */
+static double objective(const sella_interactions *t, const double *x, const float *c)
+{
+    const double *bu = x, *bi = x + U;
+    double v[2], sum = item_penalty(bi, c, v);
+    for (int u = 0; u < U; u++) {
+        sum += bu[u] * bu[u];
     }
     for (int64_t n = 0; n < t->rows; n++) {
         const int32_t u = t->user_n[n], i = t->item_n[n];
-        const double z = b0 + (u >= 0 && u < users ? bu[u] : 0) + (i >= 0 && i < items ? bi[i] : 0);
+        const double z = x[U + I] + (u >= 0 && u < U ? bu[u] : 0) + (i >= 0 && i < I ? bi[i] : 0);
         sum += t->label_n[n] ? log1p(exp(-z)) : log1p(exp(z));
     }
     return sum;
 }
 
-static void test_bias_optimum(void **state)
+/* What bias fits cannot be improved: x out [X]. */
+static void optimum(const float *c, double *x)
 {
-    (void)state;
-    enum { N = 400, U = 12, I = 9 };
     int32_t user[N], item[N];
     uint8_t label[N];
     const sella_rng rng = {.seed = 2, .stream = SELLA_STREAM_TEST};
@@ -83,10 +107,10 @@ static void test_bias_optimum(void **state)
                              (uint64_t)(2 + item[n] + user[n] / 2));
     }
     const sella_interactions train = {N, user, item, label};
+    const sella_item_text text = {c, 2};
     sella_param_table table;
     sella_param_table_init(&table);
-    assert_int_equal(sella_bias_fit(&train, U, I, &table, NULL), SELLA_OK);
-    double x[U + I + 1];
+    assert_int_equal(sella_bias_fit(&train, U, I, c ? &text : NULL, &table, NULL), SELLA_OK);
     for (int u = 0; u < U; u++) {
         x[u] = (double)sella_param_find(&table, "user.bias")->data[u];
     }
@@ -94,24 +118,53 @@ static void test_bias_optimum(void **state)
         x[U + i] = (double)sella_param_find(&table, "item.bias")->data[i];
     }
     x[U + I] = (double)sella_param_find(&table, "global.bias")->data[0];
-    assert_true(x[U + I - 1] == 0);
-    const double best = objective(&train, x, x + U, x[U + I], U, I);
-    for (int k = 0; k < U + I + 1; k++) { /* no coordinate can be improved */
+    sella_param_table_release(&table);
+    const double best = objective(&train, x, c);
+    for (int k = 0; k < X; k++) { /* no coordinate can be improved */
         for (int side = -1; side <= 1; side += 2) {
             const double keep = x[k];
             x[k] += side * 1e-3;
-            assert_true(objective(&train, x, x + U, x[U + I], U, I) > best);
+            assert_true(objective(&train, x, c) > best);
             x[k] = keep;
         }
     }
     for (int round = 0; round < 300; round++) { /* nor any direction */
-        double y[U + I + 1];
-        for (int k = 0; k < U + I + 1; k++) {
+        double y[X];
+        for (int k = 0; k < X; k++) {
             y[k] = x[k] + 1e-3 * sella_rng_normal(&rng, (uint64_t)(5000 + round * 100 + k));
         }
-        assert_true(objective(&train, y, y + U, y[U + I], U, I) > best);
+        assert_true(objective(&train, y, c) > best);
     }
-    sella_param_table_release(&table);
+}
+
+static void test_bias_optimum(void **state)
+{
+    (void)state;
+    double x[X];
+    optimum(NULL, x);
+    assert_true(x[U + I - 1] == 0);
+}
+
+/* The labels rise with the item's number, and so does c: an item that train never shows takes its
+ * bias from its text, one without text has none. */
+static void test_bias_of_text(void **state)
+{
+    (void)state;
+    float c[2 * I];
+    double x[X], bare[X], v[2];
+    for (int i = 0; i < I; i++) {
+        c[2 * i] = (float)i / 4 - 1;
+        c[2 * i + 1] = i % 2 ? .5f : -.5f;
+    }
+    optimum(NULL, bare);
+    optimum(c, x);
+    item_penalty(x + U, c, v);
+    assert_true(v[0] > .3);
+    assert_true(fabs(x[U + 8] - (v[0] * (double)c[16] + v[1] * (double)c[17])) < 1e-5);
+    assert_true(x[U + 8] > .3);
+    c[16] = c[17] = 0;
+    optimum(c, x);
+    assert_true(x[U + 8] == 0);
 }
 
 /* ---- ML-1M ---- */
@@ -205,7 +258,7 @@ static void test_ml_1m(void **state)
     print_message("itembias %.4f / %.4f\n", f.auc, f.uauc);
     assert_true(fabs(f.auc - .690) < .003 && fabs(f.uauc - .688) < .003);
     sella_param_table_release(&table);
-    assert_int_equal(sella_bias_fit(&rows, USERS, ITEMS, &table, NULL), SELLA_OK);
+    assert_int_equal(sella_bias_fit(&rows, USERS, ITEMS, NULL, &table, NULL), SELLA_OK);
     figures(&valid, &table, USERS, ITEMS, &f);
     print_message("bias %.4f / %.4f\n", f.auc, f.uauc);
     assert_true(fabs(f.auc - .742) < .003 && fabs(f.uauc - .689) < .003);
@@ -218,6 +271,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_itembias), cmocka_unit_test(test_one_class),
-        cmocka_unit_test(test_bias_optimum), cmocka_unit_test(test_ml_1m)};
+        cmocka_unit_test(test_bias_optimum),
+        cmocka_unit_test(test_bias_of_text), cmocka_unit_test(test_ml_1m)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

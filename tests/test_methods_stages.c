@@ -9,6 +9,7 @@
 #include "formats/safetensors.h"
 #include "methods/corpus.h"
 #include "methods/sella/stages.h"
+#include "methods/tensor_file.h"
 #include "methods_fixture.h"
 
 static const char *const quick[] = {"stage1.batch=24", "stage3.batch=24", "stage2.epochs=4",
@@ -327,6 +328,65 @@ static void test_presets(void **state)
     free(collab);
 }
 
+/* Biases of items after stage 2 that no train row names: bias_k out, count returned. */
+static int unseen_biases(const char *data, const char *run, float *bias_k)
+{
+    char *file = sella_path_join(run, "stages/align/collab.safetensors", NULL);
+    sella_dataset *set = NULL;
+    sella_param_table table;
+    sella_param_table *const tables[] = {&table};
+    int count = 0;
+    sella_param_table_init(&table);
+    CHECK(sella_dataset_open(data, &set, err));
+    CHECK(sella_param_add(&table, "item.bias", set->items, 0, err));
+    CHECK(sella_tensors_read(file, tables, 1, err));
+    const sella_split *train = &set->split[SELLA_SPLIT_TRAIN];
+    for (int32_t i = 0; i < set->items; i++) {
+        int64_t row = 0;
+        while (row < train->rows && train->item_n[row] != i) {
+            row++;
+        }
+        if (row == train->rows) {
+            bias_k[count++] = table.param[0].data[i];
+        }
+    }
+    sella_dataset_close(set);
+    sella_param_table_release(&table);
+    free(file);
+    return count;
+}
+
+/* stage2.start: an item that train never shows has no bias, or that of its text, which further
+ * epochs leave alone. */
+static void test_start_of_biases(void **state)
+{
+    static const fixture_shape shape = {
+        .users = 6, .items = 40, .train = 60, .valid = 20, .seed = 3};
+    static const char *const sets[][6] = {
+        {"stage2.start=bias", "stage2.epochs=1", "collab.width=8", "proj.hidden=12", NULL},
+        {"stage2.start=text", "stage2.epochs=1", "collab.width=8", "proj.hidden=12", NULL},
+        {"stage2.start=text", "stage2.epochs=4", "stage2.patience=0", "collab.width=8",
+         "proj.hidden=12", NULL}};
+    static const char *const names[] = {"start-bias", "start-text", "start-text-4"};
+    float bias[3][40];
+    int unseen = 0;
+    (void)state;
+    char *data = in("start-data");
+    fixture_dataset(data, &shape);
+    for (int k = 0; k < 3; k++) {
+        char *run = in(names[k]);
+        fixture_train_ok("sella", data, run, "fast", NULL, sets[k]);
+        unseen = unseen_biases(data, run, bias[k]);
+        free(run);
+    }
+    assert_true(unseen > 3);
+    for (int i = 0; i < unseen; i++) {
+        assert_true(bias[0][i] == 0);
+        assert_true(bias[1][i] != 0 && bias[1][i] == bias[2][i]);
+    }
+    free(data);
+}
+
 /* Enough passes over 64 rows: the adapter learns them by heart. */
 static void test_overfits(void **state)
 {
@@ -504,6 +564,7 @@ int main(void)
         cmocka_unit_test(test_presets),         cmocka_unit_test(test_overfits),
         cmocka_unit_test(test_budget),          cmocka_unit_test(test_models),
         cmocka_unit_test(test_one_class),       cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_start_of_biases),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

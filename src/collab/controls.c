@@ -1,9 +1,11 @@
 /* controls.c - itembias and bias (collab/controls.h).
  *
- * bias is a convex problem in U + I + 1 numbers x = (b_u..., b_i..., b_0). Newton's direction d
- * solves H d = -g, where H = diag(2, ..., 1/2, ..., 0) + sum over rows of s (1 - s) a a^T and a
- * picks the three numbers of a row; conjugate gradients need only products H v, one pass over the
- * rows each. Steps are halved until the objective falls, so it converges from anywhere.
+ * bias is a convex problem in the numbers x = (b_u..., a_i..., v_l..., b_0), v only with text.
+ * Newton's direction d solves H d = -g, where H = diag(2, ..., 1/2, ..., 2, ..., 0) + sum over rows
+ * of s (1 - s) a a^T and a row's logit is a . x; conjugate gradients need only products H d, one
+ * pass over the rows each. Rows see an item as one number, b_i = a_i + v . c_i: it is made before a
+ * pass over the rows (expand), and what they say of it is dealt out to a_i and v after it
+ * (contract). Steps are halved until the objective falls, so it converges from anywhere.
  */
 #include "collab/controls.h"
 
@@ -73,48 +75,84 @@ done:
 typedef struct problem {
     const sella_interactions *train;
     int32_t users, items;
-    size_t size;         /* users + items + 1 */
-    double *x;           /* [size] b_u, b_i, b_0 */
+    const float *c;      /* [items, L] the items' text */
+    int L;               /* 0: no text */
+    size_t size;         /* users + items + L + 1 */
+    double *x;           /* [size] b_u, a_i, v_l, b_0 */
     double *g;           /* [size] gradient */
     double *diagonal;    /* [size] of the Hessian */
     double *d, *r, *p, *hp, *trial; /* [size] Newton direction; conjugate gradients */
+    double *item_i;      /* [items] b_i, or what the rows say of it */
     double *weight;      /* [rows] s (1 - s) */
+    double *row_n;       /* [rows] a row's factor in a sum */
 } problem;
 
 static double penalty_of(const problem *q, size_t k)
 {
-    return k < (size_t)q->users ? 1.0 : k + 1 < q->size ? 0.25 : 0.0;
+    const size_t users = (size_t)q->users, items = (size_t)q->items;
+    return k < users ? 1.0 : k < users + items ? 0.25 : k + 1 < q->size ? 1.0 : 0.0;
 }
 
-/* Places of a row's user and item in x, or -1 when the row has none of the table. */
-static void row_places(const problem *q, int64_t n, int64_t *user, int64_t *item)
+/* item_i = a_i + v . c_i */
+static void expand(const problem *q, const double *x)
+{
+    const double *a = x + q->users, *v = a + q->items;
+#pragma omp parallel for schedule(static) if (q->L > 0)
+    for (int32_t i = 0; i < q->items; i++) {
+        const float *c = q->L > 0 ? q->c + (size_t)i * (size_t)q->L : NULL;
+        double sum = a[i];
+        for (int l = 0; l < q->L; l++) {
+            sum += v[l] * (double)c[l];
+        }
+        q->item_i[i] = sum;
+    }
+}
+
+/* The transpose: a_i += item_i, v += sum_i item_i c_i, in the order of i. */
+static void contract(const problem *q, double *x)
+{
+    double *a = x + q->users, *v = a + q->items;
+    for (int32_t i = 0; i < q->items; i++) {
+        const float *c = q->L > 0 ? q->c + (size_t)i * (size_t)q->L : NULL;
+        a[i] += q->item_i[i];
+        for (int l = 0; q->item_i[i] != 0 && l < q->L; l++) {
+            v[l] += q->item_i[i] * (double)c[l];
+        }
+    }
+}
+
+/* A row's user and item, or -1 when the row has none of the table. */
+static void row_places(const problem *q, int64_t n, int32_t *user, int32_t *item)
 {
     const int32_t u = q->train->user_n[n], i = q->train->item_n[n];
     *user = u >= 0 && u < q->users ? u : -1;
-    *item = i >= 0 && i < q->items ? (int64_t)q->users + i : -1;
+    *item = i >= 0 && i < q->items ? i : -1;
 }
 
-static double row_sum(const problem *q, const double *x, int64_t user, int64_t item)
+/* a . x of a row. Requires: expand(q, x). */
+static double row_sum(const problem *q, const double *x, int32_t user, int32_t item)
 {
-    return x[q->size - 1] + (user >= 0 ? x[user] : 0) + (item >= 0 ? x[item] : 0);
+    return x[q->size - 1] + (user >= 0 ? x[user] : 0) + (item >= 0 ? q->item_i[item] : 0);
 }
 
-static void row_add(const problem *q, double *x, int64_t user, int64_t item, double value)
+/* x += value a, the item's part in item_i: contract(q, x) when all rows are there. */
+static void row_add(const problem *q, double *x, int32_t user, int32_t item, double value)
 {
     x[q->size - 1] += value;
     if (user >= 0) {
         x[user] += value;
     }
     if (item >= 0) {
-        x[item] += value;
+        q->item_i[item] += value;
     }
 }
 
 static double objective(const problem *q, const double *x)
 {
     double sum = 0;
+    expand(q, x);
     for (int64_t n = 0; n < q->train->rows; n++) {
-        int64_t user, item;
+        int32_t user, item;
         row_places(q, n, &user, &item);
         const double z = row_sum(q, x, user, item);
         sum += fmax(z, 0) + log1p(exp(-fabs(z))) - (q->train->label_n[n] ? z : 0);
@@ -125,23 +163,58 @@ static double objective(const problem *q, const double *x)
     return sum;
 }
 
+/* out = sum over rows of number_n a, beside the penalties' 2 penalty_k v_k. */
+static void sum_rows(const problem *q, const double *v, const double *number_n, double *out)
+{
+    for (size_t k = 0; k < q->size; k++) {
+        out[k] = 2 * penalty_of(q, k) * v[k];
+    }
+    memset(q->item_i, 0, (size_t)q->items * sizeof *q->item_i);
+    for (int64_t n = 0; n < q->train->rows; n++) {
+        int32_t user, item;
+        row_places(q, n, &user, &item);
+        row_add(q, out, user, item, number_n[n]);
+    }
+    contract(q, out);
+}
+
+/* The Hessian's diagonal: that of v_l is sum over rows of s (1 - s) c_il^2. */
+static void diagonal(problem *q)
+{
+    double *v = q->diagonal + q->users + q->items;
+    for (size_t k = 0; k < q->size; k++) {
+        q->diagonal[k] = 2 * penalty_of(q, k);
+    }
+    memset(q->item_i, 0, (size_t)q->items * sizeof *q->item_i);
+    for (int64_t n = 0; n < q->train->rows; n++) {
+        int32_t user, item;
+        row_places(q, n, &user, &item);
+        row_add(q, q->diagonal, user, item, q->weight[n]);
+    }
+    for (int32_t i = 0; i < q->items; i++) {
+        const float *c = q->L > 0 ? q->c + (size_t)i * (size_t)q->L : NULL;
+        q->diagonal[q->users + i] += q->item_i[i];
+        for (int l = 0; l < q->L; l++) {
+            v[l] += q->item_i[i] * (double)c[l] * (double)c[l];
+        }
+    }
+}
+
 /* Gradient, curvature of every row and the Hessian's diagonal at x. Returns the gradient's largest
  * entry. */
 static double derivatives(problem *q)
 {
     double largest = 0;
-    for (size_t k = 0; k < q->size; k++) {
-        q->g[k] = 2 * penalty_of(q, k) * q->x[k];
-        q->diagonal[k] = 2 * penalty_of(q, k);
-    }
+    expand(q, q->x);
     for (int64_t n = 0; n < q->train->rows; n++) {
-        int64_t user, item;
+        int32_t user, item;
         row_places(q, n, &user, &item);
         const double s = sella_sigmoid(row_sum(q, q->x, user, item));
         q->weight[n] = s * (1 - s);
-        row_add(q, q->g, user, item, s - (q->train->label_n[n] ? 1 : 0));
-        row_add(q, q->diagonal, user, item, q->weight[n]);
+        q->row_n[n] = s - (q->train->label_n[n] ? 1 : 0);
     }
+    sum_rows(q, q->x, q->row_n, q->g);
+    diagonal(q);
     for (size_t k = 0; k < q->size; k++) {
         largest = fmax(largest, fabs(q->g[k]));
     }
@@ -150,14 +223,13 @@ static double derivatives(problem *q)
 
 static void hessian_times(const problem *q, const double *v, double *out)
 {
-    for (size_t k = 0; k < q->size; k++) {
-        out[k] = 2 * penalty_of(q, k) * v[k];
-    }
+    expand(q, v);
     for (int64_t n = 0; n < q->train->rows; n++) {
-        int64_t user, item;
+        int32_t user, item;
         row_places(q, n, &user, &item);
-        row_add(q, out, user, item, q->weight[n] * row_sum(q, v, user, item));
+        q->row_n[n] = q->weight[n] * row_sum(q, v, user, item);
     }
+    sum_rows(q, v, q->row_n, out);
 }
 
 static double dot(const double *a, const double *b, size_t size)
@@ -235,18 +307,24 @@ static sella_status solve(problem *q, sella_err *err)
 }
 
 sella_status sella_bias_fit(const sella_interactions *train, int32_t users, int32_t items,
-                            sella_param_table *table, sella_err *err)
+                            const sella_item_text *text, sella_param_table *table, sella_err *err)
 {
     sella_status status = SELLA_OK;
     int64_t positives;
-    problem q = {
-        .train = train, .users = users, .items = items, .size = (size_t)users + (size_t)items + 1};
+    const int L = text ? text->L : 0;
+    problem q = {.train = train,
+                 .users = users,
+                 .items = items,
+                 .c = text ? text->c : NULL,
+                 .L = L,
+                 .size = (size_t)users + (size_t)items + (size_t)L + 1};
     double *slab = NULL;
     SELLA_TRY(interactions_check(train, &positives, err));
     SELLA_TRY(sella_param_add(table, "user.bias", users, 0, err));
     SELLA_TRY(sella_param_add(table, "item.bias", items, 0, err));
     SELLA_TRY(sella_param_add(table, "global.bias", 1, 0, err));
-    slab = sella_alloc(8 * q.size + (size_t)train->rows, sizeof *slab, "the fit of biases", err);
+    slab = sella_alloc(8 * q.size + (size_t)items + 2 * (size_t)train->rows, sizeof *slab,
+                       "the fit of biases", err);
     if (!slab) {
         status = SELLA_MEMORY;
         goto done;
@@ -255,7 +333,9 @@ sella_status sella_bias_fit(const sella_interactions *train, int32_t users, int3
     for (size_t a = 0; a < 8; a++) {
         *arrays[a] = slab + a * q.size;
     }
-    q.weight = slab + 8 * q.size;
+    q.item_i = slab + 8 * q.size;
+    q.weight = q.item_i + items;
+    q.row_n = q.weight + train->rows;
     q.x[q.size - 1] = log_odds((double)positives / (double)train->rows);
     SELLA_TRY(solve(&q, err));
     float *user = sella_param_find(table, "user.bias")->data,
@@ -263,8 +343,9 @@ sella_status sella_bias_fit(const sella_interactions *train, int32_t users, int3
     for (int32_t u = 0; u < users; u++) {
         user[u] = (float)q.x[u];
     }
+    expand(&q, q.x);
     for (int32_t i = 0; i < items; i++) {
-        item[i] = (float)q.x[(size_t)users + (size_t)i];
+        item[i] = (float)q.item_i[i];
     }
     sella_param_find(table, "global.bias")->data[0] = (float)q.x[q.size - 1];
 done:

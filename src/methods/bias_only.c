@@ -61,7 +61,7 @@ sella_status sella_controls_train(sella_job *job, sella_err *err)
     sella_param_table_init(&table);
     SELLA_TRY(interactions_of(job, &train, &user, &item, err));
     if (with_users(stage)) {
-        SELLA_TRY(sella_bias_fit(&train, job->run->users, job->run->items, &table, err));
+        SELLA_TRY(sella_bias_fit(&train, job->run->users, job->run->items, NULL, &table, err));
     } else {
         SELLA_TRY(sella_itembias_fit(&train, job->run->items, &table, err));
     }

@@ -145,7 +145,7 @@ static sella_status start_from_bias(fit *f, sella_err *err)
     const sella_interactions rows = {f->rows, f->seen.user_n, f->seen.item_n, f->label_n};
     sella_param_table control;
     sella_param_table_init(&control);
-    SELLA_TRY(sella_bias_fit(&rows, f->c->config.users, f->c->config.items, &control, err));
+    SELLA_TRY(sella_bias_fit(&rows, f->c->config.users, f->c->config.items, NULL, &control, err));
     for (int i = 0; i < 3; i++) {
         const sella_param *from = sella_param_find(&control, names[i]);
         sella_param *to = sella_param_find(&f->c->table, names[i]);

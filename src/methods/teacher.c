@@ -24,7 +24,7 @@ sella_status sella_teacher_make(const sella_settings *settings, const sella_data
     const sella_split *train = &dataset->split[SELLA_SPLIT_TRAIN];
     const sella_interactions all = {train->rows, train->user_n, train->item_n, train->label_n};
     sella_param_table_init(&control);
-    SELLA_TRY(sella_bias_fit(&all, dataset->users, dataset->items, &control, err));
+    SELLA_TRY(sella_bias_fit(&all, dataset->users, dataset->items, NULL, &control, err));
     const float *user = sella_param_find(&control, "user.bias")->data,
                 *item = sella_param_find(&control, "item.bias")->data,
                 *global = sella_param_find(&control, "global.bias")->data;

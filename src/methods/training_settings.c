@@ -179,9 +179,9 @@ static const sella_setting training_table[] = {
     INT("stage2.epochs", "200", 0, 1000000, "epochs", "Most passes of stage 2."),
     INT("stage2.patience", "10", 0, 1000000, "epochs",
         "Epochs of stage 2 without a better valid AUC before it stops; 0: never."),
-    WORD("stage2.start", "bias", "zero|bias",
-         "Biases at the start of stage 2: zero, or those of the control `bias`, fitted to "
-         "convergence before."),
+    WORD("stage2.start", "text", "zero|bias|text",
+         "Biases at the start of stage 2: zero; those of the control `bias`, fitted to convergence "
+         "before; or the same with items' biases drawn to what their distilled vectors say."),
     YESNO("stage2.text", "yes",
           "Add to the collaborative logit what the distilled vectors of history and item have in "
           "common, times one trained number."),

@@ -149,15 +149,38 @@ static void fill_missing(float *weight, const uint8_t *distilled_i, int32_t item
     }
 }
 
+/* semantic.weight [I, L] as distilled. */
+static sella_status read_distilled(const sella_vectors *v, const char *path,
+                                   sella_param_table *stored, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    sella_param_table *const tables[] = {stored};
+    sella_param_table_init(stored);
+    SELLA_TRY(sella_param_add(stored, "semantic.weight", v->items, v->L, err));
+    SELLA_TRY(sella_param_train(&stored->param[0], false, err));
+    SELLA_TRY(sella_tensors_read(path, tables, 1, err));
+done:
+    return status;
+}
+
+sella_status sella_vectors_centred(const sella_vectors *v, const char *path, float **out,
+                                   sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    sella_param_table stored;
+    *out = NULL;
+    SELLA_TRY(read_distilled(v, path, &stored, err));
+    SELLA_TRY(centre(stored.param[0].data, v->items, v->L, out, err));
+done:
+    sella_param_table_release(&stored);
+    return status;
+}
+
 sella_status sella_vectors_distilled(sella_vectors *v, const char *path, bool fill, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_param_table stored;
-    sella_param_table *const tables[] = {&stored};
-    sella_param_table_init(&stored);
-    SELLA_TRY(sella_param_add(&stored, "semantic.weight", v->items, v->L, err));
-    SELLA_TRY(sella_param_train(&stored.param[0], false, err));
-    SELLA_TRY(sella_tensors_read(path, tables, 1, err));
+    SELLA_TRY(read_distilled(v, path, &stored, err));
     free(v->distilled_i);
     v->distilled_i = sella_alloc((size_t)v->items, 1, "distilled items", err);
     if (!v->distilled_i) {

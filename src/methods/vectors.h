@@ -54,6 +54,9 @@ sella_status sella_vectors_read(sella_vectors *v, const char *collab, const char
 
 /* The semantic table as distilled: the start of semantic.weight (fill) and of c. */
 sella_status sella_vectors_distilled(sella_vectors *v, const char *path, bool fill, sella_err *err);
+/* c of the vectors as distilled: out [I, L], the caller frees; zero rows: items without one. */
+sella_status sella_vectors_centred(const sella_vectors *v, const char *path, float **out,
+                                   sella_err *err);
 
 /* After parameters moved or were read: sella_collab_ready with the run's histories. */
 sella_status sella_vectors_ready(sella_vectors *v, const sella_run *run, sella_err *err);

@@ -359,22 +359,33 @@ void sella_stage_align_config(const sella_settings *settings, sella_align_config
         .lambda = sella_settings_real(settings, "align.lambda")};
 }
 
-/* Biases of the control `bias` as a start. */
-static sella_status start_from_bias(stage2 *s, sella_err *err)
+/* Biases of the control `bias` as a start, with text those of items shrunk towards what the
+ * distilled vectors say. These are fitted: coupled decay would draw those of items that train never
+ * shows, which have no other gradient, back to 0. */
+static sella_status start_biases(stage2 *s, bool with_text, const char *semantic, sella_err *err)
 {
     static const char *const names[] = {"user.bias", "item.bias", "global.bias"};
     sella_status status = SELLA_OK;
     const sella_split *train = &s->job->dataset->split[SELLA_SPLIT_TRAIN];
     const sella_interactions rows = {train->rows, train->user_n, train->item_n, train->label_n};
+    sella_item_text text = {.L = s->v.L};
+    float *c = NULL;
     sella_param_table control;
     sella_param_table_init(&control);
-    SELLA_TRY(sella_bias_fit(&rows, s->v.users, s->v.items, &control, err));
+    if (with_text) {
+        SELLA_TRY(sella_vectors_centred(&s->v, semantic, &c, err));
+        text.c = c;
+        sella_param_find(&s->v.collab->table, "item.bias")->decay = false;
+    }
+    SELLA_TRY(sella_bias_fit(&rows, s->v.users, s->v.items, with_text ? &text : NULL, &control,
+                             err));
     for (int i = 0; i < 3; i++) {
         const sella_param *from = sella_param_find(&control, names[i]);
         memcpy(sella_param_find(&s->v.collab->table, names[i])->data, from->data,
                from->count * sizeof(float));
     }
 done:
+    free(c);
     sella_param_table_release(&control);
     return status;
 }
@@ -401,8 +412,9 @@ static sella_status prepare(stage2 *s, sella_err *err)
         sella_settings_bool(settings, "stage1.intercept"), job->run->seed, &s->v, err));
     SELLA_TRY(sella_vectors_distilled(&s->v, semantic, true, err));
     if (sella_settings_bool(settings, "collab.bias") &&
-        sella_settings_is(settings, "stage2.start", "bias") && !s->mse && !job->init_from) {
-        SELLA_TRY(start_from_bias(s, err));
+        !sella_settings_is(settings, "stage2.start", "zero") && !s->mse && !job->init_from) {
+        SELLA_TRY(start_biases(s, sella_settings_is(settings, "stage2.start", "text"), semantic,
+                               err));
     }
     SELLA_TRY(sella_init_vectors(job, &s->v, err));
     SELLA_TRY(sella_stage_train_table(&s->v.projection.table, "proj.", s->align_weight > 0, err));
