@@ -514,33 +514,42 @@ static void test_estimate(void **state)
 {
     const sella_method *sella = sella_method_find("sella");
     sella_settings *settings = defaults();
+    const sella_estimate_ask of_all = {.method = sella,
+                                       .settings = settings,
+                                       .seed = 1,
+                                       .dataset = dataset,
+                                       .model = TINY_MODEL};
+    sella_estimate_ask of_some = of_all, of_budget = of_all;
     sella_estimate all, some, budget;
     int64_t train_rows, eval_rows;
     (void)state;
-    CHECK(sella->estimate(sella, settings, 1, dataset, TINY_MODEL, 0, 0, &all, err));
-    CHECK(sella->estimate(sella, settings, 1, dataset, TINY_MODEL, 100, 20, &some, err));
+    of_some.train_rows = 100;
+    of_some.eval_rows = 20;
+    CHECK(sella->estimate(&of_all, &all, err));
+    CHECK(sella->estimate(&of_some, &some, err));
     assert_int_equal(all.rows, 400);
     assert_int_equal(some.rows, 100);
     assert_true(some.tokens < all.tokens && some.tokens > 0);
     assert_true(all.bytes > 0 && all.trainable > 0 && all.frozen > 0);
     // a budget of just what 100 rows take gives about so many, and never fewer than 64
     double rate = 1e9, seconds = sella_estimate_seconds(&some, rate);
-    CHECK(sella_budget_rows(sella, settings, 1, dataset, TINY_MODEL, seconds, rate, &train_rows,
-                            &eval_rows, err));
+    CHECK(sella_budget_rows(&of_all, seconds, rate, &train_rows, &eval_rows, err));
     assert_true(train_rows >= 64 && train_rows < 160);
-    CHECK(sella->estimate(sella, settings, 1, dataset, TINY_MODEL, train_rows, eval_rows, &budget,
-                          err));
-    CHECK(sella_budget_rows(sella, settings, 1, dataset, TINY_MODEL, 1e9, rate, &train_rows,
-                            &eval_rows, err));
+    assert_int_equal(eval_rows, train_rows / 4 + 1);
+    of_budget.train_rows = train_rows;
+    of_budget.eval_rows = eval_rows;
+    CHECK(sella->estimate(&of_budget, &budget, err));
+    assert_true(sella_estimate_seconds(&budget, rate) <= seconds);
+    CHECK(sella_budget_rows(&of_some, 1e9, rate, &train_rows, &eval_rows, err));
     assert_int_equal(train_rows, 0);
-    CHECK(sella_budget_rows(sella, settings, 1, dataset, TINY_MODEL, 0.001, rate, &train_rows,
-                            &eval_rows, err));
+    assert_int_equal(eval_rows, 0);
+    CHECK(sella_budget_rows(&of_all, 0.001, rate, &train_rows, &eval_rows, err));
     assert_int_equal(train_rows, 64);
     // what --from saves is part of it; scoring valid on the way is
     assert_true(some.stage1_tokens > 0 && some.stage1_tokens < some.tokens &&
                 some.stage1_flops < some.model_flops);
     CHECK(sella_settings_assign(settings, "stage3.evaluate=1", "test", err));
-    CHECK(sella->estimate(sella, settings, 1, dataset, TINY_MODEL, 100, 20, &budget, err));
+    CHECK(sella->estimate(&of_some, &budget, err));
     assert_true(budget.tokens > some.tokens && budget.stage1_tokens == some.stage1_tokens);
     sella_settings_free(settings);
 }

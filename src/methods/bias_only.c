@@ -175,26 +175,19 @@ done:
     return status;
 }
 
-sella_status sella_controls_estimate(const sella_method *method, const sella_settings *settings,
-                                     uint64_t seed, const sella_dataset *dataset, const char *model,
-                                     int64_t train_rows, int64_t eval_rows, sella_estimate *out,
+sella_status sella_controls_estimate(const sella_estimate_ask *ask, sella_estimate *out,
                                      sella_err *err)
 {
-    const bool users = with_users(method->name);
-    (void)settings; // all rows, no settings, no language model
-    (void)seed;
-    (void)model;
-    (void)train_rows;
-    (void)eval_rows;
+    const sella_dataset *dataset = ask->dataset;
+    const bool users = with_users(ask->method->name);
     (void)err;
     const size_t rows = (size_t)dataset->split[SELLA_SPLIT_TRAIN].rows,
                  items = (size_t)dataset->items;
     const size_t trainable = items + 1 + (users ? (size_t)dataset->train_users : 0);
     out->rows = (int64_t)rows;
     out->trainable = (int64_t)trainable;
-    out->other_flops = users ? 200.0 * 10.0 * (double)rows
-                             /* some ten Newton steps of some twenty products each */
-                             : 4.0 * (double)rows;
+    /* with users: some ten Newton steps of some twenty products each */
+    out->other_flops = users ? 200.0 * 10.0 * (double)rows : 4.0 * (double)rows;
     out->bytes = rows * (sizeof(sella_query) + 2 * sizeof(int32_t) + sizeof(double)) +
                  trainable * 10 * sizeof(double);
     return SELLA_OK;

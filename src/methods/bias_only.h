@@ -14,9 +14,7 @@
 sella_status sella_controls_train(sella_job *job, sella_err *err);
 sella_status sella_controls_open(const sella_run *run, sella_backbone *backbone, sella_scorer **out,
                                  sella_err *err);
-sella_status sella_controls_estimate(const sella_method *method, const sella_settings *settings,
-                                     uint64_t seed, const sella_dataset *dataset, const char *model,
-                                     int64_t train_rows, int64_t eval_rows, sella_estimate *out,
+sella_status sella_controls_estimate(const sella_estimate_ask *ask, sella_estimate *out,
                                      sella_err *err);
 
 #endif

@@ -348,13 +348,14 @@ done:
 }
 
 /* Codes that are not learnt yet: drawn ones have the same lengths. */
-static sella_status drawn_codes(const sella_settings *settings, uint64_t seed,
-                                const sella_dataset *dataset, sella_codes *out, sella_err *err)
+static sella_status drawn_codes(const sella_estimate_ask *ask, sella_codes *out, sella_err *err)
 {
+    const sella_settings *settings = ask->settings;
+    const sella_dataset *dataset = ask->dataset;
     const int width = (int)sella_settings_int(settings, "collab.width");
     const size_t users = ((size_t)dataset->train_users + 1) * (size_t)width,
                  all = users + ((size_t)dataset->items + 1) * (size_t)width;
-    const sella_rng rng = {.seed = seed, .stream = SELLA_STREAM_ANNEAL};
+    const sella_rng rng = {.seed = ask->seed, .stream = SELLA_STREAM_ANNEAL};
     uint8_t *bit = sella_alloc(all, 1, "codes", err);
     if (!bit) {
         return SELLA_MEMORY;
@@ -368,32 +369,24 @@ static sella_status drawn_codes(const sella_settings *settings, uint64_t seed,
     return status;
 }
 
-static sella_status binllm_estimate(const sella_method *method, const sella_settings *settings,
-                                    uint64_t seed, const sella_dataset *dataset, const char *model,
-                                    int64_t train_rows, int64_t eval_rows, sella_estimate *out,
+static sella_status binllm_estimate(const sella_estimate_ask *ask, sella_estimate *out,
                                     sella_err *err)
 {
-    (void)method;
     sella_status status = SELLA_OK;
+    const sella_dataset *dataset = ask->dataset;
     sella_codes codes = {0};
     const double rows = (double)dataset->split[SELLA_SPLIT_TRAIN].rows,
-                 C = (double)sella_settings_int(settings, "collab.width"),
-                 epochs = (double)sella_settings_int(settings, "collab.epochs"),
-                 batch = (double)sella_settings_int(settings, "collab.batch");
+                 C = (double)sella_settings_int(ask->settings, "collab.width"),
+                 epochs = (double)sella_settings_int(ask->settings, "collab.epochs"),
+                 batch = (double)sella_settings_int(ask->settings, "collab.batch");
     const double steps = epochs * (double)(int64_t)((rows + batch - 1) / batch),
                  values = ((double)dataset->train_users + dataset->items) * C + 2 * C * (C + 1);
     const sella_stage_plan plan = {
         .tokens = 1, .refs = SELLA_REFS_USER, .codes = &codes, .adapter = true};
-    const sella_stages_ask ask = {.settings = settings,
-                                  .seed = seed,
-                                  .dataset = dataset,
-                                  .model = model,
-                                  .train_rows = train_rows,
-                                  .eval_rows = eval_rows,
-                                  .stage1 = sella_features_stage1(settings, true),
-                                  .features = &plan};
-    SELLA_TRY(drawn_codes(settings, seed, dataset, &codes, err));
-    SELLA_TRY(sella_stages_estimate(&ask, out, err));
+    const sella_stage_choice stages = {.stage1 = sella_features_stage1(ask->settings, true),
+                                       .features = &plan};
+    SELLA_TRY(drawn_codes(ask, &codes, err));
+    SELLA_TRY(sella_stages_estimate(ask, &stages, out, err));
     out->steps += (int64_t)steps;
     out->trainable += (int64_t)values;
     out->other_flops += epochs * rows * (12 * C * C + 40 * C) + steps * 12 * values;

@@ -692,17 +692,10 @@ sella_status sella_collab_method_check(const sella_method *method, const sella_s
     return sella_collab_fit_check(settings, method->name, dataset, err);
 }
 
-sella_status sella_collab_method_estimate(const sella_method *method,
-                                          const sella_settings *settings, uint64_t seed,
-                                          const sella_dataset *dataset, const char *model,
-                                          int64_t train_rows, int64_t eval_rows,
-                                          sella_estimate *out, sella_err *err)
+sella_status sella_collab_method_estimate(const sella_estimate_ask *ask, sella_estimate *out,
+                                          sella_err *err)
 {
-    (void)seed; // samples and the language model are not its
-    (void)model;
-    (void)train_rows;
-    (void)eval_rows;
-    return sella_collab_fit_estimate(settings, method->name, dataset, out, err);
+    return sella_collab_fit_estimate(ask->settings, ask->method->name, ask->dataset, out, err);
 }
 
 sella_status sella_collab_method_train(sella_job *job, sella_err *err)

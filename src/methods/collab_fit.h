@@ -51,11 +51,8 @@ sella_status sella_collab_fit_open(const sella_run *run, const char *name, sella
 /* The four functions of a method that is a collaborative model of its name. */
 sella_status sella_collab_method_check(const sella_method *method, const sella_settings *settings,
                                        const sella_dataset *dataset, sella_err *err);
-sella_status sella_collab_method_estimate(const sella_method *method,
-                                          const sella_settings *settings, uint64_t seed,
-                                          const sella_dataset *dataset, const char *model,
-                                          int64_t train_rows, int64_t eval_rows,
-                                          sella_estimate *out, sella_err *err);
+sella_status sella_collab_method_estimate(const sella_estimate_ask *ask, sella_estimate *out,
+                                          sella_err *err);
 sella_status sella_collab_method_train(sella_job *job, sella_err *err);
 sella_status sella_collab_method_open(const sella_run *run, sella_backbone *backbone,
                                       sella_scorer **out, sella_err *err);

@@ -279,36 +279,26 @@ static sella_status collm_check(const sella_method *method, const sella_settings
     return status == SELLA_OK ? sella_features_check(method, settings, dataset, err) : status;
 }
 
-static sella_status collm_estimate(const sella_method *method, const sella_settings *settings,
-                                   uint64_t seed, const sella_dataset *dataset, const char *model,
-                                   int64_t train_rows, int64_t eval_rows, sella_estimate *out,
+static sella_status collm_estimate(const sella_estimate_ask *ask, sella_estimate *out,
                                    sella_err *err)
 {
-    (void)method;
     sella_status status = SELLA_OK;
     sella_estimate collab = {0};
     sella_backbone_config shape;
     sella_backbone_need need;
-    const char *name = sella_settings_text(settings, "collab.model");
-    const int64_t C = sella_settings_int(settings, "collab.width");
+    const char *name = sella_settings_text(ask->settings, "collab.model");
+    const int64_t C = sella_settings_int(ask->settings, "collab.width");
     sella_collab_config config;
-    sella_collab_config_of(settings, dataset->train_users, dataset->items, &config);
+    sella_collab_config_of(ask->settings, ask->dataset->train_users, ask->dataset->items, &config);
     const sella_stage_plan plan = {
         .slots = 1u << SELLA_SLOT_USER | 1u << SELLA_SLOT_ITEM,
         .tokens = 1,
         .refs = sella_collab_refs(sella_collab_find(name), &config),
         .soft = true};
-    const sella_stages_ask ask = {.settings = settings,
-                                  .seed = seed,
-                                  .dataset = dataset,
-                                  .model = model,
-                                  .train_rows = train_rows,
-                                  .eval_rows = eval_rows,
-                                  .stage1 = true,
-                                  .features = &plan};
-    SELLA_TRY(sella_backbone_probe(model, &shape, &need, err));
-    SELLA_TRY(sella_stages_estimate(&ask, out, err));
-    SELLA_TRY(sella_collab_fit_estimate(settings, name, dataset, &collab, err));
+    const sella_stage_choice stages = {.stage1 = true, .features = &plan};
+    SELLA_TRY(sella_backbone_probe(ask->model, &shape, &need, err));
+    SELLA_TRY(sella_stages_estimate(ask, &stages, out, err));
+    SELLA_TRY(sella_collab_fit_estimate(ask->settings, name, ask->dataset, &collab, err));
     const int64_t projection = HIDDEN_TIMES * C * (C + shape.C + 1) + shape.C;
     out->steps += collab.steps;
     out->trainable += collab.trainable + projection;

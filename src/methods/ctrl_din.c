@@ -339,26 +339,18 @@ static sella_status ctrl_check(const sella_method *method, const sella_settings 
     return sella_collab_fit_check(settings, "din", dataset, err);
 }
 
-static sella_status ctrl_estimate(const sella_method *method, const sella_settings *settings,
-                                  uint64_t seed, const sella_dataset *dataset, const char *model,
-                                  int64_t train_rows, int64_t eval_rows, sella_estimate *out,
+static sella_status ctrl_estimate(const sella_estimate_ask *ask, sella_estimate *out,
                                   sella_err *err)
 {
-    (void)method;
     sella_status status = SELLA_OK;
+    const sella_settings *settings = ask->settings;
     sella_estimate text, fit = {0};
     sella_collab_config config;
     sella_collab_cost cost = {0};
-    const sella_stages_ask ask = {.settings = settings,
-                                  .seed = seed,
-                                  .dataset = dataset,
-                                  .model = model,
-                                  .train_rows = train_rows,
-                                  .eval_rows = eval_rows,
-                                  .text = true};
-    SELLA_TRY(sella_stages_estimate(&ask, &text, err));
-    SELLA_TRY(sella_collab_fit_estimate(settings, "din", dataset, &fit, err));
-    sella_collab_config_of(settings, dataset->train_users, dataset->items, &config);
+    const sella_stage_choice stages = {.text = true};
+    SELLA_TRY(sella_stages_estimate(ask, &stages, &text, err));
+    SELLA_TRY(sella_collab_fit_estimate(settings, "din", ask->dataset, &fit, err));
+    sella_collab_config_of(settings, ask->dataset->train_users, ask->dataset->items, &config);
     sella_collab_cost_of("din", &config, &cost);
     const double epochs = (double)sella_settings_int(settings, "ctrl.epochs"),
                  rows = (double)text.rows, W = (double)sella_settings_int(settings, "ctrl.width");

@@ -8,7 +8,6 @@
 
 #include "base/arena.h"
 #include "base/rng.h"
-#include "base/text.h"
 #include "kernels/gemm.h"
 
 // Share of the measured product rate that work reaches, everything else (attention, norms,
@@ -106,47 +105,49 @@ double sella_token_flops(const sella_backbone_config *shape)
     return 2.0 * shape->layers * (C * (2 * q + 2 * kv) + 3.0 * C * shape->F);
 }
 
-static sella_status seconds_of(const sella_method *method, const sella_settings *settings,
-                               uint64_t seed, const sella_dataset *dataset, const char *model,
-                               double rate, int64_t train_rows, int64_t eval_rows, double *seconds,
+static sella_status seconds_of(const sella_estimate_ask *ask, double rate, double *seconds,
                                sella_err *err)
 {
     sella_estimate estimate = {0};
-    sella_status status = method->estimate(method, settings, seed, dataset, model, train_rows,
-                                           eval_rows, &estimate, err);
+    const sella_status status = ask->method->estimate(ask, &estimate, err);
     *seconds = sella_estimate_seconds(&estimate, rate);
     return status;
 }
 
-sella_status sella_budget_rows(const sella_method *method, const sella_settings *settings,
-                               uint64_t seed, const sella_dataset *dataset, const char *model,
-                               double seconds, double rate, int64_t *train_rows, int64_t *eval_rows,
-                               sella_err *err)
+/* The valid sample is a quarter of the train sample: enough to see an AUC by. */
+static void take_rows(sella_estimate_ask *ask, int64_t rows)
+{
+    const int64_t valid = ask->dataset->split[SELLA_SPLIT_VALID].rows;
+    ask->train_rows = rows;
+    ask->eval_rows = rows / 4 + 1 < valid ? rows / 4 + 1 : valid;
+}
+
+sella_status sella_budget_rows(const sella_estimate_ask *ask, double seconds, double rate,
+                               int64_t *train_rows, int64_t *eval_rows, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    int64_t train_all = dataset->split[SELLA_SPLIT_TRAIN].rows,
-            valid_all = dataset->split[SELLA_SPLIT_VALID].rows;
-    int64_t low = train_all < 64 ? train_all : 64, high = train_all, valid;
+    sella_estimate_ask tried = *ask;
+    const int64_t all = ask->dataset->split[SELLA_SPLIT_TRAIN].rows;
+    int64_t low = all < 64 ? all : 64, high = all;
     double taken;
-    *train_rows = *eval_rows = 0;
-    SELLA_TRY(seconds_of(method, settings, seed, dataset, model, rate, 0, 0, &taken, err));
+    tried.train_rows = tried.eval_rows = 0;
+    SELLA_TRY(seconds_of(&tried, rate, &taken, err));
     if (taken <= seconds) {
         goto done; // everything fits
     }
-    /* the valid sample is a quarter of the train sample: enough to see an AUC by */
     while (high - low > 32 + low / 16) {
-        int64_t middle = low + (high - low) / 2;
-        valid = middle / 4 + 1 < valid_all ? middle / 4 + 1 : valid_all;
-        SELLA_TRY(
-            seconds_of(method, settings, seed, dataset, model, rate, middle, valid, &taken, err));
+        const int64_t middle = low + (high - low) / 2;
+        take_rows(&tried, middle);
+        SELLA_TRY(seconds_of(&tried, rate, &taken, err));
         if (taken <= seconds) {
             low = middle;
         } else {
             high = middle;
         }
     }
-    *train_rows = low;
-    *eval_rows = low / 4 + 1 < valid_all ? low / 4 + 1 : valid_all;
+    take_rows(&tried, low);
 done:
+    *train_rows = tried.train_rows;
+    *eval_rows = tried.eval_rows;
     return status;
 }

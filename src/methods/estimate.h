@@ -45,10 +45,8 @@ double sella_estimate_seconds(const sella_estimate *estimate, double rate);
 double sella_token_flops(const sella_backbone_config *shape);
 
 /* Largest row counts (train and valid) that take at most `seconds` at `rate`; never below a
- * smallest sample that can still train (64 rows, or all when fewer). */
-sella_status sella_budget_rows(const sella_method *method, const sella_settings *settings,
-                               uint64_t seed, const sella_dataset *dataset, const char *model,
-                               double seconds, double rate, int64_t *train_rows, int64_t *eval_rows,
-                               sella_err *err);
+ * smallest sample that can still train (64 rows, or all when fewer). Those of ask are not read. */
+sella_status sella_budget_rows(const sella_estimate_ask *ask, double seconds, double rate,
+                               int64_t *train_rows, int64_t *eval_rows, sella_err *err);
 
 #endif

@@ -48,6 +48,17 @@ typedef struct sella_estimate {
 } sella_estimate;
 
 typedef struct sella_method sella_method;
+
+/* What an estimate is asked about. All borrowed. */
+typedef struct sella_estimate_ask {
+    const sella_method *method; /* one function may serve several */
+    const sella_settings *settings;
+    uint64_t seed;
+    const sella_dataset *dataset;
+    const char *model;             /* path of the backbone; NULL when the method needs none */
+    int64_t train_rows, eval_rows; /* of the samples; 0: all */
+} sella_estimate_ask;
+
 struct sella_method {
     const char *name;
     const char *help;     /* one line for `sella help train` */
@@ -68,12 +79,8 @@ struct sella_method {
     /* Refuse settings that contradict each other before anything starts. NULL: nothing to check. */
     sella_status (*check)(const sella_method *method, const sella_settings *settings,
                           const sella_dataset *dataset, sella_err *err);
-    /* Fill out for these settings and sample sizes (0: all), reading headers and titles only
-     * (model: path of the backbone or NULL). NULL: only rows are told. */
-    sella_status (*estimate)(const sella_method *method, const sella_settings *settings,
-                             uint64_t seed, const sella_dataset *dataset, const char *model,
-                             int64_t train_rows, int64_t eval_rows, sella_estimate *out,
-                             sella_err *err);
+    /* Fill out, reading headers and titles only. NULL: only rows are told. */
+    sella_status (*estimate)(const sella_estimate_ask *ask, sella_estimate *out, sella_err *err);
     /* Train all stages that are not done. Each stage is skipped when complete and resumes
      * exactly. */
     sella_status (*train)(sella_job *job, sella_err *err);

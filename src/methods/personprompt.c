@@ -195,27 +195,17 @@ static sella_status personprompt_open(const sella_run *run, sella_backbone *back
     return status == SELLA_OK ? sella_features_open(run, backbone, &features, out, err) : status;
 }
 
-static sella_status personprompt_estimate(const sella_method *method,
-                                          const sella_settings *settings, uint64_t seed,
-                                          const sella_dataset *dataset, const char *model,
-                                          int64_t train_rows, int64_t eval_rows,
-                                          sella_estimate *out, sella_err *err)
+static sella_status personprompt_estimate(const sella_estimate_ask *ask, sella_estimate *out,
+                                          sella_err *err)
 {
-    (void)method;
+    const int64_t vectors = (int64_t)ask->dataset->train_users + ask->dataset->items;
     const sella_stage_plan plan = {.slots = 1u << SELLA_SLOT_USER | 1u << SELLA_SLOT_ITEM,
                                    .tokens = 1,
                                    .refs = SELLA_REFS_USER,
                                    .soft = true,
-                                   .width_rows = (int64_t)dataset->train_users + dataset->items};
-    const sella_stages_ask ask = {.settings = settings,
-                                  .seed = seed,
-                                  .dataset = dataset,
-                                  .model = model,
-                                  .train_rows = train_rows,
-                                  .eval_rows = eval_rows,
-                                  .stage1 = true,
-                                  .features = &plan};
-    return sella_stages_estimate(&ask, out, err);
+                                   .width_rows = vectors};
+    const sella_stage_choice stages = {.stage1 = true, .features = &plan};
+    return sella_stages_estimate(ask, &stages, out, err);
 }
 
 static const char *const paper[] = {SELLA_PAPER_STAGE1, "stage3.lr=1e-2",

@@ -99,28 +99,19 @@ static sella_status prompt4nr_open(const sella_run *run, sella_backbone *backbon
     return status == SELLA_OK ? sella_features_open(run, backbone, &features, out, err) : status;
 }
 
-static sella_status prompt4nr_estimate(const sella_method *method, const sella_settings *settings,
-                                       uint64_t seed, const sella_dataset *dataset,
-                                       const char *model, int64_t train_rows, int64_t eval_rows,
-                                       sella_estimate *out, sella_err *err)
+static sella_status prompt4nr_estimate(const sella_estimate_ask *ask, sella_estimate *out,
+                                       sella_err *err)
 {
-    (void)method;
-    const int64_t tokens = sella_settings_int(settings, "soft.tokens");
+    const int64_t tokens = sella_settings_int(ask->settings, "soft.tokens");
     const sella_stage_plan plan = {.slots = 1u << SELLA_SLOT_USER | 1u << SELLA_SLOT_ITEM,
                                    .tokens = (int)tokens,
                                    .refs = SELLA_REFS_SHARED,
                                    .adapter = true,
                                    .soft = true,
                                    .width_rows = 2 * tokens};
-    const sella_stages_ask ask = {.settings = settings,
-                                  .seed = seed,
-                                  .dataset = dataset,
-                                  .model = model,
-                                  .train_rows = train_rows,
-                                  .eval_rows = eval_rows,
-                                  .stage1 = sella_features_stage1(settings, true),
-                                  .features = &plan};
-    return sella_stages_estimate(&ask, out, err);
+    const sella_stage_choice stages = {.stage1 = sella_features_stage1(ask->settings, true),
+                                       .features = &plan};
+    return sella_stages_estimate(ask, &stages, out, err);
 }
 
 static const char *const paper[] = {SELLA_PAPER_STAGE1,

@@ -221,15 +221,23 @@ static sella_status rate_of(const training *t, double *rate, sella_err *err)
     return sella_rate(t->rates, C, n, tokens < 1024 ? tokens : 1024, rate, err);
 }
 
+static sella_estimate_ask ask_of(const training *t, int64_t train_rows, int64_t eval_rows)
+{
+    return (sella_estimate_ask){.method = t->method,
+                                .settings = t->settings,
+                                .seed = t->options->seed,
+                                .dataset = t->dataset,
+                                .model = t->method->needs_model ? t->options->model : NULL,
+                                .train_rows = train_rows,
+                                .eval_rows = eval_rows};
+}
+
 static sella_status estimate_of(const training *t, int64_t train_rows, int64_t eval_rows,
                                 sella_estimate *out, sella_err *err)
 {
+    const sella_estimate_ask ask = ask_of(t, train_rows, eval_rows);
     *out = (sella_estimate){.rows = t->dataset->split[SELLA_SPLIT_TRAIN].rows};
-    return t->method->estimate
-               ? t->method->estimate(t->method, t->settings, t->options->seed, t->dataset,
-                                     t->method->needs_model ? t->options->model : NULL, train_rows,
-                                     eval_rows, out, err)
-               : SELLA_OK;
+    return t->method->estimate ? t->method->estimate(&ask, out, err) : SELLA_OK;
 }
 
 /* AUTO becomes what fits; returns the peak memory with these weights. */
@@ -256,11 +264,10 @@ static sella_status sample_sizes(const training *t, int64_t *train_rows, int64_t
     *train_rows = sella_settings_int(t->settings, "train.rows");
     *eval_rows = sella_settings_int(t->settings, "eval.rows");
     if (minutes > 0 && t->method->estimate && t->method->needs_model) {
+        const sella_estimate_ask ask = ask_of(t, 0, 0);
         int64_t train_fit, eval_fit;
         SELLA_TRY(rate_of(t, &rate, err));
-        SELLA_TRY(sella_budget_rows(t->method, t->settings, t->options->seed, t->dataset,
-                                    t->options->model, minutes * 60, rate, &train_fit, &eval_fit,
-                                    err));
+        SELLA_TRY(sella_budget_rows(&ask, minutes * 60, rate, &train_fit, &eval_fit, err));
         *train_rows = *train_rows > 0 && (train_fit == 0 || *train_rows < train_fit) ? *train_rows
                                                                                      : train_fit;
         *eval_rows =

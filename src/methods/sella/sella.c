@@ -150,33 +150,23 @@ static sella_status sella_method_check(const sella_method *method, const sella_s
     return status == SELLA_OK ? sella_lm_lora_config(settings, &config, err) : status;
 }
 
-static sella_status sella_method_estimate(const sella_method *method,
-                                          const sella_settings *settings, uint64_t seed,
-                                          const sella_dataset *dataset, const char *model,
-                                          int64_t train_rows, int64_t eval_rows,
-                                          sella_estimate *out, sella_err *err)
+static sella_status sella_method_estimate(const sella_estimate_ask *ask, sella_estimate *out,
+                                          sella_err *err)
 {
-    (void)method;
     sella_collab_config config;
-    sella_collab_config_of(settings, dataset->train_users, dataset->items, &config);
-    const sella_collab_ops *ops = sella_collab_find(sella_settings_text(settings, "collab.model"));
-    const sella_stage_plan stage3 = {
-        .slots = sella_ablation_slots(settings),
-        .tokens = 1,
-        .refs = sella_collab_refs(ops, &config),
-        .soft = true};
-    const sella_stages_ask ask = {
-        .settings = settings,
-        .seed = seed,
-        .dataset = dataset,
-        .model = model,
-        .train_rows = train_rows,
-        .eval_rows = eval_rows,
+    sella_collab_config_of(ask->settings, ask->dataset->train_users, ask->dataset->items, &config);
+    const sella_collab_ops *ops =
+        sella_collab_find(sella_settings_text(ask->settings, "collab.model"));
+    const sella_stage_plan stage3 = {.slots = sella_ablation_slots(ask->settings),
+                                     .tokens = 1,
+                                     .refs = sella_collab_refs(ops, &config),
+                                     .soft = true};
+    const sella_stage_choice stages = {
         .stage1 = true,
         .distil = true,
         .align = true,
-        .features = sella_settings_is(settings, "score", "model") ? &stage3 : NULL};
-    return sella_stages_estimate(&ask, out, err);
+        .features = sella_settings_is(ask->settings, "score", "model") ? &stage3 : NULL};
+    return sella_stages_estimate(ask, &stages, out, err);
 }
 
 static bool sella_method_scores_with_model(const sella_settings *settings)

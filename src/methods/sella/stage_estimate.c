@@ -15,7 +15,8 @@
 #include "methods/sella/stages.h"
 
 typedef struct figures {
-    const sella_stages_ask *ask;
+    const sella_estimate_ask *ask;
+    const sella_stage_choice *stages;
     sella_estimate *out;
     sella_backbone_config shape;
     sella_lora_config lora;
@@ -140,7 +141,7 @@ static sella_status title_stage(figures *f, sella_err *err)
 static sella_status feature_stage(figures *f, sella_err *err)
 {
     const sella_settings *settings = f->ask->settings;
-    const sella_stage_plan *features = f->ask->features;
+    const sella_stage_plan *features = f->stages->features;
     const int64_t most = sella_settings_int(settings, "stage3.steps"),
                   vectors = features->width_rows * f->shape.C;
     const sella_corpus_options options =
@@ -167,23 +168,24 @@ static sella_status feature_stage(figures *f, sella_err *err)
 static sella_status language_stages(figures *f, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    const sella_stages_ask *ask = f->ask;
+    const sella_estimate_ask *ask = f->ask;
+    const sella_stage_choice *stages = f->stages;
     const sella_settings *settings = ask->settings;
     int64_t rows, tokens, steps;
-    SELLA_TRY(ask->stage1 ? title_stage(f, err) : SELLA_OK);
-    SELLA_TRY(ask->features ? feature_stage(f, err) : SELLA_OK);
-    if (ask->stage1 || (ask->features && ask->features->adapter)) {
+    SELLA_TRY(stages->stage1 ? title_stage(f, err) : SELLA_OK);
+    SELLA_TRY(stages->features ? feature_stage(f, err) : SELLA_OK);
+    if (stages->stage1 || (stages->features && stages->features->adapter)) {
         f->out->trainable += adapter_parameters(f);
     }
-    if (ask->stage1 || ask->features) {
+    if (stages->stage1 || stages->features) {
         f->out->trainable += sella_settings_bool(settings, "stage1.intercept");
     }
     const sella_corpus_options options = {
         .budget = (int)sella_settings_int(settings, "eval.tokens"),
         .share = true,
-        .refs = ask->features ? ask->features->refs : SELLA_REFS_USER,
+        .refs = stages->features ? stages->features->refs : SELLA_REFS_USER,
         .batch = 1};
-    if (ask->text) {
+    if (stages->text) {
         SELLA_TRY(plan(f, SELLA_SPLIT_TRAIN, ask->train_rows, NULL, &options, &rows, &tokens,
                        &steps, err));
         f->out->rows = rows;
@@ -192,9 +194,9 @@ static sella_status language_stages(figures *f, sella_err *err)
         f->out->bytes += (size_t)rows * (size_t)f->shape.C * 2 * sizeof(float);
         pass_of(f, options.budget, false, false);
     }
-    const bool valid = !ask->text && ask->dataset->split[SELLA_SPLIT_VALID].rows > 0;
+    const bool valid = !stages->text && ask->dataset->split[SELLA_SPLIT_VALID].rows > 0;
     if (valid && sella_settings_is(settings, "score", "model")) {
-        SELLA_TRY(plan(f, SELLA_SPLIT_VALID, ask->eval_rows, ask->features, &options, &rows,
+        SELLA_TRY(plan(f, SELLA_SPLIT_VALID, ask->eval_rows, stages->features, &options, &rows,
                        &tokens, &steps, err));
         f->out->tokens += tokens;
         f->out->model_flops += f->token_flops * (double)tokens;
@@ -207,7 +209,7 @@ done:
 static sella_status distillation(figures *f, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    const sella_stages_ask *ask = f->ask;
+    const sella_estimate_ask *ask = f->ask;
     const sella_dataset *dataset = ask->dataset;
     sella_lm lm = {0};
     sella_rows rows;
@@ -239,7 +241,7 @@ done:
 /* Tables, projections and their training. */
 static void alignment(figures *f)
 {
-    const sella_stages_ask *ask = f->ask;
+    const sella_estimate_ask *ask = f->ask;
     const sella_settings *settings = ask->settings;
     const double I = ask->dataset->items,
                  C = (double)sella_settings_int(settings, "collab.width"), L = f->shape.C;
@@ -271,20 +273,19 @@ static void alignment(figures *f)
         sella_settings_bool(settings, "stage2.text") ? (size_t)(I * L * (double)sizeof(float)) : 0;
 }
 
-sella_status sella_stages_estimate(const sella_stages_ask *ask, sella_estimate *out, sella_err *err)
+sella_status sella_stages_estimate(const sella_estimate_ask *ask, const sella_stage_choice *stages,
+                                   sella_estimate *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    figures f = {.ask = ask, .out = out};
+    figures f = {.ask = ask, .stages = stages, .out = out};
     *out = (sella_estimate){0};
     SELLA_TRY(sella_backbone_probe(ask->model, &f.shape, &out->weights, err));
     SELLA_TRY(sella_lm_tokenizer(ask->model, &f.tokenizer, err));
     SELLA_TRY(sella_lm_lora_config(ask->settings, &f.lora, err));
     f.token_flops = sella_token_flops(&f.shape);
     SELLA_TRY(language_stages(&f, err));
-    if (ask->distil) {
-        SELLA_TRY(distillation(&f, err));
-    }
-    if (ask->align) {
+    SELLA_TRY(stages->distil ? distillation(&f, err) : SELLA_OK);
+    if (stages->align) {
         alignment(&f);
     }
     out->frozen = (int64_t)(f.token_flops / 2) +
@@ -296,17 +297,9 @@ done:
     return status;
 }
 
-sella_status sella_titles_estimate(const sella_method *method, const sella_settings *settings,
-                                   uint64_t seed, const sella_dataset *dataset, const char *model,
-                                   int64_t train_rows, int64_t eval_rows, sella_estimate *out,
+sella_status sella_titles_estimate(const sella_estimate_ask *ask, sella_estimate *out,
                                    sella_err *err)
 {
-    const sella_stages_ask ask = {.settings = settings,
-                                  .seed = seed,
-                                  .dataset = dataset,
-                                  .model = model,
-                                  .train_rows = train_rows,
-                                  .eval_rows = eval_rows,
-                                  .stage1 = !method->untrained};
-    return sella_stages_estimate(&ask, out, err);
+    const sella_stage_choice stages = {.stage1 = !ask->method->untrained};
+    return sella_stages_estimate(ask, &stages, out, err);
 }

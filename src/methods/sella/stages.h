@@ -76,24 +76,18 @@ typedef struct sella_stage_plan {
     int64_t width_rows;
 } sella_stage_plan;
 
-/* What the stages will take. stages that are not asked for are left out. */
-typedef struct sella_stages_ask {
-    const sella_settings *settings;
-    uint64_t seed;
-    const sella_dataset *dataset;
-    const char *model;
-    int64_t train_rows, eval_rows; /* 0: all */
+/* The stages through the language model that a method has; scoring valid is added to them. */
+typedef struct sella_stage_choice {
     bool stage1, distil, align;
     /* the prompts of train once, as text vectors; valid is scored without the language model */
     bool text;
     const sella_stage_plan *features; /* NULL: no such stage */
-} sella_stages_ask;
-sella_status sella_stages_estimate(const sella_stages_ask *ask, sella_estimate *out,
-                                   sella_err *err);
+} sella_stage_choice;
+/* What the stages chosen will take: out is set, not added to. */
+sella_status sella_stages_estimate(const sella_estimate_ask *ask, const sella_stage_choice *stages,
+                                   sella_estimate *out, sella_err *err);
 /* sella_method.estimate of prompts of titles alone: stage 1, or scoring when nothing is trained. */
-sella_status sella_titles_estimate(const sella_method *method, const sella_settings *settings,
-                                   uint64_t seed, const sella_dataset *dataset, const char *model,
-                                   int64_t train_rows, int64_t eval_rows, sella_estimate *out,
+sella_status sella_titles_estimate(const sella_estimate_ask *ask, sella_estimate *out,
                                    sella_err *err);
 
 /* Items that the distillation covers: wanted_i [I] 1 or 0. *count how many. */
