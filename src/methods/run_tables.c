@@ -63,114 +63,155 @@ static int compare_positive(const void *a, const void *b)
     return (x->place > y->place) - (x->place < y->place);
 }
 
+/* The histories of train users (U; I items) on their way to the files. */
+typedef struct histories {
+    const int32_t **longest_u; // [U] longest recorded history, borrowed from the data set
+    int32_t *count_u;          // [U] its entries
+    positive *list;            // [positives] sorted
+    size_t positives;
+    int32_t *have_i;  // [I] user + 1 that has the item
+    int32_t *rated_i; // [I] user + 1 that next_i is about
+    size_t *next_i;   // [I] the item's next row in list
+    size_t *again;    // [positives] the row after it with that item; itself when there is none
+    int64_t *start_u; // [U + 1] what is written: history_start.npy,
+    int32_t *pool;    // [used] history.npy
+    int64_t *time;    // [used] and history_time.npy
+    size_t used;
+} histories;
+
+static void histories_release(histories *h)
+{
+    void *const all[] = {h->longest_u, h->count_u, h->list,    h->have_i, h->rated_i,
+                         h->next_i,    h->again,   h->start_u, h->pool,   h->time};
+    for (size_t k = 0; k < sizeof all / sizeof all[0]; k++) {
+        free(all[k]);
+    }
+}
+
+/* The longest recorded history of every train user, and the positives of train and valid. */
+static sella_status histories_collect(histories *h, const sella_dataset *dataset, sella_err *err)
+{
+    const size_t users = (size_t)dataset->train_users;
+    const int64_t rows =
+        dataset->split[SELLA_SPLIT_TRAIN].rows + dataset->split[SELLA_SPLIT_VALID].rows;
+    h->longest_u = sella_alloc(users, sizeof *h->longest_u, "histories", err);
+    h->count_u = sella_alloc(users, sizeof *h->count_u, "histories", err);
+    h->list = sella_alloc((size_t)rows, sizeof *h->list, "histories", err);
+    if (!h->longest_u || !h->count_u || !h->list) {
+        return SELLA_MEMORY;
+    }
+    for (int s = SELLA_SPLIT_TRAIN; s <= SELLA_SPLIT_VALID; s++) {
+        const sella_split *split = &dataset->split[s];
+        for (int64_t r = 0; r < split->rows; r++) {
+            const int32_t u = split->user_n[r];
+            const int32_t *history;
+            if (u >= dataset->train_users) {
+                continue;
+            }
+            const int32_t n = sella_dataset_history(dataset, (sella_split_id)s, r, &history);
+            if (n >= h->count_u[u]) {
+                h->longest_u[u] = history;
+                h->count_u[u] = n;
+            }
+            if (split->label_n[r]) {
+                h->list[h->positives++] =
+                    (positive){u, split->item_n[r], split->time_n[r], (int64_t)s << 48 | r};
+            }
+        }
+    }
+    qsort(h->list, h->positives, sizeof *h->list, compare_positive);
+    return SELLA_OK;
+}
+
+static sella_status histories_room(histories *h, size_t users, size_t items, sella_err *err)
+{
+    size_t total = h->positives;
+    for (size_t u = 0; u < users; u++) {
+        total += (size_t)h->count_u[u];
+    }
+    h->have_i = sella_alloc(items, sizeof *h->have_i, "histories", err);
+    h->rated_i = sella_alloc(items, sizeof *h->rated_i, "histories", err);
+    h->next_i = sella_alloc(items, sizeof *h->next_i, "histories", err);
+    h->again = sella_alloc(h->positives, sizeof *h->again, "histories", err);
+    h->start_u = sella_alloc(users + 1, sizeof *h->start_u, "histories", err);
+    h->pool = sella_alloc(total, sizeof *h->pool, "histories", err);
+    h->time = sella_alloc(total, sizeof *h->time, "histories", err);
+    return h->have_i && h->rated_i && h->next_i && h->again && h->start_u && h->pool && h->time
+               ? SELLA_OK
+               : SELLA_MEMORY;
+}
+
+static void append(histories *h, int32_t item, int64_t time, int32_t mark)
+{
+    h->time[h->used] = time;
+    h->pool[h->used++] = item;
+    h->have_i[item] = mark;
+}
+
+/* A user's longest history, each entry with the time of its row (0: no row has it), then the
+ * positives [first, end) of list that it lacks. */
+static void append_user(histories *h, int32_t u, size_t first, size_t end)
+{
+    const int32_t mark = u + 1;
+    /* what was liked twice has the times of both rows, in their order */
+    for (size_t p = end; p-- > first;) {
+        const int32_t item = h->list[p].item;
+        h->again[p] = h->rated_i[item] == mark ? h->next_i[item] : p;
+        h->rated_i[item] = mark;
+        h->next_i[item] = p;
+    }
+    for (int32_t j = 0; j < h->count_u[u]; j++) {
+        const int32_t item = h->longest_u[u][j];
+        int64_t time = 0;
+        if (h->rated_i[item] == mark) {
+            time = h->list[h->next_i[item]].time;
+            h->next_i[item] = h->again[h->next_i[item]];
+        }
+        append(h, item, time, mark);
+    }
+    for (size_t p = first; p < end; p++) {
+        if (h->have_i[h->list[p].item] != mark) {
+            append(h, h->list[p].item, h->list[p].time, mark);
+        }
+    }
+}
+
+static sella_status write_column(const char *dir, const char *file, sella_npy_type type,
+                                 const void *data, size_t n, sella_err *err)
+{
+    char *path = sella_path_join(dir, file, NULL);
+    const sella_status status = path ? sella_npy_write(path, type, data, (int64_t)n, 0, err)
+                                     : sella_err_memory(err, "a path", strlen(dir));
+    free(path);
+    return status;
+}
+
 /* Every train user's longest recorded history of train and valid rows, then the positives of those
  * rows that it lacks, in order of time. */
 static sella_status write_histories(const char *dir, const sella_dataset *dataset, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    size_t users = (size_t)dataset->train_users, items = (size_t)dataset->items, positives = 0,
-           total = 0;
-    int64_t rows = dataset->split[SELLA_SPLIT_TRAIN].rows + dataset->split[SELLA_SPLIT_VALID].rows;
-    const int32_t **longest = sella_alloc(users, sizeof *longest, "histories", err);
-    int32_t *count = sella_alloc(users, sizeof *count, "histories", err);
-    int64_t *start = sella_alloc(users + 1, sizeof *start, "histories", err);
-    positive *list = sella_alloc((size_t)rows, sizeof *list, "histories", err);
-    /* user + 1 that has the item */
-    int32_t *have = sella_alloc(items, sizeof *have, "histories", err);
-    /* user + 1 that next_of is about */
-    int32_t *rated = sella_alloc(items, sizeof *rated, "histories", err);
-    /* the item's next row in list */
-    size_t *next_of = sella_alloc(items, sizeof *next_of, "histories", err);
-    /* the row after it with that item */
-    size_t *again = sella_alloc((size_t)rows, sizeof *again, "histories", err);
-    int32_t *pool = NULL;
-    int64_t *time = NULL;
-    char *pool_path = sella_path_join(dir, "history.npy", NULL),
-         *start_path = sella_path_join(dir, "history_start.npy", NULL),
-         *time_path = sella_path_join(dir, "history_time.npy", NULL);
-    if (!longest || !count || !start || !list || !have || !rated || !next_of || !again ||
-        !pool_path || !start_path || !time_path) {
-        status = SELLA_MEMORY;
-        goto done;
-    }
-    for (int s = SELLA_SPLIT_TRAIN; s <= SELLA_SPLIT_VALID; s++) {
-        const sella_split *split = &dataset->split[s];
-        for (int64_t r = 0; r < split->rows; r++) {
-            int32_t u = split->user_n[r], n;
-            const int32_t *history;
-            if (u >= dataset->train_users) {
-                continue;
-            }
-            n = sella_dataset_history(dataset, (sella_split_id)s, r, &history);
-            if (n >= count[u]) {
-                longest[u] = history;
-                count[u] = n;
-            }
-            if (split->label_n[r]) {
-                list[positives++] =
-                    (positive){u, split->item_n[r], split->time_n[r], (int64_t)s << 48 | r};
-            }
-        }
-    }
-    qsort(list, positives, sizeof *list, compare_positive);
-    for (size_t u = 0; u < users; u++) {
-        total += (size_t)count[u];
-    }
-    pool = sella_alloc(total + positives, sizeof *pool, "histories", err);
-    time = sella_alloc(total + positives, sizeof *time, "histories", err);
-    if (!pool || !time) {
-        status = SELLA_MEMORY;
-        goto done;
-    }
-    size_t used = 0, p = 0;
-    for (size_t u = 0; u < users; u++) {
-        start[u] = (int64_t)used;
-        size_t end = p;
-        while (end < positives && list[end].user == (int32_t)u) {
+    const int32_t users = dataset->train_users;
+    histories h = {0};
+    SELLA_TRY(histories_collect(&h, dataset, err));
+    SELLA_TRY(histories_room(&h, (size_t)users, (size_t)dataset->items, err));
+    size_t first = 0;
+    for (int32_t u = 0; u < users; u++) {
+        size_t end = first;
+        while (end < h.positives && h.list[end].user == u) {
             end++;
         }
-        /* what was liked twice has the times of both rows, in their order */
-        for (size_t q = end; q-- > p;) {
-            again[q] = rated[list[q].item] == (int32_t)u + 1 ? next_of[list[q].item] : q;
-            rated[list[q].item] = (int32_t)u + 1;
-            next_of[list[q].item] = q;
-        }
-        for (int32_t j = 0; j < count[u]; j++) {
-            const int32_t item = longest[u][j];
-            time[used] = 0;
-            if (rated[item] == (int32_t)u + 1) {
-                time[used] = list[next_of[item]].time;
-                next_of[item] = again[next_of[item]];
-            }
-            pool[used++] = item;
-            have[item] = (int32_t)u + 1;
-        }
-        for (; p < positives && list[p].user == (int32_t)u; p++) {
-            if (have[list[p].item] != (int32_t)u + 1) {
-                time[used] = list[p].time;
-                pool[used++] = list[p].item;
-                have[list[p].item] = (int32_t)u + 1;
-            }
-        }
+        h.start_u[u] = (int64_t)h.used;
+        append_user(&h, u, first, end);
+        first = end;
     }
-    start[users] = (int64_t)used;
-    SELLA_TRY(sella_npy_write(pool_path, SELLA_NPY_I32, pool, (int64_t)used, 0, err));
-    SELLA_TRY(sella_npy_write(start_path, SELLA_NPY_I64, start, (int64_t)users + 1, 0, err));
-    SELLA_TRY(sella_npy_write(time_path, SELLA_NPY_I64, time, (int64_t)used, 0, err));
+    h.start_u[users] = (int64_t)h.used;
+    SELLA_TRY(write_column(dir, "history.npy", SELLA_NPY_I32, h.pool, h.used, err));
+    SELLA_TRY(
+        write_column(dir, "history_start.npy", SELLA_NPY_I64, h.start_u, (size_t)users + 1, err));
+    SELLA_TRY(write_column(dir, "history_time.npy", SELLA_NPY_I64, h.time, h.used, err));
 done:
-    free(longest);
-    free(count);
-    free(start);
-    free(list);
-    free(have);
-    free(rated);
-    free(next_of);
-    free(again);
-    free(pool);
-    free(time);
-    free(pool_path);
-    free(start_path);
-    free(time_path);
+    histories_release(&h);
     return status;
 }
 
@@ -188,8 +229,27 @@ done:
 
 /* ---- reading ---- */
 
-/* A copy of a file with its lines ended by NUL: line_n [n] point behind the header. A tab, when
- * wanted, ends the first field. */
+/* The id of a line, and with `title` what stands behind the tab that ends the id. where, number:
+ * for the error. */
+static sella_status take_names(char *line, const char *where, int64_t number, const char **id,
+                               const char **title, sella_err *err)
+{
+    char *tab = title ? strchr(line, '\t') : NULL;
+    if (title && !tab) {
+        return sella_err_set(err, SELLA_FORMAT,
+                             "%s:%lld: has no tab; expected an id, a tab and a title", where,
+                             (long long)number);
+    }
+    if (title) {
+        *tab = '\0';
+        *title = tab + 1;
+    }
+    *id = line;
+    return SELLA_OK;
+}
+
+/* A copy of a file with its lines ended by NUL, in *text_out (free()): id_n and title_n (or NULL)
+ * point into it. */
 static sella_status read_names(const char *dir, const char *file, const char *header, int32_t n,
                                const char **id_n, const char **title_n, char **text_out,
                                sella_err *err)
@@ -209,7 +269,7 @@ static sella_status read_names(const char *dir, const char *file, const char *he
     sella_lines lines;
     sella_lines_init(&lines, path, map.data, map.size, 1 << 20);
     char *cursor = text;
-    for (int64_t i = -1;; i++) {
+    for (int64_t i = -1;; i++) { // -1: the header
         const char *line;
         size_t bytes;
         SELLA_TRY(sella_lines_next(&lines, &line, &bytes, err));
@@ -234,27 +294,15 @@ static sella_status read_names(const char *dir, const char *file, const char *he
         }
         memcpy(cursor, line, bytes);
         cursor[bytes] = '\0';
-        if (i < 0) {
-            if (strcmp(cursor, header) != 0) {
-                status = sella_err_set(err, SELLA_FORMAT, "%s: begins with '%s'; expected '%s'",
-                                       path, cursor, header);
-                goto done;
-            }
-            continue;
+        if (i >= 0) {
+            SELLA_TRY(take_names(cursor, path, lines.line, &id_n[i], title_n ? &title_n[i] : NULL,
+                                 err));
+            cursor += bytes + 1;
+        } else if (strcmp(cursor, header) != 0) {
+            status = sella_err_set(err, SELLA_FORMAT, "%s: begins with '%s'; expected '%s'", path,
+                                   cursor, header);
+            goto done;
         }
-        id_n[i] = cursor;
-        if (title_n) {
-            char *tab = strchr(cursor, '\t');
-            if (!tab) {
-                status = sella_err_set(err, SELLA_FORMAT,
-                                       "%s:%lld: has no tab; expected an id, a tab and a title",
-                                       path, (long long)lines.line);
-                goto done;
-            }
-            *tab = '\0';
-            title_n[i] = tab + 1;
-        }
-        cursor += bytes + 1;
     }
 done:
     sella_map_close(&map);
