@@ -508,6 +508,64 @@ static void test_tape(void **state)
     free(cut);
 }
 
+/* Records 10, 11, ...; the call that would begin at `stop_at` is not reached. */
+typedef struct counting {
+    int64_t made, stop_at;
+} counting;
+
+static sella_status count_up(void *user, int64_t first, int64_t n, void *out, sella_err *err)
+{
+    (void)err;
+    assert_int_equal(first, ((counting *)user)->made);
+    assert_true(n <= 3);
+    for (int64_t k = 0; k < n; k++) {
+        ((int32_t *)out)[k] = (int32_t)(10 + first + k);
+    }
+    ((counting *)user)->made += n;
+    return SELLA_OK;
+}
+
+static int stop_counting(void *user)
+{
+    return ((counting *)user)->made == ((counting *)user)->stop_at;
+}
+
+/* Stopped work goes on behind what is on the tape and makes nothing twice; all done, nothing is
+ * made. */
+static void test_tape_run(void **state)
+{
+    const int32_t all[] = {10, 11, 12, 13, 14, 15, 16, 17};
+    counting c = {.stop_at = 6};
+    sella_talk talk = {.stop = stop_counting, .user = &c};
+    sella_err why = {0};
+    (void)state;
+    char *tape = sella_path_join(folder, "counted", NULL);
+    const sella_tape_work work = {.what = "counting",
+                                  .unit = "numbers",
+                                  .path = tape,
+                                  .record = sizeof(int32_t),
+                                  .key = 7,
+                                  .seconds = 3600,
+                                  .block = 3,
+                                  .make = count_up,
+                                  .user = &c,
+                                  .talk = &talk};
+    for (int again = 0; again < 3; again++) {
+        int32_t data[8] = {0};
+        if (again == 0) {
+            assert_int_equal(sella_tape_run(&work, 8, data, &why), SELLA_INTERRUPTED);
+            assert_string_equal(why.text,
+                                "counting was stopped after 6 of 8 numbers; --resume goes on");
+            c.stop_at = -1;
+        } else {
+            CHECK(sella_tape_run(&work, 8, data, err));
+            assert_memory_equal(data, all, sizeof all);
+            assert_int_equal(c.made, 8);
+        }
+    }
+    free(tape);
+}
+
 /* ---- estimates ---- */
 
 static void test_estimate(void **state)
@@ -595,7 +653,8 @@ int main(void)
         cmocka_unit_test(test_format),       cmocka_unit_test(test_settings),
         cmocka_unit_test(test_samples),      cmocka_unit_test(test_queries),
         cmocka_unit_test(test_refs),         cmocka_unit_test(test_tape),
-        cmocka_unit_test(test_estimate),     cmocka_unit_test(test_rates),
+        cmocka_unit_test(test_tape_run),     cmocka_unit_test(test_estimate),
+        cmocka_unit_test(test_rates),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

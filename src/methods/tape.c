@@ -176,3 +176,35 @@ void sella_tape_close(sella_tape *tape)
     free(tape->path);
     free(tape);
 }
+
+sella_status sella_tape_run(const sella_tape_work *work, int64_t count, void *data, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    sella_tape *tape = NULL;
+    sella_progress progress;
+    int64_t first = 0;
+    SELLA_TRY(sella_tape_open(work->path, work->record, work->key, work->seconds, data, count,
+                              &first, &tape, err));
+    sella_progress_start(&progress, work->talk, work->what, work->unit, (double)count,
+                         (double)first);
+    while (first < count) {
+        const int64_t n = count - first < work->block ? count - first : work->block;
+        char *out = (char *)data + (size_t)first * work->record;
+        if (sella_stop_wanted(work->talk)) {
+            SELLA_TRY(sella_tape_flush(tape, err));
+            status = sella_err_set(err, SELLA_INTERRUPTED,
+                                   "%s was stopped after %lld of %lld %s; --resume goes on",
+                                   work->what, (long long)first, (long long)count, work->unit);
+            goto done;
+        }
+        SELLA_TRY(work->make(work->user, first, n, out, err));
+        SELLA_TRY(sella_tape_append(tape, out, n, err));
+        first += n;
+        sella_progress_step(&progress, (double)first, NULL);
+    }
+    SELLA_TRY(sella_tape_flush(tape, err));
+    sella_progress_end(&progress);
+done:
+    sella_tape_close(tape);
+    return status;
+}

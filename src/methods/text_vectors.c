@@ -74,9 +74,11 @@ typedef struct work {
 } work;
 
 /* Vectors of queries first .. first + k - 1: out [k, C]. */
-static sella_status some_rows(work *w, int64_t first, int64_t k, float *out, sella_err *err)
+static sella_status some_rows(void *user, int64_t first, int64_t k, void *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
+    work *w = user;
+    float *vector = out;
     sella_rows rows;
     sella_tree_plan plan = {0};
     sella_tree_batch batch = {0};
@@ -93,7 +95,8 @@ static sella_status some_rows(work *w, int64_t first, int64_t k, float *out, sel
                                    plan.first[b + 1] - plan.first[b], &options, &batch, err));
         SELLA_TRY(sella_text_means(w->pass, &batch, w->lm.C, w->hidden, w->mean, err));
         for (int n = 0; n < batch.N; n++) {
-            memcpy(out + (size_t)batch.row_n[n] * C, w->mean + (size_t)n * C, C * sizeof *out);
+            memcpy(vector + (size_t)batch.row_n[n] * C, w->mean + (size_t)n * C,
+                   C * sizeof *vector);
         }
     }
 done:
@@ -107,35 +110,21 @@ done:
 static sella_status all_rows(work *w, uint64_t key, int64_t K, float *vector_k, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    sella_job *job = w->job;
-    sella_tape *tape = NULL;
-    sella_progress progress;
     char *path = NULL;
-    const size_t C = (size_t)w->lm.C;
-    int64_t first = 0;
-    SELLA_TRY(sella_run_place(job->run, TAPE, &path, err));
-    SELLA_TRY(sella_tape_open(path, C * sizeof *vector_k, key,
-                              sella_settings_real(job->settings, "checkpoint.seconds"), vector_k, K,
-                              &first, &tape, err));
-    sella_progress_start(&progress, job->talk, "text", "rows", (double)K, (double)first);
-    while (first < K) {
-        const int64_t k = K - first < BLOCK_ROWS ? K - first : BLOCK_ROWS;
-        if (sella_stop_wanted(job->talk)) {
-            SELLA_TRY(sella_tape_flush(tape, err));
-            status = sella_err_set(err, SELLA_INTERRUPTED,
-                                   "text was stopped after %lld of %lld rows; --resume goes on",
-                                   (long long)first, (long long)K);
-            goto done;
-        }
-        SELLA_TRY(some_rows(w, first, k, vector_k + (size_t)first * C, err));
-        SELLA_TRY(sella_tape_append(tape, vector_k + (size_t)first * C, k, err));
-        first += k;
-        sella_progress_step(&progress, (double)first, NULL);
-    }
-    SELLA_TRY(sella_tape_flush(tape, err));
-    sella_progress_end(&progress);
+    SELLA_TRY(sella_run_place(w->job->run, TAPE, &path, err));
+    const sella_tape_work all = {.what = "text",
+                                 .unit = "rows",
+                                 .path = path,
+                                 .record = (size_t)w->lm.C * sizeof *vector_k,
+                                 .key = key,
+                                 .seconds =
+                                     sella_settings_real(w->job->settings, "checkpoint.seconds"),
+                                 .block = BLOCK_ROWS,
+                                 .make = some_rows,
+                                 .user = w,
+                                 .talk = w->job->talk};
+    SELLA_TRY(sella_tape_run(&all, K, vector_k, err));
 done:
-    sella_tape_close(tape);
     free(path);
     return status;
 }

@@ -10,12 +10,13 @@
 
 #include "base/arena.h"
 #include "base/file.h"
-#include "base/json.h"
 #include "methods/sella/stages.h"
 #include "methods/tape.h"
 #include "methods/tensor_file.h"
 
 enum { ITEMS_AT_ONCE = 64 };
+
+#define TAPE "checkpoints/distil.tape"
 
 sella_status sella_distil_wanted(const sella_settings *settings, uint64_t seed,
                                  const sella_dataset *dataset, int64_t train_rows,
@@ -67,20 +68,29 @@ done:
     return status;
 }
 
-/* Vectors of item_k [k]: out [k, L]. */
-static sella_status some_items(const sella_lm *lm, sella_pass *pass, int wording, int budget,
-                               const int32_t *item_k, int64_t k, float *answer, float *out,
-                               sella_err *err)
+typedef struct work {
+    sella_lm lm;
+    sella_pass *pass;
+    int budget, wording;
+    int32_t *item_k; // [k] in catalogue order
+    float *answer;   // [budget, L]
+} work;
+
+/* Vectors of items first .. first + k - 1 of item_k: out [k, L]. */
+static sella_status some_items(void *user, int64_t first, int64_t k, void *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
+    work *w = user;
+    float *vector = out;
     sella_rows rows;
     sella_tree_plan plan = {0};
     sella_tree_batch batch = {0};
-    const size_t L = (size_t)lm->C;
-    const sella_tree_options options = {budget, 0, false};
+    const size_t L = (size_t)w->lm.C;
+    const sella_tree_options options = {w->budget, 0, false};
     sella_rows_init(&rows);
     for (int64_t i = 0; i < k; i++) {
-        SELLA_TRY(sella_prompt_distil(lm->prompter, item_k[i], wording, &rows, err));
+        const int32_t item = w->item_k[first + i];
+        SELLA_TRY(sella_prompt_distil(w->lm.prompter, item, w->wording, &rows, err));
         rows.row[i] = i;
     }
     SELLA_TRY(sella_tree_plan_new(&rows, &options, &plan, err));
@@ -88,9 +98,10 @@ static sella_status some_items(const sella_lm *lm, sella_pass *pass, int wording
         sella_tree_batch_release(&batch);
         SELLA_TRY(sella_tree_build(&rows, plan.order + plan.first[b],
                                    plan.first[b + 1] - plan.first[b], &options, &batch, err));
-        SELLA_TRY(sella_pass_forward(pass, &batch, NULL, 0, -1, answer, err));
+        SELLA_TRY(sella_pass_forward(w->pass, &batch, NULL, 0, -1, w->answer, err));
         for (int n = 0; n < batch.N; n++) {
-            memcpy(out + (size_t)batch.row_n[n] * L, answer + (size_t)n * L, L * sizeof *out);
+            memcpy(vector + (size_t)batch.row_n[n] * L, w->answer + (size_t)n * L,
+                   L * sizeof *vector);
         }
     }
 done:
@@ -100,73 +111,47 @@ done:
     return status;
 }
 
-/* All wanted items in catalogue order, through the tape: vector_k [k, L]. */
-static sella_status all_items(sella_job *job, const sella_lm *lm, const int32_t *item_k, int64_t k,
-                              float *vector_k, sella_err *err)
+/* All wanted items, through the tape: vector_k [k, L]. */
+static sella_status all_items(const sella_job *job, work *w, int64_t k, float *vector_k,
+                              sella_err *err)
 {
     sella_status status = SELLA_OK;
-    sella_tape *tape = NULL;
-    sella_pass *pass = NULL;
-    sella_progress progress;
     char *path = NULL;
-    const int budget = (int)sella_settings_int(job->settings, "eval.tokens"),
-              wording = sella_settings_is(job->settings, "distil.wording", "eol");
-    const size_t L = (size_t)lm->C;
-    const sella_pass_options options = {.max_tokens = budget};
-    int64_t first = 0;
-    float *answer = sella_alloc((size_t)budget * L, sizeof *answer, "answers", err);
-    if (!answer) {
-        return SELLA_MEMORY;
-    }
-    SELLA_TRY(sella_run_place(job->run, "checkpoints/distil.tape", &path, err));
-    SELLA_TRY(sella_tape_open(path, L * sizeof *vector_k,
-                              sella_hash_bytes(item_k, (size_t)k * sizeof *item_k, job->run->seed),
-                              sella_settings_real(job->settings, "checkpoint.seconds"), vector_k, k,
-                              &first, &tape, err));
-    SELLA_TRY(sella_pass_new(job->backbone, lm->lora, &options, &pass, err));
-    sella_progress_start(&progress, job->talk, "distil", "items", (double)k, (double)first);
-    while (first < k) {
-        int64_t n = k - first < ITEMS_AT_ONCE ? k - first : ITEMS_AT_ONCE;
-        if (sella_stop_wanted(job->talk)) {
-            SELLA_TRY(sella_tape_flush(tape, err));
-            status = sella_err_set(err, SELLA_INTERRUPTED,
-                                   "distil was stopped after %lld of %lld items; --resume goes on",
-                                   (long long)first, (long long)k);
-            goto done;
-        }
-        SELLA_TRY(some_items(lm, pass, wording, budget, item_k + first, n, answer,
-                             vector_k + (size_t)first * L, err));
-        SELLA_TRY(sella_tape_append(tape, vector_k + (size_t)first * L, n, err));
-        first += n;
-        sella_progress_step(&progress, (double)first, NULL);
-    }
-    SELLA_TRY(sella_tape_flush(tape, err));
-    sella_progress_end(&progress);
+    SELLA_TRY(sella_run_place(job->run, TAPE, &path, err));
+    const sella_tape_work all = {
+        .what = "distil",
+        .unit = "items",
+        .path = path,
+        .record = (size_t)w->lm.C * sizeof *vector_k,
+        .key = sella_hash_bytes(w->item_k, (size_t)k * sizeof *w->item_k, job->run->seed),
+        .seconds = sella_settings_real(job->settings, "checkpoint.seconds"),
+        .block = ITEMS_AT_ONCE,
+        .make = some_items,
+        .user = w,
+        .talk = job->talk};
+    SELLA_TRY(sella_tape_run(&all, k, vector_k, err));
 done:
-    sella_tape_close(tape);
-    sella_pass_free(pass);
     free(path);
-    free(answer);
     return status;
 }
 
-static sella_status save(sella_job *job, const sella_lm *lm, const int32_t *item_k, int64_t k,
-                         const float *vector_k, double seconds, sella_err *err)
+static sella_status save(const sella_job *job, const work *w, int64_t k, const float *vector_k,
+                         double seconds, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_param_table table;
     const sella_param_table *const tables[] = {&table};
-    const size_t L = (size_t)lm->C;
-    char *path = NULL, *tape = sella_run_file(job->run, "checkpoints/distil.tape");
+    const size_t L = (size_t)w->lm.C;
+    char *path = NULL, *tape = sella_run_file(job->run, TAPE);
     json_t *record = sella_stage_record_new("distil", seconds);
     sella_param_table_init(&table);
     if (!record || !tape) {
         status = sella_err_memory(err, "the distillation's record", 256);
         goto done;
     }
-    SELLA_TRY(sella_param_add(&table, "semantic.weight", job->run->items, lm->C, err));
+    SELLA_TRY(sella_param_add(&table, "semantic.weight", job->run->items, w->lm.C, err));
     for (int64_t i = 0; i < k; i++) {
-        memcpy(table.param[0].data + (size_t)item_k[i] * L, vector_k + (size_t)i * L,
+        memcpy(table.param[0].data + (size_t)w->item_k[i] * L, vector_k + (size_t)i * L,
                L * sizeof(float));
     }
     SELLA_TRY(sella_param_check_finite(&table, false, "distillation", err));
@@ -191,35 +176,42 @@ done:
 sella_status sella_distil_run(sella_job *job, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    sella_lm lm = {0};
+    work w = {.budget = (int)sella_settings_int(job->settings, "eval.tokens"),
+              .wording = sella_settings_is(job->settings, "distil.wording", "eol")};
+    const sella_pass_options options = {.max_tokens = w.budget};
     uint8_t *wanted = NULL;
-    int32_t count = 0, *item = NULL;
+    int32_t count = 0;
     float *vector = NULL;
     const double start = sella_now();
     if (sella_run_stage_done(job->run, "distil")) {
         return SELLA_OK;
     }
-    SELLA_TRY(sella_lm_open_run(job->run, job->backbone, 0, true, &lm, err));
+    SELLA_TRY(sella_lm_open_run(job->run, job->backbone, 0, true, &w.lm, err));
+    SELLA_TRY(sella_pass_new(job->backbone, w.lm.lora, &options, &w.pass, err));
     SELLA_TRY(sella_distil_wanted(job->settings, job->run->seed, job->dataset, job->train_rows,
                                   job->eval_rows, &wanted, &count, err));
-    item = sella_alloc((size_t)count, sizeof *item, "items to distil", err);
-    vector = sella_alloc((size_t)count * (size_t)lm.C, sizeof *vector, "distilled vectors", err);
-    if (!item || !vector) {
+    const size_t L = (size_t)w.lm.C;
+    w.item_k = sella_alloc((size_t)count, sizeof *w.item_k, "items to distil", err);
+    w.answer = sella_alloc((size_t)w.budget * L, sizeof *w.answer, "answers", err);
+    vector = sella_alloc((size_t)count * L, sizeof *vector, "distilled vectors", err);
+    if (!w.item_k || !w.answer || !vector) {
         status = SELLA_MEMORY;
         goto done;
     }
     for (int32_t i = 0, k = 0; i < job->run->items; i++) {
         if (wanted[i]) {
-            item[k++] = i;
+            w.item_k[k++] = i;
         }
     }
     sella_say(job->talk, SELLA_LEVEL_INFO, "distil: %d of %d items", count, job->run->items);
-    SELLA_TRY(all_items(job, &lm, item, count, vector, err));
-    SELLA_TRY(save(job, &lm, item, count, vector, sella_now() - start, err));
+    SELLA_TRY(all_items(job, &w, count, vector, err));
+    SELLA_TRY(save(job, &w, count, vector, sella_now() - start, err));
 done:
+    sella_pass_free(w.pass);
+    sella_lm_release(&w.lm);
+    free(w.item_k);
+    free(w.answer);
     free(wanted);
-    free(item);
     free(vector);
-    sella_lm_release(&lm);
     return status;
 }
