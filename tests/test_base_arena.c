@@ -19,7 +19,6 @@ static void arena(void **state)
     size_t need = sella_arena_need(3, 100) + sella_arena_need(1, 1) + sella_arena_need(0, 8);
     assert_int_equal(sella_arena_new(need, "test", &a, NULL), SELLA_OK);
     unsigned char *x = sella_arena_alloc(a, 3, 100);
-    size_t mark = sella_arena_mark(a);
     unsigned char *y = sella_arena_alloc(a, 1, 1);
     assert_int_equal((uintptr_t)x % 64, 0);
     assert_int_equal((uintptr_t)y % 64, 0);
@@ -30,11 +29,6 @@ static void arena(void **state)
     memset(x, 1, 300);
     assert_int_equal(*y, 0);
     assert_non_null(sella_arena_alloc(a, 0, 8));
-    assert_int_equal(sella_arena_used(a), need);
-    sella_arena_rewind(a, mark);
-    assert_int_equal(sella_arena_used(a), mark);
-    assert_ptr_equal(sella_arena_alloc(a, 1, 1), y);
-    assert_int_equal(x[299], 1);
     sella_arena_free(a);
     sella_arena_free(NULL);
 }
@@ -132,18 +126,9 @@ static void memory(void **state)
     sella_err err = {0};
     size_t total = sella_memory_total(), available = sella_memory_available();
     assert_true(available > 0 && available <= total && total < (size_t)1 << 50);
-    assert_true(sella_memory_peak() > 100000 && sella_memory_peak() < total);
     assert_int_equal(sella_memory_check(1, "a test", &err), SELLA_OK);
     assert_int_equal(sella_memory_check((size_t)1 << 60, "a test", &err), SELLA_MEMORY);
     assert_non_null(strstr(err.text, "a test: 1073741824.00 GiB of memory are needed and "));
-    // The highest resident set so far grows when pages are touched.
-    size_t before = sella_memory_peak();
-    volatile char *pages = malloc((size_t)64 << 20);
-    for (size_t i = 0; i < (size_t)64 << 20; i += 4096) {
-        pages[i] = 1;
-    }
-    assert_true(sella_memory_peak() >= before + ((size_t)32 << 20));
-    free((void *)pages);
 }
 
 int main(void)

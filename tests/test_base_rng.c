@@ -106,35 +106,10 @@ static void shuffle(void **state)
     sella_rng_shuffle(&rng, NULL, 0);
 }
 
-static void sample(void **state)
-{
-    (void)state;
-    sella_rng rng = {.seed = 9, .stream = SELLA_STREAM_SAMPLE};
-    int64_t small[100], large[500], all[1000];
-    assert_int_equal(sella_rng_sample(&rng, 1000, 100, small, NULL), SELLA_OK);
-    assert_int_equal(sella_rng_sample(&rng, 1000, 500, large, NULL), SELLA_OK);
-    assert_int_equal(sella_rng_sample(&rng, 1000, 1000, all, NULL), SELLA_OK);
-    for (int i = 0; i < 1000; i++) {
-        assert_int_equal(all[i], i);
-    }
-    size_t j = 0;
-    for (size_t i = 0; i < 100; i++) { // ascending, different, and nested
-        assert_true(i == 0 || small[i] > small[i - 1]);
-        while (j < 500 && large[j] < small[i]) {
-            j++;
-        }
-        assert_true(j < 500 && large[j] == small[i]);
-    }
-    sella_err err = {0};
-    assert_int_equal(sella_rng_sample(&rng, 10, 11, all, &err), SELLA_ARG);
-    assert_string_equal(err.text, "cannot sample 11 of 10");
-    assert_int_equal(sella_rng_sample(&rng, 0, 0, all, &err), SELLA_OK);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(known_answers), cmocka_unit_test(inputs_matter),
-        cmocka_unit_test(distributions), cmocka_unit_test(shuffle), cmocka_unit_test(sample)};
+        cmocka_unit_test(distributions), cmocka_unit_test(shuffle)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -75,10 +75,8 @@ static void reads_metadata_of_the_package(void **state)
     sella_err err = {0};
     int64_t i = 0, n = 0;
     double r = 0;
-    bool b = false;
     sella_span s, *spans;
     int32_t *ints;
-    float *reals;
     assert_int_equal(sella_gguf_open("tests/ref/formats_small.gguf", &f, &err), SELLA_OK);
     assert_true(sella_gguf_has(f, "test.u32"));
     assert_false(sella_gguf_has(f, "test.u3"));
@@ -99,9 +97,6 @@ static void reads_metadata_of_the_package(void **state)
     assert_int_equal(sella_gguf_real(f, "test.i8", &r, &err), SELLA_OK);
     assert_true(r == -5.0);
     assert_int_equal(sella_gguf_real(f, "test.yes", &r, &err), SELLA_FORMAT);
-    assert_int_equal(sella_gguf_bool(f, "test.yes", &b, &err), SELLA_OK);
-    assert_true(b);
-    assert_int_equal(sella_gguf_bool(f, "test.i8", &b, &err), SELLA_FORMAT);
     assert_int_equal(sella_gguf_string(f, "test.text", &s, &err), SELLA_OK);
     assert_int_equal(s.bytes, strlen("Größe 大小"));
     assert_memory_equal(s.data, "Größe 大小", s.bytes);
@@ -114,9 +109,6 @@ static void reads_metadata_of_the_package(void **state)
     assert_int_equal(n, 3);
     assert_int_equal(ints[1], -2);
     free(ints);
-    assert_int_equal(sella_gguf_reals(f, "test.reals", &reals, &n, &err), SELLA_OK);
-    assert_true(n == 2 && reals[1] == -1.25f);
-    free(reals);
     assert_int_equal(sella_gguf_ints(f, "test.reals", &ints, &n, &err), SELLA_FORMAT);
     assert_null(ints);
     assert_int_equal(sella_gguf_strings(f, "test.text", &spans, &n, &err), SELLA_FORMAT);
@@ -437,22 +429,17 @@ static void use(const sella_gguf *file)
         memcpy(name, key.data, key.bytes < 299 ? key.bytes : 299);
         int64_t i, n;
         double r;
-        bool b;
         sella_span *spans = NULL;
         int32_t *ints = NULL;
-        float *reals = NULL;
         (void)sella_gguf_int(file, name, &i, NULL);
         (void)sella_gguf_real(file, name, &r, NULL);
-        (void)sella_gguf_bool(file, name, &b, NULL);
         (void)sella_gguf_strings(file, name, &spans, &n, NULL);
         for (int64_t j = 0; spans != NULL && j < n; j++) {
             sum += spans[j].bytes > 0 ? (unsigned char)spans[j].data[spans[j].bytes - 1] : 0;
         }
         (void)sella_gguf_ints(file, name, &ints, &n, NULL);
-        (void)sella_gguf_reals(file, name, &reals, &n, NULL);
         free(spans);
         free(ints);
-        free(reals);
     }
 }
 

@@ -84,23 +84,6 @@ void *sella_arena_alloc(sella_arena *arena, size_t count, size_t size)
     return block;
 }
 
-size_t sella_arena_mark(const sella_arena *arena)
-{
-    return arena->used;
-}
-
-void sella_arena_rewind(sella_arena *arena, size_t mark)
-{
-    assert(mark <= arena->used);
-    POISON(arena->data + mark, arena->used - mark);
-    arena->used = mark;
-}
-
-size_t sella_arena_used(const sella_arena *arena)
-{
-    return arena->used;
-}
-
 void *sella_alloc(size_t count, size_t size, const char *what, sella_err *err)
 {
     size_t bytes;

@@ -1,9 +1,9 @@
 /* arena.h - one slab of memory, handed out from the front, freed at once.
  *
- * Does:     new(bytes) -> alloc ... -> [mark, alloc..., rewind] -> free. Sizes are counted first
- *           (sella_arena_need), so the peak is known before work starts.
- * Layout:   every block starts on a 64-byte boundary; fresh blocks are zero.
- * Memory:   blocks live until rewind past them or free.
+ * Does:     new(bytes) -> alloc ... -> free. Sizes are counted first (sella_arena_need), so the
+ *           peak is known before work starts.
+ * Layout:   every block starts on a 64-byte boundary and is zero.
+ * Memory:   blocks live until the arena is freed.
  * Threads:  one object per thread.
  */
 #ifndef SELLA_BASE_ARENA_H
@@ -24,12 +24,8 @@ size_t sella_arena_need(size_t count, size_t size);
 sella_status sella_arena_new(size_t bytes, const char *what, sella_arena **out, sella_err *err);
 void sella_arena_free(sella_arena *arena);
 
-/* Next block, 64-byte aligned and zero on first use; asserts that it fits (sizes were counted
- * before: a miss is our bug). */
+/* Next block; asserts that it fits (sizes were counted before: a miss is our bug). */
 void *sella_arena_alloc(sella_arena *arena, size_t count, size_t size);
-size_t sella_arena_mark(const sella_arena *arena);
-void sella_arena_rewind(sella_arena *arena, size_t mark);
-size_t sella_arena_used(const sella_arena *arena);
 
 /* Checked heap allocation for everything that is not training memory: zeroed, overflow-safe. NULL +
  * err sentence on failure; free with free(). count*size == 0 gives a valid pointer. */

@@ -78,12 +78,6 @@ size_t sella_memory_available(void)
     return (size_t)available;
 }
 
-size_t sella_memory_peak(void)
-{
-    struct rusage usage;
-    return getrusage(RUSAGE_SELF, &usage) == 0 ? (size_t)usage.ru_maxrss * 1024 : 0;
-}
-
 sella_status sella_memory_check(size_t bytes, const char *what, sella_err *err)
 {
     size_t available = sella_memory_available();

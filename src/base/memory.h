@@ -16,8 +16,6 @@
 size_t sella_memory_total(void);
 /* Bytes that can still be had without swapping; SIZE_MAX when nothing is known. */
 size_t sella_memory_available(void);
-/* Most bytes that this process had resident so far; 0 when unknown. */
-size_t sella_memory_peak(void);
 
 /* SELLA_MEMORY with both figures when `bytes` more for `what` ("the weights of model.gguf") cannot
  * be had. */

@@ -7,7 +7,6 @@
 #include "base/rng.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpedantic"
@@ -16,8 +15,6 @@
 #pragma GCC diagnostic ignored "-Wmissing-prototypes"
 #include <Random123/philox.h>
 #pragma GCC diagnostic pop
-
-#include "base/arena.h"
 
 __extension__ typedef unsigned __int128 wide;
 
@@ -65,38 +62,4 @@ void sella_rng_shuffle(const sella_rng *rng, int64_t *items_n, size_t n)
         items_n[i - 1] = items_n[j];
         items_n[j] = item;
     }
-}
-
-static int compare_int64(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x > y) - (x < y);
-}
-
-sella_status sella_rng_sample(const sella_rng *rng, int64_t n, int64_t k, int64_t *out_k,
-                              sella_err *err)
-{
-    if (n < 0 || k < 0 || k > n) {
-        return sella_err_set(err, SELLA_ARG, "cannot sample %lld of %lld", (long long)k,
-                             (long long)n);
-    }
-    int64_t *order = sella_alloc((size_t)n, sizeof *order, "a sample", err);
-    if (!order) {
-        return SELLA_MEMORY;
-    }
-    for (int64_t i = 0; i < n; i++) {
-        order[i] = i;
-    }
-    /* The front of a Fisher-Yates shuffle that fills places from 0 up: a smaller k stops earlier on
-     * the same permutation. */
-    for (int64_t i = 0; i < k; i++) {
-        int64_t j = i + (int64_t)sella_rng_below(rng, (uint64_t)i, (uint64_t)(n - i));
-        int64_t item = order[j];
-        order[j] = order[i];
-        order[i] = item;
-        out_k[i] = item;
-    }
-    qsort(out_k, (size_t)k, sizeof *out_k, compare_int64);
-    free(order);
-    return SELLA_OK;
 }

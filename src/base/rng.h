@@ -11,8 +11,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/error.h"
-
 /* What a draw is for. Append only: the value is part of every trained run's bytes. */
 typedef enum sella_stream {
     SELLA_STREAM_INIT = 1,      /* a = tensor's place in its table */
@@ -38,16 +36,12 @@ typedef struct sella_rng {
 void sella_rng_block(const sella_rng *rng, uint64_t index, uint32_t out[4]);
 /* Uniform in [0, 1) with 24 bits. */
 float sella_rng_uniform(const sella_rng *rng, uint64_t index);
-/* Uniform integer in [0, n), unbiased to 2^-32 relative for n < 2^32 (64-bit multiply-shift). n >
- * 0. */
+/* Uniform integer in [0, n), n > 0, unbiased to 2^-32 relative for n < 2^32 (64-bit
+ * multiply-shift). */
 uint64_t sella_rng_below(const sella_rng *rng, uint64_t index, uint64_t n);
 /* Standard normal (Box-Muller in double). */
 double sella_rng_normal(const sella_rng *rng, uint64_t index);
 /* Fisher-Yates on items [n]: a pure function of rng and n. */
 void sella_rng_shuffle(const sella_rng *rng, int64_t *items_n, size_t n);
-/* The first k of a seeded permutation of 0..n-1, then sorted ascending: nested (k1 < k2 means
- * subset). out [k]. */
-sella_status sella_rng_sample(const sella_rng *rng, int64_t n, int64_t k, int64_t *out_k,
-                              sella_err *err);
 
 #endif

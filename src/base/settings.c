@@ -13,7 +13,6 @@ typedef struct value {
     int64_t integer; // INT; BOOL as 0 or 1
     double real;
     char *text; // WORD and TEXT, owned
-    bool given;
 } value;
 
 struct sella_settings {
@@ -173,7 +172,6 @@ sella_status sella_settings_new(const sella_setting *table, size_t count, sella_
             sella_settings_free(settings);
             return status;
         }
-        settings->value[i].given = false;
     }
     *out = settings;
     return SELLA_OK;
@@ -238,7 +236,6 @@ sella_status sella_settings_set(sella_settings *settings, const char *name, cons
     }
     free(settings->value[row].text);
     settings->value[row] = parsed;
-    settings->value[row].given = true;
     return SELLA_OK;
 }
 
@@ -292,13 +289,6 @@ const char *sella_settings_text(const sella_settings *settings, const char *name
 bool sella_settings_is(const sella_settings *settings, const char *name, const char *word)
 {
     return strcmp(sella_settings_text(settings, name), word) == 0;
-}
-
-bool sella_settings_given(const sella_settings *settings, const char *name)
-{
-    size_t row = row_of(settings, name);
-    assert(row < settings->count);
-    return settings->value[row].given;
 }
 
 const sella_setting *sella_settings_table(const sella_settings *settings, size_t *count)

@@ -68,11 +68,9 @@ bool sella_settings_bool(const sella_settings *settings, const char *name);
 const char *sella_settings_text(const sella_settings *settings, const char *name);
 /* WORD and TEXT */
 bool sella_settings_is(const sella_settings *settings, const char *name, const char *word);
-/* True when the value was set by a call, not by default. */
-bool sella_settings_given(const sella_settings *settings, const char *name);
 
-/* Flat JSON object {"stage1.lr": 0.001, ...} in table order, and back (for run.json; every key read
- * counts as given; on failure nothing was changed). New reference. */
+/* Flat JSON object {"stage1.lr": 0.001, ...} in table order (new reference), and back (for
+ * run.json; on failure nothing was changed). */
 json_t *sella_settings_json(const sella_settings *settings);
 sella_status sella_settings_from_json(sella_settings *settings, const json_t *object,
                                       const char *where, sella_err *err);

@@ -36,7 +36,6 @@ bool sella_gguf_has(const sella_gguf *file, const char *key);
 sella_status sella_gguf_int(const sella_gguf *file, const char *key, int64_t *out, sella_err *err);
 /* f32, f64 or integer */
 sella_status sella_gguf_real(const sella_gguf *file, const char *key, double *out, sella_err *err);
-sella_status sella_gguf_bool(const sella_gguf *file, const char *key, bool *out, sella_err *err);
 sella_status sella_gguf_string(const sella_gguf *file, const char *key, sella_span *out,
                                sella_err *err);
 /* Arrays: count, then elements. `out` [count] is allocated here (free()); spans borrow from the
@@ -45,8 +44,6 @@ sella_status sella_gguf_strings(const sella_gguf *file, const char *key, sella_s
                                 int64_t *count, sella_err *err);
 sella_status sella_gguf_ints(const sella_gguf *file, const char *key, int32_t **out, int64_t *count,
                              sella_err *err);
-sella_status sella_gguf_reals(const sella_gguf *file, const char *key, float **out, int64_t *count,
-                              sella_err *err);
 /* Key names in file order, for `inspect`; value printed short into text [bytes] ("[49152 strings]"
  * for arrays). */
 int sella_gguf_key_count(const sella_gguf *file);

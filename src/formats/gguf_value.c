@@ -129,20 +129,6 @@ sella_status sella_gguf_real(const sella_gguf *file, const char *key, double *ou
     return SELLA_OK;
 }
 
-sella_status sella_gguf_bool(const sella_gguf *file, const char *key, bool *out, sella_err *err)
-{
-    const sella_gguf_value *v;
-    sella_status status = find(file, key, &v, err);
-    if (status != SELLA_OK) {
-        return status;
-    }
-    if (v->type != SELLA_GGUF_BOOL || v->data[0] > 1) {
-        return wrong(file, v, "yes or no", err);
-    }
-    *out = v->data[0] == 1;
-    return SELLA_OK;
-}
-
 sella_status sella_gguf_string(const sella_gguf *file, const char *key, sella_span *out,
                                sella_err *err)
 {
@@ -222,33 +208,6 @@ sella_status sella_gguf_ints(const sella_gguf *file, const char *key, int32_t **
                                     sella_gguf_path(file), key, (long long)i));
         }
         values[i] = (int32_t)value;
-    }
-    *out = values;
-    room = NULL;
-done:
-    free(room);
-    return status;
-}
-
-sella_status sella_gguf_reals(const sella_gguf *file, const char *key, float **out, int64_t *count,
-                              sella_err *err)
-{
-    sella_status status = SELLA_OK;
-    const sella_gguf_value *v;
-    void *room = NULL;
-    *out = NULL;
-    SELLA_TRY(find_array(file, key, sizeof **out, &v, &room, count, err));
-    if (v->element != SELLA_GGUF_F32 && v->element != SELLA_GGUF_F64) {
-        SELLA_TRY(wrong(file, v, "an array of reals", err));
-    }
-    float *values = room;
-    for (int64_t i = 0; i < *count; i++) {
-        values[i] = (float)real_at(v->data + (uint64_t)i * scalars[v->element].bytes, v->element);
-        if (!isfinite(values[i])) {
-            SELLA_TRY(sella_err_set(err, SELLA_FORMAT,
-                                    "%s: key '%s': element %lld is not a finite 32-bit real",
-                                    sella_gguf_path(file), key, (long long)i));
-        }
     }
     *out = values;
     room = NULL;

@@ -80,23 +80,6 @@ float sella_half_to_float(uint16_t h)
     return float_from_bits(sign | ((exponent + 112) << 23) | (mantissa << 13));
 }
 
-uint16_t sella_float_to_half(float x)
-{
-    const uint32_t bits = float_bits(x), sign = (bits >> 16) & 0x8000u, rest = bits & 0x7fffffffu;
-    if (rest > 0x7f800000u) {
-        return (uint16_t)(sign | 0x7e00u | ((rest >> 13) & 0x3ffu));
-    }
-    if (rest >= 0x477ff000u) { /* 65520 and above round to infinity */
-        return (uint16_t)(sign | 0x7c00u);
-    }
-    /* below 2^-14: adding 0.5 lets the hardware round to multiples of 2^-24, ties to even */
-    if (rest < 0x38800000u) {
-        return (uint16_t)(sign | (float_bits(float_from_bits(rest) + 0.5f) - 0x3f000000u));
-    }
-    const uint32_t odd = (rest >> 13) & 1u;
-    return (uint16_t)(sign | ((rest - 0x38000000u + 0xfffu + odd) >> 13));
-}
-
 /* ---- blocks ---- */
 
 static uint16_t load16(const unsigned char *from)

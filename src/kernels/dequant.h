@@ -51,6 +51,5 @@ bool sella_dequantize(float *y, const void *blocks, sella_dtype dtype, size_t n)
 bool sella_dequantize_plain(float *y, const void *blocks, sella_dtype dtype, size_t n);
 
 float sella_half_to_float(uint16_t h);
-uint16_t sella_float_to_half(float x); /* round to nearest even */
 
 #endif

@@ -43,16 +43,6 @@ for kind, size, halves_at, scales in ((Q.Q4_K, 144, (0, 2), slice(4, 16)), (Q.Q5
     out[f"{kind.name}.random.values"] = dequantize(blocks, kind).astype(np.float32)
     assert np.isfinite(out[f"{kind.name}.random.values"]).all()
 
-# conversions: every seventh half, and floats around the rounding borders
-halves = np.arange(65536, dtype=np.uint16)
-out["half.floats"] = halves[::7].view(np.float16).astype(np.float32)
-near = halves[:0x7C00:61].view(np.float16).astype(np.float32)
-step = np.abs(halves[1:0x7C01:61].view(np.float16).astype(np.float32) - near)
-step[~np.isfinite(step)] = 32
-floats = np.concatenate([near + step * t for t in (0.0, 0.25, 0.5, 0.5000001, 0.49999997, 0.75, 1.0)]).astype(np.float32)
-floats = np.concatenate([floats, -floats, np.array([65504, 65519.99, 65520, 1e30, np.inf, 2**-25, 2**-24, 3 * 2**-25, 1e-30],
-                                                   dtype=np.float32)])
-with np.errstate(over="ignore"):
-    out["half.from"] = floats
-    out["half.to"] = floats.astype(np.float16).view(np.uint16).astype(np.int32)
+# conversions: every seventh half
+out["half.floats"] = np.arange(65536, dtype=np.uint16)[::7].view(np.float16).astype(np.float32)
 ref_file.write("tests/ref/kernels_dequant.ref", out)
