@@ -10,7 +10,6 @@
  */
 #include "backbone/config.h"
 
-#include <math.h>
 
 #include "base/json.h"
 

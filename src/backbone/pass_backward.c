@@ -11,7 +11,6 @@
  * - two rows may share an answer token: their gradients add up;
  * - the mask of dropout belongs to rows of the forward pass, not of the live list.
  */
-#include <assert.h>
 
 #include "backbone/pass_state.h"
 #include "kernels/activation.h"

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "backbone/config.h"
-#include "base/arena.h"
 #include "base/file.h"
 #include "base/json.h"
 

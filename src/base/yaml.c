@@ -8,7 +8,6 @@
 #include <string.h>
 #include <yaml.h>
 
-#include "base/arena.h"
 #include "base/file.h"
 #include "base/settings.h"
 

@@ -2,7 +2,6 @@
  * twin of attention.c. */
 #include "kernels/attention.h"
 
-#include <assert.h>
 #include <math.h>
 
 /* The segment of token i. */

@@ -2,7 +2,6 @@
 #include "methods/features.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/file.h"
 #include "methods/lm_stage.h"

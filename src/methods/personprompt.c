@@ -14,7 +14,6 @@
 
 #include "base/arena.h"
 #include "collab/collab.h"
-#include "kernels/activation.h"
 #include "methods/features.h"
 
 enum { USER, ITEM, SIDES };

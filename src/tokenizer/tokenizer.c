@@ -1,7 +1,6 @@
 /* tokenizer.c - encoding, decoding and looking up with an opened tokenizer. */
 #include "tokenizer/tokenizer.h"
 
-#include "base/arena.h"
 #include "tokenizer/tokenizer_model.h"
 #include "tokenizer/normalize.h"
 

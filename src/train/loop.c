@@ -20,7 +20,6 @@
 #include "base/arena.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "base/text.h"
 
 enum { RECORD_LIMIT = 16 << 20, FEW_EPOCHS = 20, SAY_EVERY = 10 };
 

@@ -10,7 +10,6 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "base/text.h"
 #include "methods/sella/stages.h"
 
 static bool begins(const char *text, const char *start)

@@ -6,7 +6,6 @@
  * are the final ones.
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/arena.h"
 #include "base/file.h"

@@ -5,7 +5,6 @@
  */
 #include <stdlib.h>
 
-#include "base/file.h"
 #include "methods/init_from.h"
 #include "methods/lm_stage.h"
 #include "methods/sella/stages.h"

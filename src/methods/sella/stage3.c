@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "methods/lm_stage.h"
 #include "methods/sella/soft_vectors.h"
 #include "methods/sella/stages.h"
