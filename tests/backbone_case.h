@@ -13,6 +13,7 @@
 
 #include "backbone/pass.h"
 #include "base/file.h"
+#include "check.h"
 #include "kernels/gemm.h"
 #include "kernels/loss.h"
 #include "ref_file.h"
@@ -33,15 +34,6 @@ static const backbone_case backbone_cases[] = {
     {"backbone_qwen3.gguf", "backbone_qwen3.ref"},
 };
 enum { BACKBONE_CASES = sizeof backbone_cases / sizeof *backbone_cases };
-
-#define CHECK(call)                                                                                \
-    do {                                                                                           \
-        sella_err check_err = {0};                                                                 \
-        sella_err *err = &check_err;                                                               \
-        if ((call) != SELLA_OK) {                                                                  \
-            fail_msg("%s:%d: %s: %s", __FILE__, __LINE__, #call, check_err.text);                  \
-        }                                                                                          \
-    } while (0)
 
 static inline char *ref_path(const char *name)
 {

@@ -6,21 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "data/dataset.h"
 #include "scratch.h"
 #include "sella/data.h"
-
-/* Scratch folders in memory where there is such a place: an import syncs every file it writes, and
- * these tests import a thousand times. */
-static inline void scratch_in_memory(void)
-{
-    if (access("/dev/shm", W_OK) == 0) {
-        setenv("TMPDIR", "/dev/shm", 0);
-    }
-}
 
 /* Write folder/name (folders in name are made). */
 static inline void put_bytes(const char *folder, const char *name, const void *data, size_t bytes)

@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "check.h"
 #include "data/dataset_write.h"
 #include "kernels/gemm.h"
 #include "methods/method.h"
@@ -21,15 +22,6 @@
 #include "sella/train.h"
 
 #define TINY_MODEL "tests/ref/tiny_llama"
-
-#define CHECK(call)                                                               \
-    do {                                                                          \
-        sella_err check_err = {0};                                                \
-        sella_err *err = &check_err;                                              \
-        if ((call) != SELLA_OK) {                                                 \
-            fail_msg("%s:%d: %s: %s", __FILE__, __LINE__, #call, check_err.text); \
-        }                                                                         \
-    } while (0)
 
 /* Numbers u0.., i0..; titles from a few words; likes follow user and item effects. One row in
  * `step` seconds, histories as they grow. */
@@ -76,6 +68,30 @@ static inline void fixture_dataset(const char *path, const fixture_shape *shape)
     }
     CHECK(sella_draft_write(&draft, &about, path, NULL, err));
     sella_draft_release(&draft);
+}
+
+/* A new scratch folder with such a data set in it: *dataset its path (free()); remove the folder
+ * with scratch_remove. */
+static inline char *fixture_folder(const fixture_shape *shape, char **dataset)
+{
+    char *folder = scratch_make();
+    *dataset = sella_path_join(folder, "data", NULL);
+    fixture_dataset(*dataset, shape);
+    return folder;
+}
+
+/* Settings `set` and up to two more (NULL: none), ended by NULL. */
+static inline void fixture_set(const char **list, const char *const *set, const char *a,
+                               const char *b)
+{
+    int n = 0;
+    for (; set[n]; n++) {
+        list[n] = set[n];
+    }
+    list[n] = a;
+    n += a != NULL;
+    list[n] = b;
+    list[n + (b != NULL)] = NULL;
 }
 
 /* Train with "key=value" settings ended by NULL; returns the status, the error sentence in err.

@@ -5,6 +5,7 @@
 #ifndef SELLA_TESTS_REFERENCE_ROWS_H
 #define SELLA_TESTS_REFERENCE_ROWS_H
 
+#include "methods/lm.h"
 #include "methods_fixture.h"
 #include "ref_file.h"
 
@@ -41,6 +42,33 @@ static inline sella_dataset *reference_dataset(const ref_file *ref, const char *
     sella_draft_release(&draft);
     free(path);
     return dataset;
+}
+
+/* The prompts of these queries are those of the dump: PREFIX + start, token (-1 in a slot),
+ * slot. */
+static inline void reference_prompts(const ref_file *ref, const char *prefix, const sella_lm *lm,
+                                     const sella_query *query_n, int rows)
+{
+    static const char *const what[] = {"start", "token", "slot"};
+    const int32_t *value[3], none[SELLA_SLOTS] = {0};
+    sella_rows rendered;
+    for (int i = 0; i < 3; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s%s", prefix, what[i]);
+        value[i] = ref_i32(ref, name, NULL);
+    }
+    sella_rows_init(&rendered);
+    for (int n = 0; n < rows; n++) {
+        CHECK(sella_lm_render(lm, &query_n[n], none, n, 0, &rendered, err));
+        assert_int_equal(rendered.start[n + 1], value[0][n + 1]);
+        for (int64_t t = rendered.start[n]; t < rendered.start[n + 1]; t++) {
+            assert_int_equal(rendered.slot[t], value[2][t]);
+            if (value[1][t] >= 0) {
+                assert_int_equal(rendered.token[t], value[1][t]);
+            }
+        }
+    }
+    sella_rows_release(&rendered);
 }
 
 /* Values of PREFIX + name for every tensor of a table. */

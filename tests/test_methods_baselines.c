@@ -28,10 +28,8 @@ static int setup(void **state)
         .users = 12, .items = ITEM_COUNT, .train = 160, .valid = 60, .seed = 21};
     (void)state;
     sella_threads_set(1);
-    folder = scratch_make();
-    data = in("data");
+    folder = fixture_folder(&shape, &data);
     stage1 = in("stage1");
-    fixture_dataset(data, &shape);
     fixture_train_ok("tallrec", data, stage1, NULL, NULL, quick);
     CHECK(sella_backbone_open(TINY_MODEL, NULL, &backbone, err));
     return 0;
@@ -50,13 +48,7 @@ static int teardown(void **state)
 /* Settings `quick` and up to two more. */
 static void with(const char **list, const char *a, const char *b)
 {
-    int n = 0;
-    for (; quick[n]; n++) {
-        list[n] = quick[n];
-    }
-    list[n] = a;
-    list[n + (a != NULL)] = b;
-    list[n + (a != NULL) + (b != NULL)] = NULL;
+    fixture_set(list, quick, a, b);
 }
 
 /* Train into folder/NAME; the path is the caller's. */
@@ -68,11 +60,6 @@ static char *trained(const char *method, const char *name, const char *from, con
     with(set, a, b);
     fixture_train_ok(method, data, run, NULL, from, set);
     return run;
-}
-
-static bool same_file(const char *a, const char *b, const char *name)
-{
-    return fixture_same(a, b, name);
 }
 
 /* Does a tensor of collab.safetensors (or FILE) differ between two runs in row `row` (-1:
@@ -233,7 +220,7 @@ static void stopped(const char *method, const char *whole, const char *name, con
     assert_true(stops > 1);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         char *path = sella_path_join(whole, files[i], NULL);
-        if (sella_path_exists(path) && !same_file(whole, run, files[i])) {
+        if (sella_path_exists(path) && !fixture_same(whole, run, files[i])) {
             fail_msg("%s differs between %s and %s", files[i], whole, run);
         }
         free(path);
@@ -250,9 +237,9 @@ static void test_prompt4nr(void **state)
     char *start = trained("prompt4nr", "p4-start", stage1, "lora.start=stage1", "stage3.steps=0");
     char *run = trained("prompt4nr", "p4", stage1, "lora.start=stage1", NULL);
     /* starts from stage 1 and was not trained */
-    assert_true(same_file(stage1, start, "adapter/adapter_model.safetensors"));
-    assert_false(same_file(stage1, run, "adapter/adapter_model.safetensors"));
-    assert_true(same_file(stage1, run, "stages/stage1/collab.safetensors"));
+    assert_true(fixture_same(stage1, start, "adapter/adapter_model.safetensors"));
+    assert_false(fixture_same(stage1, run, "adapter/adapter_model.safetensors"));
+    assert_true(fixture_same(stage1, run, "stages/stage1/collab.safetensors"));
     assert_true(differs(start, run, "collab.safetensors", "soft.user", -1));
     assert_true(differs(start, run, "collab.safetensors", "soft.item", -1));
     for (int t = 0; t < 3; t++) { // every one of the tokens
@@ -263,13 +250,13 @@ static void test_prompt4nr(void **state)
     assert_string_equal(said(run, "prompt4nr", "backbone"), "frozen");
     char *kept = sella_path_join(run, "stages/stage1/adapter", NULL),
          *first = sella_path_join(stage1, "adapter", NULL);
-    assert_true(same_file(first, kept, "adapter_model.safetensors"));
+    assert_true(fixture_same(first, kept, "adapter_model.safetensors"));
     free(kept);
     free(first);
     stopped("prompt4nr", run, "p4-stopped", "lora.start=stage1", NULL);
     // another run takes stage 1 from it, not what was trained on
     char *next = trained("personprompt", "pp-of-p4", run, "stage3.steps=0", NULL);
-    assert_true(same_file(stage1, next, "adapter/adapter_model.safetensors"));
+    assert_true(fixture_same(stage1, next, "adapter/adapter_model.safetensors"));
     // nobody owns the vectors: equal texts have equal scores; each vector matters
     score(run, queries, QUERIES, z);
     assert_true(fabs(z[0] - z[1]) < 1e-6);
@@ -316,7 +303,7 @@ static void test_personprompt(void **state)
     (void)state;
     char *start = trained("personprompt", "pp-start", stage1, "stage3.steps=0", NULL);
     char *run = trained("personprompt", "pp", stage1, NULL, NULL);
-    assert_true(same_file(stage1, run, "adapter/adapter_model.safetensors"));
+    assert_true(fixture_same(stage1, run, "adapter/adapter_model.safetensors"));
     assert_true(differs(start, run, "collab.safetensors", "user.weight", -1));
     assert_true(differs(start, run, "collab.safetensors", "item.weight", -1));
     assert_string_equal(said(run, "personprompt", "adapter"), "frozen");
@@ -394,9 +381,9 @@ static void test_collm(void **state)
     char *start = trained("collm", "co-start", stage1, FIT, "stage3.steps=0");
     char *run = trained("collm", "co", stage1, FIT, NULL);
     char *both = trained("collm", "co-both", stage1, FIT, "collm.train=proj+collab");
-    assert_true(same_file(stage1, run, "adapter/adapter_model.safetensors"));
-    assert_true(same_file(start, run, alone));
-    assert_true(same_file(run, both, alone)); // the model that both begin with
+    assert_true(fixture_same(stage1, run, "adapter/adapter_model.safetensors"));
+    assert_true(fixture_same(start, run, alone));
+    assert_true(fixture_same(run, both, alone)); // the model that both begin with
     assert_false(differs(start, run, collab, "user.weight", -1));
     assert_false(differs(start, run, collab, "item.weight", -1));
     assert_true(differs(start, run, projection, "proj.0.weight", -1));
@@ -539,9 +526,9 @@ static void test_binllm(void **state)
     char *start = trained("binllm", "bi-start", stage1, "collab.epochs=8", "stage3.steps=0");
     char *run = trained("binllm", "bi", stage1, "collab.epochs=8", NULL);
     /* starts from stage 1 */
-    assert_true(same_file(stage1, start, "adapter/adapter_model.safetensors"));
-    assert_false(same_file(stage1, run, "adapter/adapter_model.safetensors"));
-    assert_true(same_file(start, run, "stages/codes/collab.safetensors"));
+    assert_true(fixture_same(stage1, start, "adapter/adapter_model.safetensors"));
+    assert_false(fixture_same(stage1, run, "adapter/adapter_model.safetensors"));
+    assert_true(fixture_same(start, run, "stages/codes/collab.safetensors"));
     /* codes are not trained by the prompt */
     assert_false(differs(start, run, "collab.safetensors", "user.weight", -1));
     assert_false(differs(start, run, "collab.safetensors", "item.code.weight", -1));

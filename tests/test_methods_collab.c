@@ -21,9 +21,7 @@ static int setup(void **state)
     const fixture_shape shape = {.users = 30, .items = 40, .train = 60, .valid = 50, .seed = 3};
     (void)state;
     sella_threads_set(1);
-    folder = scratch_make();
-    dataset = sella_path_join(folder, "data", NULL);
-    fixture_dataset(dataset, &shape);
+    folder = fixture_folder(&shape, &dataset);
     return 0;
 }
 

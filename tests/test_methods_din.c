@@ -35,9 +35,7 @@ static int setup(void **state)
     const fixture_shape shape = {.users = 12, .items = 20, .train = 120, .valid = 60, .seed = 8};
     (void)state;
     sella_threads_set(1);
-    folder = scratch_make();
-    dataset = sella_path_join(folder, "data", NULL);
-    fixture_dataset(dataset, &shape);
+    folder = fixture_folder(&shape, &dataset);
     return 0;
 }
 

@@ -95,31 +95,6 @@ static void close_room(room *r)
     ref_close(&r->ref);
 }
 
-/* The rendered rows are the documented prompt, slots in place. */
-static void check_prompts(const room *r, const char *prefix)
-{
-    char name[3][64];
-    static const char *const what[] = {"start", "token", "slot"};
-    const int32_t *value[3];
-    sella_rows rows;
-    for (int i = 0; i < 3; i++) {
-        snprintf(name[i], sizeof name[i], "%s%s", prefix, what[i]);
-        value[i] = ref_i32(&r->ref, name[i], NULL);
-    }
-    sella_rows_init(&rows);
-    for (int n = 0; n < ROWS; n++) {
-        CHECK(sella_lm_render(&r->lm, &r->corpus.query_n[n], NULL, n, 0, &rows, err));
-        assert_int_equal(rows.start[n + 1], value[0][n + 1]);
-        for (int64_t t = rows.start[n]; t < rows.start[n + 1]; t++) {
-            assert_int_equal(rows.slot[t], value[2][t]);
-            if (value[1][t] >= 0) {
-                assert_int_equal(rows.token[t], value[1][t]);
-            }
-        }
-    }
-    sella_rows_release(&rows);
-}
-
 static void check_step(room *r, const char *prefix, bool share)
 {
     const int64_t *tree;
@@ -128,7 +103,7 @@ static void check_step(room *r, const char *prefix, bool share)
     float z[ROWS];
     char name[64];
     open_step(r, share);
-    check_prompts(r, prefix);
+    reference_prompts(&r->ref, prefix, &r->lm, r->corpus.query_n, ROWS);
     int64_t trees = sella_corpus_step(&r->corpus, 0, 0, &tree);
     CHECK(sella_lm_step_run(&r->step, tree, trees, 0, true, &loss, &rows, z, err));
     assert_int_equal(rows, ROWS);

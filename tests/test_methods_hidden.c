@@ -29,13 +29,9 @@ static int setup(void **state)
 {
     const fixture_shape shape = {.users = 12, .items = 20, .train = 160, .valid = 60, .seed = 8};
     (void)state;
-    if (access("/dev/shm", W_OK) == 0) { // every checkpoint is synced: in memory that costs nothing
-        setenv("TMPDIR", "/dev/shm", 0);
-    }
-    folder = scratch_make();
-    dataset = sella_path_join(folder, "data", NULL);
+    scratch_in_memory();
+    folder = fixture_folder(&shape, &dataset);
     plain = sella_path_join(folder, "plain", NULL);
-    fixture_dataset(dataset, &shape);
     fixture_train_ok("tallrec", dataset, plain, NULL, NULL, without);
     return 0;
 }

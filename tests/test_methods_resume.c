@@ -40,12 +40,8 @@ static int setup(void **state)
     const fixture_shape shape = {.users = 12, .items = 20, .train = 160, .valid = 60, .seed = 8};
     (void)state;
     sella_threads_set(1); // children are forked: no pool of threads may be open here
-    if (access("/dev/shm", W_OK) == 0) { // every checkpoint is synced: in memory that costs nothing
-        setenv("TMPDIR", "/dev/shm", 0);
-    }
-    folder = scratch_make();
-    dataset = sella_path_join(folder, "data", NULL);
-    fixture_dataset(dataset, &shape);
+    scratch_in_memory();
+    folder = fixture_folder(&shape, &dataset);
     return 0;
 }
 

@@ -19,9 +19,7 @@ static int setup(void **state)
 {
     const fixture_shape shape = {.users = 9, .items = 15, .train = 400, .valid = 90, .seed = 21};
     (void)state;
-    folder = scratch_make();
-    path = sella_path_join(folder, "data", NULL);
-    fixture_dataset(path, &shape);
+    folder = fixture_folder(&shape, &path);
     CHECK(sella_dataset_open(path, &dataset, err));
     return 0;
 }

@@ -25,11 +25,9 @@ static int setup(void **state)
                                     "collab.unseen=mean", NULL};
     (void)state;
     sella_threads_set(1);
-    folder = scratch_make();
-    dataset_path = sella_path_join(folder, "data", NULL);
+    folder = fixture_folder(&shape, &dataset_path);
     base = sella_path_join(folder, "base", NULL);
     fast = sella_path_join(folder, "fast", NULL);
-    fixture_dataset(dataset_path, &shape);
     fixture_train_ok("sella", dataset_path, base, NULL, NULL, quick);
     fixture_train_ok("sella", dataset_path, fast, "fast", NULL, fast_set);
     CHECK(sella_backbone_open(TINY_MODEL, NULL, &backbone, err));

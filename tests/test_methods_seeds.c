@@ -17,9 +17,7 @@ static int setup(void **state)
 {
     const fixture_shape shape = {.users = 12, .items = 20, .train = 300, .valid = 120, .seed = 4};
     (void)state;
-    folder = scratch_make();
-    data = sella_path_join(folder, "data", NULL);
-    fixture_dataset(data, &shape);
+    folder = fixture_folder(&shape, &data);
     return 0;
 }
 

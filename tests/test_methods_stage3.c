@@ -120,27 +120,6 @@ static void close_room(room *r)
     ref_close(&r->ref);
 }
 
-/* The rendered rows are the documented prompt, slots in place. */
-static void check_prompts(room *r)
-{
-    const int32_t *start = ref_i32(&r->ref, "start", NULL),
-                  *token = ref_i32(&r->ref, "token", NULL), *slot = ref_i32(&r->ref, "slot", NULL);
-    const int32_t refs[SELLA_SLOTS] = {0};
-    sella_rows rows;
-    sella_rows_init(&rows);
-    for (int n = 0; n < r->rows; n++) {
-        CHECK(sella_lm_render(&r->lm, &r->corpus.query_n[n], refs, n, 0, &rows, err));
-        assert_int_equal(rows.start[n + 1], start[n + 1]);
-        for (int64_t t = rows.start[n]; t < rows.start[n + 1]; t++) {
-            assert_int_equal(rows.slot[t], slot[t]);
-            if (token[t] >= 0) {
-                assert_int_equal(rows.token[t], token[t]);
-            }
-        }
-    }
-    sella_rows_release(&rows);
-}
-
 /* prefix: of what the dump says of this model. */
 static void one_step(bool share, const char *model, const char *prefix)
 {
@@ -153,7 +132,7 @@ static void one_step(bool share, const char *model, const char *prefix)
     open_room(&r, share, model);
     snprintf(name[0], sizeof name[0], "%sz", prefix);
     snprintf(name[1], sizeof name[1], "%sloss", prefix);
-    check_prompts(&r);
+    reference_prompts(&r.ref, "", &r.lm, r.corpus.query_n, r.rows);
     int64_t trees = sella_corpus_step(&r.corpus, 0, 0, &tree);
     CHECK(sella_lm_step_run(&r.step, tree, trees, 0, true, &loss, &rows, z, err));
     assert_int_equal(rows, 7);

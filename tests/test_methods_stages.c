@@ -23,20 +23,10 @@ static char *in(const char *name)
     return sella_path_join(folder, name, NULL);
 }
 
-/* Settings `quick` and one or two more. */
+/* Settings `quick` and up to two more. */
 static void with(const char **list, const char *a, const char *b)
 {
-    int n = 0;
-    for (; quick[n]; n++) {
-        list[n] = quick[n];
-    }
-    if (a) {
-        list[n++] = a;
-    }
-    if (b) {
-        list[n++] = b;
-    }
-    list[n] = NULL;
+    fixture_set(list, quick, a, b);
 }
 
 static int setup(void **state)
@@ -44,10 +34,8 @@ static int setup(void **state)
     const fixture_shape shape = {.users = 12, .items = 20, .train = 240, .valid = 60, .seed = 3};
     (void)state;
     sella_threads_set(1);
-    folder = scratch_make();
-    dataset = in("data");
+    folder = fixture_folder(&shape, &dataset);
     base = in("base");
-    fixture_dataset(dataset, &shape);
     fixture_train_ok("sella", dataset, base, NULL, NULL, quick);
     return 0;
 }

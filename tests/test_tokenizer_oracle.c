@@ -14,7 +14,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "tokenizer/tokenizer.h"
+#include "tokenizer_fixture.h"
 
 static json_t *cases;
 
@@ -31,29 +31,6 @@ static int free_cases(void **state)
     (void)state;
     json_decref(cases);
     return 0;
-}
-
-static sella_tokenizer *open_json(const char *path)
-{
-    sella_tokenizer *tokenizer;
-    sella_err err = {0};
-    if (sella_tokenizer_open_json(path, &tokenizer, &err) != SELLA_OK) {
-        fail_msg("%s", err.text);
-    }
-    return tokenizer;
-}
-
-static sella_tokenizer *open_gguf(const char *path)
-{
-    sella_gguf *file;
-    sella_tokenizer *tokenizer;
-    sella_err err = {0};
-    if (sella_gguf_open(path, &file, &err) != SELLA_OK ||
-        sella_tokenizer_open_gguf(file, &tokenizer, &err) != SELLA_OK) {
-        fail_msg("%s", err.text);
-    }
-    sella_gguf_close(file); /* nothing may be borrowed from it */
-    return tokenizer;
 }
 
 /* 0 when the ids of one text are as expected; else 1, and the first difference is printed. */

@@ -8,30 +8,7 @@
 
 #include "base/json.h"
 #include "formats_room.h"
-#include "tokenizer/tokenizer.h"
-
-static sella_tokenizer *open_json(const char *path)
-{
-    sella_tokenizer *tokenizer;
-    sella_err err = {0};
-    if (sella_tokenizer_open_json(path, &tokenizer, &err) != SELLA_OK) {
-        fail_msg("%s", err.text);
-    }
-    return tokenizer;
-}
-
-static sella_tokenizer *open_gguf(const char *path)
-{
-    sella_gguf *file;
-    sella_tokenizer *tokenizer;
-    sella_err err = {0};
-    assert_int_equal(sella_gguf_open(path, &file, &err), SELLA_OK);
-    if (sella_tokenizer_open_gguf(file, &tokenizer, &err) != SELLA_OK) {
-        fail_msg("%s", err.text);
-    }
-    sella_gguf_close(file);
-    return tokenizer;
-}
+#include "tokenizer_fixture.h"
 
 static void decoding_gives_the_text_back(void **state)
 {

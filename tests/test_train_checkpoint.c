@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "scratch.h"
 #include "train/checkpoint.h"
 
 typedef struct model {
@@ -65,21 +66,6 @@ static void model_release(model *m)
     sella_optimizer_free(m->optimizer);
 }
 
-static char *folder_new(void)
-{
-    const char *tmp = getenv("TMPDIR");
-    char *path = NULL;
-    assert_true(asprintf(&path, "%s/sella-checkpoint-XXXXXX", tmp ? tmp : "/tmp") > 0);
-    assert_non_null(mkdtemp(path));
-    return path;
-}
-
-static void folder_remove(char *path)
-{
-    assert_int_equal(sella_path_remove(path, NULL), SELLA_OK);
-    free(path);
-}
-
 static void save(const char *dir, int64_t step, model *m)
 {
     json_t *position = json_pack("{s:I, s:f}", "at", (json_int_t)step, "x", 0.1 + (double)step);
@@ -99,7 +85,7 @@ static sella_status load(const char *dir, model *m, bool *found, int64_t *at, se
 static void test_round_trip(void **state)
 {
     (void)state;
-    char *dir = folder_new();
+    char *dir = scratch_make();
     model m, back;
     bool found = true;
     int64_t at;
@@ -128,7 +114,7 @@ static void test_round_trip(void **state)
     assert_memory_equal(back.b.param[0].data, m.b.param[0].data, 5 * sizeof(float));
     model_release(&m);
     model_release(&back);
-    folder_remove(dir);
+    scratch_remove(dir);
 }
 
 /* A newer checkpoint replaces the older one; what a killed save left is passed over and swept
@@ -136,7 +122,7 @@ static void test_round_trip(void **state)
 static void test_newest_complete(void **state)
 {
     (void)state;
-    char *dir = folder_new(), path[300], to[300];
+    char *dir = scratch_make(), path[300], to[300];
     model m;
     bool found;
     int64_t at;
@@ -163,7 +149,7 @@ static void test_newest_complete(void **state)
     assert_int_equal(count, 1);
     sella_names_free(names, count);
     model_release(&m);
-    folder_remove(dir);
+    scratch_remove(dir);
 }
 
 static const char *const damaged[] = {"params.safetensors", "moments.safetensors",
@@ -196,7 +182,7 @@ static void test_damage(void **state)
     for (int file = 0; file < 5; file++) {
         for (int how = 0; how < 3; how++) {
             for (int older = 0; older < 2; older++) {
-                char *dir = folder_new(), path[300], aside[300];
+                char *dir = scratch_make(), path[300], aside[300];
                 model m, back;
                 sella_err err = {0};
                 bool found;
@@ -230,7 +216,7 @@ static void test_damage(void **state)
                 }
                 model_release(&m);
                 model_release(&back);
-                folder_remove(dir);
+                scratch_remove(dir);
             }
         }
     }
@@ -239,7 +225,7 @@ static void test_damage(void **state)
 static void test_misfits(void **state)
 {
     (void)state;
-    char *dir = folder_new();
+    char *dir = scratch_make();
     model m, other;
     sella_err err = {0};
     bool found;
@@ -267,7 +253,7 @@ static void test_misfits(void **state)
     assert_int_equal(sella_checkpoint_save(dir, -1, &m.state, NULL, &err), SELLA_ARG);
     model_release(&m);
     model_release(&other);
-    folder_remove(dir);
+    scratch_remove(dir);
 }
 
 int main(void)

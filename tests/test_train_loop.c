@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/rng.h"
+#include "scratch.h"
 #include "train/loop.h"
 
 enum { W = 13, STEPS = 7 };
@@ -129,21 +130,6 @@ static sella_loop toy_loop(toy *t, const char *dir, char *checkpoints, char *met
         .user = t};
 }
 
-static char *folder_new(void)
-{
-    const char *tmp = getenv("TMPDIR");
-    char *path = NULL;
-    assert_true(asprintf(&path, "%s/sella-loop-XXXXXX", tmp ? tmp : "/tmp") > 0);
-    assert_non_null(mkdtemp(path));
-    return path;
-}
-
-static void folder_remove(char *path)
-{
-    assert_int_equal(sella_path_remove(path, NULL), SELLA_OK);
-    free(path);
-}
-
 /* All records as text, without "seconds". */
 static char *records_of(const char *dir)
 {
@@ -223,11 +209,11 @@ static void same_result(const char *dir, const char *other)
 
 static void kill_rounds(double seconds, bool groups)
 {
-    char *plain = folder_new();
+    char *plain = scratch_make();
     int killed = 0;
     wait_ok(start_child(plain, 0, 1e9, groups));
     for (int round = 0; round < 3; round++) {
-        char *dir = folder_new();
+        char *dir = scratch_make();
         for (int attempt = 0;; attempt++) {
             int how;
             const sella_rng rng = {.seed = 9,
@@ -250,10 +236,10 @@ static void kill_rounds(double seconds, bool groups)
             killed++;
         }
         same_result(dir, plain);
-        folder_remove(dir);
+        scratch_remove(dir);
     }
     assert_true(killed > 3);
-    folder_remove(plain);
+    scratch_remove(plain);
 }
 
 static void test_killed_every_step(void **state)
@@ -273,7 +259,7 @@ static void test_killed_sometimes(void **state)
 static void test_first_start_drops_own_records(void **state)
 {
     (void)state;
-    char *dir = folder_new(), path[200], checkpoints[200], metrics[200];
+    char *dir = scratch_make(), path[200], checkpoints[200], metrics[200];
     static const char before[] = "{\"stage\":\"earlier\",\"event\":\"epoch\",\"seconds\":1.0}\n";
     static const char stale[] =
         "{\"stage\":\"toy\",\"event\":\"epoch\",\"seconds\":1.0}\n{\"stage\":\"to";
@@ -308,13 +294,13 @@ static void test_first_start_drops_own_records(void **state)
     assert_non_null(strstr(records, "\"drawn\":123")); /* of step 42 */
     free(records);
     sella_param_table_release(&t.table);
-    folder_remove(dir);
+    scratch_remove(dir);
 }
 
 static void test_interrupted(void **state)
 {
     (void)state;
-    char *dir = folder_new(), *plain = folder_new(), checkpoints[200], metrics[200];
+    char *dir = scratch_make(), *plain = scratch_make(), checkpoints[200], metrics[200];
     toy a, b;
     sella_err err = {0};
     sella_loop_result whole, parts = {0};
@@ -353,8 +339,8 @@ static void test_interrupted(void **state)
     free(y);
     sella_param_table_release(&a.table);
     sella_param_table_release(&b.table);
-    folder_remove(dir);
-    folder_remove(plain);
+    scratch_remove(dir);
+    scratch_remove(plain);
 }
 
 /* The best evaluation's parameters are there at the end, and patience ends the run. */
@@ -458,7 +444,7 @@ static void test_diverged(void **state)
 static void test_other_run_refused(void **state)
 {
     (void)state;
-    char *dir = folder_new(), checkpoints[200], metrics[200];
+    char *dir = scratch_make(), checkpoints[200], metrics[200];
     toy t;
     sella_err err = {0};
     assert_int_equal(toy_init(&t), SELLA_OK);
@@ -479,7 +465,7 @@ static void test_other_run_refused(void **state)
     assert_int_equal(sella_loop_run(&other, NULL, &err), SELLA_STATE);
     assert_non_null(strstr(err.text, "0.05; expected 0.06"));
     sella_param_table_release(&t.table);
-    folder_remove(dir);
+    scratch_remove(dir);
 }
 
 int main(void)
