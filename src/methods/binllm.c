@@ -25,6 +25,7 @@
 #include "methods/collab_fit.h"
 #include "methods/features.h"
 #include "methods/tensor_file.h"
+#include "train/deal.h"
 
 /* ---- codes ---- */
 
@@ -33,9 +34,7 @@ typedef struct coding {
     sella_binary_mf model;
     double anneal;
     uint64_t seed;
-    int64_t rows, batch;
-    int64_t *order;   // [rows] of epoch `shuffled`
-    int64_t shuffled; // -1: none yet
+    sella_deal deal;             // of all rows of train
     uint8_t *seen_u, *seen_i;    // [U], [I] 1: a row of train names it
     int32_t *user_n, *item_n;    // [batch]
     float *kept, *z, *dz, *y;    // of a batch
@@ -60,20 +59,11 @@ static sella_status run_step(void *user, sella_loop_step *at, sella_err *err)
 {
     coding *f = user;
     const sella_split *train = &f->job->dataset->split[SELLA_SPLIT_TRAIN];
-    const int64_t first = at->index * f->batch,
-                  N = f->rows - first < f->batch ? f->rows - first : f->batch;
+    const int64_t *row;
+    const int64_t N = sella_deal_step(&f->deal, at->epoch, at->index, &row);
     (void)err;
-    if (f->shuffled != at->epoch) {
-        const sella_rng rng = {
-            .seed = f->seed, .stream = SELLA_STREAM_SHUFFLE, .a = (uint32_t)at->epoch};
-        for (int64_t r = 0; r < f->rows; r++) {
-            f->order[r] = r;
-        }
-        sella_rng_shuffle(&rng, f->order, (size_t)f->rows);
-        f->shuffled = at->epoch;
-    }
     for (int64_t n = 0; n < N; n++) {
-        const int64_t r = f->order[first + n];
+        const int64_t r = row[n];
         f->user_n[n] = train->user_n[r];
         f->item_n[n] = train->item_n[r];
         f->y[n] = train->label_n[r] ? 1.0f : 0.0f;
@@ -143,28 +133,25 @@ static sella_status prepare(coding *f, sella_err *err)
     sella_status status = SELLA_OK;
     const sella_job *job = f->job;
     const sella_split *train = &job->dataset->split[SELLA_SPLIT_TRAIN];
-    const int64_t batch = sella_settings_int(job->settings, "collab.batch");
-    f->rows = train->rows;
-    f->batch = batch < f->rows ? batch : f->rows;
-    f->shuffled = -1;
     f->anneal = sella_settings_real(job->settings, "binllm.anneal");
-    const size_t n = (size_t)f->batch;
+    SELLA_TRY(sella_deal_init(train->rows, sella_settings_int(job->settings, "collab.batch"),
+                              f->seed, &f->deal, err));
+    const size_t n = (size_t)f->deal.batch;
     f->seen_u = sella_alloc((size_t)job->run->users, 1, "users of train", err);
     f->seen_i = sella_alloc((size_t)job->run->items, 1, "items of train", err);
-    f->order = sella_alloc((size_t)f->rows, sizeof *f->order, "the order of rows", err);
     f->user_n = sella_alloc(n, sizeof *f->user_n, "a batch", err);
     f->item_n = sella_alloc(n, sizeof *f->item_n, "a batch", err);
-    f->kept = sella_alloc(sella_binary_mf_scratch(&f->model, (int)f->batch), sizeof *f->kept,
-                          "a batch", err);
+    f->kept =
+        sella_alloc(sella_binary_mf_scratch(&f->model, (int)n), sizeof *f->kept, "a batch", err);
     f->z = sella_alloc(n, sizeof *f->z, "a batch", err);
     f->dz = sella_alloc(n, sizeof *f->dz, "a batch", err);
     f->y = sella_alloc(n, sizeof *f->y, "a batch", err);
-    if (!f->seen_u || !f->seen_i || !f->order || !f->user_n || !f->item_n || !f->kept || !f->z ||
-        !f->dz || !f->y) {
+    if (!f->seen_u || !f->seen_i || !f->user_n || !f->item_n || !f->kept || !f->z || !f->dz ||
+        !f->y) {
         status = SELLA_MEMORY;
         goto done;
     }
-    for (int64_t r = 0; r < f->rows; r++) {
+    for (int64_t r = 0; r < train->rows; r++) {
         f->seen_u[train->user_n[r]] = 1;
         f->seen_i[train->item_n[r]] = 1;
     }
@@ -175,12 +162,13 @@ done:
 
 static void coding_release(coding *f)
 {
-    void *const all[] = {f->seen_u,     f->seen_i,      f->order,       f->user_n,   f->item_n,
-                         f->kept,       f->z,           f->dz,          f->y,        f->valid_n,
-                         f->valid_pool, f->valid_label, f->valid_score, f->user_bit, f->item_bit};
+    void *const all[] = {f->seen_u,      f->seen_i,      f->user_n,   f->item_n,  f->kept,
+                         f->z,           f->dz,          f->y,        f->valid_n, f->valid_pool,
+                         f->valid_label, f->valid_score, f->user_bit, f->item_bit};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         free(all[i]);
     }
+    sella_deal_release(&f->deal);
     sella_binary_mf_release(&f->model);
 }
 
@@ -196,7 +184,7 @@ static sella_status save(coding *f, const char *path, const sella_loop_result *r
     sella_binary_mf_settle(&f->model, f->seen_u, f->seen_i);
     SELLA_TRY(sella_tensors_write(path, tables, 1, err));
     sella_stage_record_table(record, &f->model.table);
-    json_object_set_new(record, "rows", json_integer(f->rows));
+    json_object_set_new(record, "rows", json_integer(f->deal.rows));
     json_object_set_new(record, "epochs", json_integer(result->epochs));
     json_object_set_new(record, "best_epoch", json_integer(result->best_epoch));
     json_object_set_new(record, "loss", sella_json_real(result->last_loss));
@@ -232,8 +220,8 @@ static sella_status learn_codes(const sella_job *job, const char *path, sella_er
     sella_loop loop = sella_collab_loop(job, "codes", checkpoints, metrics);
     loop.tables = tables;
     loop.n = 1;
-    loop.steps_per_epoch = (f.rows + f.batch - 1) / f.batch;
-    loop.units_per_epoch = (double)f.rows;
+    loop.steps_per_epoch = sella_deal_steps(&f.deal);
+    loop.units_per_epoch = (double)f.deal.rows;
     loop.run_step = run_step;
     loop.evaluate = f.valid_rows > 0 ? evaluate : NULL;
     loop.user = &f;

@@ -19,7 +19,6 @@
 #include "base/arena.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "base/rng.h"
 #include "collab/contrast.h"
 #include "collab/din.h"
 #include "kernels/activation.h"
@@ -29,6 +28,7 @@
 #include "methods/sella/stages.h"
 #include "methods/tensor_file.h"
 #include "methods/text_vectors.h"
+#include "train/deal.h"
 
 #define START "stages/contrast/collab.safetensors"
 
@@ -37,7 +37,7 @@ enum { SAMPLE_WEIGHT, SAMPLE_BIAS, TEXT_WEIGHT, TEXT_BIAS };
 typedef struct contrast {
     sella_job *job;
     uint64_t seed;
-    int64_t K, batch;        /* rows; of a step */
+    int64_t K;               /* rows */
     int S, L, W, parts;      /* widths of sample, text and both projections */
     double tau;
     sella_collab *c;
@@ -46,7 +46,7 @@ typedef struct contrast {
     sella_param_table tower; /* ctrl.sample.*, ctrl.text.* */
     sella_query *query;      /* [K] */
     sella_collab_rows rows;
-    int64_t *order, shuffled; /* [K] of epoch `shuffled` */
+    sella_deal deal;
     int32_t *user, *item, *count; /* [batch] */
     const int32_t **history;
     /* [batch], [batch, L], [batch, S], [batch, W] .., [batch, L] */
@@ -85,9 +85,8 @@ static sella_status freeze_rest(sella_param_table *table, bool frozen, sella_err
 
 static sella_status buffers(contrast *p, sella_err *err)
 {
-    const size_t B = (size_t)p->batch, W = (size_t)p->W, L = (size_t)p->L;
+    const size_t B = (size_t)p->deal.batch, W = (size_t)p->W, L = (size_t)p->L;
     const sella_collab_config *config = &p->c->config;
-    p->order = sella_alloc((size_t)p->K, sizeof *p->order, "the order of rows", err);
     p->user = sella_alloc(B, sizeof *p->user, "a batch", err);
     p->item = sella_alloc(B, sizeof *p->item, "a batch", err);
     p->count = sella_alloc(B, sizeof *p->count, "a batch", err);
@@ -97,17 +96,17 @@ static sella_status buffers(contrast *p, sella_err *err)
     p->dt = sella_alloc(B * L, sizeof *p->dt, "a batch", err);
     p->ds = sella_alloc(B * (size_t)p->S, sizeof *p->ds, "a batch", err);
     p->g = sella_alloc(4 * B * W, sizeof *p->g, "a batch", err);
-    p->scratch = sella_alloc(1, sella_contrast_scratch((int)p->batch, p->W, p->parts),
-                             "a contrastive step", err);
-    if (!p->order || !p->user || !p->item || !p->count || !p->history || !p->z || !p->t || !p->dt ||
-        !p->ds || !p->g || !p->scratch) {
+    p->scratch =
+        sella_alloc(1, sella_contrast_scratch((int)B, p->W, p->parts), "a contrastive step", err);
+    if (!p->user || !p->item || !p->count || !p->history || !p->z || !p->t || !p->dt || !p->ds ||
+        !p->g || !p->scratch) {
         return SELLA_MEMORY;
     }
     p->h = p->g + B * W;
     p->dg = p->h + B * W;
     p->dh = p->dg + B * W;
-    return sella_din_pass_new(sella_din_of(p->c), (int)p->batch,
-                              (int)p->batch * config->history_length, true, &p->pass, err);
+    return sella_din_pass_new(sella_din_of(p->c), (int)B, (int)B * config->history_length, true,
+                              &p->pass, err);
 }
 
 static sella_status prepare(contrast *p, const int64_t *index_k, sella_err *err)
@@ -115,14 +114,13 @@ static sella_status prepare(contrast *p, const int64_t *index_k, sella_err *err)
     sella_status status = SELLA_OK;
     const sella_job *job = p->job;
     const sella_settings *settings = job->settings;
-    const int64_t batch = sella_settings_int(settings, "ctrl.batch");
     sella_collab_config config;
     p->seed = sella_stage_seed(job->run, "contrast");
-    p->batch = batch < p->K ? batch : p->K;
     p->W = (int)sella_settings_int(settings, "ctrl.width");
     p->parts = (int)sella_settings_int(settings, "ctrl.subspaces");
     p->tau = sella_settings_real(settings, "ctrl.tau");
-    p->shuffled = -1;
+    SELLA_TRY(sella_deal_init(p->K, sella_settings_int(settings, "ctrl.batch"), p->seed, &p->deal,
+                              err));
     sella_collab_config_of(settings, job->run->users, job->run->items, &config);
     p->S = config.din.top[SELLA_DIN_HIDDEN - 1];
     /* as din itself begins */
@@ -148,8 +146,9 @@ static void contrast_release(contrast *p)
     sella_param_table_release(&p->text);
     sella_param_table_release(&p->tower);
     sella_collab_rows_release(&p->rows);
-    void *const all[] = {p->query, p->order, p->user, p->item, p->count, p->history,
-                         p->z,     p->t,     p->dt,   p->ds,   p->g,     p->scratch};
+    sella_deal_release(&p->deal);
+    void *const all[] = {p->query, p->user, p->item, p->count, p->history, p->z,
+                         p->t,     p->dt,   p->ds,   p->g,     p->scratch};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         free(all[i]);
     }
@@ -190,20 +189,11 @@ static sella_status run_step(void *user, sella_loop_step *at, sella_err *err)
     contrast *p = user;
     sella_din *din = sella_din_of(p->c);
     sella_param *tower = p->tower.param;
-    const int64_t first = at->index * p->batch;
-    const int N = (int)(p->K - first < p->batch ? p->K - first : p->batch);
+    const int64_t *place;
+    const int N = (int)sella_deal_step(&p->deal, at->epoch, at->index, &place);
     const sella_din_mode mode = {true, p->seed, at->step};
     (void)err;
-    if (p->shuffled != at->epoch) {
-        const sella_rng rng = {
-            .seed = p->seed, .stream = SELLA_STREAM_SHUFFLE, .a = (uint32_t)at->epoch};
-        for (int64_t k = 0; k < p->K; k++) {
-            p->order[k] = k;
-        }
-        sella_rng_shuffle(&rng, p->order, (size_t)p->K);
-        p->shuffled = at->epoch;
-    }
-    take_rows(p, p->order + first, N);
+    take_rows(p, place, N);
     const sella_din_batch batch = {N, p->user, p->item, p->history, p->count};
     sella_din_forward(din, p->pass, &batch, &mode, p->z, NULL);
     const float *sample = sella_din_sample(p->pass);
@@ -274,7 +264,7 @@ static sella_status contrast_run(sella_job *job, const int64_t *index_k, int64_t
         .lr = sella_settings_real(settings, "ctrl.lr"),
         .warmup_ratio = sella_settings_real(settings, "ctrl.warmup"),
         .epochs = sella_settings_int(settings, "ctrl.epochs"),
-        .steps_per_epoch = (K + p.batch - 1) / p.batch,
+        .steps_per_epoch = sella_deal_steps(&p.deal),
         .units_per_epoch = (double)K,
         .unit = "rows",
         .run_step = run_step,
