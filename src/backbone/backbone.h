@@ -63,14 +63,14 @@ typedef struct sella_backbone_need {
 typedef struct sella_layer {
     const float *norm_attention; /* [C] */
     const float *norm_ffn;       /* [C] */
-    sella_weight w_qkv;           /* [(H + 2G) D, C] */
+    sella_weight w_qkv;          /* [(H + 2G) D, C] */
     const float *b_qkv;          /* [(H + 2G) D] or NULL */
     const float *norm_q;         /* [D] or NULL */
     const float *norm_k;         /* [D] or NULL */
-    sella_weight w_o;             /* [C, H D] */
+    sella_weight w_o;            /* [C, H D] */
     const float *b_o;            /* [C] or NULL */
-    sella_weight w_gate_up;       /* [2F, C] gate first */
-    sella_weight w_down;          /* [C, F] */
+    sella_weight w_gate_up;      /* [2F, C] gate first */
+    sella_weight w_down;         /* [C, F] */
 } sella_layer;
 
 typedef struct sella_backbone sella_backbone;
@@ -97,12 +97,13 @@ const double *sella_backbone_rope(const sella_backbone *backbone);
 /* 16 hexadecimal digits over configuration and weights as stored: recorded in run.json, checked
  * when a run is used. */
 const char *sella_backbone_fingerprint(const sella_backbone *backbone);
-/* Bytes of weights in the handle's own memory; frozen parameters outside the embeddings (P of SPEC
- * section 5). */
+/* Bytes of weights in the handle's own memory. */
 size_t sella_backbone_bytes(const sella_backbone *backbone);
+/* Frozen parameters outside the embeddings (P of SPEC section 5). */
 int64_t sella_backbone_parameters(const sella_backbone *backbone);
-/* Do the matrices stay as stored; floats of the tile that a pass then needs for them, else 0. */
+/* Do the matrices stay as stored? */
 bool sella_backbone_stored(const sella_backbone *backbone);
+/* Floats of the tile that a pass then needs for them, else 0. */
 size_t sella_backbone_tile(const sella_backbone *backbone);
 
 /* The shape, and what opening would take, read from headers only: for --dry-run and the memory

@@ -73,7 +73,7 @@ const char *sella_matrix_name(sella_matrix matrix);
  * shape. */
 sella_status sella_lora_config_check(const sella_lora_config *config,
                                      const sella_backbone_config *shape, sella_err *err);
-/* An adapter of zeros, for readers of other files. */
+/* An adapter whose A and B are both zero, for lora_file.c to fill. */
 sella_status sella_lora_empty(const sella_backbone *backbone, const sella_lora_config *config,
                               sella_lora **out, sella_err *err);
 

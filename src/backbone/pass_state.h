@@ -146,6 +146,7 @@ void sella_layer_forward(sella_pass *pass, int l, float *y);
 /* ---- adapt.c: one adapted matrix; nothing happens where there is no adapter ----
  * Each call stands behind the product of its frozen matrix, whose lap it ends. */
 
+/* keep out [256, 8]: for each byte of a mask the factors of its elements, 0 or 1 / (1 - p). */
 void sella_adapt_table(float *keep, double dropout);
 /* y += s B A drop(x).   y inout [n, out], x in [n, in] */
 void sella_adapt_forward(sella_pass *pass, int l, sella_matrix matrix, const float *x, int ldx,
@@ -153,9 +154,11 @@ void sella_adapt_forward(sella_pass *pass, int l, sella_matrix matrix, const flo
 /* Is there an adapter here that this pass trains? */
 bool sella_adapt_trains(const sella_pass *pass, int l, sella_matrix matrix);
 /* dA, dB += ...; dx += (s B A)^T dy through the dropout mask.
- *   dy   in    [n, out] x    in    [n, in]  the forward input; read only when the adapter is
- *   trained dx   accum [n, in]  or NULL list        places of the n rows among the rows of the
- *   forward pass (for the mask); token NULL: the same rows */
+ *   dy   in    [n, out]
+ *   x    in    [n, in]  the forward input; read only when the adapter is trained
+ *   list in             places of the n rows among those of the forward pass (for the mask);
+ *                       token NULL: the same rows
+ *   dx   accum [n, in]  or NULL */
 void sella_adapt_backward(sella_pass *pass, int l, sella_matrix matrix, const float *dy, int lddy,
                           const float *x, int ldx, sella_row_list list, float *dx, int lddx);
 

@@ -312,8 +312,9 @@ void sella_source_close(sella_source *source)
 
 /* ---- finding ---- */
 
-const char *sella_source_name(const sella_source *source, sella_part part, int layer, char *name,
-                              size_t bytes)
+/* Name in this source's files. Returns name. */
+static const char *name_of(const sella_source *source, sella_part part, int layer, char *name,
+                           size_t bytes)
 {
     const char *text = source->gguf ? names[part].gguf : names[part].folder;
     if (part < SELLA_PART_NORM_ATTENTION) {
@@ -339,8 +340,7 @@ const sella_tensor *sella_source_find_name(const sella_source *source, const cha
 const sella_tensor *sella_source_find(const sella_source *source, sella_part part, int layer)
 {
     char name[128];
-    return sella_source_find_name(source,
-                                  sella_source_name(source, part, layer, name, sizeof name));
+    return sella_source_find_name(source, name_of(source, part, layer, name, sizeof name));
 }
 
 /* ---- checking ---- */
@@ -363,7 +363,7 @@ static bool tensor_fault(const sella_source *source, sella_part part, int layer,
     char name[128], have[96] = "";
     int64_t rows, cols;
     bool wanted = sella_part_wanted(&source->config, part);
-    sella_source_name(source, part, layer, name, sizeof name);
+    name_of(source, part, layer, name, sizeof name);
     const sella_tensor *t = sella_source_find_name(source, name);
     sella_part_shape(&source->config, part, &rows, &cols);
     *type = false;

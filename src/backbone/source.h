@@ -63,10 +63,7 @@ bool sella_part_wanted(const sella_backbone_config *config, sella_part part);
 /* Rows and columns that a tensor must have; cols = 0: rank 1. */
 void sella_part_shape(const sella_backbone_config *config, sella_part part, int64_t *rows,
                       int64_t *cols);
-/* Name in this source's files; layer is ignored for the first three. Returns name. */
-const char *sella_source_name(const sella_source *source, sella_part part, int layer, char *name,
-                              size_t bytes);
-/* Tensor, or NULL. */
+/* Tensor, or NULL; layer is ignored for the first three parts. */
 const sella_tensor *sella_source_find(const sella_source *source, sella_part part, int layer);
 /* Any tensor by its stored name, or NULL. */
 const sella_tensor *sella_source_find_name(const sella_source *source, const char *name);

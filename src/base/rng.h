@@ -14,12 +14,12 @@
 /* What a draw is for. Append only: the value is part of every trained run's bytes. */
 typedef enum sella_stream {
     SELLA_STREAM_INIT = 1,      /* a = tensor's place in its table */
-    SELLA_STREAM_SHUFFLE = 2,   /* a = epoch */
+    SELLA_STREAM_SHUFFLE = 2,   /* a = epoch, b = which order of several */
     SELLA_STREAM_SAMPLE = 3,    /* train.rows, eval.rows; a = split */
     SELLA_STREAM_DROPOUT = 4,   /* a = step, b = layer * 8 + matrix */
     SELLA_STREAM_BOOTSTRAP = 5, /* a = draw */
-    SELLA_STREAM_NEGATIVE = 6,
-    SELLA_STREAM_TEST = 7,
+    SELLA_STREAM_NEGATIVE = 6,  /* a = epoch */
+    SELLA_STREAM_TEST = 7,      /* tests and benchmarks */
     SELLA_STREAM_ANNEAL = 8,    /* a = step, b = side (user, item) */
     /* sampled candidates of eval --ranking; a = user, b = row, 0 for a case of a user */
     SELLA_STREAM_RANKING = 40

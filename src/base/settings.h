@@ -18,7 +18,7 @@
 #include "base/text.h"
 
 typedef enum sella_type {
-    SELLA_TYPE_INT,  /* default, min, max in `number`, `min`, `max` */
+    SELLA_TYPE_INT,  /* from `min` to `max` */
     SELLA_TYPE_REAL, /* the same */
     SELLA_TYPE_BOOL, /* yes|no (true|false, on|off accepted) */
     SELLA_TYPE_WORD, /* one of `words`, "a|b|c" */
@@ -54,10 +54,9 @@ sella_status sella_settings_set(sella_settings *settings, const char *name, cons
 sella_status sella_settings_assign(sella_settings *settings, const char *assignment,
                                    const char *where, sella_err *err);
 /* YAML file: nested maps or dotted keys; duplicate keys, anchors, lists and non-scalars are refused
- *            with file and line.
- * On failure nothing was changed. At most 1 MiB. Returns: SELLA_OK; SELLA_MISSING, SELLA_IO or
- * SELLA_FORMAT when the file cannot be read as YAML; SELLA_ARG when what it says about settings is
- * wrong, as sella_settings_set. */
+ * with file and line. On failure nothing was changed. At most 1 MiB. Returns: SELLA_OK;
+ * SELLA_MISSING, SELLA_IO or SELLA_FORMAT when the file cannot be read as YAML; SELLA_ARG when what
+ * it says about settings is wrong, as sella_settings_set. */
 sella_status sella_settings_load(sella_settings *settings, const char *path, sella_err *err);
 
 /* Values; asserts that name is in the table with that type. */

@@ -38,14 +38,14 @@ sella_status sella_gguf_int(const sella_gguf *file, const char *key, int64_t *ou
 sella_status sella_gguf_real(const sella_gguf *file, const char *key, double *out, sella_err *err);
 sella_status sella_gguf_string(const sella_gguf *file, const char *key, sella_span *out,
                                sella_err *err);
-/* Arrays: count, then elements. `out` [count] is allocated here (free()); spans borrow from the
- *         mapping. */
+/* Arrays: *out [*count] is allocated (free()); spans borrow from the mapping. SELLA_FORMAT when an
+ * element is of another type or does not fit. */
 sella_status sella_gguf_strings(const sella_gguf *file, const char *key, sella_span **out,
                                 int64_t *count, sella_err *err);
 sella_status sella_gguf_ints(const sella_gguf *file, const char *key, int32_t **out, int64_t *count,
                              sella_err *err);
-/* Key names in file order, for `inspect`; value printed short into text [bytes] ("[49152 strings]"
- * for arrays). */
+/* Keys in file order, for `inspect`: returns the name; the value is printed short into text [bytes]
+ * ("[49152 strings]" for an array; bytes 0: not at all). */
 int sella_gguf_key_count(const sella_gguf *file);
 sella_span sella_gguf_key(const sella_gguf *file, int index, char *text, size_t bytes);
 

@@ -26,13 +26,13 @@ enum {
     TILE_MAX = 64 /* most queries of a tile, as in attention_body.h */
 };
 
-/* ---- where things stand in scratch ---- */
+/* ---- where things stand in scratch ----
+ * At its start int32 [T + 1]: the first query of each tile. */
 
 typedef struct layout {
     int workers;
     int chunk;       /* tokens a chunk */
     int chunks;
-    size_t tiles;    /* int32 [T + 1]: first query of each tile */
     size_t offsets;  /* int32 [CHUNKS + 1]: first row of each chunk's partial */
     size_t partial;  /* [rows, 2 D] for each key head */
     size_t rows;

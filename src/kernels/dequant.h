@@ -3,14 +3,14 @@
  * Does:     sella_dequantize turns any run of whole blocks into floats: a tensor, a row, or a tile
  *           of a row.
  * Layout:   GGUF block layouts, little-endian, scales in half precision. F32, F16 and BF16 are
- *           plain. 32 values a block:
+ *           plain. 32 values a block (byte j of nibbles has value j in its low one and value j + 16
+ *           in its high one):
  *             Q8_0 d, 32 signed bytes
  *             Q4_0 d, 16 bytes of nibbles
  *             Q5_0 d, 4 bytes of fifth bits, 16 of nibbles
  *             Q4_1 as Q4_0 with m after d
  *             Q5_1 as Q5_0 with m after d
- *           (byte j has value j in its low nibble and value j + 16 in its high one). 256 values a
- *           block, 8 or 16 groups with own scales:
+ *           256 values a block, 8 or 16 groups with own scales:
  *             Q4_K d, dmin, 12 bytes of scales and minima (6 bits each), 128 of nibbles
  *             Q5_K as Q4_K with 32 bytes of fifth bits before the nibbles
  *             Q6_K 128 bytes of nibbles, 64 of upper bit pairs, 16 signed scales, d

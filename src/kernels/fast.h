@@ -4,7 +4,8 @@
  *           are serial. Entries may be NULL in the plain table where the plain twin is a whole
  *           kernel of its own.
  * Threads:  pure; the choice is a function of the CPU alone.
- * Not here: the public contracts (norm.h, rope.h, activation.h, attention.h, lora.h).
+ * Not here: the public contracts (norm.h, rope.h, activation.h, dequant.h, gemm.h, attention.h,
+ *           factor.h, repulsion.h).
  */
 #ifndef SELLA_KERNELS_FAST_H
 #define SELLA_KERNELS_FAST_H

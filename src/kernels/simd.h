@@ -1,10 +1,10 @@
 /* simd.h - vectors of W floats under one set of names, for the files that are compiled with AVX2 or
  * AVX-512 flags.
  *
- * Does:     Lets one body (rows_body.h, attention_body.h, product_body.h) be compiled twice. vm is
- *           a mask of lanes. v_exp and v_erf are polynomials evaluated with fused multiply-adds in
- *           the same order at every width, and s_exp is their scalar twin, so that results do not
- *           depend on which of them ran.
+ * Does:     Lets one body (the *_body.h files) be compiled twice. vm is a mask of lanes. v_exp and
+ *           v_erf are polynomials evaluated with fused multiply-adds in the same order at every
+ *           width, and s_exp is their scalar twin, so that results do not depend on which of them
+ *           ran.
  * Threads:  pure.
  * Not here: which of them runs (kernels/fast.h).
  */

@@ -1,8 +1,8 @@
 /* lightgcn_method.c - LightGCN on its own (collab/lightgcn.c), selected on valid AUC.
  *
  * Paper: He et al. 2020; the row LightGCN of the tables: preset paper is the published one
- *        (REFERENCE 4.2), BCE on all
- * rows; lightgcn.loss=bpr is the original's. Users that train never saw: collab.unseen.
+ *        (REFERENCE 4.2), BCE on all rows; lightgcn.loss=bpr is the original's.
+ * Users that train never saw: collab.unseen.
  */
 #include "methods/collab_fit.h"
 

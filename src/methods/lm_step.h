@@ -51,16 +51,16 @@ typedef struct sella_lm_step {
     sella_rows rows;
 } sella_lm_step;
 
-/* Fields up to seed are set by the caller, what is trainable stays as it is; makes pass and
+/* Fields up to centre are set by the caller, what is trainable stays as it is; makes pass and
  * scratch. */
 sella_status sella_lm_step_open(sella_lm_step *step, sella_err *err);
 void sella_lm_step_release(sella_lm_step *step);
 
 /* Trees tree_k [k] of the corpus. number: of the step, for dropout. backward = false: loss and
  * logits only.
- *   loss  out             mean over the step's rows (with the term of the soft tokens' source,
- *   when backward) z_n   out or NULL     logits, at each row's place in corpus->query_n: [corpus
- *   rows] */
+ *   loss  out                 mean over the step's rows (with the term of the soft tokens'
+ *                             source when backward)
+ *   z_n   out [corpus rows]   logits, at each row's place in corpus->query_n; or NULL */
 sella_status sella_lm_step_run(sella_lm_step *step, const int64_t *tree_k, int64_t k,
                                int64_t number, bool backward, double *loss, int64_t *rows,
                                float *z_n, sella_err *err);

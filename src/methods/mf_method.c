@@ -1,9 +1,8 @@
 /* mf_method.c - matrix factorisation on its own, selected on valid AUC.
  *
  * Paper: section 3 (Collaborative Filtering Recommendation), the row MF of the tables: preset paper
- *        is the
- * published one, without biases. Users and items that train never saw: collab.unseen (zero as
- * published).
+ *        is the published one, without biases.
+ * Users and items that train never saw: collab.unseen (zero as published).
  */
 #include "methods/collab_fit.h"
 

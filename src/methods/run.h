@@ -88,6 +88,7 @@ int32_t sella_run_find_item(const sella_run *run, const char *id); /* -1: not in
 int32_t sella_run_find_title(const sella_run *run, const char *title);
 /* -1 when nothing is near */
 int32_t sella_run_nearest_title(const sella_run *run, const char *title);
+/* Recorded positives of a user, oldest first: returns their number, *items borrowed; 0 for -1. */
 int32_t sella_run_history(const sella_run *run, int32_t user, const int32_t **items);
 
 /* Path inside the run ("stages/distil/semantic.safetensors"), free(). NULL only when memory is
@@ -97,11 +98,12 @@ char *sella_run_file(const sella_run *run, const char *name);
 sella_status sella_run_place(const sella_run *run, const char *name, char **path, sella_err *err);
 
 /* Stages: done.json {"stage", "seconds", "trained":[names of components], "frozen":[...],
- *         ...figures}. Steals no
- * reference. */
+ *         ...figures}. */
 bool sella_run_stage_done(const sella_run *run, const char *stage);
+/* Write it; record stays the caller's. */
 sella_status sella_run_stage_finish(sella_run *run, const char *stage, const json_t *record,
                                     sella_err *err);
+/* Read it: *out a new reference. */
 sella_status sella_run_stage_record(const sella_run *run, const char *stage, json_t **out,
                                     sella_err *err);
 /* Read every done.json that is there: a damaged one is refused (SELLA_FORMAT) before a stage is

@@ -1,9 +1,8 @@
 /* sasrec_method.c - SASRec on its own (collab/sasrec.c), selected on valid AUC.
  *
  * Paper: Kang and McAuley 2018; the row SASRec of the tables: preset paper is the published one
- *        (REFERENCE 4.2), pairs of
- * history and target with BCE. The user is what the history says: users never seen are a normal
- * input.
+ *        (REFERENCE 4.2), pairs of history and target with BCE.
+ * The user is what the history says: users never seen are a normal input.
  */
 #include "methods/collab_fit.h"
 

@@ -48,12 +48,12 @@ sella_status sella_tokenizer_decode(const sella_tokenizer *tokenizer, const int3
 int32_t sella_tokenizer_find(const sella_tokenizer *tokenizer, const char *token);
 /* Ids that no text ever produces (as long as encode's special = false), for soft-token slots. In
  * this order, by id within each:
- * 1. tokens whose text holds "reserved" or "unused", or that a GGUF marks unused; 2. other special
- *    tokens; never those that
- * chat templates use (well-known names such as <|im_start|>, the file's own chat template, its
- * begin/end/pad/unknown ids). Only when nothing is left: the file's pad or end token, else a
- * well-known one, else the last token. Returns how many of the `want` could be distinct (at least
- * 1); fills id_n [want]. */
+ *   1. tokens whose text holds "reserved" or "unused", or that a GGUF marks unused;
+ *   2. other special tokens;
+ * never those that chat templates use (well-known names such as <|im_start|>, the file's own chat
+ * template, its begin/end/pad/unknown ids). Only when nothing is left: the file's pad or end token,
+ * else a well-known one, else the last token. Returns how many of the `want` could be distinct (at
+ * least 1); fills id_n [want]. */
 int sella_tokenizer_reserved(const sella_tokenizer *tokenizer, int32_t *id_n, int want);
 
 #endif

@@ -53,8 +53,8 @@ typedef struct sella_loop {
     /* Which training group a step updates (-1 all); NULL: all. */
     int (*group)(void *user, int64_t step, int64_t total);
     /* True: run_step moves the tables itself, at step->lr; there is no optimizer (`optimizer` is
-     *       not read) and no group. What
-     * such a step remembers must be in the tables, and one of them must not end half done. */
+     * not read) and no group. What such a step remembers must be in the tables, and one of them
+     * must not end half done. */
     bool own_steps;
     /* Accumulates gradients of one step. SELLA_INTERRUPTED is allowed: the step is done again on
      * resume. */

@@ -1,15 +1,17 @@
 /* optimizer.h - Adam and AdamW over parameter tables, gradient clipping, learning-rate schedules.
  *
  * Does:     new(tables) -> after each backward: step(lr) which checks gradients, clips, updates,
- *           clears them. Adam (Kingma and Ba 2015): m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; w
- *           -= lr m^ / (sqrt(v^) + eps). coupled: g += wd w before the moments (torch.optim.Adam's
- *           weight_decay); decoupled: w *= 1 - lr wd
- *                    (AdamW).
+ *           clears them.
+ *             m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2
+ *             w -= lr m^ / (sqrt(v^) + eps),  m^ = m / (1 - b1^t),  v^ = v / (1 - b2^t)
+ *             coupled:   g += wd w before the moments (torch.optim.Adam's weight_decay)
+ *             decoupled: w *= 1 - lr wd before the update (AdamW)
  *           Updates are dense, as in the published baselines: rows without a gradient still decay
  *           and move by momentum.
  * Memory:   two moments per trainable value, owned here. Rows frozen when the optimizer was made
  *           are never touched.
  * Threads:  internally parallel; same bytes for any number of threads.
+ * Paper:    Kingma and Ba 2015; Loshchilov and Hutter 2019.
  */
 #ifndef SELLA_TRAIN_OPTIMIZER_H
 #define SELLA_TRAIN_OPTIMIZER_H
