@@ -19,8 +19,11 @@
 
 enum { BATCHES_OF_A_STEP = 1024 };
 
-/* What one step knows beside the lasting scratch. */
+/* What one step is asked for and knows beside the lasting scratch. */
 typedef struct work {
+    int64_t number;        // of the step, for dropout
+    bool backward;
+    float *z_n;            // [corpus rows] logits out, or NULL
     sella_refs refs;
     sella_soft soft;
     int64_t *query_n;      // [rows] places in the corpus
@@ -29,6 +32,7 @@ typedef struct work {
     float *residual_n;     // [rows] z_cf
     float *dz_n;           // [rows]
     double loss;           // sum so far
+    int64_t batches;       // so far
 } work;
 
 static int64_t rows_of(const sella_corpus *corpus, int64_t tree)
@@ -148,7 +152,7 @@ done:
     return status;
 }
 
-static sella_param *number(const sella_lm_step *step, const char *name)
+static sella_param *number_of(const sella_lm_step *step, const char *name)
 {
     return step->logit ? sella_param_find(step->logit, name) : NULL;
 }
@@ -184,11 +188,10 @@ static float factor(const sella_lm_step *step, const work *w, int64_t row)
 }
 
 /* Logits of one batch, their loss, and the gradient on its answers. */
-static void logits(sella_lm_step *step, const sella_tree_batch *batch, work *w, bool backward,
-                   float *z_n)
+static void logits(sella_lm_step *step, const sella_tree_batch *batch, work *w)
 {
-    const sella_param *bias = number(step, "logit.bias"),
-                      *gain = step->residual ? number(step, "logit.gain") : NULL;
+    const sella_param *bias = number_of(step, "logit.bias"),
+                      *gain = step->residual ? number_of(step, "logit.gain") : NULL;
     const float a = gain ? gain->data[0] : 1;
     const size_t C = (size_t)step->lm->C;
     for (int n = 0; n < batch->N; n++) {
@@ -197,12 +200,12 @@ static void logits(sella_lm_step *step, const sella_tree_batch *batch, work *w, 
         step->z[n] = a * factor(step, w, row) * step->model[n] + (bias ? bias->data[0] : 0) +
                      (step->residual ? w->residual_n[row] : 0) +
                      (step->offset_n ? step->offset_n[w->query_n[row]] : 0);
-        if (z_n) {
-            z_n[w->query_n[row]] = step->z[n];
+        if (w->z_n) {
+            w->z_n[w->query_n[row]] = step->z[n];
         }
     }
     w->loss += sella_bce_forward(step->dz, step->z, batch->label_n, batch->weight_n, batch->N);
-    if (!backward) {
+    if (!w->backward) {
         return;
     }
     if (step->centre) {
@@ -263,14 +266,14 @@ done:
 }
 
 /* Trees tree_k [k], whose `rows` rows are index_n. */
-static sella_status one_batch(sella_lm_step *step, const int64_t *tree_k, int64_t k,
-                              const int64_t *index_n, int64_t rows, int64_t at, bool backward,
-                              work *w, float *z_n, sella_err *err)
+static sella_status one_batch(sella_lm_step *step, work *w, const int64_t *tree_k, int64_t k,
+                              const int64_t *index_n, int64_t rows, sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_tree_batch batch = {0};
     const sella_tree_options options = packing(step->corpus);
-    const int64_t draw = step->dropout && backward ? at : -1;
+    const int64_t at = w->number * BATCHES_OF_A_STEP + w->batches++ % BATCHES_OF_A_STEP,
+                  draw = step->dropout && w->backward ? at : -1;
     SELLA_TRY(sella_tree_build(&step->rows, index_n, rows, &options, &batch, err));
     if (batch.M > 0) {
         sella_soft_gather(&w->soft, &batch, step->soft_rows);
@@ -283,8 +286,8 @@ static sella_status one_batch(sella_lm_step *step, const int64_t *tree_k, int64_
         SELLA_TRY(sella_pass_forward(step->pass, &batch, batch.M > 0 ? step->soft_rows : NULL,
                                      step->seed, draw, step->answer, err));
     }
-    logits(step, &batch, w, backward, z_n);
-    if (backward && (step->train_adapter || batch.M > 0)) {
+    logits(step, &batch, w);
+    if (w->backward && (step->train_adapter || batch.M > 0)) {
         SELLA_TRY(sella_pass_backward(step->pass, step->danswer,
                                       batch.M > 0 ? step->dsoft_rows : NULL, err));
         if (batch.M > 0) {
@@ -297,13 +300,12 @@ done:
 }
 
 /* Trees to batches of at most the budget, in order. */
-static sella_status all_batches(sella_lm_step *step, const int64_t *tree_k, int64_t k, int64_t at,
-                                bool backward, work *w, float *z_n, sella_err *err)
+static sella_status all_batches(sella_lm_step *step, work *w, const int64_t *tree_k, int64_t k,
+                                sella_err *err)
 {
     sella_status status = SELLA_OK;
     const sella_corpus *corpus = step->corpus;
-    int64_t *index = sella_alloc((size_t)w->rows, sizeof *index, "rows of a step", err), row = 0,
-            batches = 0;
+    int64_t *index = sella_alloc((size_t)w->rows, sizeof *index, "rows of a step", err), row = 0;
     if (!index) {
         return SELLA_MEMORY;
     }
@@ -318,21 +320,19 @@ static sella_status all_batches(sella_lm_step *step, const int64_t *tree_k, int6
                 index[rows++] = row++;
             }
         }
-        SELLA_TRY(one_batch(step, tree_k + t, end - t, index, rows,
-                            at * BATCHES_OF_A_STEP + batches++ % BATCHES_OF_A_STEP, backward, w,
-                            z_n, err));
+        SELLA_TRY(one_batch(step, w, tree_k + t, end - t, index, rows, err));
     }
 done:
     free(index);
     return status;
 }
 
-sella_status sella_lm_step_run(sella_lm_step *step, const int64_t *tree_k, int64_t k, int64_t at,
-                               bool backward, double *loss, int64_t *rows, float *z_n,
-                               sella_err *err)
+sella_status sella_lm_step_run(sella_lm_step *step, const int64_t *tree_k, int64_t k,
+                               int64_t number, bool backward, double *loss, int64_t *rows,
+                               float *z_n, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    work w = {0};
+    work w = {.number = number, .backward = backward, .z_n = z_n};
     double term = 0;
     SELLA_TRY(render(step, tree_k, k, &w, err));
     if (step->soft) {
@@ -343,7 +343,7 @@ sella_status sella_lm_step_run(sella_lm_step *step, const int64_t *tree_k, int64
         SELLA_TRY(
             sella_vectors_residual(step->v, w.copy_n, w.rows, step->residual, w.residual_n, err));
     }
-    SELLA_TRY(all_batches(step, tree_k, k, at, backward, &w, z_n, err));
+    SELLA_TRY(all_batches(step, &w, tree_k, k, err));
     if (backward && step->soft) {
         SELLA_TRY(step->soft->ops->term
                       ? step->soft->ops->term(step->soft->self, &w.soft, &term, err)

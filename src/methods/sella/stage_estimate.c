@@ -22,9 +22,13 @@ typedef struct figures {
     sella_lora_config lora;
     sella_tokenizer *tokenizer;
     double token_flops;
-    int64_t trees;     // of the last plan
     size_t pass_bytes; // largest of the stages
 } figures;
+
+/* Rows of a split, packed as a stage packs them: of one epoch. */
+typedef struct packed {
+    int64_t rows, tokens, steps, trees;
+} packed;
 
 static void pass_of(figures *f, int tokens, bool lora_trained, bool soft_trained)
 {
@@ -38,11 +42,11 @@ static void pass_of(figures *f, int tokens, bool lora_trained, bool soft_trained
 }
 
 /* Plan the rows of a split as a stage does. features NULL: prompts of titles alone. */
-static sella_status plan(figures *f, sella_split_id split, int64_t sample,
-                         const sella_stage_plan *features, const sella_corpus_options *options,
-                         int64_t *rows, int64_t *tokens, int64_t *steps, sella_err *err)
+static sella_status plan(const figures *f, sella_split_id split, const sella_stage_plan *features,
+                         const sella_corpus_options *options, packed *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
+    const bool train = split == SELLA_SPLIT_TRAIN;
     const sella_dataset *dataset = f->ask->dataset;
     sella_lm lm = {0};
     sella_corpus corpus = {0};
@@ -52,15 +56,12 @@ static sella_status plan(figures *f, sella_split_id split, int64_t sample,
                             features ? features->slots : 0, &lm, err));
     lm.tokens = features ? features->tokens : 1;
     SELLA_TRY(sella_lm_codes(&lm, features ? features->codes : NULL, err));
-    const int64_t run = split == SELLA_SPLIT_TRAIN
-                            ? sella_settings_int(f->ask->settings, "train.run")
-                            : SELLA_EVAL_RUN;
-    SELLA_TRY(sella_sample_rows(sample, run, f->ask->seed, dataset, split, &index, &k, err));
+    SELLA_TRY(sella_sample_rows(
+        train ? f->ask->train_rows : f->ask->eval_rows,
+        train ? sella_settings_int(f->ask->settings, "train.run") : SELLA_EVAL_RUN, f->ask->seed,
+        dataset, split, &index, &k, err));
     SELLA_TRY(sella_corpus_open(&lm, dataset, split, index, k, options, &corpus, err));
-    *rows = corpus.rows;
-    *tokens = corpus.tokens;
-    *steps = corpus.steps;
-    f->trees = corpus.trees;
+    *out = (packed){corpus.rows, corpus.tokens, corpus.steps, corpus.trees};
 done:
     sella_corpus_release(&corpus);
     sella_lm_release(&lm);
@@ -70,27 +71,25 @@ done:
 
 static int64_t adapter_parameters(const figures *f)
 {
-    const sella_backbone_config *s = &f->shape;
-    const int64_t C = s->C, q = (int64_t)s->H * s->D, kv = (int64_t)s->G * s->D, F = s->F;
-    const int64_t in[SELLA_MATRICES] = {C, C, C, q, C, C, F},
-                  out[SELLA_MATRICES] = {q, kv, kv, C, F, F, C};
-    int64_t layers = s->layers - f->lora.first_layer, sum = 0;
+    int64_t layers = f->shape.layers - f->lora.first_layer, sum = 0;
     for (int m = 0; m < SELLA_MATRICES; m++) {
-        sum += f->lora.targets & 1u << m ? in[m] + out[m] : 0;
+        int out, in;
+        sella_matrix_shape(&f->shape, (sella_matrix)m, &out, &in);
+        sum += f->lora.targets & 1u << m ? (int64_t)out + in : 0;
     }
     return layers > 0 ? layers * f->lora.rank * sum : 0;
 }
 
-/* Forward and backward of `epochs` passes over `tokens` packed tokens of the last plan; prompts: of
- * tokens alone, for an adapter. */
-static void train_tokens(figures *f, int64_t tokens, double epochs, bool prompts)
+/* Forward and backward of `epochs` passes over packed rows; prompts: of tokens alone, for an
+ * adapter. */
+static void train_tokens(figures *f, const packed *rows, double epochs, bool prompts)
 {
     const bool frozen = prompts && f->lora.first_layer < f->shape.layers;
     const double below = frozen ? (double)f->lora.first_layer / (double)f->shape.layers : 0;
     const bool kept = below > 0 && sella_lm_stage_keeps(f->ask->settings, (int64_t)ceil(epochs));
-    f->out->model_flops += f->token_flops * (double)tokens *
+    f->out->model_flops += f->token_flops * (double)rows->tokens *
                            (below * (kept ? fmin(epochs, 1) : epochs) + 2 * (1 - below) * epochs);
-    const uint64_t bytes = kept ? sella_hidden_bytes(f->shape.C, f->trees, tokens) : 0;
+    const uint64_t bytes = kept ? sella_hidden_bytes(f->shape.C, rows->trees, rows->tokens) : 0;
     f->out->cache_bytes = bytes > f->out->cache_bytes ? bytes : f->out->cache_bytes;
 }
 
@@ -99,16 +98,15 @@ static sella_status evaluations(figures *f, int64_t every, double steps,
                                 const sella_stage_plan *features,
                                 const sella_corpus_options *options, sella_err *err)
 {
-    int64_t rows, tokens, unused;
+    packed valid;
     if (every <= 0 || f->ask->dataset->split[SELLA_SPLIT_VALID].rows == 0) {
         return SELLA_OK;
     }
-    const sella_status status = plan(f, SELLA_SPLIT_VALID, f->ask->eval_rows, features, options,
-                                     &rows, &tokens, &unused, err);
+    const sella_status status = plan(f, SELLA_SPLIT_VALID, features, options, &valid, err);
     const double times = floor(steps / (double)every);
     if (status == SELLA_OK) {
-        f->out->tokens += (int64_t)((double)tokens * times);
-        f->out->model_flops += f->token_flops * (double)tokens * times;
+        f->out->tokens += (int64_t)((double)valid.tokens * times);
+        f->out->model_flops += f->token_flops * (double)valid.tokens * times;
     }
     return status;
 }
@@ -120,17 +118,16 @@ static sella_status title_stage(figures *f, sella_err *err)
     const int64_t epochs = sella_settings_int(settings, "stage1.epochs");
     const sella_corpus_options options =
         sella_lm_stage_packing(settings, "stage1", SELLA_REFS_USER, 0);
-    int64_t rows, tokens, steps;
-    sella_status status =
-        plan(f, SELLA_SPLIT_TRAIN, f->ask->train_rows, NULL, &options, &rows, &tokens, &steps, err);
+    packed train;
+    sella_status status = plan(f, SELLA_SPLIT_TRAIN, NULL, &options, &train, err);
     if (status == SELLA_OK) {
-        f->out->rows = rows;
-        f->out->steps += steps * epochs;
-        f->out->tokens += tokens * epochs;
-        train_tokens(f, tokens, (double)epochs, true);
+        f->out->rows = train.rows;
+        f->out->steps += train.steps * epochs;
+        f->out->tokens += train.tokens * epochs;
+        train_tokens(f, &train, (double)epochs, true);
         pass_of(f, options.budget, true, false);
         status = evaluations(f, sella_settings_int(settings, "stage1.evaluate"),
-                             (double)(steps * epochs), NULL, &options, err);
+                             (double)(train.steps * epochs), NULL, &options, err);
     }
     f->out->stage1_flops = f->out->model_flops;
     f->out->stage1_tokens = f->out->tokens;
@@ -146,21 +143,38 @@ static sella_status feature_stage(figures *f, sella_err *err)
                   vectors = features->width_rows * f->shape.C;
     const sella_corpus_options options =
         sella_lm_stage_packing(settings, "stage3", features->refs, 0);
-    int64_t rows, tokens, steps;
-    sella_status status = plan(f, SELLA_SPLIT_TRAIN, f->ask->train_rows, features, &options, &rows,
-                               &tokens, &steps, err);
+    packed train;
+    sella_status status = plan(f, SELLA_SPLIT_TRAIN, features, &options, &train, err);
     if (status == SELLA_OK) {
-        const double epochs = most >= 0 ? (double)most / (double)(steps > 0 ? steps : 1)
+        const double epochs = most >= 0 ? (double)most / (double)(train.steps > 0 ? train.steps : 1)
                                         : (double)sella_settings_int(settings, "stage3.epochs");
-        f->out->rows = rows;
-        f->out->steps += (int64_t)((double)steps * epochs + 0.5);
-        f->out->tokens += (int64_t)((double)tokens * epochs);
-        train_tokens(f, tokens, epochs, features->adapter && !features->soft);
+        f->out->rows = train.rows;
+        f->out->steps += (int64_t)((double)train.steps * epochs + 0.5);
+        f->out->tokens += (int64_t)((double)train.tokens * epochs);
+        train_tokens(f, &train, epochs, features->adapter && !features->soft);
         f->out->trainable += vectors;
         f->out->bytes += (size_t)vectors * 5 * sizeof(float); // value, gradient, two moments, best
         pass_of(f, options.budget, features->adapter, features->soft);
         status = evaluations(f, sella_settings_int(settings, "stage3.evaluate"),
-                             (double)steps * epochs, features, &options, err);
+                             (double)train.steps * epochs, features, &options, err);
+    }
+    return status;
+}
+
+/* Each row of a split once, forward alone. */
+static sella_status score_split(figures *f, sella_split_id split, const sella_stage_plan *features,
+                                packed *out, sella_err *err)
+{
+    const sella_corpus_options options = {
+        .budget = (int)sella_settings_int(f->ask->settings, "eval.tokens"),
+        .share = true,
+        .refs = features ? features->refs : SELLA_REFS_USER,
+        .batch = 1};
+    const sella_status status = plan(f, split, features, &options, out, err);
+    if (status == SELLA_OK) {
+        f->out->tokens += out->tokens;
+        f->out->model_flops += f->token_flops * (double)out->tokens;
+        pass_of(f, options.budget, false, false);
     }
     return status;
 }
@@ -168,10 +182,9 @@ static sella_status feature_stage(figures *f, sella_err *err)
 static sella_status language_stages(figures *f, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    const sella_estimate_ask *ask = f->ask;
     const sella_stage_choice *stages = f->stages;
-    const sella_settings *settings = ask->settings;
-    int64_t rows, tokens, steps;
+    const sella_settings *settings = f->ask->settings;
+    packed rows;
     SELLA_TRY(stages->stage1 ? title_stage(f, err) : SELLA_OK);
     SELLA_TRY(stages->features ? feature_stage(f, err) : SELLA_OK);
     if (stages->stage1 || (stages->features && stages->features->adapter)) {
@@ -180,27 +193,14 @@ static sella_status language_stages(figures *f, sella_err *err)
     if (stages->stage1 || stages->features) {
         f->out->trainable += sella_settings_bool(settings, "stage1.intercept");
     }
-    const sella_corpus_options options = {
-        .budget = (int)sella_settings_int(settings, "eval.tokens"),
-        .share = true,
-        .refs = stages->features ? stages->features->refs : SELLA_REFS_USER,
-        .batch = 1};
     if (stages->text) {
-        SELLA_TRY(plan(f, SELLA_SPLIT_TRAIN, ask->train_rows, NULL, &options, &rows, &tokens,
-                       &steps, err));
-        f->out->rows = rows;
-        f->out->tokens += tokens;
-        f->out->model_flops += f->token_flops * (double)tokens;
-        f->out->bytes += (size_t)rows * (size_t)f->shape.C * 2 * sizeof(float);
-        pass_of(f, options.budget, false, false);
+        SELLA_TRY(score_split(f, SELLA_SPLIT_TRAIN, NULL, &rows, err));
+        f->out->rows = rows.rows;
+        f->out->bytes += (size_t)rows.rows * (size_t)f->shape.C * 2 * sizeof(float);
     }
-    const bool valid = !stages->text && ask->dataset->split[SELLA_SPLIT_VALID].rows > 0;
+    const bool valid = !stages->text && f->ask->dataset->split[SELLA_SPLIT_VALID].rows > 0;
     if (valid && sella_settings_is(settings, "score", "model")) {
-        SELLA_TRY(plan(f, SELLA_SPLIT_VALID, ask->eval_rows, stages->features, &options, &rows,
-                       &tokens, &steps, err));
-        f->out->tokens += tokens;
-        f->out->model_flops += f->token_flops * (double)tokens;
-        pass_of(f, options.budget, false, false);
+        SELLA_TRY(score_split(f, SELLA_SPLIT_VALID, stages->features, &rows, err));
     }
 done:
     return status;
