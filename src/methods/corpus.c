@@ -2,26 +2,12 @@
 #include "methods/corpus.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/arena.h"
 #include "base/rng.h"
+#include "methods/place.h"
 
 enum { CHUNK_ROWS = 4096 };
-
-typedef struct place {
-    int32_t user;
-    int64_t index;
-} place;
-
-static int compare_place(const void *a, const void *b)
-{
-    const place *x = a, *y = b;
-    if (x->user != y->user) {
-        return x->user < y->user ? -1 : 1;
-    }
-    return (x->index > y->index) - (x->index < y->index);
-}
 
 /* Queries by user, then in the order of index_k. */
 static sella_status gather(const sella_dataset *dataset, sella_split_id split,
@@ -29,7 +15,7 @@ static sella_status gather(const sella_dataset *dataset, sella_split_id split,
 {
     sella_status status = SELLA_OK;
     const sella_split *source = &dataset->split[split];
-    place *order = sella_alloc((size_t)k, sizeof *order, "train rows", err);
+    sella_place *order = sella_alloc((size_t)k, sizeof *order, "train rows", err);
     int64_t *index = sella_alloc((size_t)k, sizeof *index, "train rows", err);
     out->label_n = sella_alloc((size_t)k, sizeof *out->label_n, "labels", err);
     if (!order || !index || !out->label_n) {
@@ -37,9 +23,9 @@ static sella_status gather(const sella_dataset *dataset, sella_split_id split,
         goto done;
     }
     for (int64_t i = 0; i < k; i++) {
-        order[i] = (place){source->user_n[index_k[i]], index_k[i]};
+        order[i] = (sella_place){source->user_n[index_k[i]], index_k[i]};
     }
-    qsort(order, (size_t)k, sizeof *order, compare_place);
+    sella_places_sort(order, k);
     for (int64_t i = 0; i < k; i++) {
         index[i] = order[i].index;
         out->label_n[i] = source->label_n[index[i]];

@@ -16,9 +16,7 @@ sella_status sella_lm_open(const sella_settings *settings, const char *tmpl,
     sella_status status = SELLA_OK;
     float *head = NULL;
     *out = (sella_lm){.backbone = backbone, .slots = slots, .tokens = 1};
-    out->window = sella_settings_is(settings, "history.window", "anchored") ? SELLA_WINDOW_ANCHORED
-                                                                            : SELLA_WINDOW_SLIDING;
-    out->length = (int32_t)sella_settings_int(settings, "history.length");
+    sella_lm_window(settings, &out->window, &out->length);
     SELLA_TRY(sella_template_open(tmpl, &out->tmpl, err));
     SELLA_TRY(sella_prompter_new(out->tmpl,
                                  backbone ? sella_backbone_tokenizer(backbone) : tokenizer, titles,
@@ -118,6 +116,13 @@ sella_status sella_lm_tokenizer(const char *model, sella_tokenizer **out, sella_
     }
     sella_gguf_close(file);
     return status;
+}
+
+void sella_lm_window(const sella_settings *settings, sella_window *window, int32_t *length)
+{
+    *window = sella_settings_is(settings, "history.window", "anchored") ? SELLA_WINDOW_ANCHORED
+                                                                        : SELLA_WINDOW_SLIDING;
+    *length = (int32_t)sella_settings_int(settings, "history.length");
 }
 
 sella_status sella_lm_lora_config(const sella_settings *settings, sella_lora_config *out,

@@ -54,6 +54,8 @@ sella_status sella_lm_render(const sella_lm *lm, const sella_query *query, const
 /* Only the tokenizer of a backbone (GGUF file or folder), for planning without its weights. */
 sella_status sella_lm_tokenizer(const char *model, sella_tokenizer **out, sella_err *err);
 
+/* history.window and history.length of the settings. */
+void sella_lm_window(const sella_settings *settings, sella_window *window, int32_t *length);
 /* lora.* of the settings. */
 sella_status sella_lm_lora_config(const sella_settings *settings, sella_lora_config *out,
                                   sella_err *err);

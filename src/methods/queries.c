@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "base/rng.h"
 #include "methods/method.h"
+#include "methods/place.h"
 
 typedef struct maps {
     int32_t *user_u;       // [dataset users] row of the run, -1: not in train
@@ -112,20 +113,6 @@ done:
     return status;
 }
 
-typedef struct sample_place {
-    int32_t user;
-    int64_t row;
-} sample_place;
-
-static int compare_sample(const void *a, const void *b)
-{
-    const sample_place *x = a, *y = b;
-    if (x->user != y->user) {
-        return x->user < y->user ? -1 : 1;
-    }
-    return (x->row > y->row) - (x->row < y->row);
-}
-
 static int compare_row(const void *a, const void *b)
 {
     const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
@@ -138,7 +125,7 @@ static sella_status sample_runs(int64_t length, uint64_t seed, const sella_split
 {
     sella_status status = SELLA_OK;
     const size_t all = (size_t)rows->rows;
-    sample_place *order = sella_alloc(all, sizeof *order, "a sample of rows", err);
+    sella_place *order = sella_alloc(all, sizeof *order, "a sample of rows", err);
     int64_t *run = sella_alloc(all + 1, sizeof *run, "a sample of rows", err),
             *shuffled = sella_alloc(all, sizeof *shuffled, "a sample of rows", err);
     int64_t runs = 0, taken = 0;
@@ -147,11 +134,11 @@ static sella_status sample_runs(int64_t length, uint64_t seed, const sella_split
         goto done;
     }
     for (int64_t r = 0; r < rows->rows; r++) {
-        order[r] = (sample_place){rows->user_n[r], r};
+        order[r] = (sella_place){rows->user_n[r], r};
     }
-    qsort(order, all, sizeof *order, compare_sample);
+    sella_places_sort(order, rows->rows);
     for (int64_t r = 0; r < rows->rows; r++) {
-        if (r == 0 || order[r].user != order[r - 1].user || r - run[runs - 1] == length) {
+        if (r == 0 || order[r].group != order[r - 1].group || r - run[runs - 1] == length) {
             shuffled[runs] = runs;
             run[runs++] = r;
         }
@@ -161,7 +148,7 @@ static sella_status sample_runs(int64_t length, uint64_t seed, const sella_split
     sella_rng_shuffle(&rng, shuffled, (size_t)runs);
     for (int64_t j = 0; taken < k; j++) {
         for (int64_t r = run[shuffled[j]]; r < run[shuffled[j] + 1] && taken < k; r++) {
-            index_k[taken++] = order[r].row;
+            index_k[taken++] = order[r].index;
         }
     }
     qsort(index_k, (size_t)k, sizeof *index_k, compare_row);

@@ -50,7 +50,7 @@ typedef struct sella_run {
     const int64_t *history_time;
     bool complete;              /* result.json is there */
     json_t *document;           /* run.json as it is on disk */
-    struct sella_run_impl *impl;
+    struct sella_run_impl *impl;  /* what the arrays above point into */
 } sella_run;
 
 /* What a new run is made of. All borrowed. */
@@ -118,7 +118,7 @@ sella_status sella_run_decide(sella_run *run, const char *key, int64_t value, in
 /* True, and the value, when it was decided before. */
 bool sella_run_decided(const sella_run *run, const char *key, int64_t *value);
 
-/* Write predictions first, then result.json (last). */
+/* Write result.json: the last file of a run, behind its predictions. */
 sella_status sella_run_finish(sella_run *run, const json_t *result, sella_err *err);
 
 #endif

@@ -6,27 +6,14 @@
 
 #include "base/arena.h"
 #include "base/file.h"
+#include "methods/place.h"
 #include "methods/tape.h"
 
 enum { BLOCK_ROWS = 256, BLOCK_MOST = 2048 };
 
-typedef struct place {
-    int32_t group;
-    int64_t query;
-} place;
-
-static int compare_place(const void *a, const void *b)
-{
-    const place *x = a, *y = b;
-    if (x->group != y->group) {
-        return x->group < y->group ? -1 : 1;
-    }
-    return (x->query > y->query) - (x->query < y->query);
-}
-
 /* End of the block that begins at `first`: whole groups, unless one group alone is larger than a
  * block may be. */
-static int64_t block_end(const place *order_n, int64_t N, int64_t first)
+static int64_t block_end(const sella_place *order_n, int64_t N, int64_t first)
 {
     int64_t end = first;
     while (end < N && end - first < BLOCK_MOST &&
@@ -37,12 +24,12 @@ static int64_t block_end(const place *order_n, int64_t N, int64_t first)
 }
 
 /* Hash of what the logits follow from: the run's settings and the queries in their order. */
-static uint64_t key_of(const sella_scorer *scorer, const sella_query *query_n, const place *order_n,
-                       int64_t N)
+static uint64_t key_of(const sella_scorer *scorer, const sella_query *query_n,
+                       const sella_place *order_n, int64_t N)
 {
     uint64_t key = sella_hash_bytes(scorer->run->dataset_checksum, 16, scorer->run->seed);
     for (int64_t n = 0; n < N; n++) {
-        const sella_query *q = &query_n[order_n[n].query];
+        const sella_query *q = &query_n[order_n[n].index];
         int32_t fixed[4] = {q->user, q->item, q->group, q->history_count};
         key = sella_hash_bytes(fixed, sizeof fixed, key);
         key = q->history_count > 0
@@ -62,7 +49,7 @@ sella_status sella_score_all(sella_scorer *scorer, const sella_query *query_n, i
     sella_tape *tape = NULL;
     sella_progress progress;
     int64_t done_n = 0;
-    place *order = sella_alloc((size_t)N, sizeof *order, "scoring", err);
+    sella_place *order = sella_alloc((size_t)N, sizeof *order, "scoring", err);
     double *sorted_n = sella_alloc((size_t)N, sizeof *sorted_n, "scoring", err);
     sella_query *block = sella_alloc(BLOCK_MOST, sizeof *block, "scoring", err);
     if (!order || !sorted_n || !block) {
@@ -70,9 +57,9 @@ sella_status sella_score_all(sella_scorer *scorer, const sella_query *query_n, i
         goto done;
     }
     for (int64_t n = 0; n < N; n++) {
-        order[n] = (place){query_n[n].group, n};
+        order[n] = (sella_place){query_n[n].group, n};
     }
-    qsort(order, (size_t)N, sizeof *order, compare_place);
+    sella_places_sort(order, N);
     if (tape_path) {
         SELLA_TRY(sella_tape_open(tape_path, sizeof *sorted_n, key_of(scorer, query_n, order, N),
                                   seconds, sorted_n, N, &done_n, &tape, err));
@@ -92,7 +79,7 @@ sella_status sella_score_all(sella_scorer *scorer, const sella_query *query_n, i
             goto done;
         }
         for (int64_t n = first; n < end; n++) {
-            block[n - first] = query_n[order[n].query];
+            block[n - first] = query_n[order[n].index];
         }
         SELLA_TRY(scorer->ops->score(scorer, block, end - first, sorted_n + first, &quiet, err));
         SELLA_TRY(tape ? sella_tape_append(tape, sorted_n + first, end - first, err) : SELLA_OK);
@@ -101,7 +88,7 @@ sella_status sella_score_all(sella_scorer *scorer, const sella_query *query_n, i
     SELLA_TRY(tape ? sella_tape_flush(tape, err) : SELLA_OK);
     sella_progress_end(&progress);
     for (int64_t n = 0; n < N; n++) {
-        logit_n[order[n].query] = sorted_n[n];
+        logit_n[order[n].index] = sorted_n[n];
     }
 done:
     if (status == SELLA_INTERRUPTED && tape) { // whoever stopped: what is finished stays

@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/file.h"
 #include "methods/lm.h"
+#include "methods/place.h"
 #include "methods/sella/stages.h"
 #include "methods/tape.h"
 #include "methods/tensor_file.h"
@@ -129,21 +130,7 @@ done:
     return status;
 }
 
-typedef struct place {
-    int32_t user;
-    int64_t k;
-} place;
-
-static int compare_place(const void *a, const void *b)
-{
-    const place *x = a, *y = b;
-    if (x->user != y->user) {
-        return x->user < y->user ? -1 : 1;
-    }
-    return (x->k > y->k) - (x->k < y->k);
-}
-
-static sella_status save(sella_job *job, int C, const place *order, int64_t K,
+static sella_status save(sella_job *job, int C, const sella_place *order, int64_t K,
                          const float *vector_k, double seconds, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -158,7 +145,7 @@ static sella_status save(sella_job *job, int C, const place *order, int64_t K,
     }
     SELLA_TRY(sella_param_add(&table, "text.weight", K, C, err));
     for (int64_t k = 0; k < K; k++) {
-        memcpy(table.param[0].data + (size_t)order[k].k * (size_t)C,
+        memcpy(table.param[0].data + (size_t)order[k].index * (size_t)C,
                vector_k + (size_t)k * (size_t)C, (size_t)C * sizeof *vector_k);
     }
     SELLA_TRY(sella_param_check_finite(&table, false, "text vectors", err));
@@ -184,7 +171,7 @@ sella_status sella_text_vectors_run(sella_job *job, const int64_t *index_k, int6
     const sella_pass_options options = {.max_tokens = w.budget};
     const double start = sella_now();
     const int32_t *user_n = job->dataset->split[SELLA_SPLIT_TRAIN].user_n;
-    place *order = NULL;
+    sella_place *order = NULL;
     int64_t *sorted = NULL;
     float *vector = NULL;
     if (sella_run_stage_done(job->run, "text")) {
@@ -203,11 +190,11 @@ sella_status sella_text_vectors_run(sella_job *job, const int64_t *index_k, int6
         goto done;
     }
     for (int64_t k = 0; k < K; k++) {
-        order[k] = (place){user_n[index_k[k]], k};
+        order[k] = (sella_place){user_n[index_k[k]], k};
     }
-    qsort(order, (size_t)K, sizeof *order, compare_place);
+    sella_places_sort(order, K);
     for (int64_t k = 0; k < K; k++) {
-        sorted[k] = index_k[order[k].k];
+        sorted[k] = index_k[order[k].index];
     }
     SELLA_TRY(sella_lm_queries(job->dataset, SELLA_SPLIT_TRAIN, sorted, K, &w.query, err));
     SELLA_TRY(all_rows(&w, sella_hash_bytes(sorted, (size_t)K * sizeof *sorted, job->run->seed), K,

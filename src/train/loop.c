@@ -89,6 +89,12 @@ static int64_t epoch_now(const run *r) /* of the last step done, from 1 */
     return r->at.step == 0 ? 0 : (r->at.step - 1) / r->loop->steps_per_epoch + 1;
 }
 
+/* Rate of step `step`, from 0. */
+static double lr_of(const run *r, int64_t step)
+{
+    return sella_schedule_lr(r->loop->schedule, r->loop->lr, step, r->total, r->warmup);
+}
+
 /* ---- the best parameters ---- */
 
 static sella_status best_init(run *r, sella_err *err)
@@ -388,7 +394,7 @@ static sella_status one_step(run *r, sella_err *err)
 {
     const sella_loop *loop = r->loop;
     const int64_t step = r->at.step;
-    const double lr = sella_schedule_lr(loop->schedule, loop->lr, step, r->total, r->warmup);
+    const double lr = lr_of(r, step);
     sella_loop_step s = {.epoch = step / loop->steps_per_epoch,
                          .index = step % loop->steps_per_epoch,
                          .step = step,
@@ -437,10 +443,7 @@ static sella_status write_step_record(run *r, sella_err *err)
     if (record) {
         json_object_set_new(record, "loss",
                             sella_json_real(r->at.record_loss / r->at.record_units));
-        json_object_set_new(
-            record, "lr",
-            sella_json_real(sella_schedule_lr(r->loop->schedule, r->loop->lr, r->at.step - 1,
-                                              r->total, r->warmup)));
+        json_object_set_new(record, "lr", sella_json_real(lr_of(r, r->at.step - 1)));
         if (r->optimizer && r->loop->optimizer.clip > 0) {
             json_object_set_new(record, "norm", sella_json_real(r->at.last_norm));
         }
@@ -492,10 +495,7 @@ static sella_status end_epoch(run *r, sella_err *err)
     const double loss = r->at.epoch_loss / r->at.epoch_units;
     if (record) {
         json_object_set_new(record, "loss", sella_json_real(loss));
-        json_object_set_new(
-            record, "lr",
-            sella_json_real(sella_schedule_lr(r->loop->schedule, r->loop->lr, r->at.step - 1,
-                                              r->total, r->warmup)));
+        json_object_set_new(record, "lr", sella_json_real(lr_of(r, r->at.step - 1)));
     }
     r->at.epoch_loss = r->at.epoch_units = 0;
     sella_say(r->loop->talk, SELLA_LEVEL_DEBUG, "%s: epoch %lld: mean loss %.4f", r->loop->stage,

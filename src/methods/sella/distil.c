@@ -25,16 +25,15 @@ sella_status sella_distil_wanted(const sella_settings *settings, uint64_t seed,
 {
     sella_status status = SELLA_OK;
     const bool all = sella_settings_is(settings, "distil.items", "all");
-    const sella_window window = sella_settings_is(settings, "history.window", "anchored")
-                                    ? SELLA_WINDOW_ANCHORED
-                                    : SELLA_WINDOW_SLIDING;
-    const int32_t length = (int32_t)sella_settings_int(settings, "history.length");
+    sella_window window;
+    int32_t length;
     uint8_t *wanted = sella_alloc((size_t)dataset->items, 1, "items to distil", err);
     int64_t *index = NULL, k;
     *count = 0;
     if (!wanted) {
         return SELLA_MEMORY;
     }
+    sella_lm_window(settings, &window, &length);
     if (all) {
         memset(wanted, 1, (size_t)dataset->items);
     }

@@ -8,7 +8,6 @@
  */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "methods/estimate.h"
 #include "methods/lm_stage.h"
