@@ -446,7 +446,7 @@ done:
 sella_status sella_checkpoint_load(const char *dir, sella_checkpoint *state, bool *found,
                                    json_t **position, sella_err *err)
 {
-    sella_status status = SELLA_OK;
+    sella_status status = SELLA_OK, loaded = SELLA_OK; // of the last complete folder
     char **names = NULL, *path = NULL;
     size_t count = 0;
     *found = false;
@@ -467,12 +467,13 @@ sella_status sella_checkpoint_load(const char *dir, sella_checkpoint *state, boo
         if (!complete) {
             continue;
         }
-        status = load_folder(path, state, position, err);
-        if (status != SELLA_FORMAT && status != SELLA_MISSING && status != SELLA_IO) {
-            *found = status == SELLA_OK;
-            goto done;
+        loaded = load_folder(path, state, position, err);
+        if (loaded != SELLA_FORMAT && loaded != SELLA_MISSING && loaded != SELLA_IO) {
+            *found = loaded == SELLA_OK;
+            break;
         }
     }
+    status = loaded;
 done:
     free(path);
     sella_names_free(names, count);
