@@ -72,7 +72,8 @@ typedef struct sella_attention_capture {
     float *head;        /* [K, H, T, T] by head, or NULL */
 } sella_attention_capture;
 
-/* Bytes that a pass takes: its arena, for attention on as many threads as are in use now. */
+/* Bytes of a pass's buffers, with attention on as many threads as are in use now; the tile of
+ * weights that stay as stored is not among them (sella_backbone_need has it). */
 size_t sella_pass_bytes(const sella_backbone_config *shape, const sella_lora_config *lora,
                         const sella_pass_options *options);
 /* lora may be NULL (the bare backbone). Both are borrowed and must outlive the pass. */

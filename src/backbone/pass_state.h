@@ -57,7 +57,7 @@ struct sella_pass {
     float *h;       /* [T, C] a norm's output */
     float *a;       /* [T, F] swiglu's output */
     float *q;       /* [T, H D] queries of a row list */
-    float *rows;    /* [T, H D] gathered rows */
+    float *rows;    /* [T, H D], at least [T, C]: gathered rows */
     float *adapt;   /* [T, max in] an adapter's dropped input, or its gradient */
     float *du;      /* [T, R] */
     float *keep;    /* [256, 8] sella_adapt_table, or NULL */

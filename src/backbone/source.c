@@ -9,7 +9,8 @@
 
 enum { SHARDS_MAX = 1024, MISSES_SHOWN = 6 };
 
-/* Names by sella_part: Hugging Face and GGUF; %d is the layer. */
+/* Names by sella_part: Hugging Face and GGUF; those of a layer stand behind its prefix
+ * (name_of). */
 static const struct {
     const char *folder, *gguf;
 } names[SELLA_PARTS] = {
