@@ -60,7 +60,7 @@ static void open_step(room *r, bool share)
 {
     const int64_t index[ROWS] = {0, 1, 2, 3, 4, 5, 6};
     const sella_soft_source *soft = r->features.soft.ops ? &r->features.soft : NULL;
-    const sella_slot_set slots = soft ? 1u << SELLA_SLOT_USER | 1u << SELLA_SLOT_ITEM : 0;
+    const sella_slot_set slots = soft ? SELLA_SLOT_SET_USER_ITEM : 0;
     const sella_corpus_options options = {.budget = share ? 512 : 96,
                                           .share = share,
                                           .refs = soft ? soft->refs : SELLA_REFS_USER,

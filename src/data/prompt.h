@@ -34,8 +34,8 @@ const char *sella_template_text(const sella_template *tmpl);
 /* Which soft tokens the prompt holds (ablations remove some): bits (1u << SELLA_SLOT_x). 0: the
  * stage-1 prompt. */
 typedef unsigned sella_slot_set;
-#define SELLA_SLOT_SET_ALL                                                                         \
-    ((1u << SELLA_SLOT_USER) | (1u << SELLA_SLOT_ITEM) | (1u << SELLA_SLOT_WARM))
+#define SELLA_SLOT_SET_USER_ITEM (1u << SELLA_SLOT_USER | 1u << SELLA_SLOT_ITEM)
+#define SELLA_SLOT_SET_ALL (SELLA_SLOT_SET_USER_ITEM | 1u << SELLA_SLOT_WARM)
 
 /* Tokens of a title that prompts show (longer ones are cut at a character), and titles of a history
  * that one prompt may hold. */

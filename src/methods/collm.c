@@ -291,7 +291,7 @@ static sella_status collm_estimate(const sella_estimate_ask *ask, sella_estimate
     sella_collab_config config;
     sella_collab_config_of(ask->settings, ask->dataset->train_users, ask->dataset->items, &config);
     const sella_stage_plan plan = {
-        .slots = 1u << SELLA_SLOT_USER | 1u << SELLA_SLOT_ITEM,
+        .slots = SELLA_SLOT_SET_USER_ITEM,
         .tokens = 1,
         .refs = sella_collab_refs(sella_collab_find(name), &config),
         .soft = true};

@@ -7,8 +7,6 @@
 #include "methods/lm_stage.h"
 #include "methods/tensor_file.h"
 
-enum { USER_ITEM = 1u << SELLA_SLOT_USER | 1u << SELLA_SLOT_ITEM };
-
 bool sella_features_stage1(const sella_settings *settings, bool train_adapter)
 {
     return !train_adapter || sella_settings_is(settings, "lora.start", "stage1");
@@ -178,8 +176,8 @@ sella_status sella_features_train(sella_job *job, sella_features *features, sell
     }
     sella_param_table_init(&logit);
     SELLA_TRY(sella_stage_intercept(job->settings, &logit, err));
-    SELLA_TRY(
-        sella_lm_open_run(job->run, job->backbone, soft ? USER_ITEM : 0, false, &stage.lm, err));
+    SELLA_TRY(sella_lm_open_run(job->run, job->backbone, soft ? SELLA_SLOT_SET_USER_ITEM : 0, false,
+                                &stage.lm, err));
     stage.lm.tokens = soft ? soft->tokens : 1;
     if (features->encode) {
         SELLA_TRY(features->encode(features->coder, &codes, err));
@@ -248,7 +246,7 @@ sella_status sella_features_open(const sella_run *run, sella_backbone *backbone,
 {
     sella_status status = SELLA_OK;
     sella_lm_scorer_options options = {
-        .adapter = true, .slots = features->soft.ops ? USER_ITEM : 0, .gain = 1};
+        .adapter = true, .slots = features->soft.ops ? SELLA_SLOT_SET_USER_ITEM : 0, .gain = 1};
     *out = NULL;
     SELLA_TRY(read_tables(run, features, &options.bias, err));
     if (features->soft.ops && features->soft.ops->ready) {

@@ -82,7 +82,7 @@ sella_status sella_lm_row(const sella_lm *lm, const sella_query *query, const in
                              (long long)row);
     }
     if (lm->codes) {
-        out->slots = 1u << SELLA_SLOT_USER | 1u << SELLA_SLOT_ITEM;
+        out->slots = SELLA_SLOT_SET_USER_ITEM;
         out->slot_text[SELLA_SLOT_USER] = sella_codes_user(lm->codes, query->user);
         out->slot_text[SELLA_SLOT_ITEM] = sella_codes_item(lm->codes, query->item);
     }

@@ -203,7 +203,7 @@ done:
 static sella_slot_set lm_slots(const sella_scorer *scorer)
 {
     const sella_lm *lm = &((const sella_lm_scorer *)scorer)->lm;
-    return lm->codes ? 1u << SELLA_SLOT_USER | 1u << SELLA_SLOT_ITEM : lm->slots;
+    return lm->codes ? SELLA_SLOT_SET_USER_ITEM : lm->slots;
 }
 
 static int lm_layers(const sella_scorer *scorer)

@@ -198,7 +198,7 @@ static sella_status personprompt_estimate(const sella_estimate_ask *ask, sella_e
                                           sella_err *err)
 {
     const int64_t vectors = (int64_t)ask->dataset->train_users + ask->dataset->items;
-    const sella_stage_plan plan = {.slots = 1u << SELLA_SLOT_USER | 1u << SELLA_SLOT_ITEM,
+    const sella_stage_plan plan = {.slots = SELLA_SLOT_SET_USER_ITEM,
                                    .tokens = 1,
                                    .refs = SELLA_REFS_USER,
                                    .soft = true,

@@ -103,7 +103,7 @@ static sella_status prompt4nr_estimate(const sella_estimate_ask *ask, sella_esti
                                        sella_err *err)
 {
     const int64_t tokens = sella_settings_int(ask->settings, "soft.tokens");
-    const sella_stage_plan plan = {.slots = 1u << SELLA_SLOT_USER | 1u << SELLA_SLOT_ITEM,
+    const sella_stage_plan plan = {.slots = SELLA_SLOT_SET_USER_ITEM,
                                    .tokens = (int)tokens,
                                    .refs = SELLA_REFS_SHARED,
                                    .adapter = true,

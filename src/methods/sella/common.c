@@ -10,13 +10,11 @@
 
 sella_slot_set sella_ablation_slots(const sella_settings *settings)
 {
-    const sella_slot_set user_item = 1u << SELLA_SLOT_USER | 1u << SELLA_SLOT_ITEM,
-                         warm = 1u << SELLA_SLOT_WARM;
     const char *ablation = sella_settings_text(settings, "ablation");
     if (strcmp(ablation, "w/o") == 0 || strcmp(ablation, "warm") == 0) {
-        return user_item;
+        return SELLA_SLOT_SET_USER_ITEM;
     }
-    return strcmp(ablation, "ui") == 0 ? warm : user_item | warm;
+    return strcmp(ablation, "ui") == 0 ? 1u << SELLA_SLOT_WARM : SELLA_SLOT_SET_ALL;
 }
 
 sella_status sella_stage_bias(const sella_run *run, const char *file, float *bias, sella_err *err)

@@ -7,8 +7,6 @@
 #include "base/arena.h"
 #include "kernels/activation.h"
 
-enum { USER_OR_ITEM = 1u << SELLA_SLOT_USER | 1u << SELLA_SLOT_ITEM };
-
 /* Between forward and backward. U, I: users and items of the set. */
 typedef struct kept {
     sella_collab_rows rows; // the users' representatives
@@ -64,7 +62,7 @@ static sella_status forward(void *self, sella_soft *soft, sella_err *err)
     k->I = (int)refs->items;
     const size_t U = (size_t)k->U, I = (size_t)k->I, C = (size_t)v->C,
                  hidden = (size_t)v->projection.hidden;
-    if (soft->slots & USER_OR_ITEM) {
+    if (soft->slots & SELLA_SLOT_SET_USER_ITEM) {
         k->x = floats(U + I, C, err);
         k->pre = floats(U + I, hidden, err);
         k->act = floats(U + I, hidden, err);
