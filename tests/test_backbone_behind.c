@@ -36,6 +36,19 @@ static sella_pass *pass_new(const sella_backbone *backbone, sella_lora *lora, in
     return pass;
 }
 
+/* A pass over a part whose tokens stand behind `from` others; vector: of its soft tokens. */
+static void pass_behind(sella_pass *pass, const sella_rows *part, bool share, int from,
+                        const sella_pass_link *link, const float *vector, int C, float *answer)
+{
+    sella_tree_batch batch;
+    batch_of(part, share, &batch);
+    shift(&batch, from);
+    float *soft = soft_of(&batch, vector, C);
+    CHECK(sella_pass_forward_behind(pass, &batch, link, soft, answer, err));
+    free(soft);
+    sella_tree_batch_release(&batch);
+}
+
 /* The bare model: each row cut at every place, the head kept in two runs, against the dump. */
 static void every_cut_is_transformers(void **state)
 {
@@ -62,25 +75,17 @@ static void every_cut_is_transformers(void **state)
                          kv + (size_t)(first + 1) * sella_kv_floats(sella_backbone_shape(backbone)),
                      .tokens = cut - first,
                      .stride = 20}};
-                sella_tree_batch before, behind;
                 sella_rows_clear(&head);
                 sella_rows_clear(&tail);
                 part_of(&rows, r, 0, cut, &head);
                 part_of(&rows, r, cut, length, &tail);
-                batch_of(&head, false, &before);
-                batch_of(&tail, false, &behind);
-                shift(&behind, cut);
-                CHECK(sella_pass_forward_behind(pass, &before,
-                                                &(sella_pass_link){.kept_n = runs, .keeps = 2},
-                                                NULL, answer, err));
-                CHECK(sella_pass_forward_behind(pass, &behind,
-                                                &(sella_pass_link){.given_n = runs, .givens = 2},
-                                                NULL, answer, err));
+                pass_behind(pass, &head, false, 0, &(sella_pass_link){.kept_n = runs, .keeps = 2},
+                            NULL, C, answer);
+                pass_behind(pass, &tail, false, cut,
+                            &(sella_pass_link){.given_n = runs, .givens = 2}, NULL, C, answer);
                 close_relative(backbone_cases[i].model, answer,
                                ref_f32(&ref, "hidden", NULL) + (size_t)r * (size_t)C, (size_t)C,
                                1e-4);
-                sella_tree_batch_release(&before);
-                sella_tree_batch_release(&behind);
             }
         }
         free(kv);
@@ -160,29 +165,20 @@ static void tree_behind(void **state)
                 {.data = kv + (size_t)kept * floats, .tokens = 8 - kept, .stride = 8}};
             sella_rows_clear(&part);
             part_of(&rows, 0, 0, kept, &part);
-            batch_of(&part, false, &batch);
-            soft = soft_of(&batch, vector, C);
-            CHECK(sella_pass_forward_behind(
-                pass, &batch, &(sella_pass_link){.kept_n = runs, .keeps = 1}, soft, got, err));
-            free(soft);
-            sella_tree_batch_release(&batch);
+            pass_behind(pass, &part, false, 0, &(sella_pass_link){.kept_n = runs, .keeps = 1},
+                        vector, C, got);
             for (int first = 0; first < ROWS; first += 2) { /* two rows, two, one */
                 const int from = first == 0 ? kept : 8;
                 sella_rows_clear(&part);
                 for (int r = first; r < ROWS && r < first + 2; r++) {
                     part_of(&rows, r, from, (int)(rows.start[r + 1] - rows.start[r]), &part);
                 }
-                batch_of(&part, true, &batch);
-                shift(&batch, from);
-                soft = soft_of(&batch, vector, C);
                 const sella_pass_link link = {.given_n = runs,
                                               .givens = from == kept ? 1 : 2,
                                               .kept_n = runs + 1,
                                               .keeps = from == kept && kept < 8};
-                CHECK(sella_pass_forward_behind(pass, &batch, &link, soft,
-                                                got + (size_t)first * (size_t)C, err));
-                free(soft);
-                sella_tree_batch_release(&batch);
+                pass_behind(pass, &part, true, from, &link, vector, C,
+                            got + (size_t)first * (size_t)C);
             }
             close_relative(models[m], got, want, (size_t)ROWS * (size_t)C, SAME);
         }

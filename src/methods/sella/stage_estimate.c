@@ -40,6 +40,15 @@ static void pass_of(figures *f, int tokens, bool lora_trained, bool soft_trained
     f->pass_bytes = bytes > f->pass_bytes ? bytes : f->pass_bytes;
 }
 
+/* For planning: without a backbone. */
+static sella_status open_lm(const figures *f, sella_slot_set slots, sella_lm *out, sella_err *err)
+{
+    const sella_dataset *dataset = f->ask->dataset;
+    return sella_lm_open(f->ask->settings, sella_settings_text(f->ask->settings, "template"), NULL,
+                         f->tokenizer, dataset->title, dataset->items, dataset->noun, slots, out,
+                         err);
+}
+
 /* Plan the rows of a split as a stage does. features NULL: prompts of titles alone. */
 static sella_status plan(const figures *f, sella_split_id split, const sella_stage_plan *features,
                          const sella_corpus_options *options, packed *out, sella_err *err)
@@ -50,9 +59,7 @@ static sella_status plan(const figures *f, sella_split_id split, const sella_sta
     sella_lm lm = {0};
     sella_corpus corpus = {0};
     int64_t *index = NULL, k;
-    SELLA_TRY(sella_lm_open(f->ask->settings, sella_settings_text(f->ask->settings, "template"),
-                            NULL, f->tokenizer, dataset->title, dataset->items, dataset->noun,
-                            features ? features->slots : 0, &lm, err));
+    SELLA_TRY(open_lm(f, features ? features->slots : 0, &lm, err));
     lm.tokens = features ? features->tokens : 1;
     SELLA_TRY(sella_lm_codes(&lm, features ? features->codes : NULL, err));
     SELLA_TRY(sella_sample_rows(
@@ -218,9 +225,7 @@ static sella_status distillation(figures *f, sella_err *err)
     sella_rows_init(&rows);
     SELLA_TRY(sella_distil_wanted(ask->settings, ask->seed, dataset, ask->train_rows,
                                   ask->eval_rows, &wanted, &count, err));
-    SELLA_TRY(sella_lm_open(ask->settings, sella_settings_text(ask->settings, "template"), NULL,
-                            f->tokenizer, dataset->title, dataset->items, dataset->noun, 0, &lm,
-                            err));
+    SELLA_TRY(open_lm(f, 0, &lm, err));
     for (int32_t i = 0; i < dataset->items; i++) {
         if (wanted[i]) {
             sella_rows_clear(&rows);
