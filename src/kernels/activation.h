@@ -4,6 +4,7 @@
  *           first.
  * Threads:  internally parallel over rows; helpers are vectorised. The vector exp is exact to 2 ulp
  *           and has the same bits with AVX2 and AVX-512; without either it is libm's.
+ * Paper:    Shazeer 2020 (SwiGLU); Hendrycks and Gimpel 2016 (GELU); eq (7).
  */
 #ifndef SELLA_KERNELS_ACTIVATION_H
 #define SELLA_KERNELS_ACTIVATION_H

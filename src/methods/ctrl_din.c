@@ -49,8 +49,8 @@ typedef struct contrast {
     sella_deal deal;
     int32_t *user, *item, *count; /* [batch] */
     const int32_t **history;
-    /* [batch], [batch, L], [batch, S], [batch, W] .., [batch, L] */
-    float *z, *t, *ds, *g, *h, *dg, *dh, *dt;
+    float *z, *t, *ds;         /* [batch], [batch, L], [batch, S] */
+    float *g, *h, *dg, *dh;    /* [batch, W] each, one block at g */
     void *scratch;
 } contrast;
 
@@ -93,13 +93,12 @@ static sella_status buffers(contrast *p, sella_err *err)
     p->history = sella_alloc(B, sizeof *p->history, "a batch", err);
     p->z = sella_alloc(B, sizeof *p->z, "a batch", err);
     p->t = sella_alloc(B * L, sizeof *p->t, "a batch", err);
-    p->dt = sella_alloc(B * L, sizeof *p->dt, "a batch", err);
     p->ds = sella_alloc(B * (size_t)p->S, sizeof *p->ds, "a batch", err);
     p->g = sella_alloc(4 * B * W, sizeof *p->g, "a batch", err);
     p->scratch =
         sella_alloc(1, sella_contrast_scratch((int)B, p->W, p->parts), "a contrastive step", err);
-    if (!p->user || !p->item || !p->count || !p->history || !p->z || !p->t || !p->dt || !p->ds ||
-        !p->g || !p->scratch) {
+    if (!p->user || !p->item || !p->count || !p->history || !p->z || !p->t || !p->ds || !p->g ||
+        !p->scratch) {
         return SELLA_MEMORY;
     }
     p->h = p->g + B * W;
@@ -147,8 +146,8 @@ static void contrast_release(contrast *p)
     sella_param_table_release(&p->tower);
     sella_collab_rows_release(&p->rows);
     sella_deal_release(&p->deal);
-    void *const all[] = {p->query, p->user, p->item, p->count, p->history, p->z,
-                         p->t,     p->dt,   p->ds,   p->g,     p->scratch};
+    void *const all[] = {p->query, p->user, p->item, p->count, p->history,
+                         p->z,     p->t,    p->ds,   p->g,     p->scratch};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         free(all[i]);
     }

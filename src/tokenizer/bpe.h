@@ -5,6 +5,7 @@
  *           10 MB is no trouble.
  * Memory:   the caller holds a work area; it grows and is reused from word to word.
  * Threads:  one work area per call; vocabulary and merges are only read.
+ * Paper:    Sennrich et al. 2016; over bytes: Radford et al. 2019 (GPT-2).
  */
 #ifndef SELLA_TOKENIZER_BPE_H
 #define SELLA_TOKENIZER_BPE_H
