@@ -8,6 +8,7 @@
 #include "formats/gguf.h"
 
 #include "base/arena.h"
+#include "base/bytes.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "formats/gguf_value.h"
@@ -85,7 +86,7 @@ static sella_status take_u32(sella_gguf_cursor *c, const char *what, uint32_t *o
     if (c->size - c->at < 4) {
         return cut_short(c, what, err);
     }
-    *out = sella_gguf_u32(c->data + c->at);
+    *out = sella_u32_at(c->data + c->at);
     c->at += 4;
     return SELLA_OK;
 }
@@ -95,7 +96,7 @@ static sella_status take_u64(sella_gguf_cursor *c, const char *what, uint64_t *o
     if (c->size - c->at < 8) {
         return cut_short(c, what, err);
     }
-    *out = sella_gguf_u64(c->data + c->at);
+    *out = sella_u64_at(c->data + c->at);
     c->at += 8;
     return SELLA_OK;
 }

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/arena.h"
+#include "base/bytes.h"
 #include "base/text.h"
 
 static const struct {
@@ -24,16 +25,6 @@ uint64_t sella_gguf_type_bytes(sella_gguf_type type)
     return scalars[type].bytes;
 }
 
-uint32_t sella_gguf_u32(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-uint64_t sella_gguf_u64(const uint8_t *p)
-{
-    return (uint64_t)sella_gguf_u32(p) | (uint64_t)sella_gguf_u32(p + 4) << 32;
-}
-
 static bool is_integer(sella_gguf_type type)
 {
     return type <= SELLA_GGUF_I32 || type == SELLA_GGUF_U64 || type == SELLA_GGUF_I64;
@@ -47,21 +38,21 @@ static bool integer_at(const uint8_t *p, sella_gguf_type type, int64_t *out)
     case SELLA_GGUF_I8: *out = (int8_t)p[0]; return true;
     case SELLA_GGUF_U16: *out = (int64_t)p[0] | (int64_t)p[1] << 8; return true;
     case SELLA_GGUF_I16: *out = (int16_t)(p[0] | p[1] << 8); return true;
-    case SELLA_GGUF_U32: *out = sella_gguf_u32(p); return true;
-    case SELLA_GGUF_I32: *out = (int32_t)sella_gguf_u32(p); return true;
-    default: *out = (int64_t)sella_gguf_u64(p); return type == SELLA_GGUF_I64 || *out >= 0;
+    case SELLA_GGUF_U32: *out = sella_u32_at(p); return true;
+    case SELLA_GGUF_I32: *out = (int32_t)sella_u32_at(p); return true;
+    default: *out = (int64_t)sella_u64_at(p); return type == SELLA_GGUF_I64 || *out >= 0;
     }
 }
 
 static double real_at(const uint8_t *p, sella_gguf_type type)
 {
     if (type == SELLA_GGUF_F32) {
-        uint32_t bits = sella_gguf_u32(p);
+        uint32_t bits = sella_u32_at(p);
         float value;
         memcpy(&value, &bits, sizeof value);
         return (double)value;
     }
-    uint64_t bits = sella_gguf_u64(p);
+    uint64_t bits = sella_u64_at(p);
     double value;
     memcpy(&value, &bits, sizeof value);
     return value;
@@ -70,7 +61,7 @@ static double real_at(const uint8_t *p, sella_gguf_type type)
 /* The text whose length stands at p; bounds were checked when the file was opened. */
 static sella_span span_at(const uint8_t *p)
 {
-    return (sella_span){(const char *)p + 8, (size_t)sella_gguf_u64(p)};
+    return (sella_span){(const char *)p + 8, (size_t)sella_u64_at(p)};
 }
 
 bool sella_gguf_has(const sella_gguf *file, const char *key)
@@ -263,7 +254,7 @@ sella_span sella_gguf_key(const sella_gguf *file, int index, char *text, size_t 
         if (integer_at(v->data, v->type, &integer)) {
             snprintf(text, bytes, "%lld", (long long)integer);
         } else {
-            snprintf(text, bytes, "%llu", (unsigned long long)sella_gguf_u64(v->data));
+            snprintf(text, bytes, "%llu", (unsigned long long)sella_u64_at(v->data));
         }
     } else {
         snprintf(text, bytes, v->type == SELLA_GGUF_F32 ? "%.9g" : "%.17g",

@@ -48,8 +48,6 @@ typedef struct sella_gguf_value {
 /* Bytes of a scalar on disk; 0 for texts and arrays. */
 uint64_t sella_gguf_type_bytes(sella_gguf_type type);
 
-uint32_t sella_gguf_u32(const uint8_t *p); /* little-endian, unaligned */
-uint64_t sella_gguf_u64(const uint8_t *p);
 
 const sella_gguf_value *sella_gguf_value_at(const sella_gguf *file, int index);
 /* NULL when absent */

@@ -2,6 +2,7 @@
 #include "formats/safetensors.h"
 
 #include "base/arena.h"
+#include "base/bytes.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "formats/tensor_table.h"
@@ -32,15 +33,6 @@ struct sella_safetensors {
     const json_t *meta; /* in header, or NULL */
     sella_tensor_table table;
 };
-
-static uint64_t read_u64(const uint8_t *p)
-{
-    uint64_t value = 0;
-    for (int i = 7; i >= 0; i--) {
-        value = value << 8 | p[i];
-    }
-    return value;
-}
 
 static sella_status read_shape(const json_t *entry, sella_tensor *t, const char *path,
                                sella_err *err)
@@ -140,7 +132,7 @@ static sella_status read_header(sella_safetensors *file, sella_err *err)
                              "%s: the file has %zu bytes; a safetensors file has at least 8", path,
                              file->map.size);
     }
-    uint64_t length = read_u64(file->map.data);
+    uint64_t length = sella_u64_at(file->map.data);
     if (length > HEADER_MAX || length > file->map.size - 8) {
         return sella_err_set(
             err, SELLA_FORMAT, "%s: the header should take %llu bytes; expected at most %zu", path,

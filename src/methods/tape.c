@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/bytes.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -22,28 +23,12 @@ struct sella_tape {
     sella_text buffer;    // records not yet written
 };
 
-static void put_u64(uint8_t *at, uint64_t value)
-{
-    for (int i = 0; i < 8; i++) {
-        at[i] = (uint8_t)(value >> (8 * i));
-    }
-}
-
-static uint64_t get_u64(const uint8_t *at)
-{
-    uint64_t value = 0;
-    for (int i = 7; i >= 0; i--) {
-        value = value << 8 | at[i];
-    }
-    return value;
-}
-
 static void head_of(const sella_tape *tape, uint64_t key, uint8_t head[TAPE_HEAD])
 {
     memset(head, 0, TAPE_HEAD);
     memcpy(head, "SELLATAP", 8);
-    put_u64(head + 8, tape->record);
-    put_u64(head + 16, key);
+    sella_u64_put(head + 8, tape->record);
+    sella_u64_put(head + 16, key);
 }
 
 /* Bytes of the file that are good; their records go to data. 0: nothing fits, not even the head. */
@@ -57,7 +42,7 @@ static size_t read_good(const sella_map *map, const sella_tape *tape, uint64_t k
     }
     size_t at = TAPE_HEAD;
     while (map->size - at >= CHUNK_HEAD) {
-        uint64_t records = get_u64(map->data + at), hash = get_u64(map->data + at + 8);
+        uint64_t records = sella_u64_at(map->data + at), hash = sella_u64_at(map->data + at + 8);
         if (records == 0 || records > (uint64_t)(capacity - *count) ||
             records > (map->size - at - CHUNK_HEAD) / tape->record) {
             break;
@@ -140,8 +125,8 @@ sella_status sella_tape_flush(sella_tape *tape, sella_err *err)
     if (tape->buffer.size == 0) {
         return SELLA_OK;
     }
-    put_u64(head, tape->buffer.size / tape->record);
-    put_u64(head + 8, sella_hash_bytes(tape->buffer.data, tape->buffer.size, 0));
+    sella_u64_put(head, tape->buffer.size / tape->record);
+    sella_u64_put(head + 8, sella_hash_bytes(tape->buffer.data, tape->buffer.size, 0));
     SELLA_TRY(write_all(tape, head, sizeof head, err));
     SELLA_TRY(write_all(tape, tape->buffer.data, tape->buffer.size, err));
     if (fsync(tape->fd) != 0) {

@@ -3,7 +3,7 @@
  * Accepted: model BPE over bytes; normalizer none or NFC; pre-tokenizers Split(Regex, Isolated),
  *           Digits and a ByteLevel at the end.
  * Not used: post_processor, truncation and padding, since nothing is ever added or cut here.
- *           Everything else is refused by name.
+ * Everything else is refused by name.
  */
 #include "base/arena.h"
 #include "base/json.h"
