@@ -19,6 +19,7 @@
 #include "methods/inside.h"
 #include "methods/sella/stages.h"
 #include "methods/tensor_file.h"
+#include "train/deal.h"
 
 /* Start of the sums of squares of sgd: about what a row gathers in its first visits once vectors
  * have some length, so that they do not leap from their small start. */
@@ -34,7 +35,7 @@ typedef struct fit {
     sella_mf mf;       /* sgd: the table of c as mf_sgd.h sees it */
     sella_mf_sgd *sgd; /* NULL with Adam */
     uint64_t seed;
-    int64_t rows, batch; /* rows of train, of a step */
+    int64_t rows;        /* of train */
     const uint8_t *label_n;
     sella_query *train, *valid;
     int32_t *train_pool, *valid_pool;
@@ -45,8 +46,7 @@ typedef struct fit {
     bool pairs;          /* bpr */
     int64_t *unit;       /* [units] rows that an epoch visits: all, or the positive ones */
     int64_t units;
-    int64_t *order;      /* [units] of epoch `shuffled` */
-    int64_t shuffled;    /* -1: none yet */
+    sella_deal deal;     /* of units */
     /* positives of train by user, ascending: [liked_start[u], liked_start[u + 1]) */
     int32_t *liked;
     int64_t *liked_start;
@@ -168,7 +168,7 @@ static sella_status read_start(fit *f, sella_err *err)
 
 static sella_status prepare_rows(fit *f, sella_err *err)
 {
-    const int64_t batch = sella_settings_int(f->job->settings, "collab.batch");
+    sella_status status = SELLA_OK;
     f->unit = sella_alloc((size_t)f->rows, sizeof *f->unit, "rows of train", err);
     if (!f->unit) {
         return SELLA_MEMORY;
@@ -178,9 +178,9 @@ static sella_status prepare_rows(fit *f, sella_err *err)
             f->unit[f->units++] = r;
         }
     }
-    f->batch = batch < f->units ? batch : f->units;
-    const size_t room = (size_t)f->batch * (f->pairs ? 2 : 1);
-    f->order = sella_alloc((size_t)f->units, sizeof *f->order, "the order of rows", err);
+    SELLA_TRY(sella_deal_init(f->units, sella_settings_int(f->job->settings, "collab.batch"),
+                              f->seed, &f->deal, err));
+    const size_t room = (size_t)f->deal.batch * (f->pairs ? 2 : 1);
     f->z = sella_alloc(room, sizeof *f->z, "a batch", err);
     f->dz = sella_alloc(room, sizeof *f->dz, "a batch", err);
     f->y = sella_alloc(room, sizeof *f->y, "a batch", err);
@@ -188,9 +188,11 @@ static sella_status prepare_rows(fit *f, sella_err *err)
     f->item = sella_alloc(room, sizeof *f->item, "a batch", err);
     f->count = sella_alloc(room, sizeof *f->count, "a batch", err);
     f->history = sella_alloc(room, sizeof *f->history, "a batch", err);
-    return f->order && f->z && f->dz && f->y && f->user && f->item && f->count && f->history
-               ? SELLA_OK
-               : SELLA_MEMORY;
+    if (!f->z || !f->dz || !f->y || !f->user || !f->item || !f->count || !f->history) {
+        status = SELLA_MEMORY;
+    }
+done:
+    return status;
 }
 
 static sella_status ready(fit *f, sella_err *err)
@@ -207,7 +209,6 @@ static sella_status prepare(fit *f, sella_err *err)
     sella_collab_config config;
     f->rows = train->rows;
     f->label_n = train->label_n;
-    f->shuffled = -1;
     f->seed = sella_stage_seed(job->run, f->name);
     f->pairs = strcmp(f->name, "lightgcn") == 0 &&
                sella_settings_is(job->settings, "lightgcn.loss", "bpr");
@@ -287,7 +288,7 @@ static sella_status step_rows(fit *f, int64_t step, int64_t N, double *loss, sel
 {
     sella_status status = SELLA_OK;
     const int64_t piece = f->c->ops->piece > 0 && f->c->ops->piece < N ? f->c->ops->piece : N,
-                  pieces = (f->batch + piece - 1) / piece;
+                  pieces = (f->deal.batch + piece - 1) / piece;
     *loss = 0;
     for (int64_t first = 0, k = 0; first < N; first += piece, k++) {
         const int64_t n = N - first < piece ? N - first : piece;
@@ -341,19 +342,9 @@ done:
 static sella_status run_step(void *user, sella_loop_step *at, sella_err *err)
 {
     fit *f = user;
-    const int64_t first = at->index * f->batch,
-                  N = f->units - first < f->batch ? f->units - first : f->batch;
-    if (f->shuffled != at->epoch) {
-        const sella_rng rng = {
-            .seed = f->seed, .stream = SELLA_STREAM_SHUFFLE, .a = (uint32_t)at->epoch};
-        for (int64_t k = 0; k < f->units; k++) {
-            f->order[k] = k;
-        }
-        sella_rng_shuffle(&rng, f->order, (size_t)f->units);
-        f->shuffled = at->epoch;
-    }
+    const int64_t *unit_n, N = sella_deal_step(&f->deal, at->epoch, at->index, &unit_n);
     for (int64_t n = 0; n < N; n++) {
-        const int64_t k = f->order[first + n], row = f->unit[k];
+        const int64_t k = unit_n[n], row = f->unit[k];
         put_row(f, n, row);
         f->y[n] = f->label_n[row] ? 1.0f : 0.0f;
         if (f->pairs) {
@@ -432,10 +423,11 @@ static void fit_release(fit *f)
     sella_collab_free(f->c);
     sella_collab_rows_release(&f->seen);
     sella_collab_rows_release(&f->valid_rows);
-    void *const all[] = {f->train,       f->train_pool,  f->valid,  f->valid_pool, f->valid_label,
-                         f->valid_z,     f->valid_score, f->unit,   f->order,      f->liked,
-                         f->liked_start, f->z,           f->dz,     f->y,          f->user,
-                         f->item,        f->count,       f->history};
+    sella_deal_release(&f->deal);
+    void *const all[] = {f->train,   f->train_pool,  f->valid, f->valid_pool,  f->valid_label,
+                         f->valid_z, f->valid_score, f->unit,  f->liked,       f->liked_start,
+                         f->z,       f->dz,          f->y,     f->user,        f->item,
+                         f->count,   f->history};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         free(all[i]);
     }
@@ -494,7 +486,7 @@ sella_status sella_collab_fit_from(sella_job *job, const char *name, const char 
     loop.tables = tables;
     loop.n = f.sgd ? 2 : 1;
     loop.own_steps = f.sgd != NULL;
-    loop.steps_per_epoch = f.sgd ? 1 : (f.units + f.batch - 1) / (f.batch > 0 ? f.batch : 1);
+    loop.steps_per_epoch = f.sgd ? 1 : sella_deal_steps(&f.deal);
     loop.units_per_epoch = (double)f.units;
     loop.run_step = f.sgd ? run_sgd : run_step;
     loop.evaluate = f.valid_rows.batch.N > 0 ? evaluate : NULL;

@@ -1,11 +1,12 @@
 /* stage2.c - stage 2: collaborative vectors learn to predict and to agree with what the distilled
  * vectors say (methods/sella/stages.h).
  *
+ * All train rows, Adam with coupled L2 (REFERENCE 4.4) but on the semantic table; early stopping on
+ * the AUC of the collaborative logit on all of valid. Rows of items that train says nothing about
+ * are settled before every evaluation and at the end, so that what is judged is what is saved.
+ *
  * Paper: section 4.2, eqs (6) to (9): L = L_collab + lambda L_align over user and item tables,
- *        semantic table and Proj. Adam with coupled L2 (REFERENCE 4.4), not on
- * the semantic table. All train rows; early stopping on the AUC of the collaborative logit on all
- * of valid. Rows of items that train says nothing about are settled before every evaluation and at
- * the end, so that what is judged is what is saved.
+ *        semantic table and Proj.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -14,13 +15,13 @@
 #include "base/arena.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "base/rng.h"
 #include "eval/metrics.h"
 #include "kernels/activation.h"
 #include "kernels/loss.h"
 #include "methods/init_from.h"
 #include "methods/sella/stages.h"
 #include "methods/soft.h"
+#include "train/deal.h"
 
 typedef struct stage2 {
     sella_job *job;
@@ -32,9 +33,8 @@ typedef struct stage2 {
     bool mse;
     double align_weight;
     sella_align_config align;
-    int64_t batch;
     uint64_t seed;
-    int64_t epoch, *order_n;   // shuffled rows of that epoch
+    sella_deal deal;           // of rows
     int32_t *mark_i;           // [I] place in the step's items + 1
     // valid
     sella_query *valid_n;
@@ -215,8 +215,8 @@ static sella_status collab_step(stage2 *s, int64_t step, const int64_t *place_n,
 {
     sella_status status = SELLA_OK;
     sella_collab_rows rows = {0};
-    const int64_t most = s->v.collab->ops->piece > 0 ? s->v.collab->ops->piece : s->batch;
-    const int64_t pieces = (s->batch + most - 1) / most;
+    const int64_t most = s->v.collab->ops->piece > 0 ? s->v.collab->ops->piece : s->deal.batch;
+    const int64_t pieces = (s->deal.batch + most - 1) / most;
     float *z = sella_alloc((size_t)N * 4, sizeof *z, "a step", err);
     *loss = 0;
     if (!z) {
@@ -242,19 +242,10 @@ static sella_status run_step(void *user, sella_loop_step *at, sella_err *err)
     stage2 *s = user;
     sella_status status = SELLA_OK;
     double collab, aligned_loss = 0;
-    if (s->epoch != at->epoch) {
-        const sella_rng rng = {s->seed, SELLA_STREAM_SHUFFLE, (uint32_t)at->epoch, 0};
-        for (int64_t r = 0; r < s->rows; r++) {
-            s->order_n[r] = r;
-        }
-        sella_rng_shuffle(&rng, s->order_n, (size_t)s->rows);
-        s->epoch = at->epoch;
-    }
-    const int64_t first = at->index * s->batch,
-                  N = s->rows - first < s->batch ? s->rows - first : s->batch;
-    SELLA_TRY(collab_step(s, at->step, s->order_n + first, N, &collab, err));
+    const int64_t *place_n, N = sella_deal_step(&s->deal, at->epoch, at->index, &place_n);
+    SELLA_TRY(collab_step(s, at->step, place_n, N, &collab, err));
     if (s->align_weight > 0) {
-        SELLA_TRY(align(s, s->order_n + first, N, &aligned_loss, err));
+        SELLA_TRY(align(s, place_n, N, &aligned_loss, err));
     }
     at->loss = collab + s->align_weight * aligned_loss;
     at->units = (double)N;
@@ -301,12 +292,13 @@ static sella_status prepare_rows(stage2 *s, sella_err *err)
     s->rows = train->rows;
     s->valid_rows = valid->rows;
     s->mark_i = sella_alloc(items, sizeof *s->mark_i, "items of a step", err);
-    s->order_n = sella_alloc(rows, sizeof *s->order_n, "the order of rows", err);
     s->valid_z = sella_alloc(valid_rows, sizeof *s->valid_z, "valid", err);
     s->valid_score = sella_alloc(valid_rows, sizeof *s->valid_score, "valid", err);
-    if (!s->mark_i || !s->order_n || !s->valid_z || !s->valid_score) {
+    if (!s->mark_i || !s->valid_z || !s->valid_score) {
         return SELLA_MEMORY;
     }
+    SELLA_TRY(sella_deal_init(train->rows, sella_settings_int(s->job->settings, "stage2.batch"),
+                              s->seed, &s->deal, err));
     SELLA_TRY(sella_lm_queries(dataset, SELLA_SPLIT_TRAIN, NULL, train->rows, &s->query_n, err));
     SELLA_TRY(sella_lm_queries(dataset, SELLA_SPLIT_VALID, NULL, valid->rows, &s->valid_n, err));
     SELLA_TRY(sella_vectors_rows(&s->v, s->valid_n, NULL, valid->rows, true, &s->valid, err));
@@ -399,9 +391,7 @@ static sella_status prepare(stage2 *s, sella_err *err)
     if (!semantic) {
         return sella_err_memory(err, "a path", 64);
     }
-    s->epoch = -1;
     s->seed = sella_stage_seed(job->run, "align");
-    s->batch = sella_settings_int(settings, "stage2.batch");
     s->mse = sella_settings_is(settings, "stage2.loss", "mse");
     s->align_weight = sella_settings_is(settings, "ablation", "w/o")
                           ? 0
@@ -470,8 +460,9 @@ static void release(stage2 *s)
     sella_vectors_release(&s->v);
     sella_collab_rows_release(&s->valid);
     sella_collab_pass_release(&s->pass);
-    void *const all[] = {s->query_n, s->text_n,  s->order_n,
-                         s->mark_i,  s->valid_n, s->valid_text, s->valid_z, s->valid_score};
+    sella_deal_release(&s->deal);
+    void *const all[] = {s->query_n,    s->text_n,  s->mark_i,     s->valid_n,
+                         s->valid_text, s->valid_z, s->valid_score};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         free(all[i]);
     }
@@ -505,7 +496,7 @@ sella_status sella_align_run(sella_job *job, sella_err *err)
         .schedule = SELLA_SCHEDULE_CONSTANT,
         .lr = sella_settings_real(settings, "stage2.lr"),
         .epochs = sella_settings_int(settings, "stage2.epochs"),
-        .steps_per_epoch = (s.rows + s.batch - 1) / s.batch,
+        .steps_per_epoch = sella_deal_steps(&s.deal),
         .units_per_epoch = (double)s.rows,
         .unit = "rows",
         .run_step = run_step,
