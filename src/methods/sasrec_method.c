@@ -20,7 +20,7 @@ static const char *const paper[] = {"collab.width=64",
                                     "collab.epochs=5000",
                                     "collab.patience=100",
                                     NULL};
-static const char *const usual[] = {"collab.width=32",
+static const char *const usual[] = {"collab.width=64",
                                     "collab.bias=yes",
                                     "collab.start=bias",
                                     "collab.init=0.01",
