@@ -248,6 +248,7 @@ static void test_from(void **state)
     static const char *const refused[][2] = {{"lora.rank=4", "lora.rank"},
                                              {"history.length=3", "history.length"},
                                              {"stage1.lr=2e-2", "stage1.lr"},
+                                             {"stage1.tree_cap=64", "stage1.tree_cap"},
                                              {"template=paper", "template"},
                                              {"train.rows=100", "100"}};
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {

@@ -76,9 +76,9 @@ static const sella_setting training_table[] = {
     REAL("stage1.beta2", "0.999", 0, 0.999999, "", "Second moment's decay of stage 1's AdamW."),
     REAL("stage1.clip", "1", 0, 1e9, "",
          "Largest gradient norm of a step of stage 1; 0: no limit."),
-    YESNO(
-        "stage1.share", "yes",
-        "Compute equal prefixes of a user's rows once (the result is the same, the time is not)."),
+    YESNO("stage1.share", "yes",
+          "Compute equal prefixes of a user's rows once: a row's gradient is the same, the time is "
+          "not, and a step takes whole trees of rows where it took single ones."),
     INT("stage1.tree_cap", "384", 0, 1048576, "tokens",
         "Tokens of one tree of rows; small trees mix more users into a step; 0: as many as a batch "
         "has."),

@@ -17,18 +17,12 @@ static bool begins(const char *text, const char *start)
     return strncmp(text, start, strlen(start)) == 0;
 }
 
-// Settings that change how stage 1 is computed and not what comes out.
-static const char *const indifferent[] = {"stage1.share", "stage1.tree_cap", "lora.start", NULL};
-
+/* What stage 1 depends on: also how rows are packed, since a step takes whole trees. */
 static bool matters(const char *key)
 {
-    for (int i = 0; indifferent[i]; i++) {
-        if (strcmp(key, indifferent[i]) == 0) {
-            return false;
-        }
-    }
-    return strcmp(key, "train.run") == 0 || begins(key, "stage1.") || begins(key, "lora.") ||
-           begins(key, "history.");
+    return strcmp(key, "lora.start") != 0 &&
+           (strcmp(key, "train.run") == 0 || begins(key, "stage1.") || begins(key, "lora.") ||
+            begins(key, "history."));
 }
 
 /* SELLA_STATE naming the first setting that differs. */
