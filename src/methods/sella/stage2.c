@@ -352,8 +352,7 @@ void sella_stage_align_config(const sella_settings *settings, sella_align_config
 }
 
 /* Biases of the control `bias` as a start, with text those of items shrunk towards what the
- * distilled vectors say. These are fitted: coupled decay would draw those of items that train never
- * shows, which have no other gradient, back to 0. */
+ * distilled vectors say. */
 static sella_status start_biases(stage2 *s, bool with_text, const char *semantic, sella_err *err)
 {
     static const char *const names[] = {"user.bias", "item.bias", "global.bias"};
@@ -367,7 +366,6 @@ static sella_status start_biases(stage2 *s, bool with_text, const char *semantic
     if (with_text) {
         SELLA_TRY(sella_vectors_centred(&s->v, semantic, &c, err));
         text.c = c;
-        sella_param_find(&s->v.collab->table, "item.bias")->decay = false;
     }
     SELLA_TRY(sella_bias_fit(&rows, s->v.users, s->v.items, with_text ? &text : NULL, &control,
                              err));
@@ -401,10 +399,16 @@ static sella_status prepare(stage2 *s, sella_err *err)
         settings, job->run->users, job->run->items, sella_backbone_shape(job->backbone)->C,
         sella_settings_bool(settings, "stage1.intercept"), job->run->seed, &s->v, err));
     SELLA_TRY(sella_vectors_distilled(&s->v, semantic, true, err));
-    if (sella_settings_bool(settings, "collab.bias") &&
-        !sella_settings_is(settings, "stage2.start", "zero") && !s->mse && !job->init_from) {
-        SELLA_TRY(start_biases(s, sella_settings_is(settings, "stage2.start", "text"), semantic,
-                               err));
+    const bool biases = sella_settings_bool(settings, "collab.bias") &&
+                      !sella_settings_is(settings, "stage2.start", "zero") && !s->mse,
+               text = sella_settings_is(settings, "stage2.start", "text");
+    if (biases && text) {
+        /* coupled decay would draw those of items that train never shows, which have no other
+         * gradient, back to 0 */
+        sella_param_find(&s->v.collab->table, "item.bias")->decay = false;
+    }
+    if (biases && !job->init_from) {
+        SELLA_TRY(start_biases(s, text, semantic, err));
     }
     SELLA_TRY(sella_init_vectors(job, &s->v, err));
     SELLA_TRY(sella_stage_train_table(&s->v.projection.table, "proj.", s->align_weight > 0, err));
