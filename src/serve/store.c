@@ -26,12 +26,25 @@ static const char *const steps[SELLA_STORE_VERSION] = {
     "CREATE TABLE item (item TEXT PRIMARY KEY, title TEXT NOT NULL) WITHOUT ROWID;",
 };
 
-/* The last word on (user, item) among the events of `%s`: one step in the index for each event. */
-#define LAST_WORD                                                                                  \
-    "SELECT e.user, e.item, i.title, e.label, e.time FROM event e LEFT JOIN item i ON i.item = "   \
-    "e.item"                                                                                       \
-    " WHERE %s e.seq = (SELECT l.seq FROM event l WHERE l.user = e.user AND l.item = e.item"       \
-    " ORDER BY l.time DESC, l.seq DESC LIMIT 1)"
+#define COLUMNS "e.user, e.item, i.title, e.label, e.time"
+#define TITLE " LEFT JOIN item i ON i.item = e.item"
+
+/* The last words of user ?1. From one item to the next that the user said something about, then
+ * to the last event about it: two look-ups in the index for each item, however many events there
+ * are. The walk ends with the NULL behind the last item, which no event has. */
+static const char user_query[] =
+    "WITH RECURSIVE about(item) AS (SELECT min(item) FROM event WHERE user = ?1 UNION ALL"
+    " SELECT (SELECT min(item) FROM event WHERE user = ?1 AND item > about.item) FROM about"
+    " WHERE item IS NOT NULL)"
+    " SELECT " COLUMNS " FROM about JOIN event e ON e.seq = (SELECT seq FROM event"
+    " WHERE user = ?1 AND item = about.item ORDER BY time DESC, seq DESC LIMIT 1)" TITLE
+    " ORDER BY e.time, e.seq";
+
+/* The last words of all users: one pass over the index, one look-up for each event. */
+static const char each_query[] =
+    "SELECT " COLUMNS " FROM event e" TITLE " WHERE e.seq = (SELECT l.seq FROM event l"
+    " WHERE l.user = e.user AND l.item = e.item ORDER BY l.time DESC, l.seq DESC LIMIT 1)"
+    " ORDER BY e.user, e.time, e.seq";
 
 static sella_status failed(const sella_store *store, const char *verb, bool *full, sella_err *err)
 {
@@ -122,7 +135,6 @@ static sella_status prepare(sella_store *store, const char *sql, sqlite3_stmt **
 static sella_status prepare_all(sella_store *store, bool write, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    char sql[512];
     if (write) {
         SELLA_TRY(prepare(store,
                           "INSERT INTO event (id, user, item, label, time, received) VALUES (?, ?, "
@@ -133,10 +145,8 @@ static sella_status prepare_all(sella_store *store, bool write, sella_err *err)
                           "UPDATE SET title = excluded.title WHERE title <> excluded.title",
                           &store->title, err));
     }
-    snprintf(sql, sizeof sql, LAST_WORD " ORDER BY e.time, e.seq", "e.user = ? AND");
-    SELLA_TRY(prepare(store, sql, &store->user, err));
-    snprintf(sql, sizeof sql, LAST_WORD " ORDER BY e.user, e.time, e.seq", "");
-    SELLA_TRY(prepare(store, sql, &store->each, err));
+    SELLA_TRY(prepare(store, user_query, &store->user, err));
+    SELLA_TRY(prepare(store, each_query, &store->each, err));
 done:
     return status;
 }
