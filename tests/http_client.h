@@ -210,6 +210,18 @@ static inline void http_ask(int port, const char *method, const char *target, co
     http_ask_with(port, method, target, "", body, out);
 }
 
+/* A number of /metrics: the one behind `series`, its name and labels with a blank behind them; -1
+ * when it is not there. */
+static inline double http_metric(int port, const char *series)
+{
+    http_reply reply;
+    http_ask(port, "GET", "/metrics", NULL, &reply);
+    const char *at = reply.body != NULL ? strstr(reply.body, series) : NULL;
+    const double value = at != NULL ? strtod(at + strlen(series), NULL) : -1;
+    http_reply_release(&reply);
+    return value;
+}
+
 /* An RFC 9457 document with this status, its detail in out->json. */
 static inline void http_expect_problem(const http_reply *reply, int status)
 {

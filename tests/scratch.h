@@ -13,8 +13,8 @@
 
 #include "base/file.h"
 
-/* Scratch folders in memory where there is such a place: what syncs every file that it writes (an
- * import, a checkpoint) costs nothing there. */
+/* Scratch folders in memory where there is such a place: imports, checkpoints and stores sync every
+ * file they write, and some tests write thousands. */
 static inline void scratch_in_memory(void)
 {
     if (access("/dev/shm", W_OK) == 0) {

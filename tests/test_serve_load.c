@@ -247,16 +247,6 @@ static void run_load(serve_fixture *f, double seconds, bool strict, bool reload,
     assert_true(atomic_load(&of->count[200]) > 100);
 }
 
-static double metric(int port, const char *series)
-{
-    http_reply reply;
-    http_ask(port, "GET", "/metrics", NULL, &reply);
-    const char *at = reply.body != NULL ? strstr(reply.body, series) : NULL;
-    const double value = at != NULL ? strtod(at + strlen(series), NULL) : -1;
-    http_reply_release(&reply);
-    return value;
-}
-
 static void stands_mixed_load(void **state)
 {
     (void)state;
@@ -278,16 +268,16 @@ static void stands_mixed_load(void **state)
     }
 #endif
     assert_true(after > 0 && before > 0);
-    assert_true(metric(f->port, "\nsella_queue_depth ") == 0);
-    for (int i = 0; i < 40 && metric(f->port, "\nsella_connections ") > 1; i++) {
+    assert_true(http_metric(f->port, "\nsella_queue_depth ") == 0);
+    for (int i = 0; i < 40 && http_metric(f->port, "\nsella_connections ") > 1; i++) {
         usleep(50000);
     }
     /* this one: closed ones are noticed, whatever they left unsaid */
-    assert_true(metric(f->port, "\nsella_connections ") == 1);
-    assert_true(metric(f->port, "\nsella_requests_under_way ") == 1);
-    assert_true(metric(f->port, "\nsella_reloads_total ") >= 2);
+    assert_true(http_metric(f->port, "\nsella_connections ") == 1);
+    assert_true(http_metric(f->port, "\nsella_requests_under_way ") == 1);
+    assert_true(http_metric(f->port, "\nsella_reloads_total ") >= 2);
     /* its id was sent many times */
-    assert_true(metric(f->port, "\nsella_feedback_stored_total ") == 1);
+    assert_true(http_metric(f->port, "\nsella_feedback_stored_total ") == 1);
     serve_remove(f);
     free(of);
 }
@@ -301,7 +291,7 @@ static void turns_away_what_is_too_much(void **state)
     serve_start(f, (sella_serve_options){.queue = 1});
     run_load(f, scratch_full() ? 20 : 1, false, false, of);
     assert_true(atomic_load(&of->count[503]) > 0);
-    assert_true(metric(f->port, "\nsella_queue_depth ") == 0);
+    assert_true(http_metric(f->port, "\nsella_queue_depth ") == 0);
     serve_remove(f);
     free(of);
 }
@@ -339,7 +329,7 @@ static void finishes_what_it_accepted(void **state)
         assert_true(http_send(late_n[i].fd, begun, sizeof begun - 1));
         assert_int_equal(pthread_create(&thread[i], NULL, finish_late, &late_n[i]), 0);
     }
-    while (metric(f->port, "\nsella_requests_under_way ") < LATE + 1) {
+    while (http_metric(f->port, "\nsella_requests_under_way ") < LATE + 1) {
         usleep(1000);
     }
     const int port = f->port;

@@ -8,37 +8,22 @@
 
 #include <pthread.h>
 
-#include "http_client.h"
-#include "methods_fixture.h"
 #include "sella/engine.h"
-#include "sella/serve.h"
+#include "serve_model_fixture.h"
 
 enum { ITEMS = 12, USERS = 8, TURNS = 6, THREADS = 4 };
 
 typedef struct fixture {
-    char *folder, *run;
-    sella_server *server;
-    int port;
+    served *served;
     double want[USERS][ITEMS]; /* the engine's scores */
 } fixture;
 
-static int setup(void **state)
+static void score_all(fixture *f)
 {
-    fixture *f = calloc(1, sizeof *f);
-    const char *tmp = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-    setenv("TMPDIR", tmp, 0);
-    f->folder = scratch_make();
-    char *dataset = sella_path_join(f->folder, "ds", NULL),
-         *warm = sella_path_join(f->folder, "warm.csv", NULL);
-    f->run = sella_path_join(f->folder, "run", NULL);
-    const fixture_shape shape = {
-        .users = USERS, .items = ITEMS, .train = 90, .valid = 30, .seed = 3};
-    fixture_dataset(dataset, &shape);
-    static const char *const set[] = {"stage1.batch=16", "stage1.epochs=1", NULL};
-    fixture_train_ok("tallrec", dataset, f->run, NULL, NULL, set);
     sella_engine *engine = NULL;
-    const sella_engine_options options = {.threads = 1, .cache_bytes = -1};
-    CHECK(sella_engine_open(f->run, &options, &engine, err));
+    const sella_engine_options options = {
+        .model = f->served->model, .threads = 1, .cache_bytes = -1};
+    CHECK(sella_engine_open(f->served->run, &options, &engine, err));
     for (int u = 0; u < USERS; u++) {
         char user[16], item[ITEMS][16];
         const char *item_n[ITEMS];
@@ -51,14 +36,18 @@ static int setup(void **state)
         CHECK(sella_engine_score(engine, &request, item_n, ITEMS, f->want[u], err));
     }
     sella_engine_close(engine);
-    FILE *file = fopen(warm, "w");
-    assert_non_null(file);
-    fputs("user\nu0\nu1\n", file);
-    fclose(file);
-    const sella_serve_options serve = {.run = f->run, .threads = 1, .warm = warm};
-    CHECK(sella_serve_start(&serve, &f->server, err));
-    f->port = sella_serve_port(f->server);
-    free(dataset);
+}
+
+static int setup(void **state)
+{
+    static const char users[] = "user\nu0\nu1\n";
+    const fixture_shape shape = {
+        .users = USERS, .items = ITEMS, .train = 90, .valid = 30, .seed = 3};
+    fixture *f = calloc(1, sizeof *f);
+    f->served = served_make(&shape);
+    score_all(f);
+    char *warm = scratch_file(f->served->folder, "warm.csv", users, sizeof users - 1);
+    served_start(f->served, (sella_serve_options){.warm = warm});
     free(warm);
     *state = f;
     return 0;
@@ -67,9 +56,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     fixture *f = *state;
-    sella_serve_stop(f->server);
-    scratch_remove(f->folder);
-    free(f->run);
+    served_remove(f->served);
     free(f);
     return 0;
 }
@@ -86,7 +73,7 @@ static double difference(const fixture *f, int user)
         n += snprintf(body + n, sizeof body - (size_t)n, "%s\"i%d\"", i > 0 ? "," : "", i);
     }
     snprintf(body + n, sizeof body - (size_t)n, "]}");
-    http_ask(f->port, "POST", "/v1/score", body, &reply);
+    http_ask(f->served->port, "POST", "/v1/score", body, &reply);
     const json_t *scores = json_object_get(reply.json, "scores");
     if (json_array_size(scores) != ITEMS) {
         worst = 1;
@@ -115,22 +102,12 @@ static void *ask_all(void *user)
     return NULL;
 }
 
-static double metric(const fixture *f, const char *series)
-{
-    http_reply reply;
-    http_ask(f->port, "GET", "/metrics", NULL, &reply);
-    const char *at = reply.body != NULL ? strstr(reply.body, series) : NULL;
-    const double value = at != NULL ? strtod(at + strlen(series), NULL) : -1;
-    http_reply_release(&reply);
-    return value;
-}
-
 static void serves_the_engines_scores(void **state)
 {
     const fixture *f = *state;
     pthread_t thread[THREADS];
     asker asker_n[THREADS];
-    assert_true(metric(f, "\nsella_cache_entries ") > 0); // warmed
+    assert_true(http_metric(f->served->port, "\nsella_cache_entries ") > 0); // warmed
     assert_true(difference(f, 0) < 1e-5);
     assert_true(difference(f, 0) < 1e-5); // cached
     for (int i = 0; i < THREADS; i++) {
@@ -141,9 +118,9 @@ static void serves_the_engines_scores(void **state)
         pthread_join(thread[i], NULL);
         assert_true(asker_n[i].worst < 1e-5);
     }
-    assert_true(metric(f, "\nsella_model_tokens_total ") > 0);
-    assert_true(metric(f, "\nsella_model_tokens_reused_total ") > 0);
-    assert_true(metric(f, "\nsella_cache_requests_total{found=\"whole\"} ") > 0);
+    assert_true(http_metric(f->served->port, "\nsella_model_tokens_total ") > 0);
+    assert_true(http_metric(f->served->port, "\nsella_model_tokens_reused_total ") > 0);
+    assert_true(http_metric(f->served->port, "\nsella_cache_requests_total{found=\"whole\"} ") > 0);
 }
 
 /* How many of an answer's items are rescored; all of them in order of their step, then of their
@@ -152,7 +129,7 @@ static int rescored(const fixture *f, const char *body, int want)
 {
     http_reply reply;
     int count = 0;
-    http_ask(f->port, "POST", "/v1/recommend", body, &reply);
+    http_ask(f->served->port, "POST", "/v1/recommend", body, &reply);
     const json_t *items = json_object_get(reply.json, "items");
     if (reply.status != 200 || (int)json_array_size(items) != want) {
         fail_msg("%s: %d %s", body, reply.status, reply.body);
@@ -194,24 +171,24 @@ static void explains_what_it_serves(void **state)
 {
     const fixture *f = *state;
     http_reply reply;
-    http_ask(f->port, "POST", "/v1/feedback",
+    http_ask(f->served->port, "POST", "/v1/feedback",
              "[{\"user\":\"why\",\"item\":\"i1\",\"label\":1,\"time\":1},{\"user\":\"why\","
              "\"item\":\"i2\",\"label\":1,\"time\":2}]",
              &reply);
     assert_int_equal(reply.status, 200);
     http_reply_release(&reply);
-    http_ask(f->port, "POST", "/v1/score", "{\"user\":\"why\",\"items\":[\"i5\"]}", &reply);
+    http_ask(f->served->port, "POST", "/v1/score", "{\"user\":\"why\",\"items\":[\"i5\"]}", &reply);
     const double score = json_number_value(
         json_object_get(json_array_get(json_object_get(reply.json, "scores"), 0), "score"));
     http_reply_release(&reply);
-    http_ask(f->port, "POST", "/v1/explain", "{\"user\":\"why\",\"item\":\"i5\"}", &reply);
+    http_ask(f->served->port, "POST", "/v1/explain", "{\"user\":\"why\",\"item\":\"i5\"}", &reply);
     assert_int_equal(reply.status, 200);
     assert_true(fabs(json_number_value(json_object_get(reply.json, "score")) - score) < 1e-5);
     assert_int_equal(json_array_size(json_object_get(reply.json, "without")), 2);
     assert_null(json_object_get(json_object_get(reply.json, "attention"), "head_mean"));
     assert_non_null(json_object_get(json_object_get(reply.json, "attention"), "from_answer"));
     http_reply_release(&reply);
-    http_ask(f->port, "POST", "/v1/recommend", "{\"user\":\"why\",\"k\":2,\"explain\":true}",
+    http_ask(f->served->port, "POST", "/v1/recommend", "{\"user\":\"why\",\"k\":2,\"explain\":true}",
              &reply);
     const json_t *items = json_object_get(reply.json, "items");
     assert_int_equal(json_array_size(items), 2);

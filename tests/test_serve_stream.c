@@ -8,93 +8,27 @@
 
 #include <fcntl.h>
 #include <pthread.h>
-#include <sys/stat.h>
 
-#include "base/log.h"
-#include "http_client.h"
-#include "methods_fixture.h"
-#include "sella/serve.h"
 #include "serve/stream.h"
+#include "serve_model_fixture.h"
 
 enum { ITEMS = 1500, USERS = 8, CLIENTS = 64, TRIES = 20 };
 #define LINES "Accept: application/x-ndjson\r\n"
 
-typedef struct fixture {
-    char *folder, *run, *model;
-    sella_server *server;
-    int port;
-} fixture;
-
-/* A copy of the model, which a test may damage. */
-static void copy_file(const char *from, const char *to, const char *name)
-{
-    char *a = sella_path_join(from, name, NULL), *b = sella_path_join(to, name, NULL);
-    sella_map map = {0};
-    CHECK(sella_map_open(a, &map, err));
-    FILE *file = fopen(b, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(map.data, 1, map.size, file), map.size);
-    fclose(file);
-    sella_map_close(&map);
-    free(a);
-    free(b);
-}
-
 static int setup(void **state)
 {
-    fixture *f = calloc(1, sizeof *f);
-    setenv("TMPDIR", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", 0);
-    f->folder = scratch_make();
-    char *dataset = sella_path_join(f->folder, "ds", NULL);
-    f->run = sella_path_join(f->folder, "run", NULL);
-    f->model = sella_path_join(f->folder, "model", NULL);
-    assert_int_equal(mkdir(f->model, 0700), 0);
-    copy_file(TINY_MODEL, f->model, "config.json");
-    copy_file(TINY_MODEL, f->model, "model.safetensors");
-    copy_file(TINY_MODEL, f->model, "tokenizer.json");
     const fixture_shape shape = {
         .users = USERS, .items = ITEMS, .train = 60, .valid = 20, .seed = 5};
-    fixture_dataset(dataset, &shape);
-    static const char *const set[] = {"stage1.batch=16", "stage1.epochs=1", NULL};
-    fixture_train_ok("tallrec", dataset, f->run, NULL, NULL, set);
-    const sella_serve_options serve = {
-        .run = f->run, .model = f->model, .weights = "stored", .threads = 1, .timeout = 5};
-    CHECK(sella_serve_start(&serve, &f->server, err));
-    f->port = sella_serve_port(f->server);
-    free(dataset);
+    served *f = served_make(&shape);
+    served_start(f, (sella_serve_options){.weights = "stored", .timeout = 5});
     *state = f;
     return 0;
 }
 
 static int teardown(void **state)
 {
-    fixture *f = *state;
-    sella_serve_stop(f->server);
-    scratch_remove(f->folder);
-    free(f->run);
-    free(f->model);
-    free(f);
+    served_remove(*state);
     return 0;
-}
-
-static double metric(const fixture *f, const char *series)
-{
-    http_reply reply;
-    http_ask(f->port, "GET", "/metrics", NULL, &reply);
-    const char *at = reply.body != NULL ? strstr(reply.body, series) : NULL;
-    const double value = at != NULL ? strtod(at + strlen(series), NULL) : -1;
-    http_reply_release(&reply);
-    return value;
-}
-
-/* Until nothing but the asking itself is under way. */
-static void wait_for_rest(const fixture *f)
-{
-    const double end = sella_now() + 10;
-    while (metric(f, "\nsella_requests_under_way ") > 1) {
-        assert_true(sella_now() < end);
-        usleep(2000);
-    }
 }
 
 static void knows_who_wants_lines(void **state)
@@ -168,7 +102,7 @@ static void expect_same(const json_t *a, const json_t *b)
 
 static void streams_what_it_answers(void **state)
 {
-    const fixture *f = *state;
+    const served *f = *state;
     static const char body[] = "{\"user\":\"u1\",\"k\":10,\"retrieve_k\":40}";
     char type[64];
     http_reply plain, reply;
@@ -218,7 +152,7 @@ static void streams_what_it_answers(void **state)
 
 static void streams_reasons_last(void **state)
 {
-    const fixture *f = *state;
+    const served *f = *state;
     http_reply reply;
     http_ask_with(f->port, "POST", "/v1/recommend", LINES,
                   "{\"history\":[\"i3\",\"i4\"],\"k\":2,\"retrieve_k\":2,\"explain\":true}",
@@ -236,7 +170,7 @@ static void streams_reasons_last(void **state)
 /* A time that is over leaves the first step's list; one that is short holds. */
 static void keeps_the_time_limit(void **state)
 {
-    const fixture *f = *state;
+    const served *f = *state;
     http_reply reply;
     http_ask_with(f->port, "POST", "/v1/recommend", LINES,
                   "{\"user\":\"u2\",\"k\":5,\"budget_ms\":0.001}", &reply);
@@ -264,7 +198,7 @@ static void keeps_the_time_limit(void **state)
 /* Nothing has been said yet: a problem document with its own status. */
 static void refuses_before_the_head(void **state)
 {
-    const fixture *f = *state;
+    const served *f = *state;
     static const struct {
         const char *body;
         int status;
@@ -280,7 +214,7 @@ static void refuses_before_the_head(void **state)
     }
 }
 
-static int begin(const fixture *f, const char *body, int seconds)
+static int begin(const served *f, const char *body, int seconds)
 {
     const int fd = http_open(f->port, seconds);
     assert_true(fd >= 0);
@@ -290,13 +224,13 @@ static int begin(const fixture *f, const char *body, int seconds)
 
 /* Whoever leaves after the first line stops the work: not everything is rescored. reset: with a
  * reset instead of a closed connection. */
-static void expect_stop(const fixture *f, bool reset)
+static void expect_stop(const served *f, bool reset)
 {
     int stopped = 0;
     /* now and then all is done before the server hears of it */
     for (int i = 0; i < TRIES && stopped == 0; i++) {
         http_reply reply;
-        const double before = metric(f, "\nsella_model_rows_total ");
+        const double before = http_metric(f->port, "\nsella_model_rows_total ");
         const int fd = begin(f, "{\"user\":\"u3\",\"k\":5,\"retrieve_k\":1500}", 20);
         assert_true(http_read_head(fd, &reply));
         assert_true(http_read_chunk(fd, &reply) > 0);
@@ -306,26 +240,26 @@ static void expect_stop(const fixture *f, bool reset)
         }
         close(fd);
         http_reply_release(&reply);
-        wait_for_rest(f);
-        stopped += metric(f, "\nsella_model_rows_total ") - before < ITEMS - 200;
+        served_wait(f);
+        stopped += http_metric(f->port, "\nsella_model_rows_total ") - before < ITEMS - 200;
     }
     assert_true(stopped > 0);
 }
 
 static void stops_when_the_client_leaves(void **state)
 {
-    const fixture *f = *state;
-    assert_true(metric(f, "\nsella_model_rows_total ") >= 0);
+    const served *f = *state;
+    assert_true(http_metric(f->port, "\nsella_model_rows_total ") >= 0);
     expect_stop(f, true);
     expect_stop(f, false);
-    assert_true(metric(f, "\nsella_requests_total{route=\"/v1/recommend\",code=\"closed\"} ") > 0);
+    assert_true(http_metric(f->port, "\nsella_requests_total{route=\"/v1/recommend\",code=\"closed\"} ") > 0);
 }
 
 /* Who does not read its stream keeps nobody waiting, and is closed when the connection's time is
  * over. */
 static void waits_for_no_reader(void **state)
 {
-    const fixture *f = *state;
+    const served *f = *state;
     enum { SLOW = 4 };
     int fd_n[SLOW];
     char byte;
@@ -353,11 +287,11 @@ static void waits_for_no_reader(void **state)
     for (int i = 0; i < SLOW; i++) {
         close(fd_n[i]);
     }
-    wait_for_rest(f);
+    served_wait(f);
 }
 
 typedef struct asker {
-    const fixture *f;
+    const served *f;
     int number, wrong;
     const json_t *want_u; /* [USERS] plain answers' items */
 } asker;
@@ -390,7 +324,7 @@ static void *ask_lines(void *user)
 
 static void streams_to_many_at_once(void **state)
 {
-    const fixture *f = *state;
+    const served *f = *state;
     pthread_t thread[CLIENTS];
     asker asker_n[CLIENTS];
     json_t *want = json_array();
@@ -412,15 +346,15 @@ static void streams_to_many_at_once(void **state)
         assert_int_equal(asker_n[i].wrong, 0);
     }
     json_decref(want);
-    wait_for_rest(f);
-    assert_true(metric(f, "\nsella_queue_depth ") == 0);
+    served_wait(f);
+    assert_true(http_metric(f->port, "\nsella_queue_depth ") == 0);
 }
 
 /* One connection carries stream after stream; HTTP/1.0 gets lines until the end of the
  * connection. */
 static void keeps_the_connection(void **state)
 {
-    const fixture *f = *state;
+    const served *f = *state;
     http_reply reply;
     const int fd = http_open(f->port, 20);
     for (int i = 0; i < 3; i++) {
@@ -453,12 +387,11 @@ static void keeps_the_connection(void **state)
 /* Stopping finishes the streams that it accepted. */
 static void finishes_streams(void **state)
 {
-    fixture *f = *state;
+    served *f = *state;
     http_reply reply;
     const int fd = begin(f, "{\"user\":\"u6\",\"k\":5,\"retrieve_k\":400}", 20);
     assert_true(http_read_head(fd, &reply));
-    sella_serve_stop(f->server);
-    f->server = NULL;
+    served_stop(f);
     while (http_read_chunk(fd, &reply) > 0) {
     }
     reply.json = http_last_line(&reply);
@@ -471,11 +404,8 @@ static void finishes_streams(void **state)
  * all: the model is not mended. */
 static void fails_in_the_last_line(void **state)
 {
-    fixture *f = *state;
-    const sella_serve_options serve = {
-        .run = f->run, .model = f->model, .weights = "stored", .threads = 1};
-    CHECK(sella_serve_start(&serve, &f->server, err));
-    f->port = sella_serve_port(f->server);
+    served *f = *state;
+    served_start(f, (sella_serve_options){.weights = "stored"});
     char *path = sella_path_join(f->model, "model.safetensors", NULL);
     static char bad[100000];
     memset(bad, 0xff, sizeof bad); // NaN in each type
