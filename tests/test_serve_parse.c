@@ -36,6 +36,8 @@ static void decodes_targets(void **state)
         sella_err err = {0};
         assert_int_equal(sella_target_parse(bad[i], &target, &err), SELLA_ARG);
         assert_true(err.text[0] != '\0');
+        /* a text all the same: the access log reads it */
+        assert_true(sella_utf8_valid(target.path, strlen(target.path)) == strlen(target.path));
         sella_target_release(&target);
     }
     char many[4 + 2 * SELLA_QUERY_MAX] = "/?a";
@@ -237,6 +239,8 @@ static void target_mutated(const uint8_t *data, size_t bytes, void *user)
         sella_route_find("GET", target.path, &route, &tail, &allow);
     } else {
         assert_true(err.text[0] != '\0');
+        assert_true(target.path == NULL ||
+                    sella_utf8_valid(target.path, strlen(target.path)) == strlen(target.path));
     }
     sella_target_release(&target);
     sella_credential_right("0123456789abcdef", text, text);

@@ -19,9 +19,8 @@ static int hex(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Decode text [bytes] into out, NUL-terminated; out has room for bytes + 1. */
-static sella_status decode(const char *text, size_t bytes, int plus, char *out, const char *what,
-                           sella_err *err)
+static sella_status decode_bytes(const char *text, size_t bytes, int plus, char *out,
+                                 const char *what, sella_err *err)
 {
     size_t size = 0;
     for (size_t i = 0; i < bytes; i++) {
@@ -48,6 +47,18 @@ static sella_status decode(const char *text, size_t bytes, int plus, char *out, 
     return sella_utf8_valid(out, size) == size
                ? SELLA_OK
                : sella_err_set(err, SELLA_ARG, "the %s is not UTF-8", what);
+}
+
+/* Decode text [bytes] into out, NUL-terminated; out has room for bytes + 1. After an error it is
+ * the empty text: nobody reads half of one. */
+static sella_status decode(const char *text, size_t bytes, int plus, char *out, const char *what,
+                           sella_err *err)
+{
+    sella_status status = decode_bytes(text, bytes, plus, out, what, err);
+    if (status != SELLA_OK) {
+        out[0] = '\0';
+    }
+    return status;
 }
 
 /* "name=value&name=value" into pairs; their texts go to target->buffer, which has room. */

@@ -16,7 +16,7 @@
 enum { SELLA_TARGET_MAX = 16384, SELLA_QUERY_MAX = 64 }; /* bytes of a target, pairs of a query */
 
 typedef struct sella_target {
-    char *path; /* decoded, begins with '/' */
+    char *path; /* decoded, begins with '/'; of a malformed target NULL or any text */
     int count;
     struct {
         const char *name, *value; /* into `buffer` */
