@@ -299,7 +299,7 @@ static void ask_with_nonsense(int port, const maker *m, asked *a)
     expect_documented(m, a, &reply);
     http_reply_release(&reply);
     http_ask_with(port, "POST", a->target,
-                  "Content-Type: application/json\r\nContent-Length: 5000000\r\n", NULL, &reply);
+                  "Content-Type: application/json\r\nContent-Length: 500000000\r\n", NULL, &reply);
     assert_int_equal(reply.status, 413);
     expect_documented(m, a, &reply);
     http_reply_release(&reply);

@@ -221,6 +221,17 @@ static void limits_sizes(void **state)
     assert_int_equal(reply.status, 200);
     http_reply_release(&reply);
     close(fd);
+    const size_t large = 10 << 20; // read to be thrown away, so that the answer gets through
+    char *much = calloc(1, large);
+    fd = http_open(f->port, 20);
+    assert_true(http_send_text(fd, "POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: "
+                                   "application/json\r\nContent-Length: 10485760\r\n\r\n"));
+    assert_true(http_send(fd, much, large));
+    http_read(fd, false, &reply);
+    http_expect_problem(&reply, 413);
+    http_reply_release(&reply);
+    close(fd);
+    free(much);
     fd = http_open(f->port, 20); // a body nobody would read
     assert_true(http_send_text(fd, "POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: "
                                    "application/json\r\nContent-Length: 99999999999\r\n\r\n"));
@@ -229,6 +240,57 @@ static void limits_sizes(void **state)
     http_reply_release(&reply);
     close(fd);
     free(body);
+}
+
+/* Answered without the body, and the connection ends: what follows is not taken for a request. */
+static void expect_end(const serve_fixture *f, const char *request, int status)
+{
+    http_reply reply;
+    char byte;
+    const int fd = http_open(f->port, 20);
+    assert_true(http_send_text(fd, request));
+    http_read(fd, false, &reply);
+    http_expect_problem(&reply, status);
+    http_reply_release(&reply);
+    assert_int_equal(recv(fd, &byte, 1, 0) <= 0, 1);
+    close(fd);
+}
+
+#define HEAD "POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+static void ends_where_bodies_are_in_doubt(void **state)
+{
+    const serve_fixture *f = *state;
+    expect_end(f,
+               HEAD "Content-Length: 2\r\nContent-Length: 40\r\n\r\n{}GET /health "
+                    "HTTP/1.1\r\nHost: x\r\n\r\n",
+               400);
+    expect_end(f,
+               HEAD "Content-Length: 40\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET "
+                    "/health HTTP/1.1\r\nHost: x\r\n\r\n",
+               400);
+    expect_end(f,
+               "POST /%zz HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: "
+               "2\r\n\r\n{}",
+               400);
+    /* who asks before sending hears of it before sending */
+    expect_end(f, HEAD "Expect: 100-continue\r\nContent-Length: 5000\r\n\r\n", 413);
+    expect_end(f,
+               "POST /none HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: "
+               "5\r\n\r\n",
+               404);
+}
+
+static void takes_absolute_targets(void **state)
+{
+    const serve_fixture *f = *state;
+    http_reply reply;
+    http_ask(f->port, "GET", "http://example.org:80/v1/items?id=1", NULL, &reply);
+    assert_int_equal(reply.status, 200);
+    http_reply_release(&reply);
+    http_ask(f->port, "GET", "ftp://example.org/health", NULL, &reply);
+    http_expect_problem(&reply, 400);
+    http_reply_release(&reply);
 }
 
 static void keeps_connections(void **state)
@@ -297,6 +359,8 @@ int main(void)
         cmocka_unit_test(refuses_with_a_sentence),
         cmocka_unit_test(refuses_by_the_head),
         cmocka_unit_test(limits_sizes),
+        cmocka_unit_test(ends_where_bodies_are_in_doubt),
+        cmocka_unit_test(takes_absolute_targets),
         cmocka_unit_test(keeps_connections),
         cmocka_unit_test(counts_what_it_does),
     };

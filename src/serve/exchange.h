@@ -57,6 +57,7 @@ typedef struct sella_exchange {
     const char *challenge; /* WWW-Authenticate header, static, or NULL */
     int retry_after;      /* seconds; 0: no such header */
     bool close;           /* close the connection behind the reply */
+    bool at_once;         /* reply before the body, which closes the connection too */
 
     struct sella_exchange *next; /* in a queue */
 } sella_exchange;

@@ -2,9 +2,9 @@
  *
  * Easy to get wrong: a reply that is queued in the first call of the handler, before the (maybe
  * empty) body is read, makes libmicrohttpd close the connection: replies go out in a later call,
- * except to a body that is announced too large. A connection is suspended before its request is
- * queued, since the worker may answer at once. Every suspended connection must be resumed before
- * the daemon is stopped.
+ * except to a body that had better not be sent or whose end is in doubt (at_once). A connection is
+ * suspended before its request is queued, since the worker may answer at once. Every suspended
+ * connection must be resumed before the daemon is stopped.
  */
 #include "serve/http.h"
 
@@ -28,7 +28,7 @@
 
 /* Bytes of a connection's buffers; of a body that is read to be thrown away; that are asked of a
  * stream at once. */
-enum { HEADERS_MAX = 32 << 10, DISCARD_MAX = 4 << 20, PORTION = 16 << 10 };
+enum { HEADERS_MAX = 32 << 10, DISCARD_MAX = 64 << 20, PORTION = 16 << 10 };
 
 struct sella_http {
     struct MHD_Daemon *daemon;
@@ -112,12 +112,43 @@ static bool says_json(const char *type)
            (type[bytes] == '\0' || type[bytes] == ';' || type[bytes] == ' ');
 }
 
-/* Everything that can be said before the body: route, key, type and announced size. Fills a problem
- * in x when something is wrong. */
+static enum MHD_Result count_length(void *cls, enum MHD_ValueKind kind, const char *name,
+                                    const char *value)
+{
+    int *count = cls;
+    (void)kind;
+    (void)value;
+    *count += strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0 ||
+              strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0;
+    return MHD_YES;
+}
+
+/* The body's length is told once, so that a proxy and this server agree where the next request
+ * begins (RFC 9112, 6.3), and is within the limit. */
+static void check_length(sella_exchange *x)
+{
+    const char *length = header_of(x, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    const size_t limit = x->server->options.body_limit;
+    int64_t announced = 0;
+    int told = 0;
+    MHD_get_connection_values(x->connection, MHD_HEADER_KIND, count_length, &told);
+    if (told > 1) {
+        sella_problem(x, 400, "the head tells the body's length %d times; expected once", told);
+        x->at_once = true;
+    } else if (length != NULL && (sella_parse_int(length, strlen(length), 0, INT64_MAX,
+                                                  "Content-Length", &announced, NULL) != SELLA_OK ||
+                                  announced > (int64_t)limit)) {
+        sella_problem(x, 413, "the body is announced with %.20s bytes; expected at most %zu",
+                      length, limit);
+        x->at_once = announced > (int64_t)limit + DISCARD_MAX;
+    }
+}
+
+/* What can be said before the body: route, key and type. Fills a problem in x when something is
+ * wrong. */
 static void check_head(sella_exchange *x)
 {
     sella_server *server = x->server;
-    const char *length = header_of(x, MHD_HTTP_HEADER_CONTENT_LENGTH);
     const int code = sella_route_find(x->method, x->target.path, &x->route, &x->tail, &x->allow);
     const bool open = server->key == NULL || (x->route != NULL && x->route->open);
     if (!open && !sella_credential_right(server->key, header_of(x, "Authorization"),
@@ -143,14 +174,6 @@ static void check_head(sella_exchange *x)
         sella_problem(x, 415, "expected a body with Content-Type: application/json");
     }
     x->lines = sella_stream_asked(header_of(x, "Accept"));
-    int64_t announced = 0;
-    if (length != NULL && (sella_parse_int(length, strlen(length), 0, INT64_MAX, "Content-Length",
-                                           &announced, NULL) != SELLA_OK ||
-                           announced > (int64_t)server->options.body_limit)) {
-        sella_problem(x, 413, "the body is announced with %.20s bytes; expected at most %zu",
-                      length, server->options.body_limit);
-        x->close = announced > DISCARD_MAX;
-    }
 }
 
 static enum MHD_Result take_body(sella_exchange *x, const char *data, size_t bytes)
@@ -229,7 +252,7 @@ static enum MHD_Result send_reply(sella_exchange *x)
     if (x->retry_after > 0) {
         MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, retry);
     }
-    if (x->close || atomic_load(&x->server->stopping)) {
+    if (x->close || x->at_once || atomic_load(&x->server->stopping)) {
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     }
     enum MHD_Result result = MHD_queue_response(x->connection, (unsigned int)x->code, response);
@@ -278,7 +301,9 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         if (x->code == 0) {
             check_head(x);
         }
-        return x->close && x->code == 413 ? send_reply(x) : MHD_YES;
+        check_length(x);
+        x->at_once = x->at_once || (x->code != 0 && header_of(x, MHD_HTTP_HEADER_EXPECT) != NULL);
+        return x->at_once ? send_reply(x) : MHD_YES;
     }
     if (*bytes > 0) {
         const size_t size = *bytes;

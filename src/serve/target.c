@@ -1,6 +1,8 @@
 /* target.c - percent decoding of request targets (serve/target.h). */
 #include "serve/target.h"
 
+#include <strings.h>
+
 #include "base/text.h"
 
 void sella_target_release(sella_target *target)
@@ -92,8 +94,20 @@ static sella_status split_query(const char *query, sella_target *out, sella_err 
     return SELLA_OK;
 }
 
+/* Behind "http://host" of a target in absolute form, which is how proxies are asked (RFC 9112,
+ * 3.2.2). */
+static const char *origin_form(const char *raw)
+{
+    const size_t scheme = strncasecmp(raw, "http://", 7) == 0    ? 7
+                          : strncasecmp(raw, "https://", 8) == 0 ? 8
+                                                                 : 0;
+    const char *rest = raw + scheme + strcspn(raw + scheme, "/?");
+    return scheme > 0 && *rest == '/' ? rest : raw;
+}
+
 sella_status sella_target_parse(const char *raw, sella_target *out, sella_err *err)
 {
+    raw = origin_form(raw);
     const size_t bytes = strlen(raw);
     const size_t path = strcspn(raw, "?");
     *out = (sella_target){0};

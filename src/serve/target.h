@@ -1,8 +1,9 @@
 /* target.h - the path and the query of a request line, decoded.
  *
  * Does:     sella_target_parse("/v1/users/a%20b?limit=3") -> path "/v1/users/a b", one pair;
- *           sella_target_query(&t, "limit"). Percent sequences must be whole, the decoded text
- *           UTF-8 without NUL; `+` in a query is a blank.
+ *           sella_target_query(&t, "limit"). The same with "http://host" in front. Percent
+ *           sequences must be whole, the decoded text UTF-8 without NUL; `+` in a query is a
+ *           blank.
  * Memory:   owns its copies until sella_target_release.
  * Threads:  one object per thread.
  * Not here: which paths exist (serve/routes.h). Nothing here or behind it opens a file by what a
