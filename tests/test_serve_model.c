@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "sella/engine.h"
 #include "serve_model_fixture.h"
@@ -15,6 +16,9 @@ enum { ITEMS = 12, USERS = 8, TURNS = 6, THREADS = 4 };
 
 typedef struct fixture {
     served *served;
+    sella_talk talk;
+    atomic_int warmed, named; /* lines that the server said of warming, of single users */
+    atomic_bool enough;
     double want[USERS][ITEMS]; /* the engine's scores */
 } fixture;
 
@@ -38,6 +42,14 @@ static void score_all(fixture *f)
     sella_engine_close(engine);
 }
 
+static void hear(void *user, sella_level level, const char *text)
+{
+    fixture *f = user;
+    (void)level;
+    atomic_fetch_add(&f->warmed, strstr(text, "warmed") != NULL);
+    atomic_fetch_add(&f->named, strstr(text, "user '") != NULL);
+}
+
 static int setup(void **state)
 {
     static const char users[] = "user\nu0\nu1\n";
@@ -47,7 +59,8 @@ static int setup(void **state)
     f->served = served_make(&shape);
     score_all(f);
     char *warm = scratch_file(f->served->folder, "warm.csv", users, sizeof users - 1);
-    served_start(f->served, (sella_serve_options){.warm = warm});
+    f->talk = (sella_talk){.line = hear, .user = f};
+    served_start(f->served, (sella_serve_options){.warm = warm, .talk = &f->talk});
     free(warm);
     *state = f;
     return 0;
@@ -200,12 +213,41 @@ static void explains_what_it_serves(void **state)
     http_reply_release(&reply);
 }
 
+static void *ask_for_nobody(void *user)
+{
+    fixture *f = user;
+    while (!atomic_load(&f->enough)) {
+        http_reply reply;
+        http_ask(f->served->port, "POST", "/v1/score", "{\"user\":\"nobody\",\"items\":[\"i1\"]}",
+                 &reply);
+        http_reply_release(&reply);
+    }
+    return NULL;
+}
+
+/* What an engine says while it is opened is told, what requests make it say is not: also not by the
+ * old one while a reload opens the new one beside it. */
+static void tells_nothing_of_requests(void **state)
+{
+    fixture *f = *state;
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, ask_for_nobody, f), 0);
+    for (int i = 0; i < 10; i++) {
+        CHECK(sella_serve_reload(f->served->server, err));
+    }
+    atomic_store(&f->enough, true);
+    pthread_join(thread, NULL);
+    assert_int_equal(atomic_load(&f->warmed), 11);
+    assert_int_equal(atomic_load(&f->named), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(serves_the_engines_scores),
         cmocka_unit_test(rescores_what_it_is_told),
         cmocka_unit_test(explains_what_it_serves),
+        cmocka_unit_test(tells_nothing_of_requests),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

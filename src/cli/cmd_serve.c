@@ -78,7 +78,14 @@ static sella_status until_stopped(sella_server *server, const sigset_t *signals,
     return SELLA_OK;
 }
 
-static void tell(const sella_server *server, const char *run, const sella_cli *cli)
+static bool loopback(const char *host)
+{
+    return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0 ||
+           strcmp(host, "localhost") == 0;
+}
+
+static void tell(const sella_server *server, const sella_serve_options *options,
+                 const sella_cli *cli)
 {
     if (cli->json) {
         json_t *line = json_pack("{s:s, s:i, s:i}", "url", sella_serve_url(server), "port",
@@ -89,14 +96,14 @@ static void tell(const sella_server *server, const char *run, const sella_cli *c
         free(text);
         json_decref(line);
     }
-    sella_say(&cli->talk, SELLA_LEVEL_INFO, "serving %s at %s (Ctrl-C stops, SIGHUP reloads)", run,
-              sella_serve_url(server));
-}
-
-static bool loopback(const char *host)
-{
-    return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0 ||
-           strcmp(host, "localhost") == 0;
+    sella_say(&cli->talk, SELLA_LEVEL_INFO, "serving %s at %s (Ctrl-C stops, SIGHUP reloads)",
+              options->run, sella_serve_url(server));
+    if (!loopback(options->host) && options->api_key_file == NULL) {
+        sella_say(
+            &cli->talk, SELLA_LEVEL_WARN,
+            "%s can be reached from other machines, and no API key is asked for (--api-key-file)",
+            options->host);
+    }
 }
 
 static sella_status run(const sella_args *args, const sella_cli *cli, sella_err *err)
@@ -124,12 +131,6 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
                                          .timeout = sella_args_real(args, "timeout"),
                                          .body_limit = (size_t)sella_args_int(args, "body-limit"),
                                          .talk = &cli->talk};
-    if (!loopback(options.host) && options.api_key_file == NULL) {
-        sella_say(
-            &cli->talk, SELLA_LEVEL_WARN,
-            "%s can be reached from other machines, and no API key is asked for (--api-key-file)",
-            options.host);
-    }
     signal(SIGPIPE, SIG_IGN);
     sigemptyset(&signals);
     sigaddset(&signals, SIGHUP);
@@ -139,7 +140,7 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     sella_status status = sella_serve_start(&options, &server, err);
     if (status == SELLA_OK) {
-        tell(server, options.run, cli);
+        tell(server, &options, cli);
         status = until_stopped(server, &signals, cli);
     }
     return status;

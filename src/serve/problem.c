@@ -96,8 +96,7 @@ void sella_problem_status(sella_exchange *x, sella_status status, const sella_er
         x->retry_after = 1;
     }
     sella_loaded *loaded = x->server != NULL ? sella_server_loaded(x->server) : NULL;
-    hide_path(err->text, x->server != NULL ? x->server->run_path : NULL, "the run", hidden,
-              sizeof hidden);
+    hide_path(err->text, loaded != NULL ? loaded->path : NULL, "the run", hidden, sizeof hidden);
     hide_path(hidden, loaded != NULL ? loaded->model : NULL, "the model", text, sizeof text);
     sella_loaded_drop(loaded);
     sella_problem(x, code, "%s", text[0] != '\0' ? text : sella_status_text(status));

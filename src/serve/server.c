@@ -13,16 +13,6 @@
 enum { QUEUE = 256, CONNECTIONS = 1024, BODY = 1 << 20 };
 #define TIMEOUT 30.0
 
-/* While an engine is opened it may say things; afterwards requests would make it talk ("user 'x' is
- * not in ..."). */
-static void engine_line(void *user, sella_level level, const char *text)
-{
-    sella_server *server = user;
-    if (atomic_load(&server->opening)) {
-        sella_say(server->options.talk, level, "%s", text);
-    }
-}
-
 sella_loaded *sella_server_loaded(sella_server *server)
 {
     pthread_mutex_lock(&server->lock);
@@ -101,14 +91,44 @@ static sella_status check(sella_serve_options *o, sella_err *err)
 /* Where feedback goes: what was asked for, or RUN/feedback.sqlite. */
 static sella_status store_path(sella_server *server, sella_err *err)
 {
+    sella_status status = SELLA_OK;
+    char *record = NULL;
     if (server->options.store != NULL) {
         return copy(server->options.store, &server->store, err);
     }
     if (!sella_path_is_dir(server->run_path)) {
-        return sella_err_set(err, SELLA_MISSING, "%s: there is no such run", server->run_path);
+        SELLA_TRY(
+            sella_err_set(err, SELLA_MISSING, "%s: there is no such run", server->run_path));
     }
+    record = sella_path_join(server->run_path, "run.json", NULL);
     server->store = sella_path_join(server->run_path, "feedback.sqlite", NULL);
-    return server->store != NULL ? SELLA_OK : sella_err_memory(err, "a path", 0);
+    if (record == NULL || server->store == NULL) {
+        SELLA_TRY(sella_err_memory(err, "a path", 0));
+    }
+    if (!sella_path_exists(record)) { // no store in a folder that is something else
+        SELLA_TRY(sella_err_set(err, SELLA_MISSING, "%s: is not a run: it has no run.json",
+                                server->run_path));
+    }
+done:
+    free(record);
+    return status;
+}
+
+static sella_status start_recorder(sella_server *server, sella_err *err)
+{
+    sella_err first = {0};
+    sella_status status = store_path(server, err);
+    if (status != SELLA_OK) {
+        return status;
+    }
+    status = sella_recorder_start(&server->recorder, server, server->store, server->options.queue,
+                                  &first);
+    if (status == SELLA_IO && server->options.store == NULL) { // a run that cannot be written
+        return sella_err_set(err, status,
+                             "%s (--store FILE keeps feedback elsewhere, --no-store takes none)",
+                             first.text);
+    }
+    return status == SELLA_OK ? status : sella_err_set(err, status, "%s", first.text);
 }
 
 static sella_status prepare(sella_server *server, sella_err *err)
@@ -117,7 +137,6 @@ static sella_status prepare(sella_server *server, sella_err *err)
     const sella_serve_options *o = &server->options;
     pthread_mutex_init(&server->lock, NULL);
     server->started = (double)time(NULL);
-    server->engine_talk = (sella_talk){.line = engine_line, .user = server};
     SELLA_TRY(copy(o->run, &server->run_path, err));
     SELLA_TRY(copy(o->model, &server->model, err));
     SELLA_TRY(copy(o->weights, &server->weights, err));
@@ -133,8 +152,7 @@ static sella_status prepare(sella_server *server, sella_err *err)
     SELLA_TRY(sella_watch_start(2 * o->timeout, &server->watch, err));
     SELLA_TRY(sella_metrics_new(&server->metrics, err));
     if (!o->no_store) {
-        SELLA_TRY(store_path(server, err));
-        SELLA_TRY(sella_recorder_start(&server->recorder, server, server->store, o->queue, err));
+        SELLA_TRY(start_recorder(server, err));
     }
     SELLA_TRY(sella_worker_start(&server->score, server, server->store, o->queue, o->threads,
                                  o->timeout, err));
@@ -150,11 +168,10 @@ static sella_status load(sella_server *server, sella_err *err)
     sella_loaded *fresh = NULL;
     const sella_engine_options options = {.model = server->model,
                                           .threads = server->options.threads,
-                                          .talk = &server->engine_talk,
+                                          .talk = server->options.talk,
                                           .weights = server->weights,
                                           .cache_bytes = server->options.cache_bytes};
     int64_t warmed = 0;
-    atomic_store(&server->opening, true);
     sella_status status = sella_loaded_open(server->run_path, &options, &fresh, err);
     if (status == SELLA_OK && server->warm != NULL) { // nobody else has it yet
         status = sella_engine_warm(fresh->engine, server->warm, &warmed, err);
@@ -165,8 +182,8 @@ static sella_status load(sella_server *server, sella_err *err)
             sella_loaded_drop(fresh);
         }
     }
-    atomic_store(&server->opening, false);
     if (status == SELLA_OK) {
+        sella_loaded_opened(fresh);
         pthread_mutex_lock(&server->lock);
         sella_loaded *old = server->loaded;
         server->loaded = fresh;

@@ -26,8 +26,6 @@ struct sella_server {
     char url[128];
     int port;
     double started;  /* seconds since 1970 */
-    sella_talk engine_talk; /* what an engine says goes on only while it is opened */
-    atomic_bool opening;
 
     pthread_mutex_t lock;
     sella_loaded *loaded; /* under lock; NULL until the first one is open */
