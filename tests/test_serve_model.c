@@ -201,8 +201,8 @@ static void explains_what_it_serves(void **state)
     assert_null(json_object_get(json_object_get(reply.json, "attention"), "head_mean"));
     assert_non_null(json_object_get(json_object_get(reply.json, "attention"), "from_answer"));
     http_reply_release(&reply);
-    http_ask(f->served->port, "POST", "/v1/recommend", "{\"user\":\"why\",\"k\":2,\"explain\":true}",
-             &reply);
+    http_ask(f->served->port, "POST", "/v1/recommend",
+             "{\"user\":\"why\",\"k\":2,\"explain\":true}", &reply);
     const json_t *items = json_object_get(reply.json, "items");
     assert_int_equal(json_array_size(items), 2);
     for (size_t i = 0; i < 2; i++) {

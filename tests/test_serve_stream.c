@@ -252,7 +252,9 @@ static void stops_when_the_client_leaves(void **state)
     assert_true(http_metric(f->port, "\nsella_model_rows_total ") >= 0);
     expect_stop(f, true);
     expect_stop(f, false);
-    assert_true(http_metric(f->port, "\nsella_requests_total{route=\"/v1/recommend\",code=\"closed\"} ") > 0);
+    assert_true(
+        http_metric(f->port,
+                    "\nsella_requests_total{route=\"/v1/recommend\",code=\"closed\"} ") > 0);
 }
 
 /* Who does not read its stream keeps nobody waiting, and is closed when the connection's time is
