@@ -201,6 +201,23 @@ static void explains_what_it_serves(void **state)
     assert_null(json_object_get(json_object_get(reply.json, "attention"), "head_mean"));
     assert_non_null(json_object_get(json_object_get(reply.json, "attention"), "from_answer"));
     http_reply_release(&reply);
+    http_ask(f->served->port, "POST", "/v1/explain",
+             "{\"user\":\"why\",\"item\":\"i5\",\"without\":[]}", &reply);
+    assert_true(fabs(json_number_value(json_object_get(reply.json, "score")) - score) < 1e-5);
+    assert_int_equal(json_array_size(json_object_get(reply.json, "without")), 0);
+    assert_true(json_array_size(json_object_get(reply.json, "terms")) > 0);
+    http_reply_release(&reply);
+    http_ask(f->served->port, "POST", "/v1/explain",
+             "{\"user\":\"why\",\"item\":\"i5\",\"without\":[\"i2\"]}", &reply);
+    const json_t *without = json_object_get(reply.json, "without");
+    assert_int_equal(json_array_size(without), 1);
+    assert_string_equal(
+        json_string_value(json_object_get(json_array_get(without, 0), "item")), "i2");
+    http_reply_release(&reply);
+    http_ask(f->served->port, "POST", "/v1/explain",
+             "{\"user\":\"why\",\"item\":\"i5\",\"without\":[\"i7\"]}", &reply);
+    http_expect_problem(&reply, 422); // not in the history
+    http_reply_release(&reply);
     http_ask(f->served->port, "POST", "/v1/recommend",
              "{\"user\":\"why\",\"k\":2,\"explain\":true}", &reply);
     const json_t *items = json_object_get(reply.json, "items");

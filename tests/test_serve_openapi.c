@@ -206,7 +206,7 @@ static void knows_the_same_keys(void **state)
     static const char *const every[] = {
         "user",    "history",      "items",       "item",      "k",          "candidates",
         "exclude", "include_seen", "free_titles", "budget_ms", "retrieve_k", "label",
-        "time",    "id",           "attention",   "explain",   "body"};
+        "time",    "id",           "attention",   "without",   "explain",    "body"};
     for (int i = 0; i < sella_route_count(); i++) {
         const sella_route *route = sella_route_at(i);
         if (strcmp(route->method, "POST") != 0) {

@@ -40,6 +40,7 @@ static const field fields[] = {
     {"exclude", FIELD_IDS, RECOMMEND, offsetof(sella_ask, exclude), 0, 1000000},
     {"retrieve_k", FIELD_COUNT, RECOMMEND, offsetof(sella_ask, retrieve_k), 1, 1000000},
     {"budget_ms", FIELD_REAL, RECOMMEND, offsetof(sella_ask, budget_ms), 0, 0},
+    {"without", FIELD_IDS, EXPLAIN, offsetof(sella_ask, without), 0, SELLA_ASK_HISTORY_MAX},
     {"attention", FIELD_FLAG, EXPLAIN, offsetof(sella_ask, attention), 0, 0},
     {"explain", FIELD_FLAG, RECOMMEND, offsetof(sella_ask, explain), 0, 0},
     {"include_seen", FIELD_FLAG, RECOMMEND, offsetof(sella_ask, include_seen), 0, 0},
@@ -226,6 +227,7 @@ void sella_ask_free(sella_ask *ask)
     free(ask->history.id_n);
     free(ask->items.id_n);
     free(ask->exclude.id_n);
+    free(ask->without.id_n);
     json_decref(ask->body);
     free(ask);
 }

@@ -37,6 +37,7 @@ typedef struct sella_ask {
     sella_ids history;  /* ids or titles, oldest first */
     sella_ids items;    /* score: what to score; recommend: its candidates */
     sella_ids exclude;
+    sella_ids without;  /* explain: what of the history to take out; not given: all of it */
     int k;              /* default 10 */
     int retrieve_k;     /* 0: the engine's own choice */
     double budget_ms;   /* 0: none */

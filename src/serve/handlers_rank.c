@@ -6,6 +6,7 @@
 #include "serve/problem.h"
 #include "serve/profile.h"
 #include "serve/routes.h"
+#include "serve/server.h"
 #include "serve/stream.h"
 
 #define BUDGET_MIN 1e-3 /* milliseconds: 0 would mean no limit */
@@ -117,15 +118,19 @@ static sella_status excluded(const sella_ask *ask, const sella_profile *profile,
 
 /* How the score of an item comes about (docs/explain.md), without the maps of attention unless they
  * are wanted. */
-static sella_status explain(sella_loaded *loaded, const sella_request *request, const char *item,
-                            bool attention, json_t **out, sella_err *err)
+static sella_status explain(const sella_ask *ask, sella_loaded *loaded,
+                            const sella_request *request, const char *item, json_t **out,
+                            sella_err *err)
 {
+    /* id_n is NULL when no list is given, and not for an empty one */
+    const sella_explain_options options = {.without = ask->without.id_n,
+                                           .without_count = ask->without.count};
     char *text = NULL;
-    sella_status status = sella_engine_explain(loaded->engine, request, item, NULL, &text, err);
+    sella_status status = sella_engine_explain(loaded->engine, request, item, &options, &text, err);
     if (status == SELLA_OK) {
         status = sella_json_parse(text, strlen(text), "the explanation", out, err);
     }
-    if (status == SELLA_OK && !attention) {
+    if (status == SELLA_OK && !ask->attention) {
         /* tokens x tokens numbers for each layer */
         json_object_del(json_object_get(*out, "attention"), "head_mean");
     }
@@ -142,7 +147,7 @@ void sella_handle_explain(sella_exchange *x, sella_loaded *loaded)
     json_t *why = NULL;
     sella_status status = SELLA_OK;
     SELLA_TRY(resolve(x, loaded, &profile, &request, &err));
-    SELLA_TRY(explain(loaded, &request, ask->item, ask->attention, &why, &err));
+    SELLA_TRY(explain(ask, loaded, &request, ask->item, &why, &err));
     sella_reply_json(x, 200, why);
 done:
     refuse(x, status, &err);
@@ -150,10 +155,12 @@ done:
 }
 
 /* Put "why": {"terms", "without"} into each item of an answer; null from when the request's time is
- * over. */
+ * over: its own limit or, since many titles take minutes that others wait for, the server's. */
 static sella_status add_reasons(const sella_exchange *x, sella_loaded *loaded,
                                 const sella_request *request, json_t *items, sella_err *err)
 {
+    const double most = x->server->options.timeout, own = 1e-3 * x->ask->budget_ms;
+    const double limit = own > 0 && own < most ? own : most;
     size_t index;
     json_t *entry;
     json_array_foreach (items, index, entry) {
@@ -161,12 +168,12 @@ static sella_status add_reasons(const sella_exchange *x, sella_loaded *loaded,
         if (sella_stream_gone(x)) {
             return SELLA_OK; // nobody reads it
         }
-        if (x->ask->budget_ms > 0 && 1e3 * (sella_now() - x->arrived) > x->ask->budget_ms) {
+        if (sella_now() - x->arrived > limit) {
             json_object_set_new(entry, "why", json_null());
             continue;
         }
-        sella_status status = explain(
-            loaded, request, json_string_value(json_object_get(entry, "item")), false, &why, err);
+        const char *item = json_string_value(json_object_get(entry, "item"));
+        sella_status status = explain(x->ask, loaded, request, item, &why, err);
         if (status != SELLA_OK) {
             return status;
         }
