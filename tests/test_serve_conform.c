@@ -126,8 +126,7 @@ static json_t *make(maker *m, const json_t *schema)
                                           : json_real(0.001 + draw(m, 1000));
 }
 
-/* --- values that no schema here allows: something small is changed
- * ---------------------------------- */
+/* --- values that no schema here allows: something small is changed --- */
 
 static json_t *strange(maker *m)
 {

@@ -16,8 +16,7 @@
 #include "serve/store.h"
 #include "serve_fixture.h"
 
-/* --- SQLite itself, beside the code under test
- * ------------------------------------------------------------ */
+/* --- SQLite itself, beside the code under test --- */
 
 static void sql(const char *path, const char *statement)
 {

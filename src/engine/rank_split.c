@@ -10,8 +10,8 @@
 #include "eval/ranking.h"
 
 /* BLOCK: candidates that are scored together, of as many cases as they take: rows of one case share
- *        a prefix tree, and
- * several cases fill a batch of the language model. PIECE: of a larger case so many at a time. */
+ *        a prefix tree, and several cases fill a batch of the language model.
+ * PIECE: of a larger case so many at a time. */
 enum { BLOCK = 2048, PIECE = 8192 };
 
 /* What an item is in the case at hand. */

@@ -41,23 +41,23 @@ typedef struct sella_exchange {
     size_t body_bytes;                     /* received, kept or not */
     double arrived, enqueued, taken, done; /* monotonic seconds; 0: never */
 
-    sella_ask *ask;       /* parsed body of score, recommend, explain */
-    sella_feedback *feedback; /* parsed body of feedback */
+    sella_ask *ask;              /* parsed body of score, recommend, explain */
+    sella_feedback *feedback;    /* parsed body of feedback */
 
-    sella_store *reader;  /* of the thread that works on it; NULL: there is no store */
-    bool lines;           /* the client would rather have JSON lines */
-    sella_reply_stream *stream; /* of a reply that goes out line by line; NULL: it does not */
+    sella_store *reader;         /* of the thread that works on it; NULL: there is no store */
+    bool lines;                  /* the client would rather have JSON lines */
+    sella_reply_stream *stream;  /* of a reply that goes out line by line; NULL: it does not */
 
-    int code;             /* HTTP status; 0: none yet */
-    const char *type;     /* content type, static */
-    char *reply;          /* [bytes] owned, or NULL */
-    const char *fixed;    /* [bytes] static, instead of reply */
+    int code;                    /* HTTP status; 0: none yet */
+    const char *type;            /* content type, static */
+    char *reply;                 /* [bytes] owned, or NULL */
+    const char *fixed;           /* [bytes] static, instead of reply */
     size_t bytes;
-    const char *allow;    /* Allow header, static, or NULL */
-    const char *challenge; /* WWW-Authenticate header, static, or NULL */
-    int retry_after;      /* seconds; 0: no such header */
-    bool close;           /* close the connection behind the reply */
-    bool at_once;         /* reply before the body, which closes the connection too */
+    const char *allow;           /* Allow header, static, or NULL */
+    const char *challenge;       /* WWW-Authenticate header, static, or NULL */
+    int retry_after;             /* seconds; 0: no such header */
+    bool close;                  /* close the connection behind the reply */
+    bool at_once;                /* reply before the body, which closes the connection too */
 
     struct sella_exchange *next; /* in a queue */
 } sella_exchange;

@@ -13,7 +13,8 @@
 /* 0: the client went away before its answer. */
 static const int codes[] = {200, 400, 401, 404, 405, 408, 413, 415, 422, 500, 501, 503, 507, 0};
 static const double bounds[] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
-                                0.05,   0.1,     0.25,   0.5,   1,      2.5,   5,    10};
+                                0.05,   0.1,     0.25,   0.5,   1,      2.5,   5,    10,
+                                30,     60};
 enum {
     CODES = sizeof codes / sizeof *codes,
     BOUNDS = sizeof bounds / sizeof *bounds,
