@@ -20,7 +20,7 @@ static int setup(void **state)
     const fixture_shape shape = {
         .users = USERS, .items = ITEMS, .train = 60, .valid = 20, .seed = 5};
     served *f = served_make(&shape);
-    served_start(f, (sella_serve_options){.weights = "stored", .timeout = 5});
+    served_start(f, (sella_serve_options){.weights = "stored"});
     *state = f;
     return 0;
 }
