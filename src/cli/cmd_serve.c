@@ -154,9 +154,10 @@ const sella_command sella_cmd_serve = {
     .details = "Routes: GET /health /ready /metrics /openapi.json /v1/model /v1/items "
                "/v1/users/ID, POST /v1/score\n"
                "/v1/recommend /v1/explain /v1/feedback, and a page at /. Ctrl-C or SIGTERM "
-               "finishes what was accepted and stops; SIGHUP opens the RUN anew and\n"
-               "swaps it in between requests. With --json one line {\"url\",\"port\",\"pid\"} is "
-               "printed when it is ready.\n",
+               "finishes what was\n"
+               "accepted and stops; SIGHUP opens the RUN anew and swaps it in between requests. "
+               "With --json one\n"
+               "line {\"url\",\"port\",\"pid\"} is printed when it is ready.\n",
     .option = option,
     .option_count = sizeof option / sizeof *option,
     .positional_min = 1,
