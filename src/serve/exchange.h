@@ -23,6 +23,7 @@ typedef struct sella_route sella_route;
 typedef struct sella_ask sella_ask;
 typedef struct sella_feedback sella_feedback;
 typedef struct sella_store sella_store;
+typedef struct sella_loaded sella_loaded;
 typedef struct sella_reply_stream sella_reply_stream;
 
 enum { SELLA_CLIENT_MAX = 64 }; /* bytes of a client's name with its zero */
@@ -44,6 +45,7 @@ typedef struct sella_exchange {
     sella_ask *ask;              /* parsed body of score, recommend, explain */
     sella_feedback *feedback;    /* parsed body of feedback */
 
+    const sella_loaded *loaded;  /* the run that works on it, borrowed; NULL: none does */
     sella_store *reader;         /* of the thread that works on it; NULL: there is no store */
     bool lines;                  /* the client would rather have JSON lines */
     sella_reply_stream *stream;  /* of a reply that goes out line by line; NULL: it does not */

@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "serve/server.h"
+#include "serve/loaded.h"
 #include "serve/stream.h"
 
 const char *sella_http_phrase(int code)
@@ -95,9 +95,8 @@ void sella_problem_status(sella_exchange *x, sella_status status, const sella_er
     if (code == 503 && x->stream == NULL) {
         x->retry_after = 1;
     }
-    sella_loaded *loaded = x->server != NULL ? sella_server_loaded(x->server) : NULL;
+    const sella_loaded *loaded = x->loaded; // only its engine names paths
     hide_path(err->text, loaded != NULL ? loaded->path : NULL, "the run", hidden, sizeof hidden);
     hide_path(hidden, loaded != NULL ? loaded->model : NULL, "the model", text, sizeof text);
-    sella_loaded_drop(loaded);
     sella_problem(x, code, "%s", text[0] != '\0' ? text : sella_status_text(status));
 }

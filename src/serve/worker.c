@@ -19,7 +19,9 @@ static void work(sella_worker *worker, sella_exchange *x)
     } else {
         sella_loaded *loaded = sella_server_loaded(worker->server);
         x->reader = worker->reader;
+        x->loaded = loaded;
         x->route->work(x, loaded);
+        x->loaded = NULL;
         sella_loaded_drop(loaded);
     }
     x->done = sella_now();
