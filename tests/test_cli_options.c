@@ -226,13 +226,18 @@ static void bar(void **state)
     t.talk.progress(t.talk.user, &r); // too soon: not redrawn
     sella_say(&t.talk, SELLA_LEVEL_INFO, "a line");
     t.last -= LIVE_SECONDS;
+    r.note = "loss 0.65 and so";
+    t.talk.progress(t.talk.user, &r);
+    t.last -= LIVE_SECONDS;
     r.note = "a note that is far too long for the rest of this line of eighty columns";
     t.talk.progress(t.talk.user, &r);
     sella_terminal_end(&t);
     said(out, "\r\x1b[Kfit [############............] 50 of 100 rows (50 %), 5 rows/s, 10 s left"
               "\r\x1b[Ka line\n"
-              "\r\x1b[Kfit [############............] 50 of 100 rows (50 %), 5 rows/s, 10 s left, "
-              "a no\n" /* 79 columns */);
+              "\r\x1b[Kfit [#####......] 50 of 100 rows (50 %), 5 rows/s, 10 s left, loss 0.65 and "
+              "so" /* 79 columns: the bar gives way */
+              "\r\x1b[Kfit 50 of 100 rows (50 %), 5 rows/s, 10 s left, a note that is far too "
+              "long for\n" /* 79 columns without a bar */);
 }
 
 static void durations(void **state)

@@ -32,7 +32,8 @@ typedef struct sella_import_options {
     const char *protocol;
     /* "movie", "book" or "item"; default: movie for movielens, book for amazon-book, else item */
     const char *noun;
-    double like_at;            /* label = 1 when the rating is at least this; 0: 4, amazon-book 5 */
+    /* label = 1 when the rating is at least this; 0: 4, amazon-book 5, unless it is given as 0 */
+    double like_at;
     /* time: parts of the rows of train, valid, test, sum 1; all 0: .8 .1 .1 */
     double fractions[3];
     /* csv, recbole: "user=U,item=I,rating=R|label=L,time=T[,title=N]", header names; NULL: the
@@ -41,6 +42,7 @@ typedef struct sella_import_options {
     const char *items;         /* csv: file with item and title columns (same mapping), or NULL */
     /* 1: leave malformed rows out and say how many, instead of refusing the file */
     int skip_bad;
+    int like_at_given;         /* 1: like_at holds as it is, also when it is 0 */
 } sella_import_options;
 
 /* Import. *json (may be NULL): one line, the object of sella_stats plus

@@ -65,11 +65,7 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
     }
     if (sella_args_given(args, "like-at")) {
         options.like_at = sella_args_real(args, "like-at");
-        if (options.like_at == 0) {
-            return sella_err_set(
-                err, SELLA_ARG,
-                "--like-at 0 is not supported; use a threshold just below or above it");
-        }
+        options.like_at_given = 1;
     }
     if (sella_args_given(args, "fractions")) {
         SELLA_TRY(parse_fractions(sella_args_text(args, "fractions"), options.fractions, err));

@@ -117,14 +117,21 @@ static int columns(const sella_terminal *terminal)
 
 static void draw_bar(sella_terminal *terminal, const sella_progress_report *report)
 {
-    char bar[BAR + 1], facts[256], line[512];
-    int full = report->total > 0 ? (int)(BAR * report->done / report->total) : 0;
-    full = full < 0 ? 0 : full > BAR ? BAR : full;
-    memset(bar, '.', BAR);
-    memset(bar, '#', (size_t)full);
-    bar[BAR] = '\0';
+    enum { LEAST = 4, FRAME = 4 }; // "what [bar] facts"
+    char bar[BAR + 4] = "", facts[256], line[512];
     report_text(report, facts, sizeof facts);
-    snprintf(line, sizeof line, "%s [%s] %s", report->what, bar, facts);
+    /* the facts come first: the bar takes what they leave */
+    int room = columns(terminal) - 1 - (int)(strlen(report->what) + strlen(facts)) - FRAME,
+        width = room > BAR ? BAR : room;
+    if (width >= LEAST) {
+        int full = report->total > 0 ? (int)(width * report->done / report->total) : 0;
+        full = full < 0 ? 0 : full > width ? width : full;
+        bar[0] = '[';
+        memset(bar + 1, '.', (size_t)width);
+        memset(bar + 1, '#', (size_t)full);
+        memcpy(bar + 1 + width, "] ", 3);
+    }
+    snprintf(line, sizeof line, "%s %s%s", report->what, bar, facts);
     size_t bytes = strlen(line), most = (size_t)columns(terminal) - 1;
     if (bytes > most) {
         for (bytes = most; bytes > 0 && ((unsigned char)line[bytes] & 0xc0) == 0x80;) {

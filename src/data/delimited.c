@@ -195,6 +195,12 @@ sella_status sella_delimited_open(sella_delimited *table, const char *path, cons
         status = sella_err_set(err, SELLA_FORMAT, "%s: is empty; expected a header line", path);
         goto done;
     }
+    if (!memchr(text, '\n', bytes) && memchr(text, '\r', bytes)) {
+        status = sella_err_set(err, SELLA_FORMAT,
+                               "%s: its lines end in carriage returns alone; expected line feeds",
+                               path);
+        goto done;
+    }
     if (!delimiter && (table->delimiter = sniff(text + mark, bytes - mark)) == 0) {
         status = sella_err_set(
             err, SELLA_FORMAT,
@@ -238,6 +244,19 @@ int sella_delimited_column(const sella_delimited *table, const char *name)
     return -1;
 }
 
+/* True when a number stands among the names: the file has no header, most likely. */
+static bool looks_like_row(const sella_delimited *table)
+{
+    const char *at = table->names.data;
+    double number;
+    for (int c = 0; c < table->columns; c++, at += strlen(at) + 1) {
+        if (sella_parse_real(at, strlen(at), -1e300, 1e300, "", &number, NULL) == SELLA_OK) {
+            return true;
+        }
+    }
+    return false;
+}
+
 sella_status sella_delimited_need(const sella_delimited *table, const char *name, int *column,
                                   sella_err *err)
 {
@@ -250,9 +269,10 @@ sella_status sella_delimited_need(const sella_delimited *table, const char *name
     for (int c = 0; c < table->columns && there.size < 300; c++, at += strlen(at) + 1) {
         sella_text_format(&there, NULL, "%s%.40s", c ? ", " : "", at);
     }
-    sella_status status =
-        sella_err_set(err, SELLA_FORMAT, "%s:1: there is no column '%s'; the header has %s",
-                      table->path, name, there.data ? there.data : "nothing");
+    sella_status status = sella_err_set(
+        err, SELLA_FORMAT, "%s:1: there is no column '%s'; the header has %s%s", table->path, name,
+        there.data ? there.data : "nothing",
+        looks_like_row(table) ? ", which looks like a row: expected a line of names first" : "");
     sella_text_release(&there);
     return status;
 }

@@ -132,17 +132,18 @@ sella_status sella_import_tick(sella_import_job *job, int64_t row, double done, 
     if (row % 65536 != 0) {
         return SELLA_OK;
     }
+    const double megabyte = 1e6;
     char note[64];
     double seconds = sella_now() - job->ticked;
     job->rows_ticked += 65536;
-    snprintf(note, sizeof note, "%lld rows, %.0f a second", (long long)job->rows_ticked,
+    snprintf(note, sizeof note, "%lld rows, %.0f rows/s", (long long)job->rows_ticked,
              seconds > 0 ? (double)job->rows_ticked / seconds : 0.0);
     sella_progress progress = {.talk = job->talk,
                                .what = "import",
-                               .unit = "bytes",
-                               .total = total,
+                               .unit = "MB",
+                               .total = total / megabyte,
                                .start_seconds = job->ticked};
-    sella_progress_step(&progress, done, note);
+    sella_progress_step(&progress, done / megabyte, note);
     return sella_stop_wanted(job->talk)
                ? sella_err_set(err, SELLA_INTERRUPTED,
                                "the import was stopped; nothing was written")
@@ -378,7 +379,7 @@ static sella_status options_check(const sella_import_options *o, int *format, se
         return sella_err_set(err, SELLA_ARG, "format %s takes one input; %d were given", o->format,
                              o->input_count);
     }
-    if (split && (o->protocol || o->like_at != 0 || o->fractions[0] != 0)) {
+    if (split && (o->protocol || o->like_at != 0 || o->like_at_given || o->fractions[0] != 0)) {
         return sella_err_set(err, SELLA_ARG,
                              "format split is split and labelled already; protocol, like-at and "
                              "fractions do not apply");
@@ -440,15 +441,20 @@ static sella_status note_rejects(sella_import_job *job, sella_err *err)
                : sella_err_memory(err, "an import", 1024);
 }
 
-static sella_status report(const sella_import_job *job, char **json, sella_err *err)
+/* Said before the rows are cut: what was left out may be why a split is empty. */
+static void say_rejects(const sella_import_job *job)
 {
-    json_t *known = json_object_get(job->source, "rejected"),
-           *rejected = known ? json_incref(known) : json_object(), *stats = NULL;
     for (int r = 0; r < job->rejects.reasons; r++) {
         sella_say(job->talk, SELLA_LEVEL_WARN, "rows left out: %lld (%s); the first: %s",
                   (long long)job->rejects.of[r].count, job->rejects.of[r].reason,
                   job->rejects.of[r].example);
     }
+}
+
+static sella_status report(const sella_import_job *job, char **json, sella_err *err)
+{
+    json_t *known = json_object_get(job->source, "rejected"),
+           *rejected = known ? json_incref(known) : json_object(), *stats = NULL;
     sella_status status = SELLA_OK;
     if (json) {
         status = sella_stats_json(job->options->output, &stats, err);
@@ -478,9 +484,9 @@ sella_status sella_import_with(const sella_import_options *options,
     job.protocol = options->protocol                       ? options->protocol
                    : strcmp(options->format, "split") == 0 ? "split"
                                                            : "time";
-    job.like_at = options->like_at != 0                      ? options->like_at
-                  : strcmp(job.protocol, "amazon-book") == 0 ? 5
-                                                             : 4;
+    job.like_at = options->like_at != 0 || options->like_at_given ? options->like_at
+                  : strcmp(job.protocol, "amazon-book") == 0      ? 5
+                                                                  : 4;
     job.ticked = sella_now();
     job.noun = options->noun                                   ? options->noun
                : strcmp(options->format, "movielens") == 0     ? "movie"
@@ -495,6 +501,7 @@ sella_status sella_import_with(const sella_import_options *options,
     SELLA_TRY(fill(&job, context, err));
     if (job.events.count > 0 || strcmp(options->format, "split") != 0) {
         SELLA_TRY(sella_import_need_titles(&job, err));
+        say_rejects(&job);
         SELLA_TRY(sella_protocol_apply(&job, err));
         events_release(&job.events); // they are rows now
     }

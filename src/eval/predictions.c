@@ -210,10 +210,13 @@ static sella_status header_read(csv *c, int column[KNOWN], sella_err *err)
     return SELLA_OK;
 }
 
+/* 0 or 1, also as 0.0 or 1.0: a program that keeps labels as reals writes them so. */
 static sella_status flag_read(const csv *c, int f, const char *name, uint8_t *out, sella_err *err)
 {
     const char *text = c->field[f];
-    if (c->bytes[f] != 1 || (text[0] != '0' && text[0] != '1')) {
+    const size_t bytes = c->bytes[f];
+    const bool whole = bytes == 1 || (bytes == 3 && memcmp(text + 1, ".0", 2) == 0);
+    if (!whole || (text[0] != '0' && text[0] != '1')) {
         return sella_err_set(err, SELLA_FORMAT, "%s:%lld: %s '%.40s' is not 0 or 1", c->path,
                              (long long)c->row_line, name, text);
     }

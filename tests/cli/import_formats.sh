@@ -20,4 +20,16 @@ printf 'user_id:token\titem_id:token\ttimestamp:float\nu\ta\t5\n' >plain.inter
 "$SELLA" import recbole plain.inter x.item -o no; echo "exit $?" >&2
 printf 'user_id:token\titem_id:int\ttimestamp:float\nu\ta\t5\n' >int.inter
 "$SELLA" import recbole int.inter x.item -o no; echo "exit $?" >&2
+# What was left out is said also when nothing remains; a threshold of 0; a file without a header or of another kind.
+printf 'user,item,rating,time,title\nu,a,five,1,A\n' >words.csv
+"$SELLA" import csv words.csv -o no --skip-bad --quiet; echo "exit $?" >&2
+printf 'user,item,rating,time,title\nu,a,1,1,A\nu,b,-1,2,B\nv,a,0,3,A\nv,b,-1,4,B\n' >signs.csv
+"$SELLA" import csv signs.csv -o signs --like-at 0 --fractions 1,0,0 --quiet | grep label
+grep like_at signs/dataset.json
+"$SELLA" import split signs -o no --like-at 0; echo "exit $?" >&2
+printf 'u,a,5,978300760,Alien\nv,b,4,978300761,Heat\n' >headless.csv
+"$SELLA" import csv headless.csv -o no; echo "exit $?" >&2
+printf 'user,item,rating,time,title\ru,a,5,1,A\r' >mac.csv
+"$SELLA" import csv mac.csv -o no; echo "exit $?" >&2
+"$SELLA" import movielens mac.csv -o no; echo "exit $?" >&2
 ls

@@ -15,6 +15,8 @@ printf 'label,score,user,item,more\r\n1,2.5,u,i,x\r\n0,-1,u,j,"y\nz"\r\n' >ranks
 "$SELLA" metrics ranks.csv --json --draws 3
 printf 'user,item,label,score\nu,1,1,.5\n' >one_class.csv
 "$SELLA" metrics one_class.csv
+printf 'user,item,label,score,warm\nu,1,1.0,.5,1.0\nu,2,0.0,.25,0.0\n' >reals.csv
+"$SELLA" metrics reals.csv --draws 0
 try() { "$SELLA" metrics "$@"; echo "exit $?" >&2; }
 try
 try none.csv
@@ -24,5 +26,6 @@ try all.csv all.csv
 printf 'user,item,label\n' >column.csv; try column.csv
 printf 'user,item,label,score\nu,1,1,nan\n' >nan.csv; try nan.csv
 printf 'user,item,label,score\nu,1,1,.5\nu,1,3,.5\n' >label.csv; try label.csv
+printf 'user,item,label,score\nu,1,1.5,.5\n' >half.csv; try half.csv
 printf 'user,item,label,score\n' >empty.csv; try empty.csv
 try - </dev/null
