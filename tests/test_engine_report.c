@@ -66,9 +66,44 @@ static void pictures(void **state)
             fail_msg("picture %zu: %s", i, h.text.data);
         }
         assert_non_null(strstr(h.text.data, "what &lt;it&gt; shows"));
-        sella_text_release(&h.text);
+        sella_html_release(&h);
         free(path);
     }
+}
+
+/* Contents stand below the heading once there is something to choose from; numbers have commas. */
+static void contents(void **state)
+{
+    (void)state;
+    static const char *const title[] = {"Table 2. Counts", "Curves", "Figure 5. Bars", "End"};
+    sella_err err = {0};
+    char *path = sella_path_join(folder, "contents.html", NULL);
+    for (int sections = 3; sections <= 4; sections++) {
+        sella_html h;
+        sella_map page;
+        sella_html_begin(&h, "A page", &err);
+        for (int s = 0; s < sections; s++) {
+            sella_html_section(&h, title[s]);
+        }
+        sella_html_count(&h, 0);
+        sella_html_raw(&h, " ");
+        sella_html_count(&h, 727468);
+        sella_html_raw(&h, " ");
+        sella_html_count(&h, 1000000);
+        assert_int_equal(sella_html_save(&h, path), SELLA_OK);
+        assert_int_equal(sella_map_open(path, &page, &err), SELLA_OK);
+        char *text = strndup((const char *)page.data, page.size);
+        assert_non_null(strstr(text, "<h2 id=\"part3\">Figure 5. Bars</h2>"));
+        assert_non_null(strstr(text, "0 727,468 1,000,000</body>"));
+        const char *nav = "<h1>A page</h1>\n<nav>\n<a href=\"#part1\">Table 2</a>\n<a "
+                          "href=\"#part2\">Curves</a>\n<a href=\"#part3\">Figure 5</a>\n<a "
+                          "href=\"#part4\">End</a>\n</nav>\n<h2 id=\"part1\">Table 2. Counts</h2>";
+        assert_int_equal(strstr(text, nav) != NULL, sections == 4);
+        assert_int_equal(strstr(text, "<nav>") != NULL, sections == 4);
+        free(text);
+        sella_map_close(&page);
+    }
+    free(path);
 }
 
 static void means(void **state)
@@ -214,10 +249,12 @@ static void samples(void **state)
     write_scored("drawn", "predictions-test-rows-x-seed-1.csv", 7);
     write_scored("drawn", "predictions-test-rows-80-seed-.csv", 7);
     write_scored("drawn", "predictions-test-rows-99999999999999999999999-seed-1.csv", 7);
+    write_sampled("like", "sasrec", "\"eval.rows\":4");
+    write_scored("like", "predictions-valid.csv", 4);
     write_sampled("model", "tallrec", "\"train.rows\":5,\"eval.rows\":0");
     write_scored("model", "predictions-valid.csv", 8);
     assert_int_equal(sella_runs_read((const char *const *)&path, 1, NULL, &runs, &err), SELLA_OK);
-    assert_int_equal(runs.count, 3);
+    assert_int_equal(runs.count, 4);
     expect(&runs, "whole", SELLA_SPLIT_VALID, 8, 0, 0);
     expect(&runs, "drawn", SELLA_SPLIT_VALID, 4, 4, 3);
     expect(&runs, "drawn", SELLA_SPLIT_TEST, 6, 6, 2);
@@ -231,11 +268,11 @@ static void samples(void **state)
     char *index = sella_path_join(page, "index.html", NULL);
     assert_int_equal(sella_map_open(index, &html, &err), SELLA_OK);
     char *text = strndup((const char *)html.data, html.size);
-    assert_non_null(strstr(text, "drawn <b>4</b> valid rows drawn with seed 3"));
-    assert_non_null(strstr(text, "drawn <b>6</b> test rows drawn with seed 2."));
-    assert_non_null(strstr(text, "model its language model saw <b>5</b> train rows"));
+    assert_non_null(strstr(text, "Sampled. <b>4</b> valid rows drawn with seed 3: drawn, like. "
+                                 "<b>5</b> train rows seen by the language model: model. What"));
+    assert_non_null(strstr(text, "Sampled. <b>6</b> test rows drawn with seed 2: all of these. "
+                                 "What"));
     assert_non_null(strstr(text, "Not all runs were scored on the same rows"));
-    assert_null(strstr(text, "whole <b>"));
     free(text);
     sella_map_close(&html);
     free(index);
@@ -261,7 +298,7 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(escapes), cmocka_unit_test(pictures),           cmocka_unit_test(means),
+        cmocka_unit_test(escapes), cmocka_unit_test(pictures),  cmocka_unit_test(contents), cmocka_unit_test(means),
         cmocka_unit_test(published), cmocka_unit_test(seeds_are_one_group),
         cmocka_unit_test(samples),
     };

@@ -200,46 +200,58 @@ static json_t *row_json(const sella_experiment_plan *plan, const sella_runs *run
                      sella_json_real(uauc.mean), "uauc_sd", sella_json_real(uauc.sd));
 }
 
-/* How many rows the language-model stages saw, and the evaluation. */
+/* How many rows the language-model stages saw, and the evaluation. --set is for every run, so that
+ * one tells it for all. */
 static void tell_samples(sella_report_page *page, const sella_experiment_plan *plan)
 {
     sella_html *h = &page->html;
     const int64_t all = plan->dataset->split[SELLA_SPLIT_TRAIN].rows,
                   scored = plan->dataset->split[plan->split].rows;
-    for (int i = 0; i < plan->count; i++) {
-        const int64_t train = sella_settings_int(plan->run[i].settings, "train.rows"),
-                      eval = sella_settings_int(plan->run[i].settings, "eval.rows");
-        const double minutes = sella_settings_real(plan->run[i].settings, "budget.minutes");
-        if (i + 1 == plan->count) {
-            sella_html_raw(h, "<p class=\"note\">");
-            if (minutes > 0) {
-                sella_html_format(h,
-                                  "Each language-model run had %.0f minutes; the rows that this "
-                                  "gave are in its configuration. ",
-                                  minutes);
-            } else if (train > 0 && train < all) {
-                sella_html_format(h,
-                                  "Language-model stages saw a seeded sample of <b>%lld of the "
-                                  "%lld</b> train rows; collaborative stages all. ",
-                                  (long long)train, (long long)all);
-            } else {
-                sella_html_format(h, "All stages saw all %lld train rows. ", (long long)all);
-            }
-            if (eval > 0 && eval < scored) {
-                sella_html_format(
-                    h, "Figures are of a seeded sample of <b>%lld of the %lld</b> %s rows.",
-                    (long long)eval, (long long)scored, sella_split_name(plan->split));
-            } else {
-                sella_html_format(h, "Figures are of all %lld %s rows.", (long long)scored,
-                                  sella_split_name(plan->split));
-            }
-            if (plan->split == SELLA_SPLIT_VALID) {
-                sella_html_raw(h, " Valid also decides when to stop, so that these figures "
-                                  "flatter; published ones are of test.");
-            }
-            sella_html_raw(h, "</p>\n");
-        }
+    if (plan->count == 0) {
+        return; // a table of counts
     }
+    const sella_settings *settings = plan->run[plan->count - 1].settings;
+    const int64_t train = sella_settings_int(settings, "train.rows"),
+                  eval = sella_settings_int(settings, "eval.rows");
+    const double minutes = sella_settings_real(settings, "budget.minutes");
+    sella_html_raw(h, "<p class=\"note\">");
+    if (minutes > 0) {
+        sella_html_format(h,
+                          "Each language-model run had %.0f minutes; the rows that this gave are "
+                          "in its configuration. ",
+                          minutes);
+    } else if (train > 0 && train < all) {
+        sella_html_raw(h, "Language-model stages saw a seeded sample of <b>");
+        sella_html_count(h, train);
+        sella_html_raw(h, " of the ");
+        sella_html_count(h, all);
+        sella_html_raw(h, "</b> train rows; collaborative stages all. ");
+    } else {
+        sella_html_raw(h, "All stages saw all ");
+        sella_html_count(h, all);
+        sella_html_raw(h, " train rows. ");
+    }
+    const bool drawn = eval > 0 && eval < scored;
+    sella_html_raw(h, drawn ? "Figures are of a seeded sample of <b>" : "Figures are of all ");
+    if (drawn) {
+        sella_html_count(h, eval);
+        sella_html_raw(h, " of the ");
+    }
+    sella_html_count(h, scored);
+    sella_html_format(h, "%s %s rows.", drawn ? "</b>" : "", sella_split_name(plan->split));
+    if (plan->split == SELLA_SPLIT_VALID) {
+        sella_html_raw(h, " Valid also decides when to stop, so that these figures flatter; "
+                          "published ones are of test.");
+    }
+    if (plan->options->model) {
+        char *path = sella_path_absolute(plan->options->model);
+        const char *slash = path ? strrchr(path, '/') : NULL;
+        sella_html_raw(h, " Language model: <b>");
+        sella_html_text(h, slash ? slash + 1 : plan->options->model);
+        sella_html_raw(h, "</b>.");
+        free(path);
+    }
+    sella_html_raw(h, "</p>\n");
 }
 
 static sella_status write_page(const sella_experiment_plan *plan, const sella_talk *talk,

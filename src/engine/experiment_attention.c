@@ -202,7 +202,7 @@ static sella_status draw(sella_report_page *page, const json_t *explained, sella
              "takes from each token before it.",
              user ? user : "-", item ? item : "-", name,
              json_number_value(json_object_get(explained, "score")));
-    sella_html_raw(&page->html, "<h2>Figure 8. Attention</h2>\n");
+    sella_html_section(&page->html, "Figure 8. Attention");
     sella_report_picture(page, "fig8", drawn, caption);
     table_of_parts(page, explained);
 done:
@@ -243,8 +243,9 @@ sella_status sella_experiment_attention(sella_report_page *page, const sella_exp
     if (json_is_object(json_object_get(explained, "attention"))) {
         SELLA_TRY(draw(page, explained, err));
     } else {
+        sella_html_section(&page->html, "Figure 8. Attention");
         sella_html_raw(&page->html,
-                       "<h2>Figure 8. Attention</h2>\n<p class=\"note\">This run scores without "
+                       "<p class=\"note\">This run scores without "
                        "the language model: it has no attention.</p>\n");
     }
 done:

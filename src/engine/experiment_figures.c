@@ -46,7 +46,7 @@ static sella_status figure5(sella_report_page *page, const sella_experiment_plan
     if (methods < (plan->parts & SELLA_PART_FIG5 ? 1 : 2)) {
         return SELLA_OK;
     }
-    sella_html_raw(&page->html, "<h2>Figure 5. Warm and cold rows</h2>\n");
+    sella_html_section(&page->html, "Figure 5. Warm and cold rows");
     const sella_status status = sella_figure_bars(page->figures, "fig5", bar, n, &drawn, err);
     if (status == SELLA_OK) {
         sella_report_picture(
@@ -245,7 +245,7 @@ static sella_status figure6(sella_report_page *page, const embeddings *side,
              "to length 1; one map for each side (divergence %.3f with, %.3f without). Only near "
              "and far within a map mean something.",
              N, kl[WITH], kl[WITHOUT]);
-    sella_html_raw(&page->html, "<h2>Figure 6. The two embeddings of the items</h2>\n");
+    sella_html_section(&page->html, "Figure 6. The two embeddings of the items");
     sella_report_picture(page, "fig6", drawn, caption);
 done:
     for (int s = 0; s < SIDES; s++) {
@@ -276,7 +276,7 @@ static sella_status figure7(sella_report_page *page, const embeddings *side, sel
              "Share of items by the cosine of their two vectors, in %d bins, one distribution "
              "stacked on the other. Mean %.3f with, %.3f without.",
              SELLA_COSINE_BINS, mean[WITH], mean[WITHOUT]);
-    sella_html_raw(&page->html, "<h2>Figure 7. How near the two embeddings are</h2>\n");
+    sella_html_section(&page->html, "Figure 7. How near the two embeddings are");
     sella_report_picture(page, "fig7", drawn, caption);
     return SELLA_OK;
 }

@@ -95,9 +95,9 @@ static sella_status csv_end(tables *t, const char *name, sella_err *err)
 
 static void heading(tables *t, const char *title, const char *columns)
 {
+    sella_html_section(&t->page->html, title);
     sella_html_format(&t->page->html,
-                      "<h2>%s</h2>\n<div class=\"wide\"><table>\n<thead>%s</thead>\n<tbody>\n",
-                      title, columns);
+                      "<div class=\"wide\"><table>\n<thead>%s</thead>\n<tbody>\n", columns);
 }
 
 /* ---- table 2 ---- */
@@ -120,7 +120,9 @@ static sella_status table2(tables *t, sella_err *err)
     sella_html_text(h, d->name);
     sella_html_raw(h, "</th>");
     for (int i = 0; i < 5; i++) {
-        sella_html_format(h, "<td class=\"n\">%.0f</td>", value[i]);
+        sella_html_raw(h, "<td class=\"n\">");
+        sella_html_count(h, (long long)value[i]);
+        sella_html_raw(h, "</td>");
     }
     sella_html_raw(h, "</tr>\n");
     SELLA_TRY(csv_row(t, "here", value, 5, err));
@@ -130,7 +132,9 @@ static sella_status table2(tables *t, sella_err *err)
                               sella_known_name((sella_known)k));
             for (int i = 0; i < 5; i++) {
                 value[i] = (double)sella_published_counts[k][i];
-                sella_html_format(h, "<td class=\"n published\">%.0f</td>", value[i]);
+                sella_html_raw(h, "<td class=\"n published\">");
+                sella_html_count(h, sella_published_counts[k][i]);
+                sella_html_raw(h, "</td>");
             }
             sella_html_raw(h, "</tr>\n");
             SELLA_TRY(csv_row(t, sella_known_name((sella_known)k), value, 5, err));
@@ -213,12 +217,12 @@ static void gain_line(tables *t, const char *what, sella_figure_of which,
                  second = figure_of(t, best[1], which).mean;
     sella_html_format(h, "<p>%s: ", what);
     sella_html_text(h, best[0]->label);
-    sella_html_format(h, " is best, <b>%+.2f %%</b> over the second best, ",
+    sella_html_format(h, " is best, <b>%+.2f&nbsp;%%</b> over the second best, ",
                       100 * (first / second - 1));
     sella_html_text(h, best[1]->label);
     if (best[0] != ours && there(t, ours)) {
-        sella_html_format(h, "; SeLLa-Rec against the best: %+.2f %%",
-                          100 * (figure_of(t, ours, which).mean / first - 1));
+        sella_html_format(h, "; SeLLa-Rec is %.2f&nbsp;%% below the best",
+                          100 * (1 - figure_of(t, ours, which).mean / first));
     }
     sella_html_raw(h, ".</p>\n");
 }

@@ -65,7 +65,7 @@ sella_status sella_report_end(sella_report_page *page, sella_status status, char
     if (status == SELLA_OK && json) {
         status = end_json(page, file, json, err);
     }
-    sella_text_release(&page->html.text);
+    sella_html_release(&page->html);
     free(file);
     free(page->output);
     free(page->figures);
@@ -124,36 +124,91 @@ static bool same_rows(const sella_runs *runs, int a, int b, sella_split_id split
            (x->sample[split] == 0 || x->sample_seed[split] == y->sample_seed[split]);
 }
 
-/* What was drawn, group by group: of the split, and of train for the language model. */
-static void tell_samples(sella_report_page *page, sella_split_id split, const int *order, int n)
+/* "<b>200</b> valid rows drawn with seeds 0, 1", or "" when all were scored. */
+static void split_sample(const sella_report_page *page, sella_split_id split, int group, char *out,
+                         size_t room)
 {
-    sella_html *h = &page->html;
-    bool any = false;
-    for (int i = 0; i < n; i++) {
-        const sella_run_facts *run = scored_of(page->runs, order[i], split);
-        if (run->sample[split] == 0 && run->train_sample == 0) {
-            continue;
-        }
-        sella_html_raw(h, any ? "; " : "<p class=\"note\">Sampled: ");
-        any = true;
-        sella_html_text(h, run->label);
-        if (run->sample[split] > 0) {
-            sella_html_format(h, " <b>%lld</b> %s rows drawn with seed",
-                              (long long)run->sample[split], sella_split_name(split));
-            for (int k = 0, told = 0; k < page->runs->count; k++) {
-                const sella_run_facts *other = &page->runs->run[k];
-                if (other->group == order[i] && other->scored[split] && other->sample[split] > 0) {
-                    sella_html_format(h, "%s %llu", told++ ? "," : "",
-                                      (unsigned long long)other->sample_seed[split]);
-                }
-            }
-        }
-        if (run->train_sample > 0) {
-            sella_html_format(h, "%s its language model saw <b>%lld</b> train rows",
-                              run->sample[split] > 0 ? "," : "", (long long)run->train_sample);
+    const sella_run_facts *run = scored_of(page->runs, group, split);
+    out[0] = '\0';
+    if (run->sample[split] == 0) {
+        return;
+    }
+    size_t used = (size_t)snprintf(out, room, "<b>%lld</b> %s rows drawn with seed%s",
+                                   (long long)run->sample[split], sella_split_name(split),
+                                   sella_runs_scored(page->runs, group, split) > 1 ? "s" : "");
+    const char *comma = "";
+    for (int k = 0; k < page->runs->count && used + 24 < room; k++) {
+        const sella_run_facts *other = &page->runs->run[k];
+        if (other->group == group && other->scored[split] && other->sample[split] > 0) {
+            used += (size_t)snprintf(out + used, room - used, "%s %llu", comma,
+                                     (unsigned long long)other->sample_seed[split]);
+            comma = ",";
         }
     }
-    sella_html_raw(h, any ? ". What is not named here saw all rows.</p>\n" : "");
+}
+
+/* "<b>4096</b> train rows seen by the language model", or "" when it saw all or there is none. */
+static void train_sample(const sella_report_page *page, sella_split_id split, int group, char *out,
+                         size_t room)
+{
+    const sella_run_facts *run = scored_of(page->runs, group, split);
+    out[0] = '\0';
+    if (run->train_sample > 0) {
+        snprintf(out, room, "<b>%lld</b> train rows seen by the language model",
+                 (long long)run->train_sample);
+    }
+}
+
+typedef void (*sample_fact)(const sella_report_page *page, sella_split_id split, int group,
+                            char *out, size_t room);
+
+/* One sentence a fact, with the names of all groups that share it. */
+static void tell_alike(sella_report_page *page, sella_split_id split, const int *order, int n,
+                       sample_fact fact_of)
+{
+    enum { ROOM = 400 };
+    sella_html *h = &page->html;
+    char fact[ROOM], other[ROOM];
+    for (int i = 0; i < n; i++) {
+        int sharing = 0, before = 0;
+        fact_of(page, split, order[i], fact, sizeof fact);
+        for (int k = 0; k < n && fact[0]; k++) {
+            fact_of(page, split, order[k], other, sizeof other);
+            sharing += strcmp(fact, other) == 0;
+            before += k < i && strcmp(fact, other) == 0;
+        }
+        if (!fact[0] || before > 0) {
+            continue;
+        }
+        sella_html_format(h, " %s: ", fact);
+        for (int k = i, told = 0; k < n && sharing < n; k++) {
+            fact_of(page, split, order[k], other, sizeof other);
+            if (strcmp(fact, other) == 0) {
+                sella_html_raw(h, told++ ? ", " : "");
+                sella_html_text(h, sella_runs_first(page->runs, order[k])->label);
+            }
+        }
+        sella_html_raw(h, sharing < n ? "." : "all of these.");
+    }
+}
+
+/* What was drawn: of the split, and of train for the language model. */
+static void tell_samples(sella_report_page *page, sella_split_id split, const int *order, int n)
+{
+    char fact[400];
+    bool any = false;
+    for (int i = 0; i < n && !any; i++) {
+        split_sample(page, split, order[i], fact, sizeof fact);
+        any = fact[0] != '\0';
+        train_sample(page, split, order[i], fact, sizeof fact);
+        any = any || fact[0] != '\0';
+    }
+    if (any) {
+        sella_html_raw(&page->html, "<p class=\"note\">Sampled.");
+        tell_alike(page, split, order, n, split_sample);
+        tell_alike(page, split, order, n, train_sample);
+        sella_html_raw(&page->html, " What is not named saw all rows.</p>\n");
+    }
 }
 
 static void table_row(sella_report_page *page, int group, sella_split_id split)
@@ -177,20 +232,25 @@ static void table_row(sella_report_page *page, int group, sella_split_id split)
         const sella_mean m = sella_runs_mean(page->runs, group, split, shown[k]);
         sella_html_figure(h, m.mean, m.sd, "");
     }
-    sella_html_format(h,
-                      "<td class=\"n\">%d</td><td class=\"n\">%lld%s</td><td "
-                      "class=\"n\">%lld</td><td class=\"n\">%lld</td></tr>\n",
-                      sella_runs_scored(page->runs, group, split), (long long)counts->rows,
-                      scored->sample[split] > 0 ? " <small>sample</small>" : "",
-                      (long long)counts->uauc_users, (long long)counts->uauc_skipped);
+    sella_html_format(h, "<td class=\"n\">%d</td><td class=\"n\">",
+                      sella_runs_scored(page->runs, group, split));
+    sella_html_count(h, counts->rows);
+    sella_html_raw(h, scored->sample[split] > 0 ? " <small>sample</small></td><td class=\"n\">"
+                                                : "</td><td class=\"n\">");
+    sella_html_count(h, counts->uauc_users);
+    sella_html_raw(h, "</td><td class=\"n\">");
+    sella_html_count(h, counts->uauc_skipped);
+    sella_html_raw(h, "</td></tr>\n");
 }
 
 static void split_table(sella_report_page *page, sella_split_id split, const int *order, int n)
 {
     sella_html *h = &page->html;
     bool sampled = false, control = false;
-    sella_html_format(h, "<h2>Figures on the %s rows</h2>\n<div class=\"wide\"><table>\n",
-                      sella_split_name(split));
+    char title[64];
+    snprintf(title, sizeof title, "Figures on the %s rows", sella_split_name(split));
+    sella_html_section(h, title);
+    sella_html_raw(h, "<div class=\"wide\"><table class=\"many\">\n");
     sella_html_raw(h, "<thead><tr><th>run</th><th class=\"n\">AUC</th><th class=\"n\">UAUC</th><th "
                       "class=\"n\">logloss</th><th class=\"n\">warm AUC</th><th class=\"n\">warm "
                       "UAUC</th><th class=\"n\">cold AUC</th><th class=\"n\">cold UAUC</th><th "
@@ -289,13 +349,15 @@ void sella_report_published(sella_report_page *page)
             continue;
         }
         if (!any) {
-            sella_html_format(h,
-                              "<h2>Beside the published figures: %s</h2>\n<div "
-                              "class=\"wide\"><table>\n<thead><tr><th rowspan=\"2\">run</th><th "
-                              "rowspan=\"2\">our rows</th><th class=\"c\" "
-                              "colspan=\"2\">here</th><th class=\"c\" colspan=\"2\">SeLLa-Rec "
-                              "paper</th><th class=\"c\" colspan=\"2\">CoLLM paper</th></tr><tr>",
-                              sella_known_name(known));
+            char title[96];
+            snprintf(title, sizeof title, "Beside the published figures: %s",
+                     sella_known_name(known));
+            sella_html_section(h, title);
+            sella_html_raw(h,
+                           "<div class=\"wide\"><table>\n<thead><tr><th "
+                           "rowspan=\"2\">run</th><th rowspan=\"2\">our rows</th><th class=\"c\" "
+                           "colspan=\"2\">here</th><th class=\"c\" colspan=\"2\">SeLLa-Rec "
+                           "paper</th><th class=\"c\" colspan=\"2\">CoLLM paper</th></tr><tr>");
             sella_html_raw(h,
                            "<th class=\"n\">AUC</th><th class=\"n\">UAUC</th><th "
                            "class=\"n\">AUC</th><th class=\"n\">UAUC</th><th "
@@ -388,7 +450,7 @@ static void group_configuration(sella_report_page *page, int group)
 
 void sella_report_configuration(sella_report_page *page)
 {
-    sella_html_raw(&page->html, "<h2>Configuration</h2>\n");
+    sella_html_section(&page->html, "Configuration");
     for (int g = 0; g < page->runs->groups; g++) {
         group_configuration(page, g);
     }
@@ -399,8 +461,9 @@ void sella_report_environment(sella_report_page *page)
     sella_html *h = &page->html;
     sella_system system;
     sella_system_report(&system);
-    sella_html_raw(h, "<h2>Environment</h2>\n<p class=\"soft\">Of the machine that wrote this "
-                      "page; each run's own versions are in its run.json.</p>\n<dl>");
+    sella_html_section(h, "Environment");
+    sella_html_raw(h, "<p class=\"soft\">Of the machine that wrote this page; each run's own "
+                      "versions are in its run.json.</p>\n<dl>");
     pair(h, "sella", SELLA_VERSION);
     pair(h, "processor", system.cpu);
     pair(h, "features", system.features);

@@ -193,13 +193,15 @@ sella_status sella_report_curves(sella_report_page *page, sella_err *err)
         }
         if (points > 1) {
             if (!any) {
-                sella_html_raw(&page->html, "<h2>Learning curves</h2>\n<p class=\"soft\">Of each "
-                                            "configuration the first seed.</p>\n");
+                sella_html_section(&page->html, "Learning curves");
+                sella_html_raw(&page->html, "<p class=\"soft\">Of each configuration the first "
+                                            "seed.</p>\n<div class=\"pair\">\n");
                 any = true;
             }
             SELLA_TRY(draw(page, &all->kind[k], err));
         }
     }
+    sella_html_raw(&page->html, any ? "</div>\n" : "");
 done:
     kinds_free(all);
     return status;

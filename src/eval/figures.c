@@ -63,9 +63,9 @@ sella_status sella_figure_bars(const char *dir, const char *name, const sella_ba
                                 "set style histogram errorbars gap 1.2 lw 1\n"
                                 "set style fill solid 0.9 noborder\n"
                                 "set errorbars small lw 1 lc rgb '#333333'\n"
-                                "set xtics rotate by -35 noenhanced\n"
-                                "set yrange [%g:*]\n"
-                                "set key outside bottom center horizontal\n"
+                                "set xtics rotate by 30 right noenhanced\n"
+                                "set yrange [%g:*]\nset format y '%%.2f'\n"
+                                "set key outside bottom center horizontal Left reverse\n"
                                 "set title 'AUC'\n"
                                 "plot '%s.csv' using 2:3:xtic(1) lc rgb c2 title 'warm rows', '' "
                                 "using 4:5 lc rgb c1 title 'cold rows'\n"
@@ -128,7 +128,7 @@ sella_status sella_figure_points(const char *dir, const char *name, const sella_
                                 "set multiplot layout 1,%d\n"
                                 "set border 15 lw 0.5 lc rgb '#999999'\n"
                                 "unset tics\nunset grid\n"
-                                "set key bottom center outside horizontal\n"
+                                "set key bottom center outside horizontal Left reverse\n"
                                 "set size ratio 1\nset pointsize %g\n",
                                 panels, N < 300 ? 0.6 : 0.22));
     for (int k = 0; k < panels; k++) {
@@ -183,7 +183,7 @@ sella_status sella_figure_areas(const char *dir, const char *name, const sella_s
         &plot.script, err,
         "set xlabel 'cosine similarity of Proj(q) and the semantic vector of an item'\n"
         "set ylabel '%% of items, stacked'\n"
-        "set xrange [-1:1]\nset yrange [0:*]\nset key top left\n"
+        "set xrange [-1:1]\nset yrange [0:*]\nset key top left Left reverse\n"
         "set style fill solid 1 noborder\nplot "));
     /* the tallest sum first: the others cover its lower part */
     for (int k = spreads - 1; k >= 0; k--) {
@@ -288,10 +288,11 @@ sella_status sella_figure_curves(const char *dir, const char *name, const char *
     sella_status status = SELLA_OK;
     sella_plot plot;
     SELLA_TRY(
-        sella_plot_init(&plot, dir, name, 760, 300 + 14 * (curves > 4 ? curves - 4 : 0), err));
+        sella_plot_init(&plot, dir, name, 600, 300 + 14 * (curves > 10 ? curves - 10 : 0), err));
     SELLA_TRY(csv(&plot, "# x, y; one block for each curve\n", err));
-    SELLA_TRY(sella_text_format(
-        &plot.script, err, "set datafile nocolumnheaders\nset key outside right top\nset xlabel "));
+    SELLA_TRY(sella_text_format(&plot.script, err,
+                                "set datafile nocolumnheaders\n"
+                                "set key outside right top Left reverse\nset xlabel "));
     SELLA_TRY(sella_plot_quote(&plot, xlabel, err));
     SELLA_TRY(sella_text_format(&plot.script, err, "\nset ylabel "));
     SELLA_TRY(sella_plot_quote(&plot, ylabel, err));
