@@ -234,8 +234,8 @@ static void bar(void **state)
     sella_terminal_end(&t);
     said(out, "\r\x1b[Kfit [############............] 50 of 100 rows (50 %), 5 rows/s, 10 s left"
               "\r\x1b[Ka line\n"
-              "\r\x1b[Kfit [######......] 50 of 100 rows (50 %), 5 rows/s, 10 s left, loss 0.65 and "
-              "so" /* 79 columns: the bar gives way */
+              "\r\x1b[Kfit [######......] 50 of 100 rows (50 %), 5 rows/s, 10 s left, loss 0.65 "
+              "and so" /* 79 columns: the bar gives way */
               "\r\x1b[Kfit 50 of 100 rows (50 %), 5 rows/s, 10 s left, a note that is far too "
               "long for\n" /* 79 columns without a bar */);
 }
