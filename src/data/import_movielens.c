@@ -102,87 +102,74 @@ done:
     return status;
 }
 
-/* Ratings: four fields a line, in .dat and u.data. */
-static sella_status read_lines_of_ratings(sella_import_job *job, const sella_blob *blob,
-                                          const char *separator, sella_err *err)
+/* How the lines of a .dat or of u.data, u.item are read. */
+typedef struct line_form {
+    const char *separator;
+    bool title_is_middle; // of .dat movies: the title may hold the separator; one field follows it
+    bool latin1;
+} line_form;
+
+/* user, movie, rating, time */
+static sella_status take_rating(sella_import_job *job, const line_form *form, const char *text,
+                                size_t bytes, const char **reason, sella_err *err)
 {
-    sella_lines lines;
-    const char *text, *reason;
-    size_t bytes;
-    sella_lines_init(&lines, blob->path, blob->data, blob->size, SELLA_LINE_MAX);
-    for (;;) {
-        sella_err why = {0};
-        sella_field field_n[5];
-        sella_status status = sella_lines_next(&lines, &text, &bytes, &why);
-        reason = "line";
-        if (status == SELLA_OK && !text) {
-            return SELLA_OK;
-        }
-        if (status == SELLA_OK && bytes == 0) {
-            continue;
-        }
-        if (status == SELLA_OK && split_line(text, bytes, separator, field_n, 5) != 4) {
-            status = sella_err_set(&why, SELLA_FORMAT,
-                                   "the line has not the 4 fields user, movie, rating, time");
-        } else if (status == SELLA_OK) {
-            status = add_rating(job, field_n, &reason, &why);
-        }
-        if (status != SELLA_OK && (status = sella_reject_row(job, reason, status, &why, blob->path,
-                                                             lines.line, err)) != SELLA_OK) {
-            return status;
-        }
-        status =
-            sella_import_tick(job, lines.line, (double)(lines.cursor - (const char *)blob->data),
-                              (double)blob->size, err);
-        if (status != SELLA_OK) {
-            return status;
-        }
+    sella_field field_n[5];
+    if (split_line(text, bytes, form->separator, field_n, 5) != 4) {
+        return sella_err_set(err, SELLA_FORMAT,
+                             "the line has not the 4 fields user, movie, rating, time");
     }
+    return add_rating(job, field_n, reason, err);
 }
 
-/* Movies: id, title, then fields that are not needed. In .dat the title may hold the separator, and
- *         one field follows it. */
-static sella_status read_lines_of_movies(sella_import_job *job, const sella_blob *blob,
-                                         const char *separator, bool title_is_middle,
-                                         sella_err *err)
+/* id, title, then fields that are not needed */
+static sella_status take_movie(sella_import_job *job, const line_form *form, const char *text,
+                               size_t bytes, const char **reason, sella_err *err)
 {
+    sella_field field_n[3];
+    const size_t width = strlen(form->separator);
+    if (split_line(text, bytes, form->separator, field_n, form->title_is_middle ? 2 : 3) < 2) {
+        return sella_err_set(err, SELLA_FORMAT, "the line has no title");
+    }
+    sella_field title = field_n[1];
+    const char *at = form->title_is_middle ? title.data + title.bytes : NULL;
+    while (at && at >= title.data + width && memcmp(at - width, form->separator, width) != 0) {
+        at--;
+    }
+    if (at && at >= title.data + width) {
+        title.bytes = (size_t)(at - width - title.data); // without the genres
+    }
+    return add_movie(job, field_n[0], title, form->latin1, reason, err);
+}
+
+typedef sella_status (*take_line)(sella_import_job *job, const line_form *form, const char *text,
+                                  size_t bytes, const char **reason, sella_err *err);
+
+static sella_status read_lines(sella_import_job *job, const sella_blob *blob, const line_form *form,
+                               take_line take, sella_err *err)
+{
+    sella_status status = SELLA_OK;
     sella_lines lines;
-    const char *text, *reason;
-    size_t bytes, width = strlen(separator);
-    bool latin1 = sella_utf8_valid(blob->size ? blob->data : "", blob->size) != blob->size;
     sella_lines_init(&lines, blob->path, blob->data, blob->size, SELLA_LINE_MAX);
     for (;;) {
         sella_err why = {0};
-        sella_field field_n[3];
-        sella_status status = sella_lines_next(&lines, &text, &bytes, &why);
-        reason = "line";
+        const char *text, *reason = "line";
+        size_t bytes;
+        status = sella_lines_next(&lines, &text, &bytes, &why);
         if (status == SELLA_OK && !text) {
-            return SELLA_OK;
+            break;
         }
-        if (status == SELLA_OK && bytes == 0) {
-            continue;
+        if (status == SELLA_OK && bytes > 0) {
+            status = take(job, form, text, bytes, &reason, &why);
         }
-        int fields = status == SELLA_OK
-                         ? split_line(text, bytes, separator, field_n, title_is_middle ? 2 : 3)
-                         : 0;
-        if (status == SELLA_OK && fields < 2) {
-            status = sella_err_set(&why, SELLA_FORMAT, "the line has no title");
-        } else if (status == SELLA_OK) {
-            sella_field title = field_n[1];
-            const char *at = title_is_middle ? title.data + title.bytes : NULL;
-            while (at && at >= title.data + width && memcmp(at - width, separator, width) != 0) {
-                at--;
-            }
-            if (at && at >= title.data + width) {
-                title.bytes = (size_t)(at - width - title.data); // without the genres
-            }
-            status = add_movie(job, field_n[0], title, latin1, &reason, &why);
+        if (status != SELLA_OK) {
+            SELLA_TRY(sella_reject_row(job, reason, status, &why, blob->path, lines.line, err));
         }
-        if (status != SELLA_OK && (status = sella_reject_row(job, reason, status, &why, blob->path,
-                                                             lines.line, err)) != SELLA_OK) {
-            return status;
-        }
+        SELLA_TRY(sella_import_tick(job, lines.line,
+                                    (double)(lines.cursor - (const char *)blob->data),
+                                    (double)blob->size, err));
     }
+done:
+    return status;
 }
 
 /* ratings.csv or movies.csv. */
@@ -259,9 +246,15 @@ sella_status sella_import_movielens(sella_import_job *job, sella_err *err)
         SELLA_TRY(read_csv(job, &blob_n[MOVIES_CSV], false, err));
         SELLA_TRY(read_csv(job, &blob_n[RATINGS_CSV], true, err));
     } else {
-        SELLA_TRY(read_lines_of_movies(job, &blob_n[form + 1],
-                                       form == U_DATA ? "|" : "::", form == RATINGS_DAT, err));
-        SELLA_TRY(read_lines_of_ratings(job, &blob_n[form], form == U_DATA ? "\t" : "::", err));
+        const sella_blob *movies = &blob_n[form + 1];
+        const line_form of_movies = {
+            .separator = form == U_DATA ? "|" : "::",
+            .title_is_middle = form == RATINGS_DAT,
+            .latin1 =
+                sella_utf8_valid(movies->size ? movies->data : "", movies->size) != movies->size};
+        const line_form of_ratings = {.separator = form == U_DATA ? "\t" : "::"};
+        SELLA_TRY(read_lines(job, movies, &of_movies, take_movie, err));
+        SELLA_TRY(read_lines(job, &blob_n[form], &of_ratings, take_rating, err));
     }
 done:
     for (int f = 0; f < FILES; f++) {

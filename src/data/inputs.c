@@ -32,8 +32,9 @@ static bool leaves_archive(const char *name)
 static sella_status archive_failed(struct archive *archive, const char *path, sella_err *err)
 {
     const char *why = archive_error_string(archive);
-    return sella_err_set(err, SELLA_FORMAT, "%s: could not be read as a zip archive: %s; expected a folder or a complete "
-                         "zip archive",
+    return sella_err_set(err, SELLA_FORMAT,
+                         "%s: could not be read as a zip archive: %s; expected a folder or a "
+                         "complete zip archive",
                          path, why ? why : "it ends too early");
 }
 
