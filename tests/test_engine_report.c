@@ -298,8 +298,12 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(escapes), cmocka_unit_test(pictures),  cmocka_unit_test(contents), cmocka_unit_test(means),
-        cmocka_unit_test(published), cmocka_unit_test(seeds_are_one_group),
+        cmocka_unit_test(escapes),
+        cmocka_unit_test(pictures),
+        cmocka_unit_test(contents),
+        cmocka_unit_test(means),
+        cmocka_unit_test(published),
+        cmocka_unit_test(seeds_are_one_group),
         cmocka_unit_test(samples),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

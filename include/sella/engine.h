@@ -76,8 +76,11 @@ SELLA_API sella_status sella_engine_recommend(sella_engine *engine, const sella_
  * checked before the first is scored. */
 SELLA_API sella_status sella_engine_score_file(sella_engine *engine, const char *pairs_csv,
                                                const char *output, sella_err *err);
-/* The same for bytes that are in memory already (`name` stands in error sentences), handed on in
- * pieces; write returns non-zero when it failed (SELLA_IO). */
+/* The same for bytes that are in memory already; `name` stands in error sentences. */
+SELLA_API sella_status sella_engine_score_into(sella_engine *engine, const char *name,
+                                               const char *data, size_t bytes, const char *output,
+                                               sella_err *err);
+/* The same, handed on in pieces; write returns non-zero when it failed (SELLA_IO). */
 SELLA_API sella_status sella_engine_score_csv(
     sella_engine *engine, const char *name, const char *data, size_t bytes,
     int (*write)(void *user, const char *data, size_t bytes), void *user, sella_err *err);

@@ -285,6 +285,22 @@ sella_status sella_parse_real(const char *text, size_t bytes, double min, double
     return SELLA_OK;
 }
 
+const char *sella_count_text(int64_t value, char *text, size_t room)
+{
+    char digits[32];
+    int n = snprintf(digits, sizeof digits, "%lld", (long long)value);
+    size_t at = 0;
+    for (int i = 0; i < n && at + 2 < room; i++) {
+        text[at++] = digits[i];
+        const int left = n - 1 - i;
+        if (left > 0 && left % 3 == 0 && digits[i] != '-') {
+            text[at++] = ',';
+        }
+    }
+    text[at] = '\0';
+    return text;
+}
+
 void sella_real_text(double value, char *out, size_t room)
 {
     locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0),

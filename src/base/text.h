@@ -40,6 +40,8 @@ sella_status sella_parse_int(const char *text, size_t bytes, int64_t min, int64_
 sella_status sella_parse_real(const char *text, size_t bytes, double min, double max,
                               const char *what, double *out, sella_err *err);
 
+/* "12,345,678" into text, which is returned; room >= 32. */
+const char *sella_count_text(int64_t value, char *text, size_t room);
 /* The shortest decimal text that reads back as exactly this finite value ("0.1", "1e-05"); room >=
  * 32. */
 void sella_real_text(double value, char *out, size_t room);

@@ -34,9 +34,9 @@ static void print_comparison(const char *path_a, const char *path_b, const sella
     printf("\nB: ");
     sella_show_text(path_b);
     printf("\n%s rows, %s users, %s draws of the users\n\n",
-           sella_show_count(c->rows, rows, sizeof rows),
-           sella_show_count(c->users, users, sizeof users),
-           sella_show_count(c->draws, draws, sizeof draws));
+           sella_count_text(c->rows, rows, sizeof rows),
+           sella_count_text(c->users, users, sizeof users),
+           sella_count_text(c->draws, draws, sizeof draws));
     printf("%-5s %7s  %7s  %8s  %18s\n", "", "A", "B", "A - B", "95 % interval");
     print_row("AUC", c->auc_a, c->auc_b, c->auc_diff, &c->auc_ci);
     print_row("UAUC", c->uauc_a, c->uauc_b, c->uauc_diff, &c->uauc_ci);

@@ -28,10 +28,7 @@ static const sella_option option[] = {
      "--ranking: rank once a user, with the history before the part begins, or for each liked row "
      "with its own history.",
      false},
-    {"model", 0, SELLA_TYPE_TEXT, "MODEL", "(the one it was trained on)", 0, 0, NULL, "",
-     "Where the language model is now: a Hugging Face folder or a GGUF file with the recorded "
-     "fingerprint.",
-     false},
+    SELLA_MODEL_OPTION,
     {"rows", 0, SELLA_TYPE_INT, "N", "(all)", 1, 1e12, NULL, "rows",
      "Evaluate one seeded sample of so many rows; a larger sample holds a smaller one.", false},
     {"seed", 0, SELLA_TYPE_INT, "N", "0", 0, 4294967295.0, NULL, "",

@@ -12,14 +12,10 @@
 #include "sella/engine.h"
 
 static const sella_option option[] = {
-    {"user", 0, SELLA_TYPE_TEXT, "U", NULL, 0, 0, NULL, "",
-     "User id. One that training never saw is described by --history, or by nothing.", false},
+    SELLA_USER_OPTION,
     {"item", 0, SELLA_TYPE_TEXT, "I", NULL, 0, 0, NULL, "", "Item id, of the run's catalogue.",
      false},
-    {"history", 0, SELLA_TYPE_TEXT, "LIST", "(what the run recorded for the user)", 0, 0, NULL, "",
-     "What the user liked, oldest first: item ids or titles between ';'.", false},
-    {"free-titles", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "",
-     "Take titles that the catalogue lacks as text instead of refusing them.", false},
+    SELLA_HISTORY_OPTIONS,
     {"without", 0, SELLA_TYPE_TEXT, "TITLE", "(every title that the score reads)", 0, 0, NULL, "",
      "Take out this title of the history (or item id); may be given several times, each is taken "
      "out alone.",
@@ -30,10 +26,7 @@ static const sella_option option[] = {
      "With --json: the answer's attention by head too.", false},
     {"html", 0, SELLA_TYPE_TEXT, "FILE", NULL, 0, 0, NULL, "",
      "Also write a page with the attention maps, for a browser.", false},
-    {"model", 0, SELLA_TYPE_TEXT, "MODEL", "(the one it was trained on)", 0, 0, NULL, "",
-     "Where the language model is now: a Hugging Face folder or a GGUF file with the recorded "
-     "fingerprint.",
-     false},
+    SELLA_MODEL_OPTION,
     SELLA_WEIGHTS_OPTION,
 };
 

@@ -106,7 +106,7 @@ static void show_components(const json_t *object)
         const json_t *n = json_object_get(component, "parameters");
         char text[32];
         printf("%-20s  %14s", word(component, "title"),
-               json_is_integer(n) ? sella_show_count(json_integer_value(n), text, sizeof text)
+               json_is_integer(n) ? sella_count_text(json_integer_value(n), text, sizeof text)
                                   : "-");
         json_array_foreach(stages, j, stage) {
             printf(j + 1 < json_array_size(stages) ? "  %-8s" : "  %s",

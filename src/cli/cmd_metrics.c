@@ -1,11 +1,11 @@
 /* cmd_metrics.c - sella metrics: figures of a prediction file with bootstrap intervals. */
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
 #include "cli/commands.h"
+#include "cli/input.h"
 #include "cli/show.h"
 #include "sella/eval.h"
 
@@ -14,19 +14,6 @@ static const sella_option option[] = {
      "Bootstrap draws of the users for the intervals; 0: no intervals.", false},
     {"seed", 0, SELLA_TYPE_INT, "N", "0", 0, 4294967295.0, NULL, "", "Seed of the draws.", false},
 };
-
-static sella_status read_stdin(sella_text *out, sella_err *err)
-{
-    char block[1 << 16];
-    sella_status status = SELLA_OK;
-    for (size_t n; status == SELLA_OK && (n = fread(block, 1, sizeof block, stdin)) > 0;) {
-        status = sella_text_append(out, block, n, err);
-    }
-    if (status == SELLA_OK && ferror(stdin)) {
-        status = sella_err_errno(err, "standard input", "read", errno);
-    }
-    return status;
-}
 
 /* A figure, or "-" when it does not exist. */
 static const char *figure(double value, char *text, size_t room)
@@ -43,9 +30,9 @@ static void print_row(const char *name, const sella_figures *f)
 {
     char a[32], b[32], c[32], rows[32], users[32], skipped[32];
     printf("%-5s %11s  %7s  %7s  %7s  %7s  %8s\n", name,
-           sella_show_count(f->rows, rows, sizeof rows), figure(f->auc, a, sizeof a),
-           figure(f->uauc, b, sizeof b), sella_show_count(f->uauc_users, users, sizeof users),
-           sella_show_count(f->uauc_skipped, skipped, sizeof skipped),
+           sella_count_text(f->rows, rows, sizeof rows), figure(f->auc, a, sizeof a),
+           figure(f->uauc, b, sizeof b), sella_count_text(f->uauc_users, users, sizeof users),
+           sella_count_text(f->uauc_skipped, skipped, sizeof skipped),
            figure(f->logloss, c, sizeof c));
 }
 
@@ -70,7 +57,7 @@ static void print_metrics(const sella_metrics *m)
     if (m->draws > 0) {
         char draws[32];
         printf("\n95 %% intervals, %s draws of the users:\n",
-               sella_show_count(m->draws, draws, sizeof draws));
+               sella_count_text(m->draws, draws, sizeof draws));
         print_interval("AUC", &m->auc_ci);
         print_interval("UAUC", &m->uauc_ci);
     }
@@ -86,7 +73,7 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
     const int draws = (int)sella_args_int(args, "draws");
     const uint64_t seed = (uint64_t)sella_args_int(args, "seed");
     if (strcmp(path, "-") == 0) {
-        SELLA_TRY(read_stdin(&input, err));
+        SELLA_TRY(sella_read_stdin(&input, err));
         SELLA_TRY(sella_metrics_csv("standard input", input.data, input.size, draws, seed, &metrics,
                                     err));
     } else {

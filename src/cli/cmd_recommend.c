@@ -15,22 +15,15 @@
 enum { LINE_LIMIT = 1 << 16 };
 
 static const sella_option option[] = {
-    {"user", 0, SELLA_TYPE_TEXT, "U", NULL, 0, 0, NULL, "",
-     "User id. One that training never saw is described by --history, or by nothing.", false},
-    {"history", 0, SELLA_TYPE_TEXT, "LIST", "(what the run recorded for the user)", 0, 0, NULL, "",
-     "What the user liked, oldest first: item ids or titles between ';'.", false},
-    {"free-titles", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "",
-     "Take titles that the catalogue lacks as text instead of refusing them.", false},
+    SELLA_USER_OPTION,
+    SELLA_HISTORY_OPTIONS,
     {"count", 'k', SELLA_TYPE_INT, "K", "10", 1, 1e6, NULL, "items", "How many to recommend.",
      false},
     {"candidates", 0, SELLA_TYPE_TEXT, "FILE", "(the whole catalogue)", 0, 0, NULL, "",
      "Choose among the item ids in FILE, one a line.", false},
     {"include-seen", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "",
      "Do not leave out what is in the history.", false},
-    {"model", 0, SELLA_TYPE_TEXT, "MODEL", "(the one it was trained on)", 0, 0, NULL, "",
-     "Where the language model is now: a Hugging Face folder or a GGUF file with the recorded "
-     "fingerprint.",
-     false},
+    SELLA_MODEL_OPTION,
     SELLA_WEIGHTS_OPTION,
 };
 

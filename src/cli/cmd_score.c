@@ -6,15 +6,13 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "cli/commands.h"
+#include "cli/input.h"
 #include "sella/engine.h"
 
 static const sella_option option[] = {
     {"output", 'o', SELLA_TYPE_TEXT, "FILE", "(standard output)", 0, 0, NULL, "",
      "File to write, whole or not at all.", false},
-    {"model", 0, SELLA_TYPE_TEXT, "MODEL", "(the one it was trained on)", 0, 0, NULL, "",
-     "Where the language model is now: a Hugging Face folder or a GGUF file with the recorded "
-     "fingerprint.",
-     false},
+    SELLA_MODEL_OPTION,
     SELLA_WEIGHTS_OPTION,
 };
 
@@ -26,34 +24,15 @@ static int to_stdout(void *user, const char *data, size_t bytes)
     return failed;
 }
 
-static sella_status read_stdin(sella_text *out, sella_err *err)
-{
-    char block[1 << 16];
-    sella_status status = SELLA_OK;
-    for (size_t n; status == SELLA_OK && (n = fread(block, 1, sizeof block, stdin)) > 0;) {
-        status = sella_text_append(out, block, n, err);
-    }
-    if (status == SELLA_OK && ferror(stdin)) {
-        status = sella_err_errno(err, "standard input", "read", errno);
-    }
-    return status;
-}
-
-static int to_writer(void *user, const char *data, size_t bytes)
-{
-    return sella_write_bytes(user, data, bytes, NULL) != SELLA_OK;
-}
-
 static sella_status score(sella_engine *engine, const char *pairs, const char *output,
                           sella_err *err)
 {
     sella_status status = SELLA_OK;
     sella_text input = {0};
     sella_map map = {0};
-    sella_writer *writer = NULL;
     const bool from_stdin = strcmp(pairs, "-") == 0;
     if (from_stdin) {
-        SELLA_TRY(read_stdin(&input, err));
+        SELLA_TRY(sella_read_stdin(&input, err));
     } else {
         SELLA_TRY(sella_map_open(pairs, &map, err));
     }
@@ -66,20 +45,10 @@ static sella_status score(sella_engine *engine, const char *pairs, const char *o
         if (reason != 0) {
             status = sella_err_errno(err, "standard output", "written", reason);
         }
-        goto done;
+    } else {
+        status = sella_engine_score_into(engine, name, data, bytes, output, err);
     }
-    SELLA_TRY(sella_write_open(output, &writer, err));
-    status = sella_engine_score_csv(engine, name, data, bytes, to_writer, writer, err);
-    if (status != SELLA_OK) {
-        /* names the file and the reason when it was the writing that failed */
-        sella_write_bytes(writer, NULL, 0, err);
-        goto done;
-    }
-    sella_writer *finished = writer;
-    writer = NULL;
-    SELLA_TRY(sella_write_commit(finished, err));
 done:
-    sella_write_abandon(writer);
     sella_map_close(&map);
     sella_text_release(&input);
     return status;

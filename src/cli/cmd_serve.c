@@ -15,10 +15,7 @@ static const sella_option option[] = {
      "Numeric address to listen on. Anything but loopback should have an API key.", false},
     {"port", 0, SELLA_TYPE_INT, "N", "8080", 0, 65535, NULL, "",
      "Port to listen on; 0 takes any that is free.", false},
-    {"model", 0, SELLA_TYPE_TEXT, "MODEL", "(the one it was trained on)", 0, 0, NULL, "",
-     "Where the language model is now: a Hugging Face folder or a GGUF file with the recorded "
-     "fingerprint.",
-     false},
+    SELLA_MODEL_OPTION,
     SELLA_WEIGHTS_OPTION,
     {"warm", 0, SELLA_TYPE_TEXT, "FILE", NULL, 0, 0, NULL, "",
      "CSV with the columns user and history: put these users' prompts into the prefix cache before "

@@ -55,7 +55,7 @@ static void print_count(const char *name, const json_t *value)
 {
     char text[32];
     printf("%-22s %s\n", name,
-           json_is_integer(value) ? sella_show_count(json_integer_value(value), text, sizeof text)
+           json_is_integer(value) ? sella_count_text(json_integer_value(value), text, sizeof text)
                                   : "-");
 }
 

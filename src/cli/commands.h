@@ -9,7 +9,26 @@
 
 #include "cli/options.h"
 
-/* Row of the option table of every command that runs a language model. */
+/* Rows of the option tables of commands that open a run; those that ask for a user; and of every
+ * command that runs a language model. */
+#define SELLA_MODEL_OPTION                                                                         \
+    {                                                                                              \
+        "model", 0, SELLA_TYPE_TEXT, "MODEL", "(the one it was trained on)", 0, 0, NULL, "",       \
+            "Where the language model is now: a Hugging Face folder or a GGUF file with the "      \
+            "recorded fingerprint.",                                                               \
+            false                                                                                  \
+    }
+#define SELLA_USER_OPTION                                                                          \
+    {                                                                                              \
+        "user", 0, SELLA_TYPE_TEXT, "U", NULL, 0, 0, NULL, "",                                     \
+            "User id. One that training never saw is described by --history, or by nothing.",      \
+            false                                                                                  \
+    }
+#define SELLA_HISTORY_OPTIONS                                                                      \
+    {"history", 0, SELLA_TYPE_TEXT, "LIST", "(what the run recorded for the user)", 0, 0, NULL,    \
+     "", "What the user liked, oldest first: item ids or titles between ';'.", false},             \
+        {"free-titles", 0, SELLA_TYPE_BOOL, NULL, NULL, 0, 0, NULL, "",                            \
+         "Take titles that the catalogue lacks as text instead of refusing them.", false}
 #define SELLA_WEIGHTS_OPTION                                                                       \
     {                                                                                              \
         "weights", 0, SELLA_TYPE_WORD, "HOW", "auto", 0, 0, "auto|expanded|stored", "",            \

@@ -42,22 +42,11 @@ static const char style[] =
     "ui-monospace,monospace;white-space:pre}svg .k{font-weight:700;fill:var(--up)}\n"
     "svg path{fill:var(--cell)}svg .g{fill:none;stroke:var(--line);stroke-width:.7}svg "
     ".r{fill:transparent}svg .r:hover{fill:var(--cell);fill-opacity:.12}\n"
+    "@media (max-width:40rem){th,td{padding-right:.35rem}td.t{min-width:6rem}"
+    "td.b{min-width:4.5rem}}\n"
     "@media "
     "print{body{max-width:none;margin:0}.scroll{overflow:visible}svg{max-width:100%;height:auto}}"
     "\n";
-
-static const char *word(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text != NULL ? text : "";
-}
-
-/* A figure as it is printed with four digits: what rounds to nothing is 0, not -0. */
-static double number(const json_t *object, const char *key)
-{
-    const double value = json_number_value(json_object_get(object, key));
-    return fabs(value) < 0.00005 ? 0 : value;
-}
 
 /* Text as HTML text; control characters, which HTML forbids, become U+FFFD. */
 static sella_status escape(sella_text *out, const char *text, sella_err *err)
@@ -92,7 +81,7 @@ static double largest(const json_t *list, const char *key)
     size_t i;
     double most = 0;
     json_array_foreach((json_t *)list, i, entry) {
-        most = fmax(most, fabs(number(entry, key)));
+        most = fmax(most, fabs(sella_member_number(entry, key)));
         most = fmax(most, largest(json_object_get(entry, "terms"), key));
     }
     return most;
@@ -118,13 +107,13 @@ static sella_status put_head(sella_text *out, const json_t *object, sella_err *e
                   "<!DOCTYPE html>\n<html lang=en><meta charset=utf-8><meta name=viewport "
                   "content=\"width=device-width,initial-scale=1\">\n<title>",
                   err));
-    SELLA_TRY(escape(out, word(object, "title"), err));
+    SELLA_TRY(escape(out, sella_member_word(object, "title"), err));
     SELLA_TRY(put(out, " - explained</title>\n<style>\n", err));
     SELLA_TRY(put(out, style, err));
     SELLA_TRY(put(out, "</style>\n<body>\n<h1>", err));
-    SELLA_TRY(escape(out, word(object, "title"), err));
+    SELLA_TRY(escape(out, sella_member_word(object, "title"), err));
     SELLA_TRY(put(out, "</h1>\n<p class=dim>item ", err));
-    SELLA_TRY(escape(out, word(object, "item"), err));
+    SELLA_TRY(escape(out, sella_member_word(object, "item"), err));
     SELLA_TRY(put(out, user != NULL ? " for user " : " for somebody", err));
     SELLA_TRY(escape(out, user != NULL ? user : "", err));
     SELLA_TRY(put(out,
@@ -134,10 +123,12 @@ static sella_status put_head(sella_text *out, const json_t *object, sella_err *e
                   err));
     SELLA_TRY(sella_text_format(
         out, err, "; method %s; %lld titles in the history, %lld of them read</p>\n",
-        word(object, "method"), (long long)json_integer_value(json_object_get(history, "titles")),
+        sella_member_word(object, "method"),
+        (long long)json_integer_value(json_object_get(history, "titles")),
         (long long)json_integer_value(json_object_get(history, "read"))));
     SELLA_TRY(sella_text_format(out, err, "<p>Score <b>%.4f</b>, logit <b>%.4f</b>.</p>\n",
-                                number(object, "score"), number(object, "logit")));
+                                sella_member_number(object, "score"),
+                                sella_member_number(object, "logit")));
 done:
     return status;
 }
@@ -150,10 +141,11 @@ static sella_status put_terms(sella_text *out, const json_t *list, const char *i
     size_t i;
     json_array_foreach((json_t *)list, i, term) {
         SELLA_TRY(sella_text_format(out, err, "<tr><td class=\"t%s\">", inset));
-        SELLA_TRY(escape(out, word(term, "term"), err));
+        SELLA_TRY(escape(out, sella_member_word(term, "term"), err));
         SELLA_TRY(
-            sella_text_format(out, err, "</td><td class=n>%+.4f</td>", number(term, "value")));
-        SELLA_TRY(signed_bar(out, number(term, "value"), most, err));
+            sella_text_format(out, err, "</td><td class=n>%+.4f</td>",
+                              sella_member_number(term, "value")));
+        SELLA_TRY(signed_bar(out, sella_member_number(term, "value"), most, err));
         SELLA_TRY(put(out, "</tr>\n", err));
         SELLA_TRY(put_terms(out, json_object_get(term, "terms"), " i", most, err));
     }
@@ -177,8 +169,9 @@ static sella_status put_without(sella_text *out, const json_t *list, sella_err *
         SELLA_TRY(put(out, "<tr><td class=t>", err));
         SELLA_TRY(escape(out, sella_explain_what(row), err));
         SELLA_TRY(sella_text_format(out, err, "</td><td class=n>%.4f</td><td class=n>%+.4f</td>",
-                                    number(row, "score"), number(row, "delta")));
-        SELLA_TRY(signed_bar(out, number(row, "delta"), most, err));
+                                    sella_member_number(row, "score"),
+                                    sella_member_number(row, "delta")));
+        SELLA_TRY(signed_bar(out, sella_member_number(row, "delta"), most, err));
         SELLA_TRY(put(out, "</tr>\n", err));
     }
     SELLA_TRY(put(out, "</table></div>\n", err));
@@ -220,7 +213,7 @@ static sella_status put_from_answer(sella_text *out, const json_t *parts, const 
         SELLA_TRY(put(out, "<tr><td class=p>", err));
         SELLA_TRY(escape(out, sella_explain_part_name(part), err));
         SELLA_TRY(put(out, "</td><td class=t>", err));
-        SELLA_TRY(escape(out, word(part, "text"), err));
+        SELLA_TRY(escape(out, sella_member_word(part, "text"), err));
         SELLA_TRY(put(out, "</td>", err));
         for (size_t k = 0; k < layers; k++) {
             const double value = json_number_value(json_array_get(json_array_get(from, k), i));

@@ -17,6 +17,10 @@ void sella_explain_text(const json_t *explanation);
  * for light and dark screens. */
 sella_status sella_explain_html(const json_t *explanation, const char *path, sella_err *err);
 
+/* A member of the object: a text ("" when it is not there); a figure as it is printed with four
+ * digits, so that what rounds to nothing is 0, not -0. */
+const char *sella_member_word(const json_t *object, const char *key);
+double sella_member_number(const json_t *object, const char *key);
 /* What the two call a part of the prompt: "history", "<User_ID>", ...; and the name of one row of
  * "without". */
 const char *sella_explain_part_name(const json_t *part);

@@ -18,14 +18,13 @@ typedef struct page {
 #define CYAN "\x1b[36m"
 #define BOLD "\x1b[1m"
 
-static const char *word(const json_t *object, const char *key)
+const char *sella_member_word(const json_t *object, const char *key)
 {
     const char *text = json_string_value(json_object_get(object, key));
     return text != NULL ? text : "";
 }
 
-/* A figure as it is printed with four digits: what rounds to nothing is 0, not -0. */
-static double number(const json_t *object, const char *key)
+double sella_member_number(const json_t *object, const char *key)
 {
     const double value = json_number_value(json_object_get(object, key));
     return fabs(value) < 0.00005 ? 0 : value;
@@ -39,7 +38,7 @@ const char *sella_explain_part_name(const json_t *part)
                                            {"user text", "about U"},
                                            {"item text", "about I"},
                                            {"warm text", "about W"}};
-    const char *name = word(part, "part");
+    const char *name = sella_member_word(part, "part");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (strcmp(name, names[i][0]) == 0) {
             return names[i][1];
@@ -50,12 +49,12 @@ const char *sella_explain_part_name(const json_t *part)
 
 const char *sella_explain_what(const json_t *without)
 {
-    const char *what = word(without, "what");
+    const char *what = sella_member_word(without, "what");
     switch (what[0]) {
     case 'U': return "U, the user's feature";
     case 'I': return "I, the item's feature";
     case 'W': return "W, the warm token";
-    default: return word(without, "title");
+    default: return sella_member_word(without, "title");
     }
 }
 
@@ -113,9 +112,9 @@ static void term_row(const page *p, const json_t *term, int indent, int label, d
                      int half)
 {
     printf("%*s", indent, "");
-    sella_show_cell(word(term, "term"), label - indent);
-    printf("  %8.4f  ", number(term, "value"));
-    signed_bar(p, number(term, "value"), most, half);
+    sella_show_cell(sella_member_word(term, "term"), label - indent);
+    printf("  %8.4f  ", sella_member_number(term, "value"));
+    signed_bar(p, sella_member_number(term, "value"), most, half);
     putchar('\n');
 }
 
@@ -127,11 +126,11 @@ static void terms(const page *p, const json_t *object)
     double most = 0;
     int label = 0;
     json_array_foreach((json_t *)list, i, term) {
-        most = fmax(most, fabs(number(term, "value")));
-        label = at_least(label, 2 + sella_show_width(word(term, "term")));
+        most = fmax(most, fabs(sella_member_number(term, "value")));
+        label = at_least(label, 2 + sella_show_width(sella_member_word(term, "term")));
         json_array_foreach(json_object_get(term, "terms"), j, inner) {
-            most = fmax(most, fabs(number(inner, "value")));
-            label = at_least(label, 4 + sella_show_width(word(inner, "term")));
+            most = fmax(most, fabs(sella_member_number(inner, "value")));
+            label = at_least(label, 4 + sella_show_width(sella_member_word(inner, "term")));
         }
     }
     if (json_array_size(list) == 0) {
@@ -160,7 +159,7 @@ static void without(const page *p, const json_t *object)
     double most = 0;
     int label = 8;
     json_array_foreach((json_t *)list, i, row) {
-        most = fmax(most, fabs(number(row, "delta")));
+        most = fmax(most, fabs(sella_member_number(row, "delta")));
         label = at_least(label, sella_show_width(sella_explain_what(row)));
     }
     if (json_array_size(list) == 0) {
@@ -174,8 +173,9 @@ static void without(const page *p, const json_t *object)
     json_array_foreach((json_t *)list, i, row) {
         printf("  ");
         sella_show_cell(sella_explain_what(row), label);
-        printf("  %6.4f  %+7.4f  ", number(row, "score"), number(row, "delta"));
-        signed_bar(p, number(row, "delta"), most, half);
+        printf("  %6.4f  %+7.4f  ", sella_member_number(row, "score"),
+               sella_member_number(row, "delta"));
+        signed_bar(p, sella_member_number(row, "delta"), most, half);
         putchar('\n');
     }
 }
@@ -202,7 +202,7 @@ static void attention_table(const page *p, const json_t *parts, const json_t *at
         printf("  ");
         sella_show_cell(sella_explain_part_name(part), KIND - 1);
         putchar(' ');
-        sella_show_cell(word(part, "text"), label);
+        sella_show_cell(sella_member_word(part, "text"), label);
         for (size_t k = first; k < last; k++) {
             const double value = json_number_value(
                 json_array_get(json_array_get(json_object_get(attention, "from_answer"), k), i));
@@ -229,7 +229,7 @@ static void attention(const page *p, const json_t *object)
     double most = 0;
     int label = 6;
     json_array_foreach((json_t *)parts, i, part) {
-        label = at_least(label, sella_show_width(word(part, "text")));
+        label = at_least(label, sella_show_width(sella_member_word(part, "text")));
         for (size_t k = 0; k < layers; k++) {
             most = fmax(most, json_number_value(json_array_get(
                                   json_array_get(json_object_get(map, "from_answer"), k), i)));
@@ -255,10 +255,10 @@ void sella_explain_text(const json_t *object)
                  *history = json_object_get(object, "history");
     char line[256];
     colour(&p, BOLD);
-    sella_show_cell(word(object, "title"),
-                    at_most(sella_show_width(word(object, "title")), p.columns));
+    sella_show_cell(sella_member_word(object, "title"),
+                    at_most(sella_show_width(sella_member_word(object, "title")), p.columns));
     end_colour(&p);
-    snprintf(line, sizeof line, "item %.60s for %s%.60s%s", word(object, "item"),
+    snprintf(line, sizeof line, "item %.60s for %s%.60s%s", sella_member_word(object, "item"),
              json_is_string(user) ? "user " : "somebody",
              json_is_string(user) ? json_string_value(user) : "",
              json_is_string(user) && !json_is_true(json_object_get(object, "known"))
@@ -266,8 +266,8 @@ void sella_explain_text(const json_t *object)
                  : "");
     putchar('\n');
     sella_show_cell(line, at_most(sella_show_width(line), p.columns));
-    printf("\nscore %.4f, logit %.4f, %s\n", number(object, "score"), number(object, "logit"),
-           word(object, "method"));
+    printf("\nscore %.4f, logit %.4f, %s\n", sella_member_number(object, "score"),
+           sella_member_number(object, "logit"), sella_member_word(object, "method"));
     printf("history: %lld titles, %lld of them read\n",
            (long long)json_integer_value(json_object_get(history, "titles")),
            (long long)json_integer_value(json_object_get(history, "read")));

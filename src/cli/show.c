@@ -32,22 +32,6 @@ sella_status sella_show_dataset(const char *folder, const char *json, sella_err 
     return status;
 }
 
-const char *sella_show_count(json_int_t value, char *text, size_t room)
-{
-    char digits[32];
-    int n = snprintf(digits, sizeof digits, "%lld", (long long)value);
-    size_t at = 0;
-    for (int i = 0; i < n && at + 2 < room; i++) {
-        text[at++] = digits[i];
-        const int left = n - 1 - i;
-        if (left > 0 && left % 3 == 0 && digits[i] != '-') {
-            text[at++] = ',';
-        }
-    }
-    text[at] = '\0';
-    return text;
-}
-
 void sella_show_text(const char *text)
 {
     for (; *text; text++) {
@@ -153,7 +137,7 @@ static void count(const json_t *object, const char *key, int width)
     const json_t *value = json_object_get(object, key);
     char text[32];
     printf("  %*s", width,
-           json_is_integer(value) ? sella_show_count(json_integer_value(value), text, sizeof text)
+           json_is_integer(value) ? sella_count_text(json_integer_value(value), text, sizeof text)
                                   : "-");
 }
 
@@ -189,10 +173,10 @@ static void ranking_rows(const json_t *ranking)
                (long long)json_integer_value(json_object_get(ranking, "seed")));
     }
     printf("for %s %ss, %.1f candidates each; %s skipped\n\n%-6s  %7s  %7s  %7s  %7s\n",
-           sella_show_count(json_integer_value(json_object_get(ranking, "cases")), cases,
+           sella_count_text(json_integer_value(json_object_get(ranking, "cases")), cases,
                             sizeof cases),
            word(ranking, "per"), json_number_value(json_object_get(ranking, "candidates_mean")),
-           sella_show_count(json_integer_value(json_object_get(ranking, "skipped")), skipped,
+           sella_count_text(json_integer_value(json_object_get(ranking, "skipped")), skipped,
                             sizeof skipped),
            "K", "NDCG", "Recall", "MRR", "HitRate");
     json_array_foreach(json_object_get(ranking, "at"), i, row)

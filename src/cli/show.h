@@ -29,8 +29,6 @@ void sella_show_seeds(const json_t *summary, bool subsets);
 /* The table of a sweep, or of its estimates (docs/sweep.md). */
 void sella_show_sweep(const json_t *sweep, bool estimates);
 
-/* "12,345,678" into text; text [32]. */
-const char *sella_show_count(json_int_t value, char *text, size_t room);
 /* "key: value" lines for the scalars of an object, keys padded to one column; `indent` blanks in
  * front. */
 void sella_show_scalars(const json_t *object, int indent);

@@ -158,19 +158,10 @@ void sella_html_section(sella_html *html, const char *title)
     sella_html_format(html, "<h2 id=\"part%d\">%s</h2>\n", html->sections, title);
 }
 
-void sella_html_count(sella_html *html, long long count)
+void sella_html_count(sella_html *html, int64_t count)
 {
-    char digits[24], out[32];
-    const int n = snprintf(digits, sizeof digits, "%lld", count);
-    int used = 0;
-    for (int i = 0; i < n; i++) {
-        if (i > 0 && (n - i) % 3 == 0) {
-            out[used++] = ',';
-        }
-        out[used++] = digits[i];
-    }
-    out[used] = '\0';
-    sella_html_raw(html, out);
+    char text[32];
+    sella_html_raw(html, sella_count_text(count, text, sizeof text));
 }
 
 void sella_html_figure(sella_html *html, double mean, double sd, const char *class_name)

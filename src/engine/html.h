@@ -35,8 +35,8 @@ void sella_html_raw(sella_html *html, const char *markup);
 void sella_html_format(sella_html *html, const char *fmt, ...) SELLA_PRINTF(2, 3);
 /* Text with & < > " ' as entities. */
 void sella_html_text(sella_html *html, const char *text);
-/* 33,891; count >= 0. */
-void sella_html_count(sella_html *html, long long count);
+/* 33,891 */
+void sella_html_count(sella_html *html, int64_t count);
 /* <td class="n ...">.7351 ± .0021</td>; a dash when mean is not finite; sd NaN: none. */
 void sella_html_figure(sella_html *html, double mean, double sd, const char *class_name);
 /* DIR/NAME.svg as a figure with a caption and links to its data; a sentence when the picture is not

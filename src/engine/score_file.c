@@ -331,19 +331,16 @@ static int to_writer(void *user, const char *data, size_t bytes)
     return sella_write_bytes(user, data, bytes, NULL) != SELLA_OK;
 }
 
-sella_status sella_engine_score_file(sella_engine *engine, const char *pairs_csv,
-                                     const char *output_path, sella_err *err)
+sella_status sella_engine_score_into(sella_engine *engine, const char *name, const char *data,
+                                     size_t bytes, const char *output_path, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    sella_map map = {0};
     sella_writer *writer = NULL;
-    if (pairs_csv == NULL || output_path == NULL) {
-        return sella_err_set(err, SELLA_ARG, "a file of pairs and a file to write are needed");
+    if (output_path == NULL) {
+        return sella_err_set(err, SELLA_ARG, "a file to write is needed");
     }
-    SELLA_TRY(sella_map_open(pairs_csv, &map, err));
     SELLA_TRY(sella_write_open(output_path, &writer, err));
-    status = sella_engine_score_csv(engine, pairs_csv, (const char *)map.data, map.size, to_writer,
-                                    writer, err);
+    status = sella_engine_score_csv(engine, name, data, bytes, to_writer, writer, err);
     if (status != SELLA_OK) {
         /* names the file and the reason when it was the writing that failed */
         sella_write_bytes(writer, NULL, 0, err);
@@ -354,6 +351,21 @@ sella_status sella_engine_score_file(sella_engine *engine, const char *pairs_csv
     SELLA_TRY(sella_write_commit(finished, err));
 done:
     sella_write_abandon(writer);
+    return status;
+}
+
+sella_status sella_engine_score_file(sella_engine *engine, const char *pairs_csv,
+                                     const char *output_path, sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    sella_map map = {0};
+    if (pairs_csv == NULL || output_path == NULL) {
+        return sella_err_set(err, SELLA_ARG, "a file of pairs and a file to write are needed");
+    }
+    SELLA_TRY(sella_map_open(pairs_csv, &map, err));
+    status = sella_engine_score_into(engine, pairs_csv, (const char *)map.data, map.size,
+                                     output_path, err);
+done:
     sella_map_close(&map);
     return status;
 }
