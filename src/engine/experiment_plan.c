@@ -125,9 +125,9 @@ void sella_experiment_plan_release(sella_experiment_plan *plan)
     *plan = (sella_experiment_plan){0};
 }
 
-/* Refuse a run that is there with other settings, data or backbone than asked for. */
+/* Refuse a run at `path` that was made with other settings, data or backbone than asked for. */
 static sella_status check_recorded(const sella_experiment_plan *plan, const sella_planned_run *run,
-                                   const json_t *document, sella_err *err)
+                                   const char *path, const json_t *document, sella_err *err)
 {
     sella_status status = SELLA_OK;
     const json_t *was = json_object_get(document, "settings");
@@ -141,17 +141,17 @@ static sella_status check_recorded(const sella_experiment_plan *plan, const sell
     if (!method || strcmp(method, run->row->method) != 0) {
         status = sella_err_set(err, SELLA_STATE,
                                "%s: is a run of %s; this experiment needs one of %s there",
-                               run->path, method ? method : "nothing", run->row->method);
+                               path, method ? method : "nothing", run->row->method);
     } else if (!checksum || strcmp(checksum, plan->dataset->checksum) != 0) {
         status = sella_err_set(
-            err, SELLA_STATE, "%s: was trained on data with checksum %s; %s has %s", run->path,
+            err, SELLA_STATE, "%s: was trained on data with checksum %s; %s has %s", path,
             checksum ? checksum : "?", plan->dataset->path, plan->dataset->checksum);
     } else if (run->method->needs_model &&
                (!fingerprint || strcmp(fingerprint, plan->fingerprint) != 0)) {
         status = sella_err_set(err, SELLA_STATE,
                                "%s: was trained with a backbone of fingerprint %s; this one has "
                                "%s: one experiment has one backbone",
-                               run->path, fingerprint ? fingerprint : "?", plan->fingerprint);
+                               path, fingerprint ? fingerprint : "?", plan->fingerprint);
     }
     json_object_foreach(now, key, value)
     {
@@ -163,7 +163,7 @@ static sella_status check_recorded(const sella_experiment_plan *plan, const sell
             status = sella_err_set(err, SELLA_STATE,
                                    "%s: was made with another %s; give the same settings, another "
                                    "-o, or remove that run",
-                                   run->path, key);
+                                   path, key);
         }
     }
     json_decref(now);
@@ -183,13 +183,44 @@ static sella_status find_state(const sella_experiment_plan *plan, sella_planned_
     }
     if (sella_path_exists(file)) {
         SELLA_TRY(sella_json_load(file, 1 << 24, &document, err));
-        SELLA_TRY(check_recorded(plan, run, document, err));
+        SELLA_TRY(check_recorded(plan, run, run->path, document, err));
         run->state = sella_path_exists(result) ? SELLA_RUN_COMPLETE : SELLA_RUN_RESUME;
     }
 done:
     json_decref(document);
     free(file);
     free(result);
+    return status;
+}
+
+/* The runs of other seeds beside this one: the page takes them together, so they must agree. */
+static sella_status check_beside(const sella_experiment_plan *plan, const sella_planned_run *run,
+                                 sella_err *err)
+{
+    sella_status status = SELLA_OK;
+    char **name = NULL, *dir = sella_path_join(plan->options->output, "runs", run->row->key, NULL);
+    size_t count = 0;
+    if (!dir) {
+        return sella_err_memory(err, "a path", 64);
+    }
+    if (sella_path_is_dir(dir)) {
+        SELLA_TRY(sella_dir_list(dir, &name, &count, err));
+    }
+    for (size_t i = 0; i < count && status == SELLA_OK; i++) {
+        char *path = sella_path_join(dir, name[i], NULL),
+             *file = sella_path_join(dir, name[i], "run.json", NULL);
+        json_t *document = NULL;
+        if (path && file && sella_path_exists(file) && strcmp(path, run->path) != 0 &&
+            sella_json_load(file, 1 << 24, &document, NULL) == SELLA_OK) {
+            status = check_recorded(plan, run, path, document, err);
+        }
+        json_decref(document);
+        free(path);
+        free(file);
+    }
+done:
+    sella_names_free(name, count);
+    free(dir);
     return status;
 }
 
@@ -218,6 +249,7 @@ static sella_status fill_run(const sella_experiment_plan *plan, const sella_expe
         SELLA_TRY(run->method->check(run->method, run->settings, plan->dataset, err));
     }
     SELLA_TRY(find_state(plan, run, err));
+    SELLA_TRY(check_beside(plan, run, err));
 done:
     return status;
 }

@@ -11,7 +11,7 @@
 #include "base/text.h"
 #include "methods/method.h"
 
-enum { DEPTH_MOST = 4, RUNS_MOST = 10000 };
+enum { DEPTH_MOST = 4, RUNS_MOST = 10000, SEEDS_MOST = 1000 /* of one configuration */ };
 
 static const char *text_or_empty(const json_t *object, const char *key)
 {
@@ -276,9 +276,11 @@ static void group_run(sella_runs *runs, int i)
     sella_run_facts *run = &runs->run[i];
     for (int k = 0; k < runs->count && run->group < 0; k++) {
         bool fits = runs->run[k].group >= 0 && same_group(run, &runs->run[k]);
+        int seeds = 0;
         for (int other = 0; other < runs->count && fits; other++) {
-            fits =
-                runs->run[other].group != runs->run[k].group || runs->run[other].seed != run->seed;
+            const bool beside = runs->run[other].group == runs->run[k].group;
+            seeds += beside;
+            fits = (!beside || runs->run[other].seed != run->seed) && seeds < SEEDS_MOST;
         }
         run->group = fits ? runs->run[k].group : -1;
     }
@@ -363,9 +365,9 @@ sella_mean sella_mean_of(const double *value_n, int n)
 sella_mean sella_runs_mean(const sella_runs *runs, int group, sella_split_id split,
                            sella_figure_of which)
 {
-    double value[64];
+    double value[SEEDS_MOST];
     int n = 0;
-    for (int i = 0; i < runs->count && n < 64; i++) {
+    for (int i = 0; i < runs->count && n < SEEDS_MOST; i++) {
         if (runs->run[i].group == group && runs->run[i].scored[split]) {
             value[n++] = sella_metrics_figure(&runs->run[i].metrics[split], which);
         }

@@ -18,6 +18,8 @@ grep -c "<th>bias (control)</th><td class=\"n\">$want<span" ex/index.html
 grep -o 'Figures are of all 160 test rows' ex/index.html
 echo "== refused"
 try table3 data -o ex --seeds 0,1
+try table3 data -o ex --seeds 2 --set collab.epochs=3
+ls ex/runs/mf
 try table5 data -o ex
 try table9 data -o ex
 try table3 data -o ex --set collab.epoch=2
