@@ -3,12 +3,10 @@
 #include <string.h>
 
 #include "base/arena.h"
-#include "base/text.h"
 #include "cli/commands.h"
 #include "cli/show.h"
+#include "cli/training.h"
 #include "sella/experiment.h"
-
-enum { SEEDS_MOST = 64 };
 
 static const sella_option option[] = {
     {"output", 'o', SELLA_TYPE_TEXT, "DIR", NULL, 0, 0, NULL, "",
@@ -32,29 +30,6 @@ static const sella_option option[] = {
      "fig8: item in it.", false},
     SELLA_WEIGHTS_OPTION,
 };
-
-/* "0,1,2" into seed_n [SEEDS_MOST]. */
-static sella_status read_seeds(const char *text, uint64_t *seed_n, int *count, sella_err *err)
-{
-    for (*count = 0;;) {
-        const size_t bytes = strcspn(text, ",");
-        int64_t seed;
-        if (*count == SEEDS_MOST) {
-            return sella_err_set(err, SELLA_ARG, "--seeds: more than %d seeds", SEEDS_MOST);
-        }
-        if (sella_parse_int(text, bytes, 0, 4294967295, "seed", &seed, err) != SELLA_OK) {
-            return sella_err_set(err, SELLA_ARG,
-                                 "--seeds: '%.40s' is not a list of seeds; expected whole numbers "
-                                 "from 0 to 4294967295 between commas",
-                                 text);
-        }
-        seed_n[(*count)++] = (uint64_t)seed;
-        if (text[bytes] == '\0') {
-            return SELLA_OK;
-        }
-        text += bytes + 1;
-    }
-}
 
 static void show_plan(const json_t *object)
 {
@@ -124,7 +99,7 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
     sella_status status = SELLA_OK;
     char *json = NULL;
     json_t *object = NULL;
-    uint64_t seed[SEEDS_MOST];
+    uint64_t *seed_n = NULL;
     int seeds = 0;
     const int set_count = sella_args_count(args, "set");
     const char *output = sella_args_text(args, "output");
@@ -135,7 +110,7 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
     if (!output || output[0] == '\0') {
         SELLA_TRY(sella_err_set(err, SELLA_ARG, "where to? expected: -o DIR"));
     }
-    SELLA_TRY(read_seeds(sella_args_text(args, "seeds"), seed, &seeds, err));
+    SELLA_TRY(sella_seeds_take(sella_args_text(args, "seeds"), &seed_n, &seeds, err));
     sella_args_list(args, "set", set, set_count);
     const sella_experiment_options options = {.name = args->positional[0],
                                               .dataset = args->positional[1],
@@ -145,7 +120,7 @@ static sella_status run(const sella_args *args, const sella_cli *cli, sella_err 
                                               .preset = sella_args_text(args, "preset"),
                                               .set = set,
                                               .set_count = set_count,
-                                              .seed = seed,
+                                              .seed = seed_n,
                                               .seed_count = seeds,
                                               .threads = cli->threads,
                                               .dry_run = sella_args_flag(args, "dry-run"),
@@ -167,6 +142,7 @@ done:
     json_decref(object);
     free(json);
     free(set);
+    free(seed_n);
     return status;
 }
 

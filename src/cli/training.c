@@ -9,11 +9,11 @@
 
 enum { SEEDS_MAX = 1000 };
 
-/* "0,1,2" */
-static sella_status take_seeds(const char *text, sella_training_args *out, sella_err *err)
+sella_status sella_seeds_take(const char *text, uint64_t **seed_n, int *count, sella_err *err)
 {
-    out->seed_n = sella_alloc(SEEDS_MAX, sizeof *out->seed_n, "seeds", err);
-    if (out->seed_n == NULL) {
+    *count = 0;
+    *seed_n = sella_alloc(SEEDS_MAX, sizeof **seed_n, "seeds", err);
+    if (*seed_n == NULL) {
         return SELLA_MEMORY;
     }
     for (const char *at = text;; at++) {
@@ -24,10 +24,10 @@ static sella_status take_seeds(const char *text, sella_training_args *out, sella
                 err, SELLA_ARG,
                 "--seeds '%.100s': expected whole numbers between commas, such as 0,1,2", text);
         }
-        if (out->seeds == SEEDS_MAX) {
+        if (*count == SEEDS_MAX) {
             return sella_err_set(err, SELLA_ARG, "--seeds: more than %d seeds", SEEDS_MAX);
         }
-        out->seed_n[out->seeds++] = (uint64_t)seed;
+        (*seed_n)[(*count)++] = (uint64_t)seed;
         at += bytes;
         if (*at == '\0') {
             return SELLA_OK;
@@ -69,7 +69,7 @@ sella_status sella_training_take(const sella_args *args, const sella_cli *cli,
         .seed_given = sella_args_given(args, "seed"),
         .threads = cli->threads,
         .dry_run = dry_run};
-    return seeds != NULL ? take_seeds(seeds, out, err) : SELLA_OK;
+    return seeds != NULL ? sella_seeds_take(seeds, &out->seed_n, &out->seeds, err) : SELLA_OK;
 }
 
 void sella_training_release(sella_training_args *training)

@@ -119,5 +119,10 @@ typedef struct sella_training_args {
 sella_status sella_training_take(const sella_args *args, const sella_cli *cli,
                                  sella_training_args *out, sella_err *err);
 void sella_training_release(sella_training_args *training);
+/* "0,1,2": 1 to 1,000 whole numbers between commas.
+ *
+ *   seed_n  out  [count]   free(), in every case
+ */
+sella_status sella_seeds_take(const char *text, uint64_t **seed_n, int *count, sella_err *err);
 
 #endif
