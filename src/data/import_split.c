@@ -203,12 +203,15 @@ static sella_status read_split(split_source *source, const char *folder, sella_s
         SELLA_TRY(sella_delimited_need(&table, names[c], &column[c], err));
     }
     source->job->draft.split[split].present = true;
-    for (;;) {
+    for (int64_t row = 1;; row++) {
         SELLA_TRY(sella_delimited_next(&table, &more, err));
         if (!more) {
             break;
         }
         SELLA_TRY(prefix_line(&table, read_row(source, split, table.field_n, column, err), err));
+        SELLA_TRY(sella_import_tick(source->job, row,
+                                    (double)(table.cursor - (const char *)map.data),
+                                    (double)map.size, err));
     }
     if (source->job->draft.split[split].rows == 0) {
         status = sella_err_set(err, SELLA_STATE, "%s: the %s split is empty; expected rows%s", path,

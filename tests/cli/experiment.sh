@@ -12,6 +12,7 @@ echo "== again"
 rm ex/runs/mf/seed-1/result.json ex/index.html
 try table3 data -o ex --seeds 0,1 --set collab.epochs=2 2>/dev/null | tail -n 1 | sed 's/[0-9]* reused/N reused/'
 ls ex ex/tables
+cut -d, -f1 ex/tables/table3.csv | paste -sd' '
 # the page's figures are those of the prediction files
 want=$("$SELLA" metrics ex/runs/bias/seed-0/predictions-test.csv --draws 1 --json | grep -o '"auc":[0-9.]*' | head -n 1 | awk -F: '{ printf "%.4f", $2 }')
 grep -c "<th>bias (control)</th><td class=\"n\">$want<span" ex/index.html
