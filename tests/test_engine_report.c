@@ -281,6 +281,49 @@ static void samples(void **state)
     free(path);
 }
 
+/* Does the page about these two runs say that they were scored on different rows? */
+static bool says_different(const char *a, const char *b)
+{
+    sella_err err = {0};
+    sella_map html = {0};
+    char *json = NULL, *one = sella_path_join(folder, "sampled", a, NULL),
+         *other = sella_path_join(folder, "sampled", b, NULL),
+         *page = sella_path_join(folder, "page", NULL),
+         *index = sella_path_join(folder, "page", "index.html", NULL);
+    const char *const path[] = {one, other};
+    assert_int_equal(sella_report(path, 2, page, NULL, &json, &err), SELLA_OK);
+    assert_int_equal(sella_map_open(index, &html, &err), SELLA_OK);
+    char *text = strndup((const char *)html.data, html.size);
+    const bool said = strstr(text, "Not all runs were scored on the same rows") != NULL;
+    free(text);
+    sella_map_close(&html);
+    free(json);
+    free(one);
+    free(other);
+    free(page);
+    free(index);
+    return said;
+}
+
+/* Which rows were scored is told by the rows, not by what the files are called. */
+static void rows_tell(void **state)
+{
+    (void)state;
+    static const char others[] = "user,item,label,score\na,9,0,.1\na,8,1,.9\na,7,0,.1\na,6,1,.9\n";
+    write_sampled("plain", "mf", "");
+    write_scored("plain", "predictions-test.csv", 4);
+    write_sampled("named", "sasrec", "");
+    write_scored("named", "predictions-test-rows-4-seed-9.csv", 4);
+    write_sampled("elsewhere", "din", "");
+    write_scored("elsewhere", "predictions-test.csv", 4);
+    char *dir = sella_path_join(folder, "sampled", "elsewhere", NULL);
+    assert_false(says_different("plain", "named"));
+    assert_false(says_different("plain", "elsewhere"));
+    free(scratch_file(dir, "predictions-test.csv", others, sizeof others - 1));
+    assert_true(says_different("plain", "elsewhere"));
+    free(dir);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -305,6 +348,7 @@ int main(void)
         cmocka_unit_test(published),
         cmocka_unit_test(seeds_are_one_group),
         cmocka_unit_test(samples),
+        cmocka_unit_test(rows_tell),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -45,7 +45,8 @@ typedef struct sella_metrics {
     int has_warm;             /* 1: the file has a column warm, and `warm` and `cold` are filled */
     sella_figures warm, cold; /* rows with warm = 1, and with warm = 0 */
     sella_interval auc_ci, uauc_ci;
-    int draws; /* of the intervals; 0: they are NaN */
+    int draws;        /* of the intervals; 0: they are NaN */
+    uint64_t rows_id; /* a hash of users, items and labels in order: the same rows share it */
 } sella_metrics;
 
 /* What sella_compare_files finds: differences are a - b. */

@@ -114,14 +114,28 @@ static const sella_run_facts *scored_of(const sella_runs *runs, int group, sella
     return NULL;
 }
 
-/* Were both groups scored on the same rows? Samples are the same when rows and seed of each of
- * their runs are. */
+/* Was every run of group a scored on the rows of some run of group b? Seeds may draw rows of their
+ * own. Users, items and labels tell, whatever the files are called. */
+static bool rows_within(const sella_runs *runs, int a, int b, sella_split_id split)
+{
+    for (int i = 0; i < runs->count; i++) {
+        const sella_run_facts *run = &runs->run[i];
+        bool found = run->group != a || !run->scored[split];
+        for (int k = 0; k < runs->count && !found; k++) {
+            const sella_run_facts *other = &runs->run[k];
+            found = other->group == b && other->scored[split] &&
+                    other->metrics[split].rows_id == run->metrics[split].rows_id;
+        }
+        if (!found) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool same_rows(const sella_runs *runs, int a, int b, sella_split_id split)
 {
-    const sella_run_facts *x = scored_of(runs, a, split), *y = scored_of(runs, b, split);
-    return x->metrics[split].all.rows == y->metrics[split].all.rows &&
-           x->sample[split] == y->sample[split] &&
-           (x->sample[split] == 0 || x->sample_seed[split] == y->sample_seed[split]);
+    return rows_within(runs, a, b, split) && rows_within(runs, b, a, split);
 }
 
 /* "<b>200</b> valid rows drawn with seeds 0, 1", or "" when all were scored. */
@@ -246,7 +260,7 @@ static void table_row(sella_report_page *page, int group, sella_split_id split)
 static void split_table(sella_report_page *page, sella_split_id split, const int *order, int n)
 {
     sella_html *h = &page->html;
-    bool sampled = false, control = false;
+    bool alike = true, control = false;
     char title[64];
     snprintf(title, sizeof title, "Figures on the %s rows", sella_split_name(split));
     sella_html_section(h, title);
@@ -258,7 +272,7 @@ static void split_table(sella_report_page *page, sella_split_id split, const int
                       "class=\"n\">users</th><th class=\"n\">skipped</th></tr></thead>\n<tbody>\n");
     for (int i = 0; i < n; i++) {
         table_row(page, order[i], split);
-        sampled = sampled || !same_rows(page->runs, order[i], order[0], split);
+        alike = alike && same_rows(page->runs, order[i], order[0], split);
         control = control || strcmp(sella_runs_first(page->runs, order[i])->method, "bias") == 0;
     }
     sella_html_raw(h,
@@ -266,7 +280,7 @@ static void split_table(sella_report_page *page, sella_split_id split, const int
                    "deviation over seeds. UAUC: unweighted mean over users with both labels; the "
                    "others are skipped. Warm: user and item both occur in train.</p>\n");
     tell_samples(page, split, order, n);
-    if (sampled) {
+    if (!alike) {
         sella_html_raw(h, "<p class=\"note\">Not all runs were scored on the same rows (samples): "
                           "their figures do not compare.</p>\n");
     }

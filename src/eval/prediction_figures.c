@@ -31,12 +31,27 @@ static sella_status draws_check(int draws, int least, sella_err *err)
     return SELLA_OK;
 }
 
+/* One number for users, items and labels in order: prediction files of the same rows share it. */
+static uint64_t rows_id(const sella_predictions *p)
+{
+    uint64_t hash = 0;
+    for (int64_t i = 0; i < p->count; i++) {
+        hash = sella_hash_bytes(p->user[i], strlen(p->user[i]) + 1, hash);
+        hash = sella_hash_bytes(p->item[i], strlen(p->item[i]) + 1, hash);
+        hash = sella_hash_bytes(&p->label[i], 1, hash);
+    }
+    return hash;
+}
+
 static sella_status metrics_of(const sella_predictions *p, int draws, uint64_t seed,
                                sella_metrics *out, sella_err *err)
 {
     sella_status status = SELLA_OK;
     uint8_t *cold = NULL;
-    *out = (sella_metrics){.auc_ci = {NAN, NAN}, .uauc_ci = {NAN, NAN}, .draws = draws};
+    *out = (sella_metrics){.auc_ci = {NAN, NAN},
+                           .uauc_ci = {NAN, NAN},
+                           .draws = draws,
+                           .rows_id = rows_id(p)};
     SELLA_TRY(
         sella_figures_compute(p->user_code, p->label, p->score, NULL, p->count, &out->all, err));
     if (p->warm) {
