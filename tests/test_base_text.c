@@ -378,9 +378,25 @@ static void fuzz(void **state)
     mutate_run(data, sizeof data - 1, mutate_rounds(20000, 2000000), parse_all, NULL);
 }
 
+static void counts(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t value;
+        const char *want;
+    } cases[] = {{0, "0"},           {999, "999"},       {1000, "1,000"},
+                 {727468, "727,468"}, {-1234567, "-1,234,567"}, {-100, "-100"},
+                 {INT64_MIN, "-9,223,372,036,854,775,808"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[32];
+        assert_string_equal(sella_count_text(cases[i].value, text, sizeof text), cases[i].want);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(growing),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(counts),
+        cmocka_unit_test(growing),
                                        cmocka_unit_test(utf8_cases),
                                        cmocka_unit_test(utf8_all),
                                        cmocka_unit_test(latin1),

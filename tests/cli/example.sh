@@ -10,5 +10,6 @@ same() { # what the example printed as item<TAB>score, and the score column of s
 }
 "$example" run 100 3 1 2 >a && printf 'user,item\n100,3\n100,1\n100,2\n' | "$SELLA" score run - --quiet >b && same a b
 "$example" run --history "The Amber (1981);The Dawn (1984)" 5 >a && printf 'user,item,history\nx,5,The Amber (1981);The Dawn (1984)\n' | "$SELLA" score run - --quiet >b && same a b
+printf 'user,item\n100,3\n100,1\n' | "$SELLA" score run - --quiet >b && printf 'user,item\n100,3\n100,1\n' | "$SELLA" score run - -o scored.csv --quiet && cmp b scored.csv && echo "standard input is scored into a file"
 "$example" run 100 77; echo "exit $?" >&2
 "$example" nowhere 100 1; echo "exit $?" >&2
