@@ -20,24 +20,59 @@ enum {
     TOKENS_MOST = 4096
 };
 
-/* Whom it is about: the ones asked for, or the first liked row of the split whose user training
- * knows and who has liked before. */
-static void choose(const sella_experiment_plan *plan, const char **user, const char **item)
+/* Whom it is about, and what they had liked before. */
+typedef struct subject {
+    const char *user, *item; // ids
+    const char **liked_n;    // [liked] ids of the row's history
+    int liked;               // -1: no such row; what the run recorded
+} subject;
+
+/* Is the row what was asked for? Where nothing was asked: liked, by a user whom training knows and
+ * who has liked before. */
+static bool row_fits(const sella_dataset *d, const sella_split *split, int64_t row,
+                     const char *user, const char *item)
+{
+    enum { LIKED_BEFORE = 5 };
+    const bool right_user = user ? strcmp(user, d->user_id[split->user_n[row]]) == 0
+                                 : split->user_n[row] < d->train_users &&
+                                       split->history_count_n[row] >= LIKED_BEFORE;
+    const bool right_item = !item || strcmp(item, d->item_id[split->item_n[row]]) == 0;
+    return right_user && right_item && ((user && item) || split->label_n[row]);
+}
+
+/* The first row that fits, with its own history, in which the item is not yet; a user and an item
+ * that no row has together are taken as they are. */
+static sella_status choose(const sella_experiment_plan *plan, subject *out, sella_err *err)
 {
     const sella_dataset *d = plan->dataset;
     const sella_split *split = &d->split[plan->split];
-    *user = plan->options->user;
-    *item = plan->options->item;
-    for (int64_t r = 0; r < split->rows && (!*user || !*item); r++) {
-        const char *id = d->user_id[split->user_n[r]];
-        const bool fits = !*user
-                              ? split->user_n[r] < d->train_users && split->history_count_n[r] >= 5
-                              : strcmp(*user, id) == 0;
-        if (split->label_n[r] && fits) {
-            *user = id;
-            *item = *item ? *item : d->item_id[split->item_n[r]];
-        }
+    const char *user = plan->options->user, *item = plan->options->item;
+    int64_t row = 0;
+    *out = (subject){.user = user, .item = item, .liked = -1};
+    while (row < split->rows && !row_fits(d, split, row, user, item)) {
+        row++;
     }
+    if (row == split->rows && user && item) {
+        return SELLA_OK;
+    }
+    if (row == split->rows) {
+        return sella_err_set(err, SELLA_MISSING,
+                             "figure 8: no row of the %s part is liked by such a user; name one "
+                             "with --user and --item",
+                             sella_split_name(plan->split));
+    }
+    const int32_t *liked_n, count = sella_dataset_history(d, plan->split, row, &liked_n);
+    out->liked_n = sella_alloc((size_t)count, sizeof *out->liked_n, "a history", err);
+    if (!out->liked_n) {
+        return SELLA_MEMORY;
+    }
+    for (int32_t k = 0; k < count; k++) {
+        out->liked_n[k] = d->item_id[liked_n[k]];
+    }
+    out->user = d->user_id[split->user_n[row]];
+    out->item = d->item_id[split->item_n[row]];
+    out->liked = count;
+    return SELLA_OK;
 }
 
 /* What the map says of one part of the prompt. */
@@ -155,7 +190,8 @@ static void table_of_parts(sella_report_page *page, const json_t *explained)
                       "from each part, mean over heads; a column sums to 1.</p>\n");
 }
 
-static sella_status draw(sella_report_page *page, const json_t *explained, sella_err *err)
+static sella_status draw(sella_report_page *page, const json_t *explained, bool own_history,
+                         sella_err *err)
 {
     sella_status status = SELLA_OK;
     const json_t *attention = json_object_get(explained, "attention"),
@@ -199,9 +235,10 @@ static sella_status draw(sella_report_page *page, const json_t *explained, sella
     cut(movie ? movie : "", name, sizeof name);
     snprintf(caption, sizeof caption,
              "User %.100s, item %.100s (%s), score %.4f. Mean over heads; a row is what one token "
-             "takes from each token before it.",
+             "takes from each token before it. The history is %s.",
              user ? user : "-", item ? item : "-", name,
-             json_number_value(json_object_get(explained, "score")));
+             json_number_value(json_object_get(explained, "score")),
+             own_history ? "what the user had liked before" : "all that the run recorded");
     sella_html_section(&page->html, "Figure 8. Attention");
     sella_report_picture(page, "fig8", drawn, caption);
     table_of_parts(page, explained);
@@ -218,30 +255,25 @@ sella_status sella_experiment_attention(sella_report_page *page, const sella_exp
     sella_engine *engine = NULL;
     json_t *explained = NULL;
     char *text = NULL;
-    const char *user, *item;
+    subject who = {.liked = -1};
     static const char *const nothing[1] = {NULL};
     const int group = sella_experiment_group(page->runs, sella_experiment_find("sella"));
     if (group < 0) {
         return SELLA_OK;
     }
-    choose(plan, &user, &item);
-    if (!user || !item) {
-        return sella_err_set(err, SELLA_MISSING,
-                             "figure 8: no row of the %s part is liked by such a user; name one "
-                             "with --user and --item",
-                             sella_split_name(plan->split));
-    }
+    SELLA_TRY(choose(plan, &who, err));
     const sella_engine_options open = {.model = plan->options->model,
                                        .threads = plan->options->threads,
                                        .talk = page->talk,
                                        .weights = plan->options->weights};
-    const sella_request request = {.user = user, .history_count = -1};
+    const sella_request request = {
+        .user = who.user, .history = who.liked_n, .history_count = who.liked};
     const sella_explain_options options = {.without = nothing, .without_count = 0};
     SELLA_TRY(sella_engine_open(sella_runs_first(page->runs, group)->path, &open, &engine, err));
-    SELLA_TRY(sella_engine_explain(engine, &request, item, &options, &text, err));
+    SELLA_TRY(sella_engine_explain(engine, &request, who.item, &options, &text, err));
     SELLA_TRY(sella_json_parse(text, strlen(text), "an explanation", &explained, err));
     if (json_is_object(json_object_get(explained, "attention"))) {
-        SELLA_TRY(draw(page, explained, err));
+        SELLA_TRY(draw(page, explained, who.liked >= 0, err));
     } else {
         sella_html_section(&page->html, "Figure 8. Attention");
         sella_html_raw(&page->html,
@@ -251,6 +283,7 @@ sella_status sella_experiment_attention(sella_report_page *page, const sella_exp
 done:
     json_decref(explained);
     free(text);
+    free(who.liked_n);
     sella_engine_close(engine);
     return status;
 }

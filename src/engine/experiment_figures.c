@@ -226,7 +226,7 @@ static sella_status figure6(sella_report_page *page, const embeddings *side,
     sella_panel panel[SIDES];
     float *y[SIDES] = {NULL};
     double kl[SIDES];
-    char caption[400];
+    char caption[400], items[32];
     bool drawn;
     const int N = side[WITH].N;
     for (int s = 0; s < SIDES; s++) {
@@ -241,10 +241,10 @@ static sella_status figure6(sella_report_page *page, const embeddings *side,
     }
     SELLA_TRY(sella_figure_points(page->figures, "fig6", panel, SIDES, id_n, N, &drawn, err));
     snprintf(caption, sizeof caption,
-             "t-SNE of the two vectors of each of the %d items of train after stage 2, each scaled "
+             "t-SNE of the two vectors of each of the %s items of train after stage 2, each scaled "
              "to length 1; one map for each side (divergence %.3f with, %.3f without). Only near "
              "and far within a map mean something.",
-             N, kl[WITH], kl[WITHOUT]);
+             sella_count_text(N, items, sizeof items), kl[WITH], kl[WITHOUT]);
     sella_html_section(&page->html, "Figure 6. The two embeddings of the items");
     sella_report_picture(page, "fig6", drawn, caption);
 done:

@@ -38,6 +38,11 @@ cp -r "$SELLA_ROOT/tests/ref/tiny_llama" model
 small="--set train.rows=48 --set eval.rows=80 --set collab.epochs=2 --set collab.width=8 --set proj.hidden=8 --set stage2.epochs=2"
 try fig8 half -o lm --split valid --model model $small --user 100 | tail -n 1
 grep -o 'User 100, item [0-9]*' lm/index.html
+# figure 8 is of a row of valid as evaluation scores it: with the history before that row
+item=$(grep -o 'User 100, item [0-9]*' lm/index.html | sed 's/.* //')
+"$SELLA" eval lm/runs/sella/seed-0 --split valid --model model --predictions rows.csv --quiet >/dev/null
+score=$(awk -F, -v item="$item" '$1 == 100 && $2 == item { printf "%.4f\n", $4 }' rows.csv | head -n 1)
+grep -c "User 100, item $item ([^)]*([0-9]*)), score $score\\. .* what the user had liked before\\." lm/index.html
 grep -c '<th>warm <small>&lt;Warm_ID&gt;</small>' lm/index.html
 awk -F, '/^[0-9]/ { s = 0; for (i = 1; i <= NF; i++) s += $i; if (s < 0.999 || s > 1.001) print "row " NR " sums to " s }' lm/figures/fig8.csv
 try fig7 half -o lm --split valid --model model $small --json >all.json
