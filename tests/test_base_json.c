@@ -26,7 +26,7 @@ static void refused(void **state)
         {"{\"a\": 1e999}", "not valid JSON"},
         {"{\"a\": 99999999999999999999}", "not valid JSON"},
         {"{\"a\": \"\xff\"}", "not valid JSON"},
-        {"{\"a\": \"\\u0000\"}", "not valid JSON"},
+        {"{\"a\": \"\\u0000\"}", "not valid JSON: a text holds the character U+0000"},
         {"{\"a\": \"\\ud800\"}", "not valid JSON"},
         {"7", "not valid JSON"},
     };

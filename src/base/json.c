@@ -18,8 +18,11 @@ sella_status sella_json_parse(const char *data, size_t bytes, const char *where,
     if (json_error_code(&error) == json_error_out_of_memory) {
         return sella_err_memory(err, where, bytes);
     }
+    // jansson's own sentence for this one names an option of its interface
+    const bool nul = json_error_code(&error) == json_error_null_character;
     return sella_err_set(err, SELLA_FORMAT, "%s:%d: not valid JSON: %s", where,
-                         error.line > 0 ? error.line : 1, error.text);
+                         error.line > 0 ? error.line : 1,
+                         nul ? "a text holds the character U+0000" : error.text);
 }
 
 sella_status sella_json_load(const char *path, size_t limit_bytes, json_t **out, sella_err *err)
