@@ -14,7 +14,8 @@
 
 static const char *const quick[] = {"stage1.batch=24", "stage3.batch=24", "stage2.epochs=4",
                                     "stage2.batch=64", "collab.width=8",  "proj.hidden=12",
-                                    "stage3.lr=1e-2",  "stage1.lr=1e-2",  NULL};
+                                    "stage3.lr=1e-2",  "stage1.lr=1e-2",  "stage3.match=no",
+                                    NULL};
 
 static char *folder, *dataset, *base; // base: a finished run with the quick settings
 
@@ -376,6 +377,75 @@ static void test_start_of_biases(void **state)
     free(data);
 }
 
+/* Mean mean_l out [L] and spread of rows y [n, L]. */
+static double spread_of(const float *y, int n, int L, double *mean_l)
+{
+    double square = 0;
+    for (int l = 0; l < L; l++) {
+        mean_l[l] = 0;
+        for (int r = 0; r < n; r++) {
+            mean_l[l] += (double)y[r * L + l] / n;
+        }
+        for (int r = 0; r < n; r++) {
+            square += pow((double)y[r * L + l] - mean_l[l], 2) / n;
+        }
+    }
+    return sqrt(square);
+}
+
+/* stage3.match: before training, what both maps give to the items lies where embeddings lie. */
+static void test_match(void **state)
+{
+    enum { ITEMS = 20, L = 32, C = 8, HIDDEN = 12 };
+    const char *set[20];
+    char *run = in("match"), *collab = sella_path_join(run, "collab.safetensors", NULL),
+         *file = sella_path_join(run, "projection.safetensors", NULL);
+    sella_param_table items;
+    sella_projection projection;
+    sella_backbone *backbone = NULL;
+    double mean_e[L], mean_l[L];
+    float y[ITEMS * L], pre[ITEMS * HIDDEN], act[ITEMS * HIDDEN];
+    (void)state;
+    with(set, "stage3.steps=0", "stage3.match=yes");
+    fixture_train_ok("sella", dataset, run, NULL, base, set);
+    sella_param_table_init(&items);
+    CHECK(sella_param_add(&items, "item.weight", ITEMS, C, err));
+    CHECK(sella_param_add(&items, "semantic.weight", ITEMS, L, err));
+    sella_param_table *const tables[] = {&items};
+    CHECK(sella_tensors_read(collab, tables, 1, err));
+    CHECK(sella_projection_init(C, HIDDEN, L, true, SELLA_WARM_RANDOM, 0, &projection, err));
+    sella_param_table *const maps[] = {&projection.table};
+    CHECK(sella_tensors_read(file, maps, 1, err));
+    CHECK(sella_backbone_open(TINY_MODEL, NULL, &backbone, err));
+    const int V = sella_backbone_shape(backbone)->V;
+    int32_t *id = calloc((size_t)V, sizeof *id);
+    float *e = calloc((size_t)V * L, sizeof *e);
+    for (int k = 0; k < V; k++) {
+        id[k] = k;
+    }
+    CHECK(sella_backbone_embed(backbone, id, V, e, err));
+    const double want = spread_of(e, V, L, mean_e);
+    for (int map = 0; map < 2; map++) {
+        if (map == 0) {
+            sella_proj_forward(&projection, y, items.param[0].data, ITEMS, pre, act);
+        } else {
+            sella_warm_forward(&projection, y, items.param[1].data, ITEMS);
+        }
+        assert_true(fabs(spread_of(y, ITEMS, L, mean_l) / want - 1) < 1e-3);
+        for (int l = 0; l < L; l++) {
+            assert_true(fabs(mean_l[l] - mean_e[l]) < 1e-3 * want);
+        }
+    }
+    sella_backbone_close(backbone);
+    sella_projection_release(&projection);
+    sella_param_table_release(&items);
+    free(id);
+    free(e);
+    free(run);
+    free(collab);
+    free(file);
+}
+
 /* Enough passes over 64 rows: the adapter learns them by heart. */
 static void test_overfits(void **state)
 {
@@ -553,7 +623,7 @@ int main(void)
         cmocka_unit_test(test_presets),         cmocka_unit_test(test_overfits),
         cmocka_unit_test(test_budget),          cmocka_unit_test(test_models),
         cmocka_unit_test(test_one_class),       cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_start_of_biases),
+        cmocka_unit_test(test_start_of_biases), cmocka_unit_test(test_match),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -130,7 +130,7 @@ static void refuses_with_a_sentence(void **state)
         {"/v1/score", "[]", 400, "object"},
         {"/v1/score", "{\"user\":\"a\",\"user\":\"b\",\"items\":[1]}", 400, "duplicate"},
         {"/v1/score", "{\"user\":\"\xff\",\"items\":[1]}", 400, "0xff"},
-        {"/v1/score", "{\"user\":\"a\\u0000b\",\"items\":[1]}", 400, "u0000"},
+        {"/v1/score", "{\"user\":\"a\\u0000b\",\"items\":[1]}", 400, "U+0000"},
         {"/v1/score", "{\"user\":\"u1\"}", 400, "'items' is missing"},
         {"/v1/score", "{\"items\":[1]}", 400, "for whom"},
         {"/v1/score", "{\"user\":\"u1\",\"items\":[]}", 400, "items: expected a list"},

@@ -10,16 +10,20 @@ pid=$!
 trap 'kill -9 $pid 2>/dev/null' EXIT
 for i in $(seq 200); do [ -s up ] && break; sleep 0.05; done
 url=$(sed 's/.*"url":"\([^"]*\)".*/\1/' up)
-# The page as it stands when its requests are answered, an element a line, without its script.
+# page ADDRESS WORD: the page as it stands when its requests are answered, an element a line, without its script. The browser's
+# clock runs ahead of a busy machine: it is asked again while WORD is not there yet.
 page() {
-    timeout 60 "$browser" --headless --no-sandbox --disable-gpu --user-data-dir="$PWD/browser" --virtual-time-budget=8000 --dump-dom "$url/$1" 2>/dev/null |
-        sed '/^<script>$/,/^<\/script>/d' | sed 's/></>\n</g' >dom
+    for again in 1 2 3 4; do
+        timeout 60 "$browser" --headless --no-sandbox --disable-gpu --user-data-dir="$PWD/browser" --virtual-time-budget=8000 --dump-dom "$url/$1" 2>/dev/null |
+            sed '/^<script>$/,/^<\/script>/d' | sed 's/></>\n</g' >dom
+        grep -q "$2" dom && break
+    done
 }
 # The texts of the elements of a list.
 texts() { sed -n "/id=\"$1\"/,/<\/[ou]l>/p" dom | sed -n 's/.*<span class="title">\(.*\)<\/span>.*/\1/p'; }
 line() { sed -n "s/.*id=\"$1\"[^>]*>\([^<]*\)<.*/\1/p" dom | sed 's/ in [0-9]* ms//'; }
 echo "== history from the address"
-page '#history=7,1&k=5'
+page '#history=7,1&k=5' Answered
 line run
 texts history
 line state
@@ -28,15 +32,15 @@ texts items | grep -c Gamma
 grep '^<title>' dom
 grep -c '<img' dom
 echo "== a title like markup among the recommendations"
-page '#history=&k=20'
+page '#history=&k=20' Answered
 texts items | grep Gamma
 grep '^<title>' dom
 echo "== a user"
-page '#user=100&k=5'
+page '#user=100&k=5' '>Like<'
 line known
 grep -c '>Like<' dom
 echo "== problems"
-page '#history=1,999'
+page '#history=1,999' 'no item'
 line problem
 kill -TERM $pid
 wait $pid

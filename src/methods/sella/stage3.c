@@ -16,7 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "methods/lm_stage.h"
+#include "methods/sella/match.h"
 #include "methods/sella/soft_vectors.h"
 #include "methods/sella/stages.h"
 
@@ -27,6 +29,7 @@ typedef struct stage3 {
     sella_vectors v;
     sella_soft_vectors tokens; // made of v
     sella_soft_source soft;
+    sella_soft_spread spread;  // as stage 3 found them
     sella_lm_stage stage;
 } stage3;
 
@@ -133,6 +136,24 @@ done:
     return status;
 }
 
+static sella_status match(stage3 *s, sella_err *err)
+{
+    const sella_job *job = s->job;
+    // those of another run have their scale, and were trained at it
+    const bool change = sella_settings_bool(job->settings, "stage3.match") && !job->init_from;
+    const sella_status status =
+        sella_soft_match(&s->v, job->backbone, sella_ablation_slots(job->settings), change,
+                         &s->spread, err);
+    if (status == SELLA_OK) {
+        sella_say(job->talk, SELLA_LEVEL_INFO,
+                  "stage3: spread of token embeddings %.3g, of user and item tokens %.3g, of warm "
+                  "tokens %.3g%s",
+                  s->spread.embedding, s->spread.proj, s->spread.warm,
+                  change ? "; soft tokens begin with that of embeddings" : "");
+    }
+    return status;
+}
+
 static sella_status prepare(stage3 *s, sella_err *err)
 {
     sella_status status = SELLA_OK;
@@ -144,6 +165,7 @@ static sella_status prepare(stage3 *s, sella_err *err)
         SELLA_TRY(sella_collab_prepare_job(job, s->v.collab, err));
     }
     SELLA_TRY(choose_trained(s, err));
+    SELLA_TRY(match(s, err));
     SELLA_TRY(sella_lm_open_run(job->run, job->backbone, sella_ablation_slots(settings), true,
                                 &stage->lm, err));
     SELLA_TRY(sella_lora_train(stage->lm.lora, false, err));
@@ -182,6 +204,11 @@ static sella_status save(stage3 *s, sella_err *err)
     sella_stage_record_table(record, &s->v.semantic);
     sella_stage_record_table(record, &s->v.projection.table);
     sella_stage_record_table(record, &s->v.logit);
+    json_object_set_new(record, "spread",
+                        json_pack("{s:o, s:o, s:o}", "embedding",
+                                  sella_json_real(s->spread.embedding), "proj",
+                                  sella_json_real(s->spread.proj), "warm",
+                                  sella_json_real(s->spread.warm)));
     json_object_set_new(record, "ablation",
                         json_string(sella_settings_text(run->settings, "ablation")));
     SELLA_TRY(sella_lm_stage_finish(&s->stage, record, err));
