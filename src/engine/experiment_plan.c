@@ -193,12 +193,15 @@ done:
     return status;
 }
 
-/* The runs of other seeds beside this one: the page takes them together, so they must agree. */
-static sella_status check_beside(const sella_experiment_plan *plan, const sella_planned_run *run,
-                                 sella_err *err)
+/* A run below DIR/runs/KEY, of these seeds or others; ask: the caller's. */
+typedef sella_status (*visit_run)(const sella_experiment_plan *plan, const void *ask,
+                                  const char *path, const json_t *document, sella_err *err);
+
+static sella_status visit_runs(const sella_experiment_plan *plan, const char *key, visit_run visit,
+                               const void *ask, sella_err *err)
 {
     sella_status status = SELLA_OK;
-    char **name = NULL, *dir = sella_path_join(plan->options->output, "runs", run->row->key, NULL);
+    char **name = NULL, *dir = sella_path_join(plan->options->output, "runs", key, NULL);
     size_t count = 0;
     if (!dir) {
         return sella_err_memory(err, "a path", 64);
@@ -210,9 +213,9 @@ static sella_status check_beside(const sella_experiment_plan *plan, const sella_
         char *path = sella_path_join(dir, name[i], NULL),
              *file = sella_path_join(dir, name[i], "run.json", NULL);
         json_t *document = NULL;
-        if (path && file && sella_path_exists(file) && strcmp(path, run->path) != 0 &&
+        if (path && file && sella_path_exists(file) &&
             sella_json_load(file, 1 << 24, &document, NULL) == SELLA_OK) {
-            status = check_recorded(plan, run, path, document, err);
+            status = visit(plan, ask, path, document, err);
         }
         json_decref(document);
         free(path);
@@ -222,6 +225,15 @@ done:
     sella_names_free(name, count);
     free(dir);
     return status;
+}
+
+/* The runs of other seeds beside this one: the page takes them together, so they must agree. */
+static sella_status check_beside(const sella_experiment_plan *plan, const void *ask,
+                                 const char *path, const json_t *document, sella_err *err)
+{
+    const sella_planned_run *run = ask;
+    return strcmp(path, run->path) == 0 ? SELLA_OK
+                                        : check_recorded(plan, run, path, document, err);
 }
 
 static sella_status fill_run(const sella_experiment_plan *plan, const sella_experiment_row *row,
@@ -249,7 +261,7 @@ static sella_status fill_run(const sella_experiment_plan *plan, const sella_expe
         SELLA_TRY(run->method->check(run->method, run->settings, plan->dataset, err));
     }
     SELLA_TRY(find_state(plan, run, err));
-    SELLA_TRY(check_beside(plan, run, err));
+    SELLA_TRY(visit_runs(plan, run->row->key, check_beside, run, err));
 done:
     return status;
 }
@@ -361,41 +373,19 @@ static sella_status read_fingerprint(const char *model, char *out, sella_err *er
     return status;
 }
 
-/* Refuse a run below DIR/runs/KEY, of these seeds or others, that has another backbone than the
- * model given. */
-static sella_status check_backbones(const sella_experiment_plan *plan, const char *key,
-                                    sella_err *err)
+/* Refuse a run that has another backbone than the model given. */
+static sella_status check_backbone(const sella_experiment_plan *plan, const void *ask,
+                                   const char *path, const json_t *document, sella_err *err)
 {
-    sella_status status = SELLA_OK;
-    char **name = NULL, *dir = sella_path_join(plan->options->output, "runs", key, NULL);
-    size_t count = 0;
-    if (!dir) {
-        return sella_err_memory(err, "a path", 64);
-    }
-    if (sella_path_is_dir(dir)) {
-        SELLA_TRY(sella_dir_list(dir, &name, &count, err));
-    }
-    for (size_t i = 0; i < count && status == SELLA_OK; i++) {
-        char *file = sella_path_join(dir, name[i], "run.json", NULL);
-        json_t *document = NULL;
-        if (file && sella_path_exists(file) &&
-            sella_json_load(file, 1 << 24, &document, NULL) == SELLA_OK) {
-            const char *was = json_string_value(
-                json_object_get(json_object_get(document, "model"), "fingerprint"));
-            if (was && strcmp(was, plan->fingerprint) != 0) {
-                status = sella_err_set(err, SELLA_STATE,
-                                       "%s/%s: was trained with a backbone of fingerprint %s; this "
-                                       "one has %s: one experiment has one backbone",
-                                       dir, name[i], was, plan->fingerprint);
-            }
-        }
-        json_decref(document);
-        free(file);
-    }
-done:
-    sella_names_free(name, count);
-    free(dir);
-    return status;
+    const char *was =
+        json_string_value(json_object_get(json_object_get(document, "model"), "fingerprint"));
+    (void)ask;
+    return !was || strcmp(was, plan->fingerprint) == 0
+               ? SELLA_OK
+               : sella_err_set(err, SELLA_STATE,
+                               "%s: was trained with a backbone of fingerprint %s; this one has "
+                               "%s: one experiment has one backbone",
+                               path, was, plan->fingerprint);
 }
 
 /* One sentence for each reason. */
@@ -464,7 +454,7 @@ sella_status sella_experiment_plan_make(const sella_experiment_options *options,
     if (options->model) {
         SELLA_TRY(read_fingerprint(options->model, out->fingerprint, err));
         for (int i = 0; i < ROWS; i++) {
-            SELLA_TRY(check_backbones(out, rows[i].key, err));
+            SELLA_TRY(visit_runs(out, rows[i].key, check_backbone, NULL, err));
         }
     }
     out->run = sella_alloc((size_t)seeds * ROWS, sizeof *out->run, "a plan", err);
