@@ -14,8 +14,7 @@
 
 static const char *const quick[] = {"stage1.batch=24", "stage3.batch=24", "stage2.epochs=4",
                                     "stage2.batch=64", "collab.width=8",  "proj.hidden=12",
-                                    "stage3.lr=1e-2",  "stage1.lr=1e-2",  "stage3.match=no",
-                                    NULL};
+                                    "stage3.lr=1e-2",  "stage1.lr=1e-2",  NULL};
 
 static char *folder, *dataset, *base; // base: a finished run with the quick settings
 

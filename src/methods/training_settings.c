@@ -233,7 +233,7 @@ static const sella_setting training_table[] = {
     REAL("stage3.clip", "1", 0, 1e9, "",
          "Largest gradient norm of a step of stage 3; 0: no limit."),
     REAL("stage3.align_weight", "0", 0, 1e6, "", "Weight of the alignment loss in stage 3."),
-    YESNO("stage3.match", "yes",
+    YESNO("stage3.match", "no",
           "Before its first step, shift and scale the last map of both projections so that soft "
           "tokens have the mean and the spread of token embeddings."),
     YESNO("stage3.dropout", "no",

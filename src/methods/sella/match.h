@@ -6,7 +6,7 @@
  *             W <- f W,   b <- f (b - m) + m_E,   f = r_E / r
  *           A decoder's first layer divides a row by its length: beside embeddings, a vector a
  *           thousand times shorter says nothing, and one that is ten times longer, and nearly the
- *           same for every item, drowns what differs.
+ *           same for every item, drowns what differs. Off by default: docs/deviations.md.
  * Threads:  pure on separate objects.
  * Paper:    none; REFERENCE 7.1 row 18 leaves the scale open.
  */

@@ -198,7 +198,6 @@ static const char *const paper[] = {SELLA_PAPER_STAGE1,
                                     "stage3.weight_decay=0.01",
                                     "stage3.beta2=0.95",
                                     "stage3.clip=1",
-                                    "stage3.match=no",
                                     "stage3.dropout=yes",
                                     "stage3.residual=no",
                                     NULL};
