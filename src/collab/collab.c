@@ -173,6 +173,24 @@ void sella_collab_settle(const sella_collab *c, float *item)
     }
 }
 
+sella_status sella_collab_start_biases(sella_collab *c, const sella_interactions *train,
+                                       const sella_item_text *text, sella_err *err)
+{
+    static const char *const names[] = {"user.bias", "item.bias", "global.bias"};
+    sella_status status = SELLA_OK;
+    sella_param_table control;
+    sella_param_table_init(&control);
+    SELLA_TRY(sella_bias_fit(train, c->config.users, c->config.items, text, &control, err));
+    for (int i = 0; i < 3; i++) {
+        const sella_param *from = sella_param_find(&control, names[i]);
+        memcpy(sella_param_find(&c->table, names[i])->data, from->data,
+               from->count * sizeof(float));
+    }
+done:
+    sella_param_table_release(&control);
+    return status;
+}
+
 sella_status sella_collab_ready(sella_collab *c, const sella_collab_users *users, sella_err *err)
 {
     sella_param *item = sella_param_find(&c->table, "item.weight");

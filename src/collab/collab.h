@@ -197,6 +197,9 @@ void sella_collab_cost_of(const char *name, const sella_collab_config *config,
  * without an ops->prepare do without where no items are to be settled, and a run that only scores
  * does without. */
 sella_status sella_collab_prepare(sella_collab *c, const sella_collab_train *train, sella_err *err);
+/* Biases as sella_bias_fit finds them, for the start of a training. Requires: config.bias. */
+sella_status sella_collab_start_biases(sella_collab *c, const sella_interactions *train,
+                                       const sella_item_text *text, sella_err *err);
 /* After parameters moved or were read: settle rows of items that train does not name (prepared
  * models), compute what is derived. users may be NULL for models that do not ask for it (all but
  * mf). */

@@ -135,18 +135,6 @@ static double row_sum(const problem *q, const double *x, int32_t user, int32_t i
     return x[q->size - 1] + (user >= 0 ? x[user] : 0) + (item >= 0 ? q->item_i[item] : 0);
 }
 
-/* x += value a, the item's part in item_i: contract(q, x) when all rows are there. */
-static void row_add(const problem *q, double *x, int32_t user, int32_t item, double value)
-{
-    x[q->size - 1] += value;
-    if (user >= 0) {
-        x[user] += value;
-    }
-    if (item >= 0) {
-        q->item_i[item] += value;
-    }
-}
-
 static double objective(const problem *q, const double *x)
 {
     double sum = 0;
@@ -163,37 +151,44 @@ static double objective(const problem *q, const double *x)
     return sum;
 }
 
+/* out += sum over rows of number_n a, but for the items' part, which is left in item_i. */
+static void add_rows(const problem *q, const double *number_n, double *out)
+{
+    memset(q->item_i, 0, (size_t)q->items * sizeof *q->item_i);
+    for (int64_t n = 0; n < q->train->rows; n++) {
+        int32_t user, item;
+        row_places(q, n, &user, &item);
+        out[q->size - 1] += number_n[n];
+        if (user >= 0) {
+            out[user] += number_n[n];
+        }
+        if (item >= 0) {
+            q->item_i[item] += number_n[n];
+        }
+    }
+}
+
 /* out = sum over rows of number_n a, beside the penalties' 2 penalty_k v_k. */
 static void sum_rows(const problem *q, const double *v, const double *number_n, double *out)
 {
     for (size_t k = 0; k < q->size; k++) {
         out[k] = 2 * penalty_of(q, k) * v[k];
     }
-    memset(q->item_i, 0, (size_t)q->items * sizeof *q->item_i);
-    for (int64_t n = 0; n < q->train->rows; n++) {
-        int32_t user, item;
-        row_places(q, n, &user, &item);
-        row_add(q, out, user, item, number_n[n]);
-    }
+    add_rows(q, number_n, out);
     contract(q, out);
 }
 
 /* The Hessian's diagonal: that of v_l is sum over rows of s (1 - s) c_il^2. */
 static void diagonal(problem *q)
 {
-    double *v = q->diagonal + q->users + q->items;
+    double *a = q->diagonal + q->users, *v = a + q->items;
     for (size_t k = 0; k < q->size; k++) {
         q->diagonal[k] = 2 * penalty_of(q, k);
     }
-    memset(q->item_i, 0, (size_t)q->items * sizeof *q->item_i);
-    for (int64_t n = 0; n < q->train->rows; n++) {
-        int32_t user, item;
-        row_places(q, n, &user, &item);
-        row_add(q, q->diagonal, user, item, q->weight[n]);
-    }
+    add_rows(q, q->weight, q->diagonal);
     for (int32_t i = 0; i < q->items; i++) {
         const float *c = q->L > 0 ? q->c + (size_t)i * (size_t)q->L : NULL;
-        q->diagonal[q->users + i] += q->item_i[i];
+        a[i] += q->item_i[i];
         for (int l = 0; l < q->L; l++) {
             v[l] += q->item_i[i] * (double)c[l] * (double)c[l];
         }

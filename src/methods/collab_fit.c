@@ -137,25 +137,6 @@ static sella_status prepare_liked(fit *f, sella_err *err)
     return SELLA_OK;
 }
 
-/* Biases of the control `bias` as a start. */
-static sella_status start_from_bias(fit *f, sella_err *err)
-{
-    static const char *const names[] = {"user.bias", "item.bias", "global.bias"};
-    sella_status status = SELLA_OK;
-    const sella_interactions rows = {f->rows, f->seen.user_n, f->seen.item_n, f->label_n};
-    sella_param_table control;
-    sella_param_table_init(&control);
-    SELLA_TRY(sella_bias_fit(&rows, f->c->config.users, f->c->config.items, NULL, &control, err));
-    for (int i = 0; i < 3; i++) {
-        const sella_param *from = sella_param_find(&control, names[i]);
-        sella_param *to = sella_param_find(&f->c->table, names[i]);
-        memcpy(to->data, from->data, from->count * sizeof(float));
-    }
-done:
-    sella_param_table_release(&control);
-    return status;
-}
-
 static sella_status read_start(fit *f, sella_err *err)
 {
     sella_param_table *const tables[] = {&f->c->table};
@@ -239,7 +220,7 @@ static sella_status prepare(fit *f, sella_err *err)
     }
     if (config.bias && sella_settings_is(job->settings, "collab.start", "bias") &&
         !job->init_from) {
-        SELLA_TRY(start_from_bias(f, err));
+        SELLA_TRY(sella_collab_start_biases(f->c, &rows.rows, NULL, err));
     }
     if (f->start) {
         SELLA_TRY(read_start(f, err));

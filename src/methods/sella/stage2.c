@@ -355,28 +355,17 @@ void sella_stage_align_config(const sella_settings *settings, sella_align_config
  * distilled vectors say. */
 static sella_status start_biases(stage2 *s, bool with_text, const char *semantic, sella_err *err)
 {
-    static const char *const names[] = {"user.bias", "item.bias", "global.bias"};
     sella_status status = SELLA_OK;
     const sella_split *train = &s->job->dataset->split[SELLA_SPLIT_TRAIN];
     const sella_interactions rows = {train->rows, train->user_n, train->item_n, train->label_n};
-    sella_item_text text = {.L = s->v.L};
     float *c = NULL;
-    sella_param_table control;
-    sella_param_table_init(&control);
     if (with_text) {
         SELLA_TRY(sella_vectors_centred(&s->v, semantic, &c, err));
-        text.c = c;
     }
-    SELLA_TRY(sella_bias_fit(&rows, s->v.users, s->v.items, with_text ? &text : NULL, &control,
-                             err));
-    for (int i = 0; i < 3; i++) {
-        const sella_param *from = sella_param_find(&control, names[i]);
-        memcpy(sella_param_find(&s->v.collab->table, names[i])->data, from->data,
-               from->count * sizeof(float));
-    }
+    const sella_item_text text = {c, s->v.L};
+    SELLA_TRY(sella_collab_start_biases(s->v.collab, &rows, c ? &text : NULL, err));
 done:
     free(c);
-    sella_param_table_release(&control);
     return status;
 }
 
